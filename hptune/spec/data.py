@@ -1,0 +1,75 @@
+"""The `data` section: where the samples come from and how they are split and scaled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hptune.spec.base import Spec
+from hptune.spec.references import Searchable
+
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Data(Spec):
+    validation: Share = 0.2
+    """The part of all samples that scores a trial."""
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """The part that no search sees; only train-best measures on it."""
+    task: Literal["classes", "regression"] | None = None
+    """What the target is; seen from the target unless given."""
+    scale: Literal["auto", "none", "standardize", "unit"] = "auto"
+    """auto: tables standardised on the training part, pictures to [0, 1], the rest as it is."""
+    one_hot: bool = False
+    """Integer labels as one-hot rows, for losses that want them."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first N samples of a seeded shuffle."""
+    augment: dict[str, Searchable[float]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> _Data:
+        if self.validation + self.test >= 1:
+            parts = f"validation {self.validation} + test {self.test}"
+            raise PydanticCustomError("split", f"{parts} must be below 1, so that a training part is left. Lower one.")
+        return self
+
+
+class SourceData(_Data):
+    """A data set inside scikit-learn: no download."""
+
+    source: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
+
+
+class NpzData(_Data):
+    """Arrays in a .npz file."""
+
+    npz: str
+    x: str = "x"
+    y: str = "y"
+
+
+class CsvData(_Data):
+    """A table with a header line."""
+
+    csv: str
+    target: str
+    features: list[str] | None = None
+    """The columns that are the input; every column but the target unless given."""
+    missing: Any = None
+    """What to do with missing values: drop, mean, median or most_frequent, for all or by column; an error unless given."""
+
+    @model_validator(mode="after")
+    def _check_missing(self) -> CsvData:
+        rules = ("drop", "mean", "median", "most_frequent")
+        given = self.missing if isinstance(self.missing, dict) else {"": self.missing} if self.missing is not None else {}
+        for column, rule in given.items():
+            if rule not in rules:
+                where = f" for {column!r}" if column else ""
+                raise PydanticCustomError("missing", f"missing must be one of {', '.join(rules)}{where}, got {rule!r}.")
+        return self
+
+
+DATA_KINDS: dict[str, type[_Data]] = {"source": SourceData, "npz": NpzData, "csv": CsvData}
+"""The key that says which kind of data a section is -> its class."""

@@ -1,0 +1,128 @@
+"""The smaller sections of an experiment: strategy, budget, evaluation, execution, checkpoints."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hptune.spec.base import Spec
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    if found:
+        return float(found[1]) * _SECONDS[found[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise PydanticCustomError("duration", f"must be a duration such as 90s, 10m, 2h or 1d, got {value!r}.")
+
+
+Duration: TypeAlias = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str | float), Field(gt=0)]
+"""Seconds; written `90s`, `10m`, `2h`, `1d`."""
+
+
+class Random(Spec):
+    """Independent random points (KerasTuner's RandomSearchOracle)."""
+
+    name: Literal["random"] = "random"
+
+
+class Grid(Spec):
+    """Every point of the space (KerasTuner's GridSearchOracle)."""
+
+    name: Literal["grid"]
+
+
+class Bayesian(Spec):
+    """A Gaussian process with a lower confidence bound (KerasTuner's BayesianOptimizationOracle)."""
+
+    name: Literal["bayesian"]
+    initial_points: int | None = Field(default=None, ge=1)
+    """Random points first; three for each parameter unless given."""
+    alpha: float = Field(default=1e-4, gt=0)
+    """Noise added to the diagonal of the kernel matrix."""
+    beta: float = Field(default=2.6, ge=0)
+    """How much uncertainty is worth: larger explores more."""
+
+
+class Hyperband(Spec):
+    """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
+
+    name: Literal["hyperband"]
+    max_epochs: int | None = Field(default=None, ge=1)
+    """The most epochs that a trial gets; training.epochs unless given."""
+    factor: int = Field(default=3, ge=2)
+    iterations: int | None = Field(default=None, ge=1)
+    """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
+
+
+class KerasTunerOracle(Spec):
+    """Any KerasTuner Oracle class, given as `module:Class`."""
+
+    name: Literal["keras_tuner"]
+    oracle: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments for its constructor, beside objective, hyperparameters, max_trials and seed."""
+
+
+StrategySpec: TypeAlias = Annotated[
+    Random | Grid | Bayesian | Hyperband | KerasTunerOracle, Field(discriminator="name")
+]
+
+
+class Budget(Spec):
+    """Whichever is reached first ends the search."""
+
+    trials: int | None = Field(default=None, ge=1)
+    time: Duration | None = None
+    """Wall time of searching, over all the times the search was resumed."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Every epoch trained, over all trials; a segment started within it is finished."""
+    target: float | None = Field(default=None, allow_inf_nan=False)
+    """A score that is good enough."""
+
+
+class Finalists(Spec):
+    """The best trials, trained again under fresh seeds at the end of a search."""
+
+    top: int = Field(default=3, ge=1)
+    repeats: int = Field(default=5, ge=2)
+
+
+class Evaluation(Spec):
+    """How often a point is trained, and on what."""
+
+    repeats: int = Field(default=1, ge=1)
+    folds: int | None = Field(default=None, ge=2)
+    finalists: Finalists | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Evaluation:
+        if self.folds is not None and self.repeats > 1:
+            raise PydanticCustomError("evaluation", "repeats and folds can't stand together. Drop one of them.")
+        return self
+
+
+class Execution(Spec):
+    """Where and how segments run. Only xla and precision may change the results."""
+
+    executor: Literal["local", "inline"] = "local"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    trial_timeout: Duration | None = None
+    """The longest that one segment may take."""
+    retries: int = Field(default=1, ge=0)
+    """How often a segment is tried again after its worker died or ran out of time."""
+    xla: bool = False
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+
+
+class Checkpoints(Spec):
+    """What stays on disk."""
+
+    keep: int = Field(default=1, ge=0)
+    """How many of the best trials' weights."""

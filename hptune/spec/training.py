@@ -1,0 +1,72 @@
+"""The recipe: `training`, `initialization` and `schedule`. Every number in them may be a `$name`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from hptune.spec.base import Spec
+from hptune.spec.references import Searchable
+
+
+class Optimizer(Spec):
+    """A Keras optimizer by its short name; further keys are its own arguments (`momentum`, `beta_1`, `clipnorm`, …)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Searchable[str] = "adam"
+    learning_rate: Searchable[Annotated[float, Field(gt=0)]] = 1e-3
+
+
+class EarlyStopping(Spec):
+    """End the training once `monitor` has not improved for `patience` epochs."""
+
+    monitor: str = "val_loss"
+    patience: Searchable[Annotated[int, Field(ge=1)]] = 5
+    min_delta: Searchable[Annotated[float, Field(ge=0)]] = 0.0
+    """The least change that counts as an improvement."""
+    goal: Literal["minimize", "maximize"] | None = None
+    """Known from the metric unless given."""
+
+
+class Training(Spec):
+    """How the model is trained."""
+
+    optimizer: Optimizer = Optimizer()
+    loss: Any = None
+    """A Keras loss by its short name; chosen from the data unless given."""
+    metrics: list[Any] | None = None
+    """Keras metrics by their short names; accuracy for classes and mae for regression unless given."""
+    batch_size: Searchable[Annotated[int, Field(ge=1)]] = 32
+    epochs: Searchable[Annotated[int, Field(ge=1)]] = 20
+    """The full training, which schedules are laid over."""
+    early_stopping: EarlyStopping | None = None
+
+
+class Warmup(Spec):
+    """A linear rise from `start` to the base rate, reached at the end of its epochs."""
+
+    epochs: Searchable[Annotated[float, Field(gt=0)]]
+    """Counted inside training.epochs."""
+    start: Searchable[Annotated[float, Field(ge=0)]] = 0.0
+
+
+class Schedule(Spec):
+    """The learning rate over the training, exact to the optimizer step."""
+
+    name: Searchable[Literal["constant", "cosine"]] = "constant"
+    alpha: Searchable[Annotated[float, Field(ge=0, le=1)]] | None = None
+    """cosine: the floor, as a share of the base rate; 0 unless given."""
+    warmup: Warmup | None = None
+
+
+SCHEDULE_OPTIONS: dict[str, frozenset[str]] = {"constant": frozenset(), "cosine": frozenset({"alpha"})}
+"""Which keys beside `name` and `warmup` each schedule takes."""
+
+
+class Initialization(Spec):
+    """The weights that training starts from."""
+
+    kernel: Searchable[str] | None = None
+    """The kernel initialiser of every layer that has one and was not given its own."""
