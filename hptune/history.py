@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, TypeAlias
 
 from hptune.spec.objective import Objective
-from hptune.trial import Curves, Segment, SegmentFailure, SegmentResult, Trial, TrialState
+from hptune.trial import Curves, Segment, SegmentFailure, SegmentResult, Trial
 
 Event: TypeAlias = Mapping[str, Any]
 """One line of the journal: JSON data with at least `event` (and `time`, which the journal adds)."""
@@ -21,13 +21,21 @@ SegmentKey: TypeAlias = tuple[str, int, int]
 """(purpose, trial, replica): at most one segment of it runs at a time."""
 
 
+_SEGMENT_FIELDS = tuple(field.name for field in fields(Segment))
+
+
 def segment_key(segment: Segment) -> SegmentKey:
     return (segment.purpose, segment.trial, segment.replica)
 
 
-def started(segment: Segment) -> dict[str, Any]:
-    """The event written before a segment is submitted."""
-    return {"event": "segment_started", **asdict(segment), "values": dict(segment.values)}
+def started(segment: Segment, replicas: Sequence[int] | None = None) -> dict[str, Any]:
+    """The event written before a segment is submitted.
+
+    replicas: the step's replicas, alike but for their number (None: the segment's own); one line for all of them, so
+    that a step is never recorded in part.
+    """
+    event = {"event": "segment_started", **asdict(segment), "values": dict(segment.values)}
+    return event if replicas is None else {**event, "replica": replicas[0], "replicas": list(replicas)}
 
 
 def finished(result: SegmentResult, *, complete: bool) -> dict[str, Any]:
@@ -82,6 +90,8 @@ class History:
         self.reports: list[int] = []
         self.pending: dict[SegmentKey, Segment] = {}
         self.epochs_trained = 0
+        self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
+        self._complete: dict[int, set[int]] = {}  # trial -> the replicas that need no more epochs
         self.best: Trial | None = None  # by score, over one objective; the first of equals
         self.best_report = -1  # the index in `reports` at which the best was found
 
@@ -111,12 +121,18 @@ class History:
 
     def running(self) -> Iterator[Trial]:
         """The trials with a segment under way."""
-        for number in sorted({trial for purpose, trial, _ in self.pending if purpose == "trial"}):
+        for number in sorted(self._waiting):
             yield self.trials[number]
 
+    def unfinished(self, trial: int, replicas: int) -> list[int]:
+        """Which of a trial's `replicas` replicas can be trained on (early stopping ends each by itself)."""
+        return [replica for replica in range(replicas) if replica not in self._complete.get(trial, ())]
+
     def _score(self, trial: Trial, objective: Objective, epochs: int | None) -> float | None:
-        if trial.state == "failed" or (epochs is not None and trial.epochs < epochs and not trial.facts.get("ended")):
+        if trial.state == "failed" or (epochs is not None and trial.epochs < epochs and trial.state != "completed"):
             return None
+        if epochs is None and trial.state == "running":
+            epochs = trial.epochs  # what the step under way has brought so far is not the trial's score yet
         if objective.metric == "seconds":
             return trial.seconds if trial.curves else None
         if objective.metric in trial.facts:
@@ -141,11 +157,14 @@ class History:
             self._set(event["trial"], state="stopped")
 
     def _start(self, event: Event) -> None:
-        fields = {name: event[name] for name in Segment.__slots__ if name in event}
-        segment = Segment(**fields)
-        self.pending[segment_key(segment)] = segment
+        segment = Segment(**{name: event[name] for name in _SEGMENT_FIELDS if name in event})
+        replicas = event.get("replicas", (segment.replica,))
+        for replica in replicas:
+            one = replace(segment, replica=replica)
+            self.pending[segment_key(one)] = one
         if segment.purpose != "trial":
             return
+        self._waiting[segment.trial] = len(replicas)
         if segment.trial == len(self.trials):
             self.trials.append(Trial(segment.trial, segment.values, "running", segment.to_epoch))
         else:
@@ -162,11 +181,17 @@ class History:
         facts = {**trial.facts, **event.get("facts", {})}
         if event["ended"]:
             facts["ended"] = True
-        self._set(trial.number, curves=tuple(curves), seconds=trial.seconds + event["seconds"], facts=facts)
-        if not self._waiting(trial.number) and trial.state != "failed":
-            done: TrialState = "completed" if event["complete"] else "paused"
-            self._set(trial.number, state=done, epochs=min(_length(c) for c in curves))
-            self._report(trial.number)
+        complete = self._complete.setdefault(trial.number, set())
+        if event["complete"]:
+            complete.add(segment.replica)
+        changes: dict[str, Any] = {"curves": tuple(curves), "seconds": trial.seconds + event["seconds"], "facts": facts}
+        if trial.number in self._waiting or trial.state == "failed":
+            self._set(trial.number, **changes)
+            return
+        going = [_length(c) for replica, c in enumerate(curves) if replica not in complete]
+        epochs = min(going) if going else max(_length(c) for c in curves)
+        self._set(trial.number, state="paused" if going else "completed", epochs=epochs, **changes)
+        self._report(trial.number)
 
     def _fail(self, event: Event) -> None:
         segment = self._take(event)
@@ -179,20 +204,37 @@ class History:
             self._report(trial.number)
 
     def _take(self, event: Event) -> Segment:
-        return self.pending.pop((event["purpose"], event["trial"], event["replica"]))
-
-    def _waiting(self, trial: int) -> bool:
-        return any(purpose == "trial" and number == trial for purpose, number, _ in self.pending)
+        segment = self.pending.pop((event["purpose"], event["trial"], event["replica"]))
+        if segment.purpose == "trial":
+            self._waiting[segment.trial] -= 1
+            if not self._waiting[segment.trial]:
+                del self._waiting[segment.trial]
+        return segment
 
     def _report(self, number: int) -> None:
         self.reports.append(number)
         if len(self.objectives) > 1:
             return
-        trial, objective = self.trials[number], self.objective
+        trial = self.trials[number]
+        if self.best is not None and self.best.number == number:
+            if trial.state == "failed":
+                self.best, self.best_report = None, -1
+                for at, reported in enumerate(self.reports):
+                    self._challenge(self.trials[reported], at)
+                return
+            if not self.objective.better(self._best_score(trial), self._best_score(self.best)):
+                self.best = trial  # further trained, no better: the report that found it stands
+                return
+        self._challenge(trial, len(self.reports) - 1)
+
+    def _challenge(self, trial: Trial, report: int) -> None:
         score = self.score(trial)
-        best = self.score(self.best) if self.best is not None else None
-        if score is not None and (best is None or objective.better(score, best)):
-            self.best, self.best_report = trial, len(self.reports) - 1
+        if score is not None and (self.best is None or self.objective.better(score, self._best_score(self.best))):
+            self.best, self.best_report = trial, report
+
+    def _best_score(self, trial: Trial) -> float:
+        score = self.score(trial)
+        return math.nan if score is None else score
 
     def _set(self, number: int, **changes: Any) -> None:
         self.trials[number] = replace(self.trials[number], **changes)

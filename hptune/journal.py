@@ -1,0 +1,128 @@
+"""The journal: an append-only file of JSON lines, one event each; the only truth about a run.
+
+A line is whole or it is not there: a process that dies while it writes leaves a last line without its newline, which
+readers pass over and the next writer cuts off. Damage anywhere else is never guessed around.
+
+Numbers come back as they were written, to the bit. JSON has no spelling for those that are not finite; they are
+written as `{"$float": "nan"}`, `"inf"` or `"-inf"`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hptune.errors import RunError
+
+_TAG = "$float"
+
+
+def encode(event: Mapping[str, Any]) -> bytes:
+    """One line, newline included.
+
+    >>> encode({"event": "x", "loss": [0.1, float("nan")]})
+    b'{"event":"x","loss":[0.1,{"$float":"nan"}]}\\n'
+    """
+    try:
+        text = json.dumps(event, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    except ValueError:  # a number that is not finite: rare, so that the walk is too
+        text = json.dumps(_tagged(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The event on one line. Raises ValueError where it holds none.
+
+    >>> decode(encode({"event": "x", "loss": float("-inf")}))
+    {'event': 'x', 'loss': -inf}
+    """
+    text = line.decode("utf-8", "surrogatepass")
+    event = json.loads(text, object_hook=_untagged) if _TAG in text else json.loads(text)
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise ValueError("no event")
+    return event
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole event, in order.
+
+    Raises RunError where the file can't be read, or where a line that is not the last is damaged.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            yield decode(line)
+        except ValueError as error:
+            raise RunError(
+                f"{path}:{number}: the journal is damaged here: a line must hold one JSON event, got {line[:40]!r}. "
+                "Remove this line and those after it (what they tell is then trained again), "
+                "or begin anew with `hptune search CONFIG --fresh`."
+            ) from error
+
+
+class Journal:
+    """The one writer of a journal; whoever makes it holds the run's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError."""
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            whole = path.read_bytes().rfind(b"\n") + 1
+            os.ftruncate(self._fd, whole)
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def append(self, event: Mapping[str, Any], *, durable: bool = True) -> dict[str, Any]:
+        """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
+
+        durable: not before it is on the disk. An event that the next run would write again can do without.
+        """
+        timed = {"event": event["event"], "time": round(time.time(), 3), **event}
+        line = encode(timed)
+        try:
+            if os.write(self._fd, line) != len(line):
+                raise OSError(0, "the disk is full")
+            if durable:
+                os.fsync(self._fd)
+        except OSError as error:
+            raise self._broken(error) from error
+        return timed
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _broken(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
+            "write, then run the same command again."
+        )
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_TAG: repr(value)}
+    if isinstance(value, Mapping):
+        return {key: _tagged(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(inner) for inner in value]
+    return value
+
+
+def _untagged(value: dict[str, Any]) -> Any:
+    return float(value[_TAG]) if list(value) == [_TAG] else value
