@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Spec
+from hptune.spec.base import Spec, Whole
 from hptune.spec.references import Searchable
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -24,7 +24,7 @@ class _Data(Spec):
     """auto: tables standardised on the training part, pictures to [0, 1], the rest as it is."""
     one_hot: bool = False
     """Integer labels as one-hot rows, for losses that want them."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Whole | None = Field(default=None, ge=1)
     """Only the first N samples of a seeded shuffle."""
     augment: dict[str, Searchable[float]] = Field(default_factory=dict)
 
@@ -70,6 +70,11 @@ class CsvData(_Data):
                 raise PydanticCustomError("missing", f"missing must be one of {', '.join(rules)}{where}, got {rule!r}.")
         return self
 
+
+DataSpec: TypeAlias = SourceData | NpzData | CsvData
+
+LATER_DATA = ("parquet", "images", "keras", "python")
+"""The kinds that are to come."""
 
 DATA_KINDS: dict[str, type[_Data]] = {"source": SourceData, "npz": NpzData, "csv": CsvData}
 """The key that says which kind of data a section is -> its class."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field
 
-from hptune.spec.base import Spec
-from hptune.spec.data import DATA_KINDS, _Data
-from hptune.spec.model import MODEL_KINDS
+from hptune.spec.base import Spec, Whole
+from hptune.spec.data import DataSpec
+from hptune.spec.model import ModelSpec
 from hptune.spec.objective import Objective
 from hptune.spec.sections import Budget, Checkpoints, Evaluation, Execution, Random, StrategySpec
 from hptune.spec.space import Domain
@@ -18,15 +18,22 @@ from hptune.trial import Value
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
-class Experiment(Spec):
-    """One YAML file."""
+class Head(Spec):
+    """What stands at the top of an experiment beside its sections."""
 
     version: Literal[1]
+    """Of this format."""
     name: Name
     """The run's folder."""
-    seed: int = Field(default=0, ge=0)
-    data: Any = None
-    model: Any
+    seed: Whole = Field(default=0, ge=0)
+    """Everything random derives from it; 0 is a seed like any other."""
+
+
+class Experiment(Head):
+    """One YAML file."""
+
+    data: DataSpec | None = None
+    model: ModelSpec
     search_space: dict[str, Domain] = Field(default_factory=dict)
     training: Training = Training()
     initialization: Initialization = Initialization()

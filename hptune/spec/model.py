@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field
 
 from hptune.spec.base import Spec
+
+
+CodeName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+"""`module:name`; modules are looked for beside the YAML file first."""
 
 
 class LayersModel(Spec):
     """A stack of Keras layers: `- Flatten`, `- Dense: {units: 10}`, `- repeat: {times: 2, layers: […]}`."""
 
-    layers: list[Any]
+    layers: list[Any] = Field(min_length=1)
 
 
 class PythonModel(Spec):
     """A `build(hp)` function or a KerasTuner `HyperModel` class, as `module:name`."""
 
-    python: str
+    python: CodeName
 
 
 class FunctionModel(Spec):
     """Any Python function, as `module:name`, called with the values as keywords; returns a number or {metric: number}."""
 
-    function: str
+    function: CodeName
 
+
+ModelSpec: TypeAlias = LayersModel | PythonModel | FunctionModel
+
+LATER_MODELS = ("preset", "application", "hypermodel", "saved", "sklearn")
+"""The kinds that are to come."""
 
 MODEL_KINDS: dict[str, type[Spec]] = {"layers": LayersModel, "python": PythonModel, "function": FunctionModel}
 """The key that says which kind of model a section is -> its class."""

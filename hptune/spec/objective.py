@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from hptune.spec.base import Spec
-
-Goal = Literal["minimize", "maximize"]
+from hptune.spec.directions import Goal, direction
 
 
 class Objective(Spec):
@@ -18,6 +20,12 @@ class Objective(Spec):
 
     metric: str
     goal: Goal
+    """Which way is better; known for every metric of Keras unless given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_goal(cls, given: Any) -> Any:
+        return with_goal(given, "metric")
 
     def better(self, a: float, b: float) -> bool:
         """Whether a is strictly better than b."""
@@ -33,3 +41,20 @@ class Objective(Spec):
     def cost(self, score: float) -> float:
         """The score with its sign set so that smaller is better."""
         return -score if self.goal == "maximize" else score
+
+
+def with_goal(given: Any, key: str, default: str | None = None) -> Any:
+    """`given` (a section) with `goal` filled in from the table of directions, where it was left out.
+
+    key: the field that names the metric; default: its default.
+    """
+    if not isinstance(given, dict) or given.get("goal") is not None:
+        return given
+    metric = given.get(key, default)
+    if not isinstance(metric, str):
+        return given
+    goal = direction(metric)
+    if goal is None:
+        told = f"goal is required: whether more {metric} is better is not known. Say goal: minimize or goal: maximize."
+        raise PydanticCustomError("goal", "{told}", {"told": told})
+    return {**given, "goal": goal}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Spec
+from hptune.spec.base import Spec, Whole
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -42,7 +42,7 @@ class Bayesian(Spec):
     """A Gaussian process with a lower confidence bound (KerasTuner's BayesianOptimizationOracle)."""
 
     name: Literal["bayesian"]
-    initial_points: int | None = Field(default=None, ge=1)
+    initial_points: Whole | None = Field(default=None, ge=1)
     """Random points first; three for each parameter unless given."""
     alpha: float = Field(default=1e-4, gt=0)
     """Noise added to the diagonal of the kernel matrix."""
@@ -54,10 +54,10 @@ class Hyperband(Spec):
     """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
 
     name: Literal["hyperband"]
-    max_epochs: int | None = Field(default=None, ge=1)
+    max_epochs: Whole | None = Field(default=None, ge=1)
     """The most epochs that a trial gets; training.epochs unless given."""
-    factor: int = Field(default=3, ge=2)
-    iterations: int | None = Field(default=None, ge=1)
+    factor: Whole = Field(default=3, ge=2)
+    iterations: Whole | None = Field(default=None, ge=1)
     """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
 
 
@@ -74,14 +74,26 @@ StrategySpec: TypeAlias = Annotated[
     Random | Grid | Bayesian | Hyperband | KerasTunerOracle, Field(discriminator="name")
 ]
 
+STRATEGIES: dict[str, type[Spec]] = {
+    "random": Random,
+    "grid": Grid,
+    "bayesian": Bayesian,
+    "hyperband": Hyperband,
+    "keras_tuner": KerasTunerOracle,
+}
+"""`strategy.name` -> its class."""
+
+LATER_STRATEGIES = ("tpe", "cmaes", "qmc", "nsga2", "bayes_opt", "asha", "narrowing", "guided")
+"""What is to come."""
+
 
 class Budget(Spec):
     """Whichever is reached first ends the search."""
 
-    trials: int | None = Field(default=None, ge=1)
+    trials: Whole | None = Field(default=None, ge=1)
     time: Duration | None = None
     """Wall time of searching, over all the times the search was resumed."""
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: Whole | None = Field(default=None, ge=1)
     """Every epoch trained, over all trials; a segment started within it is finished."""
     target: float | None = Field(default=None, allow_inf_nan=False)
     """A score that is good enough."""
@@ -90,15 +102,15 @@ class Budget(Spec):
 class Finalists(Spec):
     """The best trials, trained again under fresh seeds at the end of a search."""
 
-    top: int = Field(default=3, ge=1)
-    repeats: int = Field(default=5, ge=2)
+    top: Whole = Field(default=3, ge=1)
+    repeats: Whole = Field(default=5, ge=2)
 
 
 class Evaluation(Spec):
     """How often a point is trained, and on what."""
 
-    repeats: int = Field(default=1, ge=1)
-    folds: int | None = Field(default=None, ge=2)
+    repeats: Whole = Field(default=1, ge=1)
+    folds: Whole | None = Field(default=None, ge=2)
     finalists: Finalists | None = None
 
     @model_validator(mode="after")
@@ -112,10 +124,10 @@ class Execution(Spec):
     """Where and how segments run. Only xla and precision may change the results."""
 
     executor: Literal["local", "inline"] = "local"
-    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    workers: Literal["auto"] | Annotated[Whole, Field(ge=1)] = "auto"
     trial_timeout: Duration | None = None
     """The longest that one segment may take."""
-    retries: int = Field(default=1, ge=0)
+    retries: Whole = Field(default=1, ge=0)
     """How often a segment is tried again after its worker died or ran out of time."""
     xla: bool = False
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -124,5 +136,5 @@ class Execution(Spec):
 class Checkpoints(Spec):
     """What stays on disk."""
 
-    keep: int = Field(default=1, ge=0)
+    keep: Whole = Field(default=1, ge=0)
     """How many of the best trials' weights."""

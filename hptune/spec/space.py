@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Spec
+from hptune.spec.base import Spec, Whole
 from hptune.trial import Value, Values
 
 When: TypeAlias = Mapping[str, Value | list[Value]]
@@ -110,10 +110,10 @@ class IntDomain(_Range):
     """Whole numbers."""
 
     type: Literal["int"]
-    min: int
-    max: int
-    step: int | None = None
-    default: int | None = None
+    min: Whole
+    max: Whole
+    step: Whole | None = None
+    default: Whole | None = None
 
     def __str__(self) -> str:
         by = f" by {self.step}" if self.step not in (None, 1) else " (log)" if self.log else ""
@@ -194,6 +194,9 @@ class ChoiceDomain(_Domain):
 
 
 Domain: TypeAlias = Annotated[FloatDomain | IntDomain | ChoiceDomain, Field(discriminator="type")]
+
+DOMAINS: dict[str, type[_Domain]] = {"float": FloatDomain, "int": IntDomain, "choice": ChoiceDomain}
+"""`type` -> its class."""
 
 
 class Space:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from hptune.spec.base import Spec
+from hptune.spec.base import Spec, Whole
+from hptune.spec.directions import Goal
+from hptune.spec.objective import with_goal
 from hptune.spec.references import Searchable
 
 
@@ -23,11 +25,16 @@ class EarlyStopping(Spec):
     """End the training once `monitor` has not improved for `patience` epochs."""
 
     monitor: str = "val_loss"
-    patience: Searchable[Annotated[int, Field(ge=1)]] = 5
+    patience: Searchable[Annotated[Whole, Field(ge=1)]] = 5
     min_delta: Searchable[Annotated[float, Field(ge=0)]] = 0.0
     """The least change that counts as an improvement."""
-    goal: Literal["minimize", "maximize"] | None = None
-    """Known from the metric unless given."""
+    goal: Goal = "minimize"
+    """Which way is better; known for every metric of Keras unless given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_goal(cls, given: Any) -> Any:
+        return with_goal(given, "monitor", cls.model_fields["monitor"].default)
 
 
 class Training(Spec):
@@ -38,8 +45,8 @@ class Training(Spec):
     """A Keras loss by its short name; chosen from the data unless given."""
     metrics: list[Any] | None = None
     """Keras metrics by their short names; accuracy for classes and mae for regression unless given."""
-    batch_size: Searchable[Annotated[int, Field(ge=1)]] = 32
-    epochs: Searchable[Annotated[int, Field(ge=1)]] = 20
+    batch_size: Searchable[Annotated[Whole, Field(ge=1)]] = 32
+    epochs: Searchable[Annotated[Whole, Field(ge=1)]] = 20
     """The full training, which schedules are laid over."""
     early_stopping: EarlyStopping | None = None
 
@@ -60,6 +67,11 @@ class Schedule(Spec):
     """cosine: the floor, as a share of the base rate; 0 unless given."""
     warmup: Warmup | None = None
 
+
+LATER_SCHEDULES = (
+    "time_decay linear ramp piecewise exponential polynomial cosine_restarts one_cycle plateau python".split()
+)
+"""What is to come."""
 
 SCHEDULE_OPTIONS: dict[str, frozenset[str]] = {"constant": frozenset(), "cosine": frozenset({"alpha"})}
 """Which keys beside `name` and `warmup` each schedule takes."""

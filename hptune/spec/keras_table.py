@@ -1,0 +1,67 @@
+"""What Keras's public classes are called and which arguments they take, without importing Keras.
+
+The table is `keras_api.json`, written by `scripts/keras_api.py` from the installed Keras; it is read at the first use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["layers", "optimizers", "losses", "metrics", "activations", "initializers", "regularizers"]
+
+Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""name -> {} where it is required, else {"default": its default}; a default that is no plain value is "..."."""
+
+CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
+"""Names for which `model.compile` chooses the class by the shape of the output."""
+
+
+@cache
+def table() -> dict[str, Any]:
+    """The whole file."""
+    text = files("hptune.spec").joinpath("keras_api.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def names(kind: Kind) -> list[str]:
+    """Every name of that kind that Keras takes, in the order of the alphabet."""
+    return sorted({*table()[kind], *CHOSEN_BY_KERAS.get(kind, ())})
+
+
+def arguments(kind: Kind, name: str) -> Arguments:
+    """The constructor arguments of a class (or the options of a function) that Keras knows by `name`.
+
+    Raises KeyError where there is none of that name.
+    """
+    if kind == "activations" or (name in CHOSEN_BY_KERAS.get(kind, ()) and name not in table()[kind]):
+        return {}
+    found = table()[kind][name]
+    given: Arguments = found["arguments"] if kind == "metrics" else found
+    return given
+
+
+def layer_arguments(name: str) -> Arguments:
+    """The constructor arguments of a `keras.layers` class.
+
+    >>> "units" in layer_arguments("Dense")
+    True
+    """
+    return arguments("layers", name)
+
+
+def reported_name(metric: str, given: Mapping[str, Any] | None = None) -> str:
+    """The name under which a metric stands in the curves: as the user spelled it, or a class's own where it has arguments.
+
+    >>> reported_name("mae"), reported_name("AUC", {"curve": "PR"}), reported_name("AUC", {"name": "pr"})
+    ('mae', 'auc', 'pr')
+    """
+    if given is None:
+        return metric
+    if "name" in given:
+        return str(given["name"])
+    return str(table()["metrics"].get(metric, {}).get("reported", metric))
