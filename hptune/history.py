@@ -80,6 +80,7 @@ class History:
     trials: by number, from 0. A number is given once and never again.
     reports: the trial's number each time all replicas of a step (a Start or a Continue) have finished or one failed;
         append-only, so that a strategy can keep a cache and read on from where it was.
+    reports_before: by trial, how many reports had come when it was started: with `reports`, the journal's order.
     pending: the segments that were started and have not finished; on resume they are submitted again.
     epochs_trained: over all trials and replicas.
     """
@@ -88,6 +89,7 @@ class History:
         self.objectives: tuple[Objective, ...] = tuple(objectives)
         self.trials: list[Trial] = []
         self.reports: list[int] = []
+        self.reports_before: list[int] = []
         self.pending: dict[SegmentKey, Segment] = {}
         self.epochs_trained = 0
         self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
@@ -167,6 +169,7 @@ class History:
         self._waiting[segment.trial] = len(replicas)
         if segment.trial == len(self.trials):
             self.trials.append(Trial(segment.trial, segment.values, "running", segment.to_epoch))
+            self.reports_before.append(len(self.reports))
         else:
             self._set(segment.trial, state="running", to_epoch=segment.to_epoch)
 
