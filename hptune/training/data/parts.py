@@ -1,0 +1,82 @@
+"""What training receives: the parts of the data as arrays, and what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hptune.trial import Value
+
+Array: TypeAlias = NDArray[Any]
+Task: TypeAlias = Literal["classes", "regression"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Some of the samples, in a shuffled order that depends on the seed alone. All arrays are C-contiguous.
+
+    x: a pytree of arrays whose first axis is the sample; one float32 or int32 array for every source there is now.
+    y: int32 [n], the index of the class in `Data.labels`; float32 [n, classes] one-hot rows; or float32 [n] or
+        [n, outputs] for regression, in the target's own unit.
+    sample_weight: float32 [n], or None where all samples count alike.
+    """
+
+    x: Any
+    y: Array
+    sample_weight: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """The samples of one experiment.
+
+    test: None unless it was asked for (`load_data(…, with_test=True)`), so that no search can reach it; also None
+        where `data.test` is 0.
+    rows: how many samples each part has, by name; `test` is counted even where it is not loaded.
+    labels: the classes as the source spells them, in the order of their index; None for regression.
+    fingerprint: sha256 (hex) of the raw values that are used and of the options that choose rows and meaning. The
+        experiment's seed is no part of it.
+    target_scale: (mean, standard deviation) of the training part's y, float64 of shape y.shape[1:], by which the
+        training core standardises inside the loss; None for classes and under `scale: none`. y itself is not scaled.
+    input_scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor was done already. For a
+        standardised table these are mean and standard deviation, [columns]; for pictures 0 and 255. None: unscaled.
+    features: the columns of the source, in its own words; () for arrays without names.
+    """
+
+    train: Part
+    validation: Part
+    test: Part | None
+    rows: Mapping[str, int]
+    task: Task
+    labels: tuple[Value, ...] | None
+    fingerprint: str
+    target_scale: tuple[Array, Array] | None
+    input_scale: tuple[Array, Array] | None
+    features: tuple[str, ...]
+
+
+def facts(data: Data) -> dict[str, Any]:
+    """What the journal and the console say of the data: JSON alone.
+
+    `classes` holds the labels in the order of their index (null for regression); shapes are those of one sample.
+    """
+    return {
+        "task": data.task,
+        "classes": None if data.labels is None else list(data.labels),
+        "rows": dict(data.rows),
+        "x": _kind(data.train.x),
+        "y": _kind(data.train.y),
+        "features": list(data.features),
+        "fingerprint": data.fingerprint,
+    }
+
+
+def _kind(array: Array) -> dict[str, Any]:
+    return {"shape": list(array.shape[1:]), "dtype": np.dtype(array.dtype).name}

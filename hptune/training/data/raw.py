@@ -1,0 +1,94 @@
+"""What a source reads: the samples as they lie there, before any split, fill or scaling; and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from hptune.errors import KeyPath, SpecError, spec_error
+from hptune.training.data.parts import Array
+from hptune.trial import Value
+
+Fill: TypeAlias = Literal["mean", "median", "most_frequent"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """One column of a table.
+
+    values: float64 [n] with NaN where a value is missing, or str objects [n] with "" where one is missing.
+    fill: the rule for missing values; None: there are none.
+    """
+
+    name: str
+    values: Array
+    fill: Fill | None = None
+
+    @property
+    def numeric(self) -> bool:
+        return self.values.dtype.kind == "f"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raw:
+    """All samples of a source.
+
+    x: an array of numbers [n, …], or the columns of a table.
+    y: numbers, booleans or str [n]; or numbers [n, k].
+    labels: where the source names its classes; y is then the index into them.
+    x_path, y_path: the keys of the YAML that errors about them point to.
+    """
+
+    x: Array | tuple[Column, ...]
+    y: Array
+    features: tuple[str, ...]
+    x_path: KeyPath
+    y_path: KeyPath
+    labels: tuple[Value, ...] | None = None
+
+
+def unreadable(file: str, path: Path, error: OSError, key: str) -> SpecError:
+    """The error for a data file that can't be opened. `file`: as the YAML names it."""
+    if isinstance(error, FileNotFoundError):
+        message = f"no such file: {file} (looked for {path}). A relative path starts at the YAML file's folder."
+    elif isinstance(error, IsADirectoryError):
+        message = f"must be a file, got the folder {file} ({path}). Name the file in it."
+    else:
+        message = f"can't read {file}: {error.strerror or error}. Check the path and its permissions."
+    return spec_error(message, "data", key)
+
+
+def fingerprint(raw: Raw, options: Mapping[str, Any]) -> str:
+    """sha256 (hex) of every raw value in its order, of the names, and of `options` (JSON data).
+
+    Equal on every machine: numbers are hashed little-endian, integers as 64 bits, every NaN as the same one.
+    """
+    digest = hashlib.sha256()
+    digest.update(_json([options, raw.features, raw.labels]))
+    arrays = [raw.x] if isinstance(raw.x, np.ndarray) else [column.values for column in raw.x]
+    for array in [*arrays, raw.y]:
+        head, content = _canonical(array)
+        digest.update(_json([head, list(array.shape)]))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _canonical(array: Array) -> tuple[str, Any]:
+    kind = array.dtype.kind
+    if kind in "OUT":
+        return "text", _json(array.tolist())
+    if kind in "iu":
+        array = array.astype("<u8" if kind == "u" else "<i8")
+    elif kind == "f":
+        array = np.where(np.isnan(array), np.nan, array).astype(array.dtype.newbyteorder("<"))
+    return array.dtype.str, np.ascontiguousarray(array).tobytes()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

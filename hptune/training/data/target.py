@@ -1,0 +1,100 @@
+"""What the target is: classes or numbers.
+
+Text and booleans are classes. So are whole numbers with at most 20 distinct values that occur twice or more on average;
+arrays of an integer type that hold exactly 0..k−1, whatever k; and one-hot rows. Everything else is regression.
+`data.task` overrides it where the target can be read both ways.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hptune.errors import spec_error
+from hptune.training.data.parts import Array, Task
+from hptune.training.data.raw import Raw
+from hptune.training.data.split import Rows
+from hptune.trial import Value
+
+FEW = 20
+"""At most so many distinct whole numbers are taken for classes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """The target of all samples.
+
+    y: int32 [n] class indices, float32 [n, k] one-hot rows, or float32 [n] or [n, k].
+    codes: the class of each row, for the split; zeros for regression.
+    """
+
+    task: Task
+    y: Array
+    codes: Rows
+    labels: tuple[Value, ...] | None
+
+
+def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
+    """The target as training takes it. One-hot rows stay one-hot, whatever `one_hot` says.
+
+    Raises `SpecError` where the target can't be read as `task`, or where all its values are the same.
+    """
+    y = raw.y[:, 0] if raw.y.ndim == 2 and raw.y.shape[1] == 1 else raw.y
+    rows_are_one_hot = _is_one_hot(y)
+    seen = task or ("classes" if raw.labels is not None or rows_are_one_hot or _like_classes(y) else "regression")
+    if seen == "regression":
+        return _numbers(y, raw, one_hot=one_hot)
+    if y.ndim == 2 and not rows_are_one_hot:
+        message = f"task: classes needs one label a row or one-hot rows, got {list(y.shape)}. Say task: regression."
+        raise spec_error(message, *raw.y_path)
+    return _classes(y, raw, one_hot=one_hot or rows_are_one_hot)
+
+
+def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
+    if raw.labels is not None:
+        labels, codes = raw.labels, y
+    elif y.ndim == 2:
+        labels, codes = tuple(range(y.shape[1])), y.argmax(axis=1)
+    else:
+        values, codes = np.unique(y, return_inverse=True)
+        labels = tuple(_plain(value) for value in values.tolist())
+    present = np.unique(codes)
+    if len(present) == 1:
+        message = f"the target has one class only ({labels[present[0]]!r}): there is nothing to learn. Choose another."
+        raise spec_error(message, *raw.y_path)
+    codes = codes.astype(np.int64)
+    encoded = np.eye(len(labels), dtype=np.float32)[codes] if one_hot else codes.astype(np.int32)
+    return Target("classes", encoded, codes, labels)
+
+
+def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
+    if y.dtype.kind not in "biuf":
+        message = f"task: regression needs a target of numbers, got text such as {y.flat[0]!r}. Say task: classes."
+        raise spec_error(message, *raw.y_path)
+    if one_hot:
+        raise spec_error("one_hot is for classes, and this target is regression. Drop it.", "data", "one_hot")
+    if (y == y[:1]).all():
+        message = f"every value of the target is {y.flat[0]}: there is nothing to learn. Choose another."
+        raise spec_error(message, *raw.y_path)
+    return Target("regression", y.astype(np.float32), np.zeros(len(y), np.int64), None)
+
+
+def _like_classes(y: Array) -> bool:
+    if y.dtype.kind not in "iuf":
+        return True  # text and booleans
+    if y.ndim == 2 or (y.dtype.kind == "f" and not (y == np.floor(y)).all()):
+        return False
+    values = np.unique(y)
+    if 2 * len(values) > len(y):
+        return False
+    return len(values) <= FEW or (y.dtype.kind in "iu" and values[0] == 0 and values[-1] == len(values) - 1)
+
+
+def _is_one_hot(y: Array) -> bool:
+    return bool(y.ndim == 2 and y.dtype.kind in "biuf" and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def _plain(value: Value) -> Value:
+    """A whole number as an int: 3.0 in a table's column is the label 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
