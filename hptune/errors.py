@@ -3,6 +3,7 @@
 - `SpecError`: what the user wrote can't be run. Exit 2, before anything ran.
 - `SegmentFailed`: one piece of training failed. Recorded; the search goes on.
 - `RunError`: the run can't go on. Exit 1; what is recorded stays.
+- `Interrupted`: the user stopped it. Exit 130; what is recorded stays.
 """
 
 from __future__ import annotations
@@ -103,6 +104,12 @@ def spec_error(message: str, *path: str | int, place: str | None = None) -> Spec
 
 class RunError(HptuneError):
     """The run can't go on (the journal can't be written, it is damaged, no trial succeeded)."""
+
+
+class Interrupted(HptuneError):
+    """The user ended the command (Ctrl-C); the message says how to go on."""
+
+    exit_code = 130
 
 
 class SegmentFailed(HptuneError):

@@ -64,6 +64,10 @@ class RunPaths:
         """The states of a trial that are on the disk."""
         return sorted(self.trial(trial).glob("state-*.npz"))
 
+    def trial_error(self, number: int) -> Path:
+        """The traceback of what the trial's code raised."""
+        return self.trial(number) / "error.txt"
+
     def trial_numbers(self) -> list[int]:
         """The trials that have a folder."""
         return sorted(int(folder.name) for folder in self.trials.glob("*") if folder.name.isdecimal())

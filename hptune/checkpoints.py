@@ -1,0 +1,70 @@
+"""Which states stay on the disk: those that training may go on from, and those of the best trials.
+
+Decided by what the journal tells, in the order in which it tells it, so that a resumed search keeps the same ones.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+
+from hptune.history import History
+from hptune.rundir import RunPaths
+from hptune.trial import Trial
+
+
+class Checkpoints:
+    """The `keep` best trials so far, and the states that follow from them."""
+
+    def __init__(self, paths: RunPaths, history: History, *, keep: int) -> None:
+        self._paths = paths
+        self._history = history
+        self._keep = keep if len(history.objectives) == 1 else 0
+        self._best: list[tuple[float, int, int]] = []  # (cost, the report that told it, trial), the best first
+
+    @property
+    def wants_any(self) -> bool:
+        """Whether the next trial is among the best whatever it scores."""
+        return len(self._best) < self._keep
+
+    @property
+    def threshold(self) -> float | None:
+        """The score that a trial must beat to be among the best; None where none can, or where any does."""
+        if self.wants_any or not self._best:
+            return None
+        return self._history.score(self._history.trials[self._best[-1][2]])
+
+    def reported(self, number: int) -> list[int]:
+        """Take in that trial `number` has reported; the trials whose states are to be tidied."""
+        self._best = [entry for entry in self._best if entry[2] != number]
+        trial = self._history.trials[number]
+        score = self._history.score(trial) if self._keep else None
+        if score is None:
+            return [number]
+        bisect.insort(self._best, (self._history.objective.cost(score), len(self._history.reports), number))
+        dropped, self._best = self._best[self._keep :], self._best[: self._keep]
+        return [number, *(entry[2] for entry in dropped if entry[2] != number)]
+
+    def tidy(self, number: int) -> None:
+        """Delete the states of a trial that nothing needs any more. One that is being trained is left alone."""
+        trial = self._history.trials[number]
+        if trial.state == "running":
+            return
+        wanted = self._wanted(trial)
+        for path in self._paths.states(number):
+            if path not in wanted:
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or something else lies in it
+            self._paths.trial(number).rmdir()
+
+    def tidy_all(self) -> None:
+        """What a killed search may have left behind."""
+        for number in self._paths.trial_numbers():
+            if number < len(self._history.trials):
+                self.tidy(number)
+
+    def _wanted(self, trial: Trial) -> set[object]:
+        if trial.state != "paused" and all(entry[2] != trial.number for entry in self._best):
+            return set()
+        lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
+        return {self._paths.state(trial.number, replica, epochs) for replica, epochs in enumerate(lengths)}

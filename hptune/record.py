@@ -1,0 +1,206 @@
+"""What a run's journal tells: its head, its trials, the time spent; and whether a search may go on from it.
+
+The head is the first event: the experiment with every default filled in, the space that was searched, the facts that
+the probe found in the data and the model, and the versions that it was begun with.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hptune import __version__
+from hptune.errors import KeyPath, Problem, RunError, SpecError
+from hptune.history import Event, History
+from hptune.journal import read
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.spec.load import from_json, to_json
+from hptune.spec.objective import Objective
+from hptune.spec.space import Domain, Space
+
+_FREE: tuple[KeyPath, ...] = (
+    ("budget",),
+    ("checkpoints",),
+    ("evaluation", "finalists"),
+    ("execution", "executor"),
+    ("execution", "workers"),
+    ("execution", "trial_timeout"),
+    ("execution", "retries"),
+)
+"""What may change from one search to the next without changing what any trial scores."""
+
+_NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Head:
+    """The journal's first event, read."""
+
+    event: Event
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the probe learnt: `task`, `classes`, `fingerprint`, `rows`, …"""
+        facts: Mapping[str, Any] = self.event["facts"]
+        return facts
+
+    @property
+    def folder(self) -> Path:
+        """The YAML file's folder, which relative paths start from."""
+        return Path(self.event["folder"])
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return (Objective(**self.event["experiment"]["objective"]),)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Every default filled in, those that depend on the data included."""
+        return from_json(self.event["experiment"])
+
+    @cached_property
+    def space(self) -> Space:
+        """The space that is searched: the YAML's, and what the model's code declares."""
+        return Space(TypeAdapter(dict[str, Domain]).validate_python(self.event["space"]))
+
+
+def head_event(experiment: Experiment, *, space: Space, facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The head of a new journal. experiment: with every default filled in."""
+    return {
+        "event": "head",
+        "experiment": to_json(experiment),
+        "space": {name: domain.model_dump(mode="json", by_alias=True) for name, domain in space.domains.items()},
+        "facts": dict(facts),
+        "folder": str(folder.resolve()),
+        "versions": versions(),
+        "platform": platform.platform(),
+    }
+
+
+def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:
+    """The YAML's domains and those that the model's code declares; where both declare a name, the YAML's stands."""
+    declared = TypeAdapter(dict[str, Domain]).validate_python(facts.get("space", {}))
+    return Space({**declared, **experiment.search_space})
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a score may depend on; nothing is imported for it."""
+    found = {"hptune": __version__, "python": platform.python_version()}
+    for package in ("tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # tensorflow-cpu, say: the name of a distribution, not of a module
+            continue
+    return found
+
+
+class Record:
+    """A journal, read: its head, and the history that its events tell.
+
+    elapsed_s: seconds spent searching, over all the times the search was resumed.
+    """
+
+    def __init__(self, head: Event) -> None:
+        self.head = Head(head)
+        self.history = History(self.head.objectives)
+        self.elapsed_s = 0.0
+        self.ended: str | None = None  # why the last search ended; None where it was cut short
+        self.last_time = float(head["time"])
+
+    def apply(self, event: Event) -> None:
+        self.history.apply(event)
+        self.elapsed_s = event.get("elapsed", self.elapsed_s)
+        self.ended = event["why"] if event["event"] == "search_ended" else None
+        self.last_time = event["time"]
+
+
+def replay(paths: RunPaths) -> Record:
+    """The run as its journal tells it. Raises RunError where it is damaged or was never begun."""
+    events = read(paths.journal)
+    head = first(events)
+    if head is None:
+        raise RunError(f"{paths.journal} holds nothing yet. Run `hptune search` on its YAML file again.")
+    record = Record(head)
+    for event in events:
+        record.apply(event)
+    return record
+
+
+def first(events: Iterator[dict[str, Any]]) -> Event | None:
+    """The head; None for an empty journal. Raises RunError where the first event is something else."""
+    head = next(events, None)
+    if head is not None and head["event"] != "head":
+        raise RunError(f"the journal begins with {head['event']!r}, not with its head. Begin anew with --fresh.")
+    return head
+
+
+def check_same_spec(head: Head, experiment: Experiment) -> None:
+    """Raises SpecError, a problem for each difference, where the trials of this run would not compare with new ones.
+
+    experiment: the one asked for now, its defaults filled in by the same facts.
+    """
+    old, new = to_json(head.experiment), to_json(experiment)
+    changes = [
+        Problem(f"{_spell(before)} → {_spell(after)}", path)
+        for path, before, after in differences(old, new)
+        if not any(path[: len(free)] == free for free in _FREE)
+    ]
+    if changes:
+        raise SpecError(
+            *changes,
+            Problem(
+                f"the run {experiment.name!r} was begun with another spec, so its trials would not compare. "
+                "Give the new one another `name:`, or move the old run aside with --fresh."
+            ),
+        )
+
+
+def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
+    """Raises SpecError where the data, or the space that the model's code declares, is not what the run began with."""
+    way_out = "Put the old one back, give this search another `name:`, or move the old run aside with --fresh."
+    if facts.get("fingerprint") != head.facts.get("fingerprint"):
+        raise SpecError(Problem(f"the data has changed since the run was begun. {way_out}", ("data",)))
+    if facts.get("space") != head.facts.get("space"):
+        raise SpecError(
+            Problem(f"the model's code declares another space than when the run began. {way_out}", ("model",))
+        )
+
+
+def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
+    """Where two pieces of JSON data differ, as deep as they can be told apart by a key.
+
+    >>> list(differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}))
+    [(('a', 'c'), 2, 3)]
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from differences(old.get(key, _NOTHING), new.get(key, _NOTHING), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for at, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from differences(before, after, (*path, at))
+    elif old != new or type(old) is not type(new):
+        yield path, old, new
+
+
+def _spell(value: Any) -> str:
+    if value is _NOTHING:
+        return "(not there)"
+    if isinstance(value, dict):
+        return (
+            "{" + ", ".join(f"{key}: {_spell(inner)}" for key, inner in value.items() if inner not in (None, {})) + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_spell, value)) + "]"
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, float)
+        else repr(value)
+    )

@@ -1,0 +1,71 @@
+"""The rows that every renderer draws: the trials as plain JSON data, read out of a History."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from hptune.history import History
+from hptune.trial import Trial
+
+Row: TypeAlias = dict[str, Any]
+"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where failed `error`, with repeats `scores`."""
+
+
+def rows(history: History) -> list[Row]:
+    """Every trial, in the order of their numbers."""
+    return [row(trial, history) for trial in history.trials]
+
+
+def best_rows(history: History, top: int | None = None) -> list[Row]:
+    """The `top` best trials (None: all that have a score), the best first; failed trials are never among them."""
+    return [row(trial, history) for trial in ranked(history)[:top]]
+
+
+def ranked(history: History) -> list[Trial]:
+    """The trials that have a score, the best first; of equals the earlier one first."""
+    objective = history.objective
+    scored = [(history.score(trial), trial) for trial in history.trials]
+    costs = [(objective.cost(score), trial) for score, trial in scored if score is not None]
+    return [trial for _, trial in sorted(costs, key=lambda pair: (pair[0], pair[1].number))]
+
+
+def row(trial: Trial, history: History) -> Row:
+    """One trial's row."""
+    found: Row = {
+        "trial": trial.number,
+        "score": history.score(trial),
+        "values": dict(trial.values),
+        "epochs": trial.epochs,
+        "seconds": round(trial.seconds, 6),
+        "state": trial.state,
+    }
+    if trial.state == "failed":
+        found["error"] = trial.error
+    if len(trial.curves) > 1:
+        found["scores"] = history.replica_scores(trial, history.objective)
+    return found
+
+
+def counts(trials: Sequence[Trial]) -> dict[str, int]:
+    """How many trials are in each state, those that occur."""
+    found: dict[str, int] = {}
+    for trial in trials:
+        found[trial.state] = found.get(trial.state, 0) + 1
+    return found
+
+
+def plain_json(value: Any) -> Any:
+    """JSON data that every reader takes: numbers that are not finite become null.
+
+    >>> plain_json({"loss": [0.5, float("nan")]})
+    {'loss': [0.5, None]}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: plain_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(inner) for inner in value]
+    return value

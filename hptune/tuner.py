@@ -1,0 +1,338 @@
+"""The loop: next → submit → record. The only writer of a run's journal while it is searched.
+
+Nothing is decided here but from what the journal tells, so a search that was killed and is begun again goes on as if
+nothing had happened. Imports nothing heavy: what trains is behind the Executor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from hptune.budget import Limits, limits
+from hptune.checkpoints import Checkpoints
+from hptune.errors import Interrupted, RunError
+from hptune.executors.executor import Executor, Outcome
+from hptune.history import Event, SegmentKey, failed, finished, segment_key, started, stopped
+from hptune.journal import Journal, read
+from hptune.record import (
+    Head,
+    Record,
+    check_same_data,
+    check_same_spec,
+    first,
+    head_event,
+    joined_space,
+    versions,
+)
+from hptune.rundir import RunPaths, locked, write_whole
+from hptune.spec.defaults import fill
+from hptune.spec.experiment import Experiment
+from hptune.spec.recipe import full_epochs
+from hptune.spec.space import Space
+from hptune.strategies.strategy import Continue, Start, Strategy, Wait
+from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Values
+
+_PAUSED_LOOKED_AT = 8
+"""How many paused trials are looked at after each report, so that a report costs the same at 10,000 trials."""
+
+MakeStrategy: TypeAlias = Callable[[Experiment, Space], Strategy]
+
+
+class Watch(Protocol):
+    """Who looks on: told of what happened after it was recorded. Nothing it does changes the search."""
+
+    def begun(self, record: Record, limits: Limits) -> None:
+        """The loop begins."""
+        ...
+
+    def reported(self, trial: Trial) -> None:
+        """A trial has reported: it is trained as far as was asked for, or it has failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call of `hptune search` asks for.
+
+    text: the YAML as given. folder: the YAML file's. command: what resumes the search, to be said after an interrupt.
+    """
+
+    experiment: Experiment
+    text: str
+    folder: Path
+    command: str
+
+
+def search(
+    request: Request, paths: RunPaths, executor: Executor, *, make_strategy: MakeStrategy, watch: Watch
+) -> Record:
+    """Run a search, resume it, or continue it under a raised budget; the record as it then stands.
+
+    Raises SpecError where the spec or the data can't be used or has changed since the run was begun, RunError where
+    the run can't go on or no trial succeeded, Interrupted after Ctrl-C.
+    """
+    with locked(paths):
+        try:
+            events = read(paths.journal) if paths.journal.exists() else iter(())
+            head = first(events)
+            if head is not None:
+                loop = _resume(request, Head(head), paths, executor)
+            else:
+                loop = _begin(request, paths, executor)
+            with Journal(paths.journal) as journal:
+                loop.run(journal, events, make_strategy=make_strategy, watch=watch)
+        except KeyboardInterrupt as stop:
+            told = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
+            raise Interrupted(told) from stop
+    _check_any_succeeded(loop.record)
+    return loop.record
+
+
+def probe(executor: Executor) -> dict[str, Any]:
+    """What the worker finds in the data and the model: the probe's facts. Raises SpecError, or RunError."""
+    executor.submit(Segment(trial=0, values={}, purpose="probe"))
+    (outcome,) = executor.wait()
+    if isinstance(outcome, SegmentFailure):
+        raise RunError(f"the data or the model can't be loaded: {outcome.reason}")
+    return dict(outcome.facts)
+
+
+def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
+    facts = probe(executor)
+    experiment = fill(request.experiment, facts)
+    space = joined_space(experiment, facts)
+    write_whole(paths.spec, request.text)
+    with Journal(paths.journal) as journal:
+        head = journal.append(head_event(experiment, space=space, facts=facts, folder=request.folder))
+    return _Loop(Record(head), experiment, paths, executor, probed=True)
+
+
+def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> _Loop:
+    experiment = fill(request.experiment, head.facts)
+    check_same_spec(head, experiment)
+    if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
+        write_whole(paths.spec, request.text)
+    return _Loop(Record(head.event), experiment, paths, executor, probed=False)
+
+
+class _Loop:
+    """One search under way.
+
+    probed: whether the executor has been asked for its facts; a search with nothing left to train never asks.
+    """
+
+    def __init__(
+        self, record: Record, experiment: Experiment, paths: RunPaths, executor: Executor, *, probed: bool
+    ) -> None:
+        self.record = record
+        self._history = record.history
+        self._experiment = experiment
+        self._executor = executor
+        self._probed = probed
+        self._limits = limits(experiment)
+        self._checkpoints = Checkpoints(paths, self._history, keep=experiment.checkpoints.keep)
+        self._replicas = experiment.evaluation.folds or experiment.evaluation.repeats
+        self._queue: deque[Segment] = deque()  # recorded as started, not yet submitted
+        self._running = 0
+        self._paused: dict[int, None] = {}  # in the order in which they are looked at
+        self._lost: Counter[SegmentKey] = Counter()
+        self._why: str | None = None  # why nothing new is started
+        self._clock_from = 0.0
+
+    def run(self, journal: Journal, events: Iterator[Event], *, make_strategy: MakeStrategy, watch: Watch) -> None:
+        """Take in `events`, then search until the budget or the strategy ends it."""
+        for event in events:
+            self._apply(event)
+        self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
+        self._clock_from = time.monotonic() - self.record.elapsed_s
+        self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
+        self._checkpoints.tidy_all()
+        self._take_up_pending()
+        watch.begun(self.record, self._limits)
+        while True:
+            while self._running < self._executor.slots and (segment := self._next()) is not None:
+                self._submit(segment)
+            if not self._running:
+                break
+            for outcome in self._executor.wait():
+                self._running -= 1
+                self._take_in(outcome)
+        assert self._why is not None, "the strategy waits while nothing runs"
+        self._stop_hopeless(len(self._paused))
+        if self.record.ended != self._why:
+            self._write({"event": "search_ended", "why": self._why, "elapsed": self._elapsed_s()})
+
+    @cached_property
+    def _strategy(self) -> Strategy:
+        """Made when it is first asked: a search with nothing left to do is not kept waiting."""
+        return self._make_strategy(self._experiment, self.record.head.space)
+
+    # --- what to train next -------------------------------------------------------------------------------------
+
+    def _next(self) -> Segment | None:
+        """The next segment, recorded as started; None where there is nothing to do now."""
+        if self._queue:
+            return self._queue.popleft()
+        self._why = self._limits.reached(self._history, self._elapsed_s(), paused=bool(self._paused))
+        if self._why is not None:
+            return None
+        decision = self._strategy.next(self._history)
+        if isinstance(decision, Start):
+            self._start(len(self._history.trials), decision.values, 0, decision.to_epoch, decision.why)
+        elif isinstance(decision, Continue):
+            trial = self._history.trials[decision.trial]
+            self._start(trial.number, trial.values, trial.epochs, decision.to_epoch, decision.why)
+        elif isinstance(decision, Wait):
+            return None
+        else:
+            self._why = decision.why
+            return None
+        return self._queue.popleft()
+
+    def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
+        """Record a step of a trial as started, a segment for each replica that has more to learn."""
+        self._ensure_probed()
+        self._paused.pop(trial, None)
+        segment = Segment(
+            trial,
+            values,
+            from_epoch,
+            to_epoch,
+            keep_state=self._checkpoints.wants_any or to_epoch < full_epochs(self._experiment, values),
+            keep_above=self._checkpoints.threshold,
+        )
+        replicas = self._history.unfinished(trial, self._replicas)
+        if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
+            segment = replace(segment, keep_state=True)
+        because = {"why": why} if why is not None else {}
+        self._write({**started(segment, replicas), **because}, durable=False)
+        self._queue.extend(replace(segment, replica=replica) for replica in replicas)
+
+    def _take_up_pending(self) -> None:
+        """What was started before the search was cut short is trained now."""
+        for segment in list(self._history.pending.values()):
+            if segment.purpose == "trial":
+                self._queue.append(segment)
+        for trial in {segment.trial for segment in self._queue}:
+            self._drop_failed(trial)
+        if self._queue:
+            self._ensure_probed()
+
+    def _ensure_probed(self) -> None:
+        if not self._probed:
+            check_same_data(self.record.head, probe(self._executor))
+            budget = self._experiment.budget.model_dump(mode="json", exclude_none=True)
+            self._write({"event": "resumed", "versions": versions(), "budget": budget})
+            self._probed = True
+
+    def _submit(self, segment: Segment) -> None:
+        self._executor.submit(segment)
+        self._running += 1
+
+    # --- what came back -----------------------------------------------------------------------------------------
+
+    def _take_in(self, outcome: Outcome) -> None:
+        """Record what a segment brought, or why it brought nothing."""
+        segment = outcome.segment
+        if isinstance(outcome, SegmentFailure):
+            if outcome.lost and self._try_again(outcome):
+                return
+            event = failed(outcome)
+        elif (reason := self._unusable(outcome)) is not None:
+            event = failed(SegmentFailure(segment, reason, outcome.seconds))
+        else:
+            enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
+            event = finished(outcome, complete=outcome.ended or enough)
+        reports = len(self._history.reports)
+        self._write({**event, "elapsed": self._elapsed_s()})
+        self._drop_failed(segment.trial)
+        if len(self._history.reports) > reports:
+            trial = self._history.trials[segment.trial]
+            if trial.state == "paused":
+                self._paused[trial.number] = None
+            self._stop_hopeless(_PAUSED_LOOKED_AT)
+            self._watch.reported(self._history.trials[segment.trial])
+
+    def _try_again(self, failure: SegmentFailure) -> bool:
+        """Whether a lost segment is given another try."""
+        key = segment_key(failure.segment)
+        self._lost[key] += 1
+        if self._lost[key] > self._experiment.execution.retries:
+            return False
+        self._write(
+            {"event": "segment_lost", "purpose": key[0], "trial": key[1], "replica": key[2], "reason": failure.reason}
+        )
+        self._queue.append(failure.segment)
+        return True
+
+    def _unusable(self, result: SegmentResult) -> str | None:
+        """Why a result can't be scored; None where it can."""
+        for objective in self._history.objectives:
+            metric = objective.metric
+            if metric == "seconds" or metric in result.facts:
+                continue
+            curve = result.curves.get(metric)
+            if curve is None:
+                return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
+            for epoch, value in enumerate(curve, start=result.segment.from_epoch + 1):
+                if value != value or value in (float("inf"), float("-inf")):
+                    return f"{metric} is {value} after epoch {epoch}"
+        return None
+
+    def _drop_failed(self, number: int) -> None:
+        """Where a trial has failed, its replicas that have not begun are not trained."""
+        trial = self._history.trials[number]
+        if trial.state != "failed":
+            return
+        dropped = [segment for segment in self._queue if segment.trial == number]
+        for segment in dropped:
+            self._queue.remove(segment)
+            self._write(failed(SegmentFailure(segment, trial.error or "", 0.0)))
+
+    def _stop_hopeless(self, most: int) -> None:
+        """Stop paused trials, of `most` that are looked at in turn, which the strategy will never continue."""
+        for number in list(islice(self._paused, most)):
+            del self._paused[number]
+            if self._strategy.may_continue(self._history.trials[number], self._history):
+                self._paused[number] = None  # at the end of the queue
+            else:
+                self._write(stopped(number), durable=False)
+                self._checkpoints.tidy(number)
+
+    # --- the record ---------------------------------------------------------------------------------------------
+
+    def _write(self, event: Event, *, durable: bool = True) -> None:
+        for number in self._apply(self._journal.append(event, durable=durable)):
+            self._checkpoints.tidy(number)
+
+    def _apply(self, event: Event) -> list[int]:
+        """Take in one event; the trials whose states are to be tidied."""
+        reports = len(self._history.reports)
+        self.record.apply(event)
+        if len(self._history.reports) == reports:
+            return []
+        return self._checkpoints.reported(self._history.reports[-1])
+
+    def _elapsed_s(self) -> float:
+        return round(time.monotonic() - self._clock_from, 3)
+
+
+def _check_any_succeeded(record: Record) -> None:
+    """Raises RunError, with the reasons counted, where every trial has failed or none was started."""
+    trials = record.history.trials
+    if any(trial.state != "failed" for trial in trials):
+        return
+    if not trials:
+        raise RunError(f"no trial was started: {record.ended}.")
+    reasons = Counter(trial.error or "" for trial in trials).most_common(5)
+    told = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
+    raise RunError(
+        f"no trial succeeded; all {len(trials)} failed:\n{told}\nMend the cause and search again with --fresh."
+    )
