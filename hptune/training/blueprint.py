@@ -1,0 +1,286 @@
+"""What a recipe's model is made from, cut into what shapes the graph and what does not.
+
+*architecture*: the layers and their sizes; initial weights depend on it (and on the replica) alone.
+*structure*: the architecture with everything else that shapes the graph; trials of one structure share one compiled
+program. *dials*: the numbers that are neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from hptune.errors import SegmentFailed
+from hptune.spec.recipe import LayerCall, Recipe
+from hptune.spec.references import concrete
+from hptune.training import dials as dial_places
+from hptune.training.dials import LAYER_DIALS, OPTIMIZER_DIALS, PLACEHOLDER, REGULARIZER_DIALS
+from hptune.training.keras_objects import make_layer, make_loss, make_metric, make_optimizer
+from hptune.training.runtime import keras
+
+
+Weights: TypeAlias = Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """How to make one trial's model.
+
+    build: a fresh Keras model whose dials hold placeholders.
+    weights: the initial weights under a seed, as `get_weights` orders them; they do not depend on the dials.
+    stock: a fresh Keras model with the recipe's own numbers, to give to users.
+    optimizer, loss, metrics: fresh stock objects with the recipe's own numbers.
+    """
+
+    architecture: str
+    structure: str
+    dials: Mapping[str, float]
+    learning_rate: float
+    batch_size: int
+    build: Callable[[], Any]
+    weights: Callable[[int], Weights]
+    stock: Callable[[], Any]
+    optimizer: Callable[[], Any]
+    loss: Callable[[], Any]
+    metrics: Callable[[], list[Any]]
+    dialled: bool = True
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits for JSON data (anything else counts by its `repr`)."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def of_layers(recipe: Recipe, input_shape: Sequence[int | None], input_dtype: str) -> Blueprint:
+    """The blueprint of a `layers` model, made without building anything: what a known structure costs is this."""
+    calls = [_with_defaults(call, recipe) for call in recipe.layers]
+    dials: dict[str, float] = {}
+    frame: list[Any] = []  # the calls with their dials taken out
+    layers: list[Any] = []  # and their regularisers too
+    placed: list[LayerCall] = []  # the calls with placeholders for dials
+    for index, call in enumerate(calls):
+        found = _dials_of_call(index, call)
+        dials |= {name: value for name, _, value in found}
+        kept = _replace(call.args, {path: "dial" for _, path, _ in found})
+        frame.append([call.name, kept])
+        layers.append([call.name, {k: v for k, v in kept.items() if not k.endswith("_regularizer")}])
+        placed.append(LayerCall(call.name, _replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
+
+    shape = (tuple(input_shape), input_dtype)
+    optimizer, arguments = _optimizer(recipe)
+    dials |= {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
+    rate = concrete(recipe.training.optimizer.learning_rate)
+    fixed = {k: "dial" if _is_optimizer_dial(k, v) else v for k, v in arguments.items()}
+    batch_size = concrete(recipe.training.batch_size)
+    loss, metrics = recipe.training.loss, recipe.training.metrics or []
+    return Blueprint(
+        architecture=fingerprint(shape, layers),
+        structure=fingerprint(shape, frame, optimizer, fixed, batch_size, loss, metrics),
+        dials=dials,
+        learning_rate=rate,
+        batch_size=batch_size,
+        build=lambda: _sequential(placed, shape),
+        weights=lambda seed: _seeded_weights(seed, lambda: _sequential(placed, shape)),
+        stock=lambda: _sequential(calls, shape),
+        optimizer=lambda: make_optimizer(optimizer, {**arguments, "learning_rate": rate}),
+        loss=lambda: make_loss(loss),
+        metrics=lambda: [make_metric(metric) for metric in metrics],
+    )
+
+
+def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any) -> Blueprint:
+    """The blueprint of a model that a user's builder made and compiled.
+
+    given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as the builder compiled it.
+    rebuild: calls the builder again. tag: what tells apart two builds of a model that can't be described by its config
+    (a subclassed one): those have no dials in their layers and are rebuilt by the builder.
+    """
+    functional = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
+    if not functional:
+        return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag)
+    config = model.get_config()
+    places = list(dial_places.in_layers(model.layers))
+    dials = {name: float(getattr(holder, attribute)) for name, holder, attribute in places}
+    blank = _blank(config, "dial")
+    optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
+    loss, metrics = _compiled(model, recipe, given)
+    kind = type(model)
+    batch_size = concrete(recipe.training.batch_size)
+    optimizer_frame = {k: "dial" if f"optimizer.{k}" in dial_numbers else v for k, v in optimizer().get_config().items()}
+    optimizer_frame.pop("learning_rate" if rate is not None else "name", None)
+    return Blueprint(
+        # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
+        architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
+        structure=fingerprint(
+            blank, type(optimizer()).__name__, optimizer_frame, batch_size, _described(loss()), _described(metrics())
+        ),
+        dials={**dials, **dial_numbers},
+        learning_rate=rate if rate is not None else float("nan"),
+        batch_size=batch_size,
+        build=lambda: kind.from_config(_blank(config, PLACEHOLDER)),
+        weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
+        stock=lambda: kind.from_config(config),
+        optimizer=optimizer,
+        loss=loss,
+        metrics=metrics,
+    )
+
+
+def _of_opaque(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any) -> Blueprint:
+    optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
+    loss, metrics = _compiled(model, recipe, given)
+    batch_size = concrete(recipe.training.batch_size)
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    return Blueprint(
+        architecture=fingerprint(name, tag),
+        structure=fingerprint(name, tag, batch_size),
+        dials=dial_numbers,
+        learning_rate=rate if rate is not None else float("nan"),
+        batch_size=batch_size,
+        build=rebuild,
+        weights=lambda seed: _seeded_weights(seed, rebuild),
+        stock=rebuild,
+        optimizer=optimizer,
+        loss=loss,
+        metrics=metrics,
+        dialled=False,
+    )
+
+
+def _seeded_weights(seed: int, build: Callable[[], Any]) -> Weights:
+    keras().utils.set_random_seed(seed)
+    weights: Weights = build().get_weights()
+    return weights
+
+
+# --- layers from the YAML ---------------------------------------------------------------------------------------
+
+
+def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
+    """The call with `initialization.kernel` where the layer has a kernel and was not given its own."""
+    kernel = recipe.initialization.kernel
+    if kernel is None or "kernel_initializer" in call.args:
+        return call
+    if "kernel_initializer" not in _parameters(call.name):
+        return call
+    return LayerCall(call.name, {**call.args, "kernel_initializer": concrete(kernel)})
+
+
+def _parameters(layer: str) -> frozenset[str]:
+    from hptune.spec.keras_table import layer_arguments
+
+    return frozenset(layer_arguments(layer))
+
+
+def _dials_of_call(index: int, call: LayerCall) -> list[tuple[str, tuple[str, ...], float]]:
+    """(name, path into the arguments, value) of each dial, named as `dials.in_layers` names them."""
+    found: list[tuple[str, tuple[str, ...], float]] = []
+    attribute = LAYER_DIALS.get(call.name)
+    if attribute is not None and attribute in call.args:
+        found.append((f"{index}.{attribute}", (attribute,), float(call.args[attribute])))
+    for name in sorted(n for n in call.args if n.endswith("_regularizer")):
+        value = call.args[name]
+        kind, numbers = next(iter(value.items())) if isinstance(value, Mapping) else (value, {})
+        for number in REGULARIZER_DIALS.get(str(kind), ()):
+            if number in (numbers or {}):
+                found.append((f"{index}.{name}.{number}", (name, kind, number), float(numbers[number])))
+    return found
+
+
+def _replace(args: Mapping[str, Any], new: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """`args` with the values at some paths replaced."""
+    copy = dict(args)
+    for (first, *rest), value in new.items():
+        copy[first] = _replace(copy[first], {tuple(rest): value}) if rest else value
+    return copy
+
+
+def _sequential(calls: Sequence[LayerCall], shape: tuple[tuple[int | None, ...], str]) -> Any:
+    layers = [make_layer(call.name, call.args) for call in calls]
+    return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
+
+
+def _optimizer(recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    optimizer = recipe.training.optimizer
+    return str(concrete(optimizer.name)), dict(optimizer.model_extra or {})
+
+
+def _is_optimizer_dial(name: str, value: Any) -> bool:
+    return name in OPTIMIZER_DIALS and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# --- models from code -------------------------------------------------------------------------------------------
+
+
+def _compiled_optimizer(
+    model: Any, recipe: Recipe, given: frozenset[str]
+) -> tuple[Callable[[], Any], dict[str, float], float | None]:
+    """A maker of the optimizer, its dials, and its learning rate (None: it has a schedule of its own)."""
+    if "optimizer" in given:
+        name, arguments = _optimizer(recipe)
+        rate = concrete(recipe.training.optimizer.learning_rate)
+        dials = {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
+        return (lambda: make_optimizer(name, {**arguments, "learning_rate": rate})), dials, rate
+    if not model.compiled or model.optimizer is None:
+        raise SegmentFailed("the builder returned a model that is not compiled, and the YAML has no training.optimizer")
+    kind, config = type(model.optimizer), model.optimizer.get_config()
+    dials = {name: float(getattr(o, attribute)) for name, o, attribute in dial_places.in_optimizer(model.optimizer)}
+    rate = float(config["learning_rate"]) if isinstance(config["learning_rate"], int | float) else None
+    return (lambda: kind.from_config(config)), dials, rate
+
+
+def _compiled(model: Any, recipe: Recipe, given: frozenset[str]) -> tuple[Callable[[], Any], Callable[[], list[Any]]]:
+    loss, metrics = recipe.training.loss, recipe.training.metrics or []
+    if "loss" not in given and model.compiled and model._compile_loss is not None:
+        own_loss = model._compile_loss._user_loss
+        make = (lambda: make_loss(own_loss)) if isinstance(own_loss, str) else (lambda: own_loss)
+    else:
+        make = lambda: make_loss(loss)  # noqa: E731
+    if "metrics" in given or model._compile_metrics is None:
+        return make, lambda: [make_metric(metric) for metric in metrics]
+    own = model._compile_metrics._user_metrics
+    return make, lambda: list(own) if isinstance(own, list | tuple) else own
+
+
+def _described(thing: Any) -> Any:
+    if isinstance(thing, list | tuple):
+        return [_described(one) for one in thing]
+    if isinstance(thing, Mapping):
+        return {key: _described(value) for key, value in thing.items()}
+    if hasattr(thing, "get_config"):
+        return [type(thing).__qualname__, thing.get_config()]
+    return f"{thing.__module__}.{thing.__qualname__}" if callable(thing) else thing
+
+
+def _blank(config: Any, value: Any) -> Any:
+    """A model's config with the numbers that are dials replaced, in the layers that `dials.in_layers` visits."""
+    if not isinstance(config, Mapping):
+        return config
+    if "layers" in config:
+        return {**config, "layers": [_blank_layer(layer, value) for layer in config["layers"]]}
+    return config
+
+
+def _blank_layer(layer: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    inner = dict(layer["config"])
+    if "layers" in inner:
+        return {**layer, "config": _blank(inner, value)}
+    attribute = LAYER_DIALS.get(layer["class_name"])
+    if attribute is not None:
+        inner[attribute] = value
+    for name in [n for n in inner if n.endswith("_regularizer") and inner[n]]:
+        numbers = REGULARIZER_DIALS.get(inner[name].get("class_name", ""), ())
+        inner[name] = {**inner[name], "config": {**inner[name]["config"], **dict.fromkeys(numbers, value)}}
+    return {**layer, "config": inner}
+
+
+def _without_regularizers(config: Any) -> Any:
+    if isinstance(config, Mapping):
+        return {k: _without_regularizers(v) for k, v in config.items() if not str(k).endswith("_regularizer")}
+    return [_without_regularizers(v) for v in config] if isinstance(config, list | tuple) else config

@@ -1,0 +1,91 @@
+"""Trials of `model: {function: module:name}`: any Python function, called with the values as keywords."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hptune import seeds
+from hptune.errors import SegmentFailed, spec_error
+from hptune.spec.experiment import Experiment
+from hptune.spec.model import FunctionModel
+from hptune.training.trainer import OnEpoch
+from hptune.training.user_code import load_object
+from hptune.trial import Segment, SegmentResult
+
+
+class FunctionTrainer:
+    """Calls the function once a trial, or once an epoch (1 to `training.epochs`) where it takes `epoch`.
+
+    A function keeps no state: what epoch 7 returns depends on the values and on 7 alone, so a segment that goes on from
+    epoch 6 just calls it with 7.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        assert isinstance(experiment.model, FunctionModel)
+        self.experiment = experiment
+        self._function = load_object(experiment.model.function, folder, ("model", "function"))
+        if not callable(self._function):
+            raise spec_error(f"{experiment.model.function} is no function. Name one.", "model", "function")
+        parameters = inspect.signature(self._function).parameters
+        self._takes_epoch = "epoch" in parameters
+        self._takes_seed = "seed" in parameters
+        self._check_parameters(parameters)
+
+    def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        started = time.perf_counter()
+        if segment.purpose == "probe":
+            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts={"task": None})
+        curves: dict[str, list[float]] = {}
+        epochs = range(segment.from_epoch, segment.to_epoch) if self._takes_epoch else range(1)
+        for epoch in epochs:
+            metrics = self._call(segment, epoch)
+            for name, value in metrics.items():
+                curves.setdefault(name, []).append(value)
+            if on_epoch is not None:
+                on_epoch(segment, epoch + 1, metrics)
+        if not self._takes_epoch:  # one value, which stands for the whole training
+            curves = {name: values * (segment.to_epoch - segment.from_epoch) for name, values in curves.items()}
+        told = {name: tuple(values) for name, values in curves.items()}
+        facts: dict[str, Any] = {}
+        if segment.purpose in ("best", "baseline"):
+            facts["test"] = {name: values[-1] for name, values in told.items()}
+        return SegmentResult(segment, segment.to_epoch, told, time.perf_counter() - started, facts=facts)
+
+    def _call(self, segment: Segment, epoch: int) -> dict[str, float]:
+        extra: dict[str, int] = {"epoch": epoch + 1} if self._takes_epoch else {}
+        if self._takes_seed:
+            extra["seed"] = seeds.derive(self.experiment.seed, "function", dict(segment.values), segment.replica)
+        found = self._function(**segment.values, **extra)
+        metrics = found if isinstance(found, Mapping) else {"score": found}
+        return {str(name): _number(str(name), value) for name, value in metrics.items()}
+
+    def _check_parameters(self, parameters: Mapping[str, inspect.Parameter]) -> None:
+        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return
+        given = [*self.experiment.search_space, *(["epoch"] if self._takes_epoch else [])]
+        strange = [name for name in given if name not in parameters]
+        if strange:
+            takes = ", ".join(parameters)
+            raise spec_error(f"takes no {strange[0]!r} (it takes {takes}). Add it, or drop it.", "model", "function")
+        for name, parameter in parameters.items():
+            required = parameter.default is inspect.Parameter.empty and name not in ("epoch", "seed")
+            always = name in given and not self.experiment.search_space[name].when if name != "epoch" else True
+            if required and not always:
+                told = f"needs {name!r}, which search_space does not always give. Declare it there, or give it a default."
+                raise spec_error(told, "model", "function")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise SegmentFailed(f"the function returned {value!r} for {name!r}; a number is wanted") from error
+    if math.isnan(number):
+        raise SegmentFailed(f"the function returned NaN for {name!r}")
+    return number
+

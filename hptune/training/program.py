@@ -1,0 +1,325 @@
+"""The training core: a Keras model compiled once for one structure, and run for many trials; state in, state out.
+
+An epoch is one call of one compiled function: a loop inside the graph gathers each batch by index from data that lies
+on the device and calls the model's own `train_step`, then `test_step` over the validation part; the metrics come back
+as its result. Hyperparameters that shape no graph are dials; the learning rate is a table with a rate for every step.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hptune import seeds
+from hptune.errors import SegmentFailed
+from hptune.training import dials as dial_places
+from hptune.training.blueprint import Blueprint
+from hptune.training.data import Part
+from hptune.training.runtime import keras
+from hptune.training.state import State
+from hptune.trial import Curves
+
+EVALUATION_BATCH = 512
+"""Samples in one step of validation; training's batch size where that is larger."""
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+"""Told (epochs done, the epoch's metrics)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one trial turns: nothing in it shapes the graph.
+
+    dials: by name, each that the blueprint has.
+    rates: float32 [total_steps], the learning rate of every optimizer step of the full training.
+    order_seed: the order of the samples in epoch e depends on it and e alone.
+    """
+
+    dials: Mapping[str, float]
+    rates: NDArray[np.float32]
+    order_seed: int
+
+
+class Program:
+    """A model, its optimizer and its data, traced once.
+
+    train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
+    traces: how often the epoch function was traced, for those who want to know.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        train: Part,
+        validation: Part,
+        *,
+        loss: Any | None = None,
+        output: Callable[[Any], Any] = lambda model: model,
+        xla: bool = False,
+    ) -> None:
+        """Build and compile. `loss` stands for the blueprint's; `output` extends the model by stock layers.
+
+        Raises whatever Keras raises where the recipe makes no model.
+        """
+        self.batch_size = blueprint.batch_size
+        self.rows = _rows(train)
+        self.steps_per_epoch = math.ceil(self.rows / self.batch_size)
+        self.traces = 0
+        self.model = output(blueprint.build())
+        self._dials = dial_places.attach(dial_places.in_layers(self.model.layers)) if blueprint.dialled else {}
+        optimizer = blueprint.optimizer()
+        self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
+        if self._rates is not None:
+            optimizer.learning_rate = self._rates
+        self._dials |= dial_places.attach(
+            place for place in dial_places.in_optimizer(optimizer) if place[0] in blueprint.dials
+        )
+        self._compile(optimizer, loss if loss is not None else blueprint.loss(), blueprint.metrics(), train)
+        self._initial = [v.numpy() for v in self.model.variables]
+        self._slots = [v.numpy() for v in optimizer.variables]
+        self._train = _on_device(train)
+        self._validation = _on_device(validation)
+        self._epoch = _function(self._one_epoch, xla=xla)
+        self._test = _function(self._evaluate, xla=False)
+        self.metric_names: list[str] = self._names()
+
+    # --- what a trial does --------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        state: State,
+        setting: Setting,
+        from_epoch: int,
+        to_epoch: int,
+        *,
+        so_far: Curves | None = None,
+        ended: Callable[[Curves], bool] | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> Curves:
+        """Train from the end of `from_epoch` to the end of `to_epoch`; `state()` gives what came of it.
+
+        so_far: the curves of the first `from_epoch` epochs. ended: asked before each epoch, with all curves so far,
+        whether training is over. Returns the curves of the new epochs. Raises SegmentFailed at the first epoch whose
+        loss is not a finite number.
+        """
+        self.load(state)
+        self._turn(setting)
+        curves: dict[str, list[float]] = {name: list(values) for name, values in (so_far or {}).items()}
+        done: dict[str, list[float]] = {}
+        for epoch in range(from_epoch, to_epoch):
+            if ended is not None and ended({name: tuple(values) for name, values in curves.items()}):
+                break
+            metrics = self._run_epoch(setting.order_seed, epoch)
+            for name, value in metrics.items():
+                curves.setdefault(name, []).append(value)
+                done.setdefault(name, []).append(value)
+            for name in ("loss", "val_loss"):
+                if not math.isfinite(metrics.get(name, 0.0)):
+                    raise SegmentFailed(f"{name} is {metrics[name]} after epoch {epoch + 1}: training diverged")
+            if on_epoch is not None:
+                on_epoch(epoch + 1, metrics)
+        return {name: tuple(values) for name, values in done.items()}
+
+    def fresh(self, weights: Sequence[NDArray[Any]], noise_seed: int) -> State:
+        """The state before training: these weights (as `get_weights` orders them), noise and dropout from the seed."""
+        given = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
+        model = [
+            np.asarray([seeds.derive(noise_seed, index), 0])
+            if variable.path.endswith("seed_generator_state")
+            else given.get(id(variable), initial)
+            for index, (variable, initial) in enumerate(zip(self.model.variables, self._initial, strict=True))
+        ]
+        return State(tuple(model))
+
+    def state(self) -> State:
+        """Every variable as it is now."""
+        return State(
+            tuple(v.numpy() for v in self.model.variables), tuple(v.numpy() for v in self.model.optimizer.variables)
+        )
+
+    def evaluate(self, part: Part) -> dict[str, float]:
+        """The plain loss and the metrics of the current weights on samples that were not trained on."""
+        values = self._test(_on_device(part)).numpy().tolist()
+        return dict(zip([n.removeprefix("val_") for n in self.metric_names if n.startswith("val_")], values, strict=True))
+
+    def weights(self) -> list[NDArray[Any]]:
+        """What `set_weights` of the stock model takes."""
+        return self.model.get_weights()  # type: ignore[no-any-return]  # Keras has no types
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any], train: Part) -> None:
+        model = self.model
+        model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
+        batch = _map(lambda a: a[: self.batch_size], (train.x, train.y, train.sample_weight))
+        model._symbolic_build(data_batch=batch)  # also makes the metrics' variables, outside any graph
+        optimizer.build(model.trainable_variables)
+        # A model that computes its own loss is left alone: its tracker is what is reported then.
+        own = type(model).compute_loss is not keras().Model.compute_loss or model._compile_loss is None
+        self._plain_loss = None if own else keras().metrics.Mean(name="loss")
+        if self._plain_loss is not None:
+            model.compute_loss = types.MethodType(_compute_loss(self._plain_loss), model)
+
+    def _names(self) -> list[str]:
+        names = ["loss"] + [name for name in self.model.get_metrics_result() if name != "loss"]
+        penalty = ["penalty"] if self._penalties() else []
+        return [*names, *penalty, *(f"val_{name}" for name in names)]
+
+    def _penalties(self) -> list[Any]:
+        return list(self.model._get_regularization_losses())
+
+    def _turn(self, setting: Setting) -> None:
+        for name, dial in self._dials.items():
+            dial.set(setting.dials[name])
+        if self._rates is not None:
+            self._rates.table.assign(setting.rates)
+
+    def load(self, state: State) -> None:
+        """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
+        for variable, value in zip(self.model.variables, state.model, strict=True):
+            variable.assign(value)
+        for variable, value in zip(self.model.optimizer.variables, state.optimizer or self._slots, strict=True):
+            variable.assign(value)
+
+    def _run_epoch(self, order_seed: int, epoch: int) -> dict[str, float]:
+        order = sample_order(order_seed, epoch, self.rows)
+        values = self._epoch(_tensor(order)).numpy().tolist()
+        return dict(zip(self.metric_names, values, strict=True))
+
+    def _one_epoch(self, order: Any) -> Any:
+        """One epoch over the training samples in this order, then validation: every metric as one float32 vector."""
+        import tensorflow as tf
+
+        self.traces += 1  # Python runs only while the function is traced
+        self._reset()
+        _each_batch(
+            self.rows,
+            self.batch_size,
+            lambda start, size: self.model.train_step(
+                _map(lambda a: tf.gather(a, tf.slice(order, [start], [size])), self._train)
+            ),
+        )
+        trained = self._results()
+        penalty = [tf.add_n([tf.cast(p, tf.float32) for p in self._penalties()])] if self._penalties() else []
+        return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(self._validation)], 0)
+
+    def _evaluate(self, part: Any) -> Any:
+        import tensorflow as tf
+
+        self._reset()
+        _each_batch(
+            int(_leaves(part)[0].shape[0]),
+            max(self.batch_size, EVALUATION_BATCH),
+            lambda start, size: self.model.test_step(_map(lambda a: a[start : start + size], part)),
+        )
+        return tf.stack(self._results())
+
+    def _reset(self) -> None:
+        for metric in self.model.metrics:
+            metric.reset_state()
+        if self._plain_loss is not None:
+            self._plain_loss.reset_state()
+
+    def _results(self) -> list[Any]:
+        import tensorflow as tf
+
+        results = self.model.get_metrics_result()
+        if self._plain_loss is not None:
+            results = {**results, "loss": self._plain_loss.result()}
+        ordered = ["loss", *(name for name in results if name != "loss")]
+        return [tf.cast(results[name], tf.float32) for name in ordered]
+
+
+def _compute_loss(plain: Any) -> Callable[..., Any]:
+    """`compute_loss` that reports the loss of the data apart from the penalties, so that trials compare."""
+
+    def compute_loss(
+        self: Any, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        import tensorflow as tf
+
+        data_loss = self._compile_loss(y, y_pred, sample_weight)
+        plain.update_state(data_loss, sample_weight=tf.shape(_leaves(x)[0])[0])
+        extra = self.losses if training else []
+        return tf.add_n([data_loss, *(tf.cast(e, data_loss.dtype) for e in extra)]) if extra else data_loss
+
+    return compute_loss
+
+
+def rate_table() -> Any:
+    """A stock `LearningRateSchedule` that looks the rate up by the optimizer's step in a table that can be exchanged."""
+    import tensorflow as tf
+
+    class RateTable(keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+        def __init__(self) -> None:
+            self.table = tf.Variable(np.zeros(1, np.float32), shape=[None], trainable=False)
+
+        def __call__(self, step: Any) -> Any:
+            return tf.gather(self.table, tf.cast(step, tf.int32))
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    return RateTable()
+
+
+def sample_order(order_seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
+    """int32 [rows]: the order of the training samples in `epoch` (from 0), a pure function of its arguments."""
+    return np.random.default_rng(seeds.derive(order_seed, "order", epoch)).permutation(rows).astype(np.int32)
+
+
+def _each_batch(rows: int, batch_size: int, step: Callable[[Any, Any], Any]) -> None:
+    """`step(start, size)` for every batch, in a graph: one loop over the whole batches, one more step for the rest.
+
+    Every size is a Python number, so that all shapes are static.
+    """
+    import tensorflow as tf
+
+    whole, rest = divmod(rows, batch_size)
+
+    def body(index: Any) -> Any:
+        step(index * batch_size, batch_size)
+        return index + 1
+
+    if whole == 1:
+        step(0, batch_size)
+    elif whole:
+        tf.while_loop(lambda index: index < whole, body, [tf.constant(0)], parallel_iterations=1)
+    if rest:
+        step(whole * batch_size, rest)
+
+
+def _function(python: Callable[..., Any], *, xla: bool) -> Any:
+    import tensorflow as tf
+
+    return tf.function(python, autograph=False, jit_compile=xla or None)
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(array)
+
+
+def _on_device(part: Part) -> Any:
+    import tensorflow as tf
+
+    return _map(tf.constant, (part.x, part.y, part.sample_weight))
+
+
+def _map(function: Callable[[Any], Any], structure: Any) -> Any:
+    return keras().tree.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
+
+
+def _leaves(structure: Any) -> list[Any]:
+    return [leaf for leaf in keras().tree.flatten(structure) if leaf is not None]
+
+
+def _rows(part: Part) -> int:
+    return len(_leaves(part.x)[0])

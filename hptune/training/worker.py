@@ -1,0 +1,60 @@
+"""What runs where segments run: the trainer for the experiment's kind of model, made when first needed."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from hptune.errors import HptuneError, SegmentFailed
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.spec.model import FunctionModel
+from hptune.training.trainer import OnEpoch, Trainer
+from hptune.trial import Segment, SegmentResult
+
+
+class Worker:
+    """Runs the segments of one experiment in this process.
+
+    folder: the YAML file's; relative paths and users' modules are looked for there.
+    run: where states and models are written.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths) -> None:
+        self._experiment = experiment
+        self._folder = folder
+        self._run = run
+        self._trainer: Trainer | None = None
+
+    def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        """Train a segment, or probe. Raises `SegmentFailed` for whatever training raises, `SpecError` from a probe."""
+        try:
+            return self.trainer().run(segment, on_epoch)
+        except HptuneError:
+            raise
+        except Exception as error:
+            self._keep_traceback(segment)
+            raise SegmentFailed(reason(error)) from error
+
+    def trainer(self) -> Trainer:
+        if self._trainer is None:
+            if isinstance(self._experiment.model, FunctionModel):
+                from hptune.training.function import FunctionTrainer
+
+                self._trainer = FunctionTrainer(self._experiment, self._folder)
+            else:
+                from hptune.training.keras_trainer import KerasTrainer
+
+                self._trainer = KerasTrainer(self._experiment, self._folder, self._run)
+        return self._trainer
+
+    def _keep_traceback(self, segment: Segment) -> None:
+        path = self._run.trial(segment.trial) / "error.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+
+
+def reason(error: BaseException) -> str:
+    """An exception in one line: its type and the first line of its message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -1,0 +1,242 @@
+"""The training core against plain Keras, against itself over a resume, and its traces counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hptune.spec import schedules
+from hptune.spec.recipe import LayerCall, Recipe
+from hptune.spec.training import Initialization, Schedule, Training
+from hptune.training import blueprint as blueprints
+from hptune.training import runtime
+from hptune.training import state as states
+from hptune.training.data import Part
+from hptune.training.program import Program, Setting, sample_order
+from hptune.training.state import State
+
+EPOCHS = 6
+
+
+def part(rows: int, shape: tuple[int, ...], classes: int = 4, seed: int = 0) -> Part:
+    """Samples whose class shows in their mean, with noise."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, classes, rows).astype(np.int32)
+    x = generator.normal(size=(rows, *shape)) + y.reshape(-1, *[1] * len(shape)) / 2
+    return Part(x.astype(np.float32), y)
+
+
+DENSE = [("Flatten", {}), ("Dense", {"units": 16, "activation": "relu"}), ("Dense", {"units": 4, "activation": "softmax"})]
+CNN = [
+    ("Conv2D", {"filters": 4, "kernel_size": 3, "kernel_initializer": "he_normal"}),
+    ("BatchNormalization", {}),
+    ("Activation", {"activation": "relu"}),
+    ("GlobalAveragePooling2D", {}),
+    ("Dense", {"units": 4, "activation": "softmax"}),
+]
+RECURRENT = [
+    ("Reshape", {"target_shape": [8, 8]}),
+    ("LSTM", {"units": 5}),
+    ("Dense", {"units": 4, "activation": "softmax"}),
+]
+NOISY = [
+    ("GaussianNoise", {"stddev": 0.1}),
+    ("SpatialDropout2D", {"rate": 0.2}),
+    ("Flatten", {}),
+    ("Dense", {"units": 16, "activation": "relu", "kernel_regularizer": {"L2": {"l2": 0.01}}}),
+    ("Dropout", {"rate": 0.3}),
+    ("Dense", {"units": 8, "activation": "selu", "kernel_regularizer": {"L1L2": {"l1": 0.001, "l2": 0.01}}}),
+    ("AlphaDropout", {"rate": 0.1}),
+    ("Dense", {"units": 4, "activation": "softmax", "kernel_regularizer": {"L1": {"l1": 0.001}}}),
+]
+
+
+def recipe(layers: list[tuple[str, dict[str, Any]]], *, schedule: dict[str, Any] | None = None, **optimizer: Any) -> Recipe:
+    return Recipe(
+        layers=tuple(LayerCall(name, args) for name, args in layers),
+        training=Training.model_validate(
+            {
+                "optimizer": {"name": "adam", "learning_rate": 0.01, **optimizer},
+                "loss": "sparse_categorical_crossentropy",
+                "metrics": ["accuracy"],
+                "batch_size": 16,
+                "epochs": EPOCHS,
+            }
+        ),
+        initialization=Initialization(),
+        schedule=Schedule.model_validate(schedule or {}),
+        augment={},
+    )
+
+
+def prepared(one: Recipe, *, rows: int = 70) -> tuple[Any, Program, Setting, State]:
+    """The blueprint, a program, its setting and its fresh state. 70 rows: four whole batches and a rest of 6."""
+    runtime.start()
+    train, validation = part(rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
+    blueprint = blueprints.of_layers(one, (8, 8, 1), "float32")
+    program = Program(blueprint, train, validation)
+    return blueprint, program, setting(one, blueprint, program), program.fresh(blueprint.weights(7), 11)
+
+
+def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> Setting:
+    rates = schedules.table(
+        one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS, steps_per_epoch=program.steps_per_epoch
+    )
+    return Setting(blueprint.dials, rates.astype(np.float32), order)
+
+
+def plain_fit(one: Recipe, blueprint: Any, state: State, program: Program) -> tuple[list[Any], list[float], list[float]]:
+    """Stock Keras with the recipe's own numbers, on the same weights, noise and order of samples."""
+    keras = runtime.keras()
+    train, validation = part(program.rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
+    model = blueprint.stock()
+    for variable, value in zip(model.variables, state.model, strict=True):
+        variable.assign(value)
+    optimizer = blueprint.optimizer()
+    model.compile(optimizer, blueprint.loss(), metrics=blueprint.metrics())
+    losses, accuracies = [], []
+    for epoch in range(EPOCHS):
+        optimizer.learning_rate = float(schedules.by_epoch(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS)[epoch])
+        order = sample_order(5, epoch, program.rows)
+        told = model.fit(
+            train.x[order],
+            train.y[order],
+            batch_size=16,
+            shuffle=False,
+            verbose=0,
+            validation_data=(validation.x, validation.y),
+        ).history
+        losses.append(told["val_loss"][0])
+        accuracies.append(told["val_accuracy"][0])
+    return model.get_weights(), losses, accuracies
+
+
+@pytest.mark.parametrize(
+    ("layers", "optimizer"),
+    [
+        (DENSE, {"name": "adam"}),
+        (CNN, {"name": "sgd", "momentum": 0.9}),
+        (RECURRENT, {"name": "rmsprop", "rho": 0.8}),
+        (NOISY, {"name": "adamw", "weight_decay": 0.01, "beta_1": 0.8, "global_clipnorm": 1.0}),
+        (NOISY, {"name": "sgd", "momentum": 0.5, "nesterov": True, "clipnorm": 0.5}),
+        (DENSE, {"name": "nadam", "beta_1": 0.85, "clipvalue": 0.2}),
+    ],
+    ids=["dense", "cnn with batch normalization", "lstm", "noise, dropout, penalties, adamw", "sgd clipped", "nadam"],
+)
+def test_trains_as_plain_fit_does(layers: list[Any], optimizer: dict[str, Any]) -> None:
+    one = recipe(layers, **optimizer)
+    blueprint, program, turned, state = prepared(one)
+    curves = program.run(state, turned, 0, EPOCHS)
+    weights, losses, accuracies = plain_fit(one, blueprint, state, program)
+    for ours, theirs in zip(program.weights(), weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(curves["val_accuracy"], accuracies, atol=1e-6)
+    penalty = np.asarray(curves.get("penalty", [0.0] * EPOCHS))
+    np.testing.assert_allclose(curves["val_loss"] + penalty, losses, rtol=1e-3, atol=1e-4)
+
+
+def test_twenty_settings_of_one_structure_trace_once() -> None:
+    _, program, _, _ = prepared(recipe(NOISY, name="sgd", momentum=0.5))
+    kept = set()
+    for n in range(20):
+        layers = [(name, dict(args)) for name, args in NOISY]
+        layers[1][1]["rate"] = n / 40
+        layers[4][1]["rate"] = n / 30
+        layers[3][1]["kernel_regularizer"] = {"L2": {"l2": n / 1000}}
+        schedule = {"name": "cosine" if n % 2 else "constant", "warmup": {"epochs": 1 + n % 3}}
+        one = recipe(layers, schedule=schedule, name="sgd", momentum=n / 20, learning_rate=0.001 * (n + 1))
+        blueprint = blueprints.of_layers(one, (8, 8, 1), "float32")
+        kept.add(blueprint.structure)
+        program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 1)
+    assert len(kept) == 1
+    assert program.traces == 1
+
+
+def test_a_dial_is_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each dial alone changes what is trained, and turning it back brings the same bits."""
+    one = recipe(NOISY, name="sgd", momentum=0.5, weight_decay=0.01, clipnorm=1.0)
+    _, program, turned, state = prepared(one)
+    before = program.run(state, turned, 0, 2)
+    for name in turned.dials:
+        more = Setting({**turned.dials, name: turned.dials[name] / 2 + 0.01}, turned.rates, turned.order_seed)
+        assert program.run(state, more, 0, 2)["val_loss"] != before["val_loss"], name
+    assert program.run(state, turned, 0, 2) == before
+
+
+@pytest.mark.parametrize("layers", [DENSE, CNN, RECURRENT, NOISY], ids=["dense", "cnn", "lstm", "noisy"])
+def test_saved_after_three_epochs_and_gone_on_is_equal_to_the_bit(layers: list[Any], tmp_path: Any) -> None:
+    one = recipe(layers, schedule={"name": "cosine", "warmup": {"epochs": 2, "start": 0.001}})
+    _, program, turned, state = prepared(one)
+    whole = program.run(state, turned, 0, EPOCHS)
+    at_end = program.state()
+
+    first = program.run(state, turned, 0, 3)
+    states.save(tmp_path / "state.npz", program.state(), first)
+    _, other, _, _ = prepared(one)  # another process would build it anew
+    loaded, so_far = states.load(tmp_path / "state.npz")
+    assert so_far == first
+    second = other.run(loaded, turned, 3, EPOCHS, so_far=so_far)
+
+    assert {name: first[name] + second[name] for name in first} == whole
+    again = other.state()
+    assert len(again.optimizer) > 1
+    assert int(again.optimizer[0]) == EPOCHS * program.steps_per_epoch  # Keras lists the iteration count first
+    for ours, theirs in zip(again.model + again.optimizer, at_end.model + at_end.optimizer, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_loss_is_of_the_data_alone() -> None:
+    """`loss` and `val_loss` leave the penalties out, which stand in `penalty`."""
+    plain = [(name, {k: v for k, v in args.items() if k != "kernel_regularizer"}) for name, args in DENSE]
+    heavy = [plain[0], (plain[1][0], {**plain[1][1], "kernel_regularizer": {"L2": {"l2": 50.0}}}), plain[2]]
+    _, program, turned, state = prepared(recipe(heavy, learning_rate=1e-12))
+    curves = program.run(state, turned, 0, 1)
+    _, bare, other, same = prepared(recipe(plain, learning_rate=1e-12))
+    expected = bare.run(same, other, 0, 1)
+    assert curves["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert curves["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-4)
+    kernel = state.model[0]
+    assert curves["penalty"][0] == pytest.approx(50 * float(np.sum(kernel**2)), rel=1e-4)
+
+
+def test_the_order_of_samples_is_a_function_of_seed_and_epoch() -> None:
+    assert sorted(sample_order(1, 0, 50)) == list(range(50))
+    assert sample_order(1, 3, 50).tolist() == sample_order(1, 3, 50).tolist()
+    assert sample_order(1, 3, 50).tolist() != sample_order(1, 4, 50).tolist()
+    assert sample_order(1, 3, 50).tolist() != sample_order(2, 3, 50).tolist()
+
+
+def test_initial_weights_depend_on_the_architecture_and_not_on_the_dials() -> None:
+    runtime.start()
+    quiet = [(n, {**a, "rate": 0.0} if "rate" in a else a) for n, a in NOISY]
+    ones = [blueprints.of_layers(recipe(layers), (8, 8, 1), "float32") for layers in (NOISY, quiet)]
+    assert ones[0].architecture == ones[1].architecture
+    for ours, theirs in zip(ones[0].weights(3), ones[1].weights(3), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    wider = blueprints.of_layers(recipe([DENSE[0], ("Dense", {"units": 17}), DENSE[2]]), (8, 8, 1), "float32")
+    assert wider.architecture != blueprints.of_layers(recipe(DENSE), (8, 8, 1), "float32").architecture
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
+    from hptune.errors import SegmentFailed
+
+    _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
+    exploding = Setting(turned.dials, np.full_like(turned.rates, 1e30), turned.order_seed)
+    seen: list[int] = []
+    with pytest.raises(SegmentFailed, match="after epoch 1: training diverged"):
+        program.run(state, exploding, 0, EPOCHS, on_epoch=lambda epoch, _: seen.append(epoch))
+    assert seen == []
+
+
+def test_a_damaged_state_is_told(tmp_path: Any) -> None:
+    from hptune.errors import SegmentFailed
+
+    path = tmp_path / "state.npz"
+    states.save(path, State((np.zeros(3),)), {"loss": (1.0,)})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(SegmentFailed, match=r"state\.npz can't be read"):
+        states.load(path)
+    with pytest.raises(SegmentFailed, match=r"gone\.npz can't be read"):
+        states.load(tmp_path / "gone.npz")
