@@ -66,7 +66,7 @@ def read_csv(spec: CsvData, folder: Path) -> Raw:
         raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error
     names = [*_features(spec, sheet.header), spec.target]
     at = [sheet.header.index(name) for name in names]
-    texts = list(zip(*([row[i] for i in at] for row in sheet.rows), strict=True))
+    texts = [[row[i].strip() for row in sheet.rows] for i in at]
     columns = [_cells(n, t, target=n == spec.target, spec=spec) for n, t in zip(names, texts, strict=True)]
     rules = {column.name: _rule(column, spec, names) for column in columns}
     _check_cells(spec, sheet, columns, rules)
@@ -93,7 +93,7 @@ def _sheet(file: str, path: Path) -> _Sheet:
         if len(cells) != len(header):
             message = f"{len(cells)} cells, where the header has {len(header)}. Quote cells that hold the separator."
             ragged.append((line, message))
-        rows.append([cell.strip() for cell in cells])
+        rows.append(cells)
         lines.append(line)
     _refuse(file, ragged)
     if not rows:
@@ -116,14 +116,18 @@ def _records(file: str, path: Path, separator: str) -> Iterator[tuple[int, list[
 
 
 def _separator(file: str, path: Path) -> str:
-    """The separator that cuts the first records evenly, into the most cells."""
+    """The separator that cuts the first records evenly, into the most cells; else the header into the most cells."""
 
     def fit(separator: str) -> tuple[bool, int]:
+        widths: list[int] = []
         try:
-            widths = [len(cells) for _, cells in islice(_records(file, path, separator), 20) if cells]
-        except SpecError:
-            return (False, 0)
-        return (len(set(widths)) == 1 and widths[0] > 1, widths[0] if widths else 0)
+            for _, cells in islice(_records(file, path, separator), 20):
+                if cells:
+                    widths.append(len(cells))
+            even = len(set(widths)) == 1 and widths[0] > 1
+        except SpecError:  # not with this separator; if with none, reading the rows will say so
+            even = False
+        return even, widths[0] if widths else 0
 
     return max(SEPARATORS, key=fit)  # the first of equals
 

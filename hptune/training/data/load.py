@@ -69,7 +69,7 @@ def _check_finite(raw: Raw) -> None:
         bad = ~np.isfinite(array)
         if bad.any():
             first = [int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape)]
-            message = f"{name} holds {int(bad.sum())} values that are NaN or infinite, the first at index {first}."
+            message = f"{name} holds NaN or infinity in {int(bad.sum())} of {bad.size} values, first at index {first}."
             raise spec_error(f"{message} Remove those samples, or replace the values.", *path)
 
 
@@ -94,10 +94,12 @@ def _check_enough(spec: DataSpec, target: Target, codes: Array, parts: int, raw:
     few = np.flatnonzero((counts < parts) & (whole > 0))
     if target.labels is not None and len(few):
         others = f" ({len(few) - 1} more classes are as small)" if len(few) > 1 else ""
-        message = f"class {target.labels[few[0]]!r} has {counts[few[0]]} samples{limited}{others}, and needs at least"
+        message = (
+            f"class {target.labels[few[0]]!r} has too few rows{limited}: {counts[few[0]]}{others}, and needs at least"
+        )
         names = "train, validation and test" if parts == 3 else "train and validation"
         ways = f"{remedy}, or leave the class out" + ("" if raw.y.dtype.kind in "OU" else ", or say task: regression")
-        raise spec_error(f"{message} {parts}: one for each of {names}. {ways}.", *raw.y_path)
+        raise spec_error(f"{message} {parts}, one for each of {names}. {ways}.", *raw.y_path)
     classes = int((whole > 0).sum())  # one-hot rows may have columns that are never 1
     if train < classes:
         least = f"a row of each of the {classes} classes" if target.labels is not None else "a row"

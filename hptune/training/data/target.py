@@ -70,7 +70,7 @@ def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
 
 def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
     if y.dtype.kind not in "biuf":
-        message = f"task: regression needs a target of numbers, got text such as {y.flat[0]!r}. Say task: classes."
+        message = f"task: regression needs a target of numbers, got text such as {str(y.flat[0])!r}. Say task: classes."
         raise spec_error(message, *raw.y_path)
     if one_hot:
         raise spec_error("one_hot is for classes, and this target is regression. Drop it.", "data", "one_hot")

@@ -1,0 +1,92 @@
+"""The split: every row once, the sizes asked for, every class where it fits, and the same parts for ever."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hptune.training.data.split import apportion, part_sizes, split, subset
+
+shares = st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.3, 0.45])
+
+
+@st.composite
+def problems(draw):
+    """Class counts, shares and a seed for which a split is possible."""
+    validation, test = draw(shares), draw(st.sampled_from([0.0, 0.1, 0.2, 0.45]))
+    counts = draw(st.lists(st.integers(3, 40), min_size=1, max_size=8))
+    train, _, _ = part_sizes(sum(counts), validation=validation, test=test)
+    if train < len(counts):
+        counts = [count * 10 for count in counts]
+    codes = np.repeat(np.arange(len(counts)), counts)
+    order = np.random.RandomState(draw(st.integers(0, 99))).permutation(len(codes))
+    return codes[order], validation, test, draw(st.integers(0, 2**31 - 1))
+
+
+@given(problems())
+def test_every_row_is_in_one_part_and_the_sizes_are_within_one(problem):
+    codes, validation, test, seed = problem
+    parts = split(codes, validation=validation, test=test, seed=seed)
+    rows = np.concatenate([parts.train, parts.validation, parts.test])
+    assert sorted(rows) == list(range(len(codes)))
+    assert abs(len(parts.validation) - validation * len(codes)) <= 1
+    assert abs(len(parts.test) - test * len(codes)) <= 1
+
+
+@given(problems())
+def test_every_class_is_in_every_part_that_can_hold_it_in_its_share(problem):
+    codes, validation, test, seed = problem
+    parts = split(codes, validation=validation, test=test, seed=seed)
+    classes = codes.max() + 1
+    counts = np.bincount(codes)
+    for rows in (parts.train, parts.validation, parts.test):
+        found = np.bincount(codes[rows], minlength=classes)
+        if rows is parts.train or len(rows) >= classes:
+            assert (found > 0).all()
+        if counts.min() * len(rows) / len(codes) > classes + 2:  # large enough that no class had to give way
+            assert np.abs(found - counts * len(rows) / len(codes)).max() < 2
+
+
+@given(problems())
+def test_the_split_is_a_function_of_the_seed(problem):
+    codes, validation, test, seed = problem
+    once, again = (split(codes, validation=validation, test=test, seed=seed) for _ in range(2))
+    assert all(np.array_equal(getattr(once, p), getattr(again, p)) for p in ("train", "validation", "test"))
+
+
+def test_the_split_is_the_same_in_every_version():
+    parts = split(np.arange(20) % 2, validation=0.2, test=0.2, seed=7)
+    assert parts.test.tolist() == [0, 1, 2, 17]
+    assert parts.validation.tolist() == [5, 18, 6, 11]
+
+
+def test_another_seed_gives_other_parts_and_no_part_is_in_the_order_of_the_file():
+    codes = np.repeat([0, 1], 100)
+    first, second = (split(codes, validation=0.2, test=0.2, seed=seed) for seed in (0, 1))
+    assert set(first.test) != set(second.test)
+    for rows in (first.train, first.validation, first.test):
+        assert rows.tolist() != sorted(rows)
+        assert np.abs(np.diff(codes[rows])).sum() > 2  # the classes are mixed
+
+
+def test_the_test_part_does_not_depend_on_the_validation_share():
+    codes = np.repeat([0, 1, 2], [50, 30, 20])
+    small, large = (split(codes, validation=share, test=0.2, seed=3) for share in (0.1, 0.4))
+    assert small.test.tolist() == large.test.tolist()
+
+
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=8), st.data())
+def test_a_subset_is_stratified_and_has_no_row_twice(counts, data):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    size = data.draw(st.integers(1, len(codes)))
+    rows = subset(codes, size=size, least=3, seed=0)
+    assert len(rows) == len(set(rows.tolist())) == size
+    if size >= 3 * len(counts):
+        assert np.bincount(codes[rows], minlength=len(counts)).min() >= 3
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 99, 100])
+def test_apportion_keeps_within_its_bounds(size):
+    counts = np.array([70, 25, 5])
+    assert apportion(counts, size, least=0, most=counts).sum() == size
+    assert (apportion(counts, size, least=0, most=counts) <= counts).all()
