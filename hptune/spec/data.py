@@ -63,7 +63,9 @@ class CsvData(_Data):
     @model_validator(mode="after")
     def _check_missing(self) -> CsvData:
         rules = ("drop", "mean", "median", "most_frequent")
-        given = self.missing if isinstance(self.missing, dict) else {"": self.missing} if self.missing is not None else {}
+        given = (
+            self.missing if isinstance(self.missing, dict) else {"": self.missing} if self.missing is not None else {}
+        )
         for column, rule in given.items():
             if rule not in rules:
                 where = f" for {column!r}" if column else ""

@@ -44,9 +44,7 @@ def table(schedule: Schedule, *, base_rate: float, epochs: int, steps_per_epoch:
     """float64 [epochs · steps_per_epoch]: the learning rate of every optimizer step of the full training."""
     import numpy as np
 
-    return rates(
-        schedule, base_rate=base_rate, epochs=epochs, at=np.arange(epochs * steps_per_epoch) / steps_per_epoch
-    )
+    return rates(schedule, base_rate=base_rate, epochs=epochs, at=np.arange(epochs * steps_per_epoch) / steps_per_epoch)
 
 
 def by_epoch(schedule: Schedule, *, base_rate: float, epochs: int) -> list[float]:

@@ -162,9 +162,17 @@ class ChoiceDomain(_Domain):
             seen.add(key)
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_is_default(cls, given: Any) -> Any:
+        """None may be a value of its own, so the default can't be left at None for "not given"."""
+        if not isinstance(given, dict) or "default" in given or not isinstance(given.get("values"), list):
+            return given
+        return {**given, "default": given["values"][0]} if given["values"] else given
+
     @model_validator(mode="after")
     def _check(self) -> ChoiceDomain:
-        if "default" in self.model_fields_set and not self.contains(self.default):
+        if not self.contains(self.default):
             raise PydanticCustomError("choice", f"default {self.default!r} is not one of its values: {self}.")
         return self
 
@@ -183,7 +191,7 @@ class ChoiceDomain(_Domain):
         return self.values_
 
     def default_value(self) -> Value:
-        return self.default if "default" in self.model_fields_set else self.values_[0]
+        return self.default
 
     def from_unit(self, u: float) -> Value:
         return self.values_[min(int(u * len(self.values_)), len(self.values_) - 1)]
@@ -249,7 +257,9 @@ class Space:
     def contains(self, values: Values) -> bool:
         """Whether `values` is a whole point: exactly the active parameters, each within its domain."""
         inside = all(name in self.domains and self.domains[name].contains(value) for name, value in values.items())
-        return inside and list(self.choose(lambda name, _: values.get(name))) == [n for n in self.domains if n in values]
+        return inside and list(self.choose(lambda name, _: values.get(name))) == [
+            n for n in self.domains if n in values
+        ]
 
     @property
     def size(self) -> int | None:

@@ -1,0 +1,209 @@
+"""From the tree that the user wrote to an Experiment, or to everything that is wrong with it.
+
+Each section is read by itself, so that a fault in one hides nothing in another; then the checks run that look across
+sections, over what could be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hptune.errors import Problem, nearest, unknown
+from hptune.spec import check_keras, check_recipe, check_search
+from hptune.spec.base import Spec
+from hptune.spec.check_keras import Scope
+from hptune.spec.check_space import domains, examples, point
+from hptune.spec.conditions import Conditions
+from hptune.spec.data import DATA_KINDS, LATER_DATA
+from hptune.spec.experiment import Experiment, Head
+from hptune.spec.model import LATER_MODELS, MODEL_KINDS
+from hptune.spec.objective import Objective
+from hptune.spec.problems import ALIASES, show, unknown_key, validate
+from hptune.spec.references import bind
+from hptune.spec.sections import LATER_STRATEGIES, STRATEGIES, Budget, Checkpoints, Evaluation, Execution
+from hptune.spec.training import Initialization, Schedule, Training
+
+_PLAIN_SECTIONS: dict[str, type[Spec]] = {
+    "training": Training,
+    "initialization": Initialization,
+    "schedule": Schedule,
+    "budget": Budget,
+    "evaluation": Evaluation,
+    "execution": Execution,
+    "checkpoints": Checkpoints,
+}
+
+LATER_SECTIONS: dict[tuple[str, ...], str] = {
+    ("data", "augment"): "augmentation",
+    ("training", "regularization"): "regularization of the whole model (a layer's own kernel_regularizer is)",
+    ("initialization", "stabilize"): "stabilizing the initial weights",
+    ("evaluation", "folds"): "cross-validation",
+    ("evaluation", "finalists"): "training the finalists again",
+}
+"""What is to come; refused, so that nothing that was asked for is passed over in silence."""
+
+
+def assemble(tree: Any) -> tuple[Experiment | None, list[Problem]]:
+    """The experiment that `tree` (plain data as YAML holds it) describes, or None and what is wrong, in any order."""
+    if not isinstance(tree, dict):
+        got = "an empty file" if tree is None else show(tree)
+        needs = "must be a mapping with at least version, data, model and search_space"
+        return None, [Problem(f"{needs}, got {got}. `hptune init` writes one to begin with.")]
+    problems: list[Problem] = []
+    raw: dict[str, Any] = bind(tree, problems)
+    sections = _sections(raw, problems)
+    if problems:
+        return None, _without_echoes(problems)
+    return Experiment.model_validate(sections), []
+
+
+def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Every section that is right, by its key; what is wrong goes to `problems`."""
+    for key in raw:
+        if key not in Experiment.model_fields:
+            problems.append(unknown_key(key, Experiment.model_fields, (key,)))
+    head, wrong = validate(Head, {k: v for k, v in raw.items() if k in Head.model_fields}, ())
+    problems += wrong
+    found: dict[str, Any] = head.model_dump() if head is not None else {}
+    found["search_space"] = domains(raw.get("search_space", {}), problems)
+    values = {name: examples(domain) for name, domain in found["search_space"].items()}
+    raw = _without_later(raw, problems)
+
+    found["model"] = _kind(raw, "model", MODEL_KINDS, LATER_MODELS, values, problems)
+    if raw.get("data") is not None:
+        found["data"] = _kind(raw, "data", DATA_KINDS, LATER_DATA, values, problems)
+    for key, cls in _PLAIN_SECTIONS.items():
+        if key in raw:
+            found[key] = _read(cls, raw[key], key, values, problems)
+    if raw.get("objective") is not None:
+        found["objective"] = _objective(raw["objective"], problems)
+    if "strategy" in raw:
+        found["strategy"] = _strategy(raw["strategy"], problems)
+    _points(raw, found, problems)
+    problems += _across(raw, found)
+    return found
+
+
+def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], problems: list[Problem]) -> Spec | None:
+    section, wrong = validate(cls, raw, (key,), values)
+    problems += wrong
+    return section
+
+
+def _without_later(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """`raw` without what is to come, each of which is told."""
+    for (section, key), what in LATER_SECTIONS.items():
+        given = raw.get(section)
+        if isinstance(given, dict) and given.get(key) not in (None, {}):
+            told = f"not in this version: {what}. Drop it."
+            problems.append(Problem(told, (section, key), on_key=True))
+            raw = {**raw, section: {k: v for k, v in given.items() if k != key}}
+    return raw
+
+
+def _kind(
+    raw: Mapping[str, Any],
+    section: str,
+    kinds: Mapping[str, type[Spec]],
+    later: Iterable[str],
+    values: Mapping[str, list[Any]],
+    problems: list[Problem],
+) -> Spec | None:
+    """A section whose kind is chosen by which key it holds."""
+    given = raw.get(section)
+    choose = f"{', '.join(kinds)}"
+    if given is None:
+        problems.append(Problem(f"is required and was not given. Add {section}: with one of {choose}.", (section,)))
+        return None
+    if not isinstance(given, dict):
+        problems.append(Problem(f"must be a section with one of {choose}, got {show(given)}.", (section,)))
+        return None
+    found = [key for key in given if key in kinds]
+    coming = [key for key in given if key in later and not found]
+    if len(found) == 1:
+        return _read(kinds[found[0]], given, section, values, problems)
+    if len(found) > 1:
+        told = f"{' and '.join(found)} can't stand together: each names a kind of {section}. Keep one."
+        problems.append(Problem(told, (section, found[1]), on_key=True))
+    elif coming:
+        told = f"{section}.{coming[0]} is not in this version. Available: {choose}."
+        problems.append(Problem(told, (section, coming[0]), on_key=True))
+    else:
+        known = set(kinds) | {name for cls in kinds.values() for name in cls.model_fields}
+        strange = [key for key in given if key not in known]
+        problems += [unknown_key(key, kinds, (section, key)) for key in strange]
+        if not strange:
+            problems.append(Problem(f"must hold one of {choose}, which says what kind of {section} it is.", (section,)))
+    return None
+
+
+def _objective(raw: Any, problems: list[Problem]) -> Objective | None:
+    if isinstance(raw, list):
+        told = "a list of objectives is not in this version. Give one: {metric: ..., goal: ...}."
+        problems.append(Problem(told, ("objective",)))
+        return None
+    objective, wrong = validate(Objective, raw, ("objective",))
+    problems += wrong
+    return objective
+
+
+def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
+    if not isinstance(raw, dict):
+        problems.append(Problem(f"must be a section such as {{name: random}}, got {show(raw)}.", ("strategy",)))
+        return None
+    name = raw.get("name", "random")
+    if name in STRATEGIES:
+        strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
+        problems += wrong
+        return strategy
+    if name in LATER_STRATEGIES:
+        told = f"{name} is not in this version. Available: {', '.join(STRATEGIES)}."
+    else:
+        told = unknown("strategy", name, STRATEGIES)
+    problems.append(Problem(told, ("strategy", "name")))
+    return None
+
+
+def _points(raw: Mapping[str, Any], found: dict[str, Any], problems: list[Problem]) -> None:
+    """`enqueue` and `baseline`, once the space is known."""
+    declared = set(raw.get("search_space") or {}) if isinstance(raw.get("search_space"), dict) else set()
+    closed = not check_search.declares_its_space(raw)
+    space = found["search_space"]
+    entries = raw.get("enqueue", [])
+    if not isinstance(entries, list):
+        problems.append(Problem(f"must be a list of sections, each after '- ', got {show(entries)}.", ("enqueue",)))
+        entries = []
+    found["enqueue"] = [
+        point(entry, ("enqueue", i), space, declared, problems, complete=False, closed=closed)
+        for i, entry in enumerate(entries)
+    ]
+    baseline = raw.get("baseline", {})
+    found["baseline"] = point(baseline, ("baseline",), space, declared, problems, complete=True, closed=closed)
+
+
+def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
+    """The checks that look across sections."""
+    scope = Scope(found["search_space"], Conditions(found["search_space"]))
+    kind = check_search.kind_of_model(raw)
+    yield from check_search.references(raw, scope)
+    yield from check_search.required_sections(raw, _misspelt(raw))
+    yield from check_search.strategy(raw, found)
+    if kind == "layers":
+        yield from check_keras.layers(raw["model"]["layers"], ("model", "layers"), scope)
+        yield from check_recipe.objective(raw, scope)
+    yield from check_recipe.optimizer(raw, scope)
+    yield from check_recipe.loss_and_metrics(raw, scope)
+    yield from check_recipe.schedule(raw, scope)
+    yield from check_recipe.initialization(raw, scope)
+
+
+def _misspelt(raw: Mapping[str, Any]) -> set[str]:
+    """The sections that an unknown key was most likely meant to be."""
+    strange = [key for key in raw if key not in Experiment.model_fields]
+    return {str(ALIASES.get(key) or nearest(key, Experiment.model_fields)) for key in strange}
+
+
+def _without_echoes(problems: list[Problem]) -> list[Problem]:
+    """One problem a place: the first that was told is the closest to what the user wrote."""
+    return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]

@@ -1,0 +1,103 @@
+"""Checks what the search needs: the sections that must be there, `$name` against the search space, the strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from hptune.errors import Problem, unknown
+from hptune.spec.check_keras import Scope
+from hptune.spec.check_recipe import section
+from hptune.spec.model import MODEL_KINDS
+from hptune.spec.references import Ref, uses
+from hptune.spec.training import Training
+
+SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
+"""The sections in which a `$name` may stand."""
+
+
+def kind_of_model(raw: Mapping[str, Any]) -> str | None:
+    """The key that says what kind of model it is, or None where that can't be told."""
+    model = raw.get("model")
+    found = [key for key in model if key in MODEL_KINDS] if isinstance(model, dict) else []
+    return found[0] if len(found) == 1 else None
+
+
+def declares_its_space(raw: Mapping[str, Any]) -> bool:
+    """Whether the model's code may declare parameters beside those of the YAML."""
+    return kind_of_model(raw) in ("python", None)
+
+
+def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iterator[Problem]:
+    """The sections that this kind of model needs; `misspelt` ones are there under another name, which is told."""
+    kind = kind_of_model(raw)
+    if kind != "function" and raw.get("data") is None and "data" not in misspelt:
+        yield Problem("is required and was not given. Add data: {source: digits}, or npz: or csv:.", ("data",))
+    if kind == "function" and raw.get("data") is not None:
+        yield Problem("a function brings its own data. Drop this section.", ("data",), on_key=True)
+    if kind == "function" and raw.get("objective") is None and "objective" not in misspelt:
+        told = "is required for a function. Add objective: {metric: score, goal: minimize} (or maximize)."
+        yield Problem(told, ("objective",))
+    if kind != "python" and not raw.get("search_space") and "search_space" not in misspelt:
+        yield Problem(
+            "is required and was not given. Add search_space: with at least one parameter.", ("search_space",)
+        )
+
+
+# --- references ---------------------------------------------------------------------------------------------------
+
+
+def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """Every `$name` is declared, stands where it may, and every declared name is used."""
+    space = raw.get("search_space")
+    declared = list(space) if isinstance(space, dict) else []
+    used: set[str] = set()
+    for use in uses(dict(raw)):
+        if use.path[0] not in SEARCHABLE:
+            told = f"${use.name} can't stand here, only under {', '.join(SEARCHABLE)}. Write a plain value"
+            yield Problem(f"{told}, or $${use.name} if the dollar sign is meant.", use.path)
+            continue
+        used.add(use.name)
+        if declared and use.name not in declared and not declares_its_space(raw):  # else: no space at all, told once
+            yield Problem(_undeclared(use.name, declared), use.path)
+        elif use.name in scope.domains and not use.of_key and not scope.always(Ref(use.name)):
+            told = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
+            yield Problem(f"{told}. Take its when: away, or give it a key of its own.", use.path)
+    if kind_of_model(raw) != "layers":  # code receives every name
+        return
+    used |= {parent for name in declared for parent in section(raw, "search_space", name, "when")}
+    for name in declared:
+        if name not in used:
+            told = f"{name} is declared and never used. Write ${name} where its value belongs, or drop it."
+            yield Problem(told, ("search_space", name), on_key=True)
+
+
+def _undeclared(name: str, declared: list[str]) -> str:
+    return f"{unknown('parameter', name, declared)} Declare it in search_space, or correct the name."
+
+
+# --- strategy -----------------------------------------------------------------------------------------------------
+
+
+def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+    given = section(raw, "strategy")
+    name, max_epochs = given.get("name", "random"), given.get("max_epochs")
+    epochs = section(raw, "training").get("epochs", Training().epochs)
+    if name == "hyperband" and isinstance(epochs, Ref) and max_epochs is None:
+        told = f"hyperband needs one number of epochs, and {epochs} changes from trial to trial"
+        yield Problem(f"{told}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
+    if name == "hyperband" and section(raw, "schedule").get("name", "constant") != "constant":
+        if isinstance(epochs, int) and isinstance(max_epochs, int) and max_epochs > epochs:
+            told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
+            yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
+    if name == "grid":
+        yield from _countable(found["search_space"])
+
+
+def _countable(space: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, domain in space.items():
+        if domain.values() is None:
+            tenth = f"{(domain.max - domain.min) / 10:.3g}"
+            told = f"grid tries every value, and {name} is continuous ({domain})"
+            remedy = f"Give it a step (step: {tenth} makes 11 values), or make it a choice"
+            yield Problem(f"{told}. {remedy}.", ("search_space", name))

@@ -1,0 +1,100 @@
+"""The defaults that depend on the task: loss, metrics and objective, once it is known whether classes are told apart.
+
+Everything else has its default in its own section.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from hptune.errors import spec_error
+from hptune.spec.data import SourceData
+from hptune.spec.experiment import Experiment
+from hptune.spec.keras_table import reported_name
+from hptune.spec.model import LayersModel
+from hptune.spec.objective import Objective
+
+Task: TypeAlias = Literal["classes", "regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTask:
+    """What the target is. classes: how many there are; None for a regression, or where it is not known yet."""
+
+    task: Task
+    classes: int | None = None
+
+
+SOURCE_TASKS: dict[str, KnownTask] = {
+    "digits": KnownTask("classes", 10),
+    "iris": KnownTask("classes", 3),
+    "wine": KnownTask("classes", 3),
+    "breast_cancer": KnownTask("classes", 2),
+    "diabetes": KnownTask("regression"),
+}
+
+
+def known_task(experiment: Experiment) -> KnownTask | None:
+    """The task as far as the spec alone tells it: of a built-in source, or `data.task`; None where the data must say."""
+    data = experiment.data
+    if data is None:
+        return None
+    source = SOURCE_TASKS[data.source] if isinstance(data, SourceData) else None
+    if data.task is None or (source is not None and source.task == data.task):
+        return source
+    return KnownTask(data.task)
+
+
+def fill(experiment: Experiment, task: Task | None, classes: int | None = None) -> Experiment:
+    """`experiment` with its loss, metrics and objective filled in, where they were left out.
+
+    task: what the target is, None where there is no data (a function). classes: how many, where known.
+    A model from code keeps what its builder compiled; only its objective is filled in. Filling in twice changes nothing.
+    Raises `SpecError` for a function without an objective.
+    """
+    if task is None and experiment.objective is None:
+        told = "is required where there is no data. Add objective: {metric: score, goal: minimize} (or maximize)."
+        raise spec_error(told, "objective")
+    training = experiment.training
+    if task is not None and isinstance(experiment.model, LayersModel):
+        loss = training.loss if training.loss is not None else _loss(experiment, task, classes)
+        metrics = training.metrics if training.metrics is not None else ["accuracy" if task == "classes" else "mae"]
+        training = training.model_copy(update={"loss": loss, "metrics": metrics})
+    objective = experiment.objective or _objective(training.metrics, task)
+    return experiment.model_copy(update={"training": training, "objective": objective})
+
+
+def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:
+    if task == "regression":
+        return "mean_squared_error"
+    if experiment.data is not None and experiment.data.one_hot:
+        return "categorical_crossentropy"
+    assert isinstance(experiment.model, LayersModel)
+    if classes in (2, None) and _is_one_probability(experiment.model.layers):
+        return "binary_crossentropy"
+    return "sparse_categorical_crossentropy"
+
+
+def _is_one_probability(layers: list[Any]) -> bool:
+    """Whether the last layer is one sigmoid unit."""
+    last = layers[-1]
+    if last == {"Activation": {"activation": "sigmoid"}} and len(layers) > 1 and isinstance(layers[-2], dict):
+        return bool((layers[-2].get("Dense") or {}).get("units") == 1)
+    args = last.get("Dense") if isinstance(last, dict) else None
+    return bool(args) and args.get("units") == 1 and args.get("activation") == "sigmoid"
+
+
+def _objective(metrics: list[Any] | None, task: Task | None) -> Objective:
+    """val_accuracy where classes are told apart and accuracy is measured; val_loss otherwise."""
+    measured = ["accuracy"] if metrics is None else [_reported(metric) for metric in metrics]
+    if task == "classes" and "accuracy" in measured:
+        return Objective(metric="val_accuracy", goal="maximize")
+    return Objective(metric="val_loss", goal="minimize")
+
+
+def _reported(metric: Any) -> str:
+    if isinstance(metric, dict) and len(metric) == 1:
+        name, given = next(iter(metric.items()))
+        return reported_name(name, given or {})
+    return reported_name(str(metric))
