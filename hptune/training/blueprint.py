@@ -23,7 +23,6 @@ from hptune.training.dials import LAYER_DIALS, OPTIMIZER_DIALS, PLACEHOLDER, REG
 from hptune.training.keras_objects import make_layer, make_loss, make_metric, make_optimizer
 from hptune.training.runtime import keras
 
-
 Weights: TypeAlias = Sequence[NDArray[Any]]
 
 
@@ -97,7 +96,7 @@ def of_layers(recipe: Recipe, input_shape: Sequence[int | None], input_dtype: st
 def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any) -> Blueprint:
     """The blueprint of a model that a user's builder made and compiled.
 
-    given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as the builder compiled it.
+    given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as compiled.
     rebuild: calls the builder again. tag: what tells apart two builds of a model that can't be described by its config
     (a subclassed one): those have no dials in their layers and are rebuilt by the builder.
     """
@@ -112,13 +111,14 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     loss, metrics = _compiled(model, recipe, given)
     kind = type(model)
     batch_size = concrete(recipe.training.batch_size)
-    optimizer_frame = {k: "dial" if f"optimizer.{k}" in dial_numbers else v for k, v in optimizer().get_config().items()}
-    optimizer_frame.pop("learning_rate" if rate is not None else "name", None)
+    frame = {k: "dial" if f"optimizer.{k}" in dial_numbers else v for k, v in optimizer().get_config().items()}
+    if rate is not None:
+        del frame["learning_rate"]
     return Blueprint(
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
         architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
         structure=fingerprint(
-            blank, type(optimizer()).__name__, optimizer_frame, batch_size, _described(loss()), _described(metrics())
+            blank, type(optimizer()).__name__, frame, batch_size, _described(loss()), _described(metrics())
         ),
         dials={**dials, **dial_numbers},
         learning_rate=rate if rate is not None else float("nan"),
@@ -231,8 +231,9 @@ def _compiled_optimizer(
         raise SegmentFailed("the builder returned a model that is not compiled, and the YAML has no training.optimizer")
     kind, config = type(model.optimizer), model.optimizer.get_config()
     dials = {name: float(getattr(o, attribute)) for name, o, attribute in dial_places.in_optimizer(model.optimizer)}
-    rate = float(config["learning_rate"]) if isinstance(config["learning_rate"], int | float) else None
-    return (lambda: kind.from_config(config)), dials, rate
+    number = config["learning_rate"]
+    own_rate = float(number) if isinstance(number, int | float) else None
+    return (lambda: kind.from_config(config)), dials, own_rate
 
 
 def _compiled(model: Any, recipe: Recipe, given: frozenset[str]) -> tuple[Callable[[], Any], Callable[[], list[Any]]]:

@@ -55,7 +55,7 @@ class Dial:
     def set(self, value: float) -> None:
         self.variable.assign(value)
 
-    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:  # noqa: ARG002  # TensorFlow's protocol
+    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
         import tensorflow as tf
 
         value = self.variable.read_value()

@@ -38,10 +38,8 @@ def for_raw_inputs(model: Any, data: Data) -> Any:
     return _sequential([front, *_layers(model)], model)
 
 
-def export(
-    path: Path, blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data, *, restored: bool
-) -> Any:
-    """Write a `.keras` file, whole or not at all, and return the model. `restored`: outputs are in the target's unit."""
+def export(path: Path, blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data, *, restored: bool) -> Any:
+    """Write a `.keras` file, whole or not at all; returns the model. `restored`: outputs are in the target's unit."""
     from keras.src.utils.naming import reset_uids
 
     reset_uids()

@@ -76,8 +76,8 @@ class FunctionTrainer:
             required = parameter.default is inspect.Parameter.empty and name not in ("epoch", "seed")
             always = name in given and not self.experiment.search_space[name].when if name != "epoch" else True
             if required and not always:
-                told = f"needs {name!r}, which search_space does not always give. Declare it there, or give it a default."
-                raise spec_error(told, "model", "function")
+                told = f"needs {name!r}, which search_space does not always give"
+                raise spec_error(f"{told}. Declare it there, or give it a default.", "model", "function")
 
 
 def _number(name: str, value: Any) -> float:
@@ -88,4 +88,3 @@ def _number(name: str, value: Any) -> float:
     if math.isnan(number):
         raise SegmentFailed(f"the function returned NaN for {name!r}")
     return number
-

@@ -33,7 +33,7 @@ class Builder:
         self._kt = keras_tuner
         found = load_object(reference, folder, ("model", "python"))
         if inspect.isclass(found) and issubclass(found, keras_tuner.HyperModel):
-            self.hypermodel = found()
+            self.hypermodel: Any = found()
         elif isinstance(found, keras_tuner.HyperModel):
             self.hypermodel = found
         elif callable(found):
@@ -90,6 +90,9 @@ def discover(builder: Builder, declared: Mapping[str, Domain]) -> dict[str, dict
     waiting.append(({name: domain.default_value() for name, domain in declared.items()}, None, None))
     while waiting and len(builds) < MOST_BUILDS:
         setting, origin, turned = waiting.popleft()
+        same = [b for b in builds if b.origin is origin and b.turned == turned] if turned is not None else []
+        if any(b.setting[b.turned] == setting[b.turned] for b in same if b.turned is not None):
+            continue
         _, hp = builder.build(setting)
         asked = {p.name: p for p in hp.space if hp.is_active(p) and type(p).__name__ != "Fixed"}
         whole = {**setting, **{name: hp.values[name] for name in asked}}
@@ -101,8 +104,9 @@ def discover(builder: Builder, declared: Mapping[str, Domain]) -> dict[str, dict
         for name in [n for n in asked if n not in domains and n not in declared]:
             domains[name] = _domain(asked[name])
             turns[name] = _ends(_values(domains[name]), domains[name]["type"])
-        waiting += [({**whole, name: v}, build, name) for name, values in turns.items() for v in values if v != whole[name]]
-        waiting += [({**origin.setting, turned: v}, origin, turned) for v in _between(build, domains, builds)] if origin and turned else []
+        waiting += [({**whole, name: v}, build, name) for name, vs in turns.items() for v in vs if v != whole[name]]
+        if origin is not None and turned in domains and build.asked != origin.asked:  # what lies between the ends?
+            waiting += [({**origin.setting, turned: v}, origin, turned) for v in _values(domains[turned])]
     return {name: {**domain, **_condition(name, builds)} for name, domain in domains.items()}
 
 
@@ -119,16 +123,6 @@ def _ends(values: Sequence[Value] | None, kind: str) -> list[Value]:
     return list(values) if kind == "choice" else [values[0], values[-1]]
 
 
-def _between(build: _Build, domains: Mapping[str, dict[str, Any]], builds: Sequence[_Build]) -> list[Value]:
-    """The inner values of the Int that was turned to get here, where turning it made something come or go."""
-    origin, turned = build.origin, build.turned
-    if origin is None or turned not in domains or domains[turned]["type"] != "int" or build.asked == origin.asked:
-        return []
-    tried = {b.setting[turned] for b in builds if b.turned == turned and b.origin is origin}
-    inner = [v for v in _values(domains[turned]) if v not in tried and v != origin.setting[turned]]
-    return inner if len(tried) <= 2 else []
-
-
 def _condition(name: str, builds: Sequence[_Build]) -> dict[str, Any]:
     """{"when": …} with each parameter whose turning alone made the name come or go."""
     when: dict[str, list[Value]] = {}
@@ -136,7 +130,8 @@ def _condition(name: str, builds: Sequence[_Build]) -> dict[str, Any]:
         turned, origin = build.turned, build.origin
         if origin is None or turned is None or turned == name or turned in when:
             continue
-        row = [origin, *(b for b in builds if b.origin is origin and b.turned == turned)]
+        row = [b for b in builds if b.origin is origin and b.turned == turned]
+        row += [origin] if all(b.setting[turned] != origin.setting[turned] for b in row) else []
         active = [b.setting[turned] for b in row if name in b.asked]
         if active and len(active) < len(row):
             when[turned] = active

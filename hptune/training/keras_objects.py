@@ -53,8 +53,7 @@ def _named(module: str, value: Any) -> Any:
 def make_optimizer(name: str, arguments: Mapping[str, Any]) -> Any:
     """An optimizer by its short name (`adam`, `sgd`, `adamw`, …)."""
     arguments = {key: float(value) if type(value) is int else value for key, value in arguments.items()}
-    optimizer = keras().optimizers.get({"class_name": name.replace("_", ""), "config": dict(arguments)})
-    return optimizer
+    return keras().optimizers.get({"class_name": name.replace("_", ""), "config": dict(arguments)})
 
 
 def make_loss(loss: Any) -> Any:

@@ -67,6 +67,7 @@ class KerasTrainer:
 
     @cached_property
     def data(self) -> Data:
+        assert self._given.data is not None, "the spec's check asks for data"
         return load_data(self._given.data, folder=self._folder, seed=self._given.seed)
 
     @cached_property
@@ -117,7 +118,8 @@ class KerasTrainer:
     def _blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
         if isinstance(self.experiment.model, PythonModel):
             model, _ = self.builder.build(values)
-            given = frozenset({"optimizer", "loss", "metrics"} & self.experiment.training.model_fields_set)
+            training = self.experiment.training
+            given = frozenset(n for n in ("optimizer", "loss", "metrics") if getattr(training, n) is not None)
             return blueprints.of_model(
                 model, recipe, given=given, rebuild=lambda: self.builder.build(values)[0], tag=dict(values)
             )
@@ -228,6 +230,7 @@ class KerasTrainer:
 
     def _measure(self, segment: Segment, blueprint: Blueprint, program: Program, epoch: int) -> dict[str, Any]:
         """The test part's metrics for the weights now loaded, and the model written for the winner."""
+        assert self._given.data is not None
         data = load_data(self._given.data, folder=self._folder, seed=self._given.seed, with_test=True)
         told: dict[str, Any] = {"best_epoch": epoch}
         if data.test is not None:
@@ -254,7 +257,7 @@ class KerasTrainer:
         return {**found, **({"warnings": warnings} if warnings else {})}
 
     def _check_recipes(self) -> list[str]:
-        """Try the recipe at the defaults and at both ends of the space. Raises SpecError if none of them can be built."""
+        """Try the recipe at the defaults and at both ends of the space. Raises SpecError if none can be built."""
         space = Space(self._given.search_space)
         settings = [space.defaults(), *(space.choose(lambda _, d, u=u: d.from_unit(u)) for u in (0.0, 1.0))]
         failures: list[str] = []
@@ -264,7 +267,7 @@ class KerasTrainer:
                 return failures
             except SpecError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # Keras and users' code raise anything; it is told below
                 shown = ", ".join(f"{name}={value}" for name, value in values.items())
                 failures.append(f"no model for {shown or 'the recipe'}: {str(error).strip().splitlines()[0]}")
         raise spec_error(f"{failures[0]}. Mend the model, or narrow the search space.", "model")
@@ -283,7 +286,8 @@ class KerasTrainer:
         program = self._program(blueprint)
         if self._objective.metric not in [*program.metric_names, "seconds", "parameters"]:
             known = ", ".join(program.metric_names)
-            raise spec_error(f"no metric {self._objective.metric!r} is reported. Known: {known}.", "objective", "metric")
+            told = f"no metric {self._objective.metric!r} is reported. Known: {known}."
+            raise spec_error(told, "objective", "metric")
 
 
 def _check_export(model: Any, program: Program, data: Data) -> None:

@@ -146,7 +146,8 @@ class Program:
     def evaluate(self, part: Part) -> dict[str, float]:
         """The plain loss and the metrics of the current weights on samples that were not trained on."""
         values = self._test(_on_device(part)).numpy().tolist()
-        return dict(zip([n.removeprefix("val_") for n in self.metric_names if n.startswith("val_")], values, strict=True))
+        names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
+        return dict(zip(names, values, strict=True))
 
     def weights(self) -> list[NDArray[Any]]:
         """What `set_weights` of the stock model takes."""
@@ -253,7 +254,7 @@ def _compute_loss(plain: Any) -> Callable[..., Any]:
 
 
 def rate_table() -> Any:
-    """A stock `LearningRateSchedule` that looks the rate up by the optimizer's step in a table that can be exchanged."""
+    """A `LearningRateSchedule` that looks the rate up by the optimizer's step in a table that can be exchanged."""
     import tensorflow as tf
 
     class RateTable(keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types

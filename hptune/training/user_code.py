@@ -14,7 +14,8 @@ def load_object(reference: str, folder: Path, path: KeyPath) -> Any:
     """The object that `reference` names. `path` is where it stands in the YAML, for the SpecError that this raises."""
     module_name, _, name = reference.partition(":")
     if not module_name or not name:
-        raise SpecError(Problem(f"must be module:name, got {reference!r}. Write for example {module_name}:build.", path))
+        told = f"must be module:name, got {reference!r}. Write for example {module_name or 'module'}:build."
+        raise SpecError(Problem(told, path))
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     importlib.invalidate_caches()

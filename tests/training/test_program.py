@@ -28,7 +28,11 @@ def part(rows: int, shape: tuple[int, ...], classes: int = 4, seed: int = 0) -> 
     return Part(x.astype(np.float32), y)
 
 
-DENSE = [("Flatten", {}), ("Dense", {"units": 16, "activation": "relu"}), ("Dense", {"units": 4, "activation": "softmax"})]
+DENSE = [
+    ("Flatten", {}),
+    ("Dense", {"units": 16, "activation": "relu"}),
+    ("Dense", {"units": 4, "activation": "softmax"}),
+]
 CNN = [
     ("Conv2D", {"filters": 4, "kernel_size": 3, "kernel_initializer": "he_normal"}),
     ("BatchNormalization", {}),
@@ -53,7 +57,9 @@ NOISY = [
 ]
 
 
-def recipe(layers: list[tuple[str, dict[str, Any]]], *, schedule: dict[str, Any] | None = None, **optimizer: Any) -> Recipe:
+def recipe(
+    layers: list[tuple[str, dict[str, Any]]], *, schedule: dict[str, Any] | None = None, **optimizer: Any
+) -> Recipe:
     return Recipe(
         layers=tuple(LayerCall(name, args) for name, args in layers),
         training=Training.model_validate(
@@ -87,9 +93,10 @@ def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> Se
     return Setting(blueprint.dials, rates.astype(np.float32), order)
 
 
-def plain_fit(one: Recipe, blueprint: Any, state: State, program: Program) -> tuple[list[Any], list[float], list[float]]:
+def plain_fit(
+    one: Recipe, blueprint: Any, state: State, program: Program
+) -> tuple[list[Any], list[float], list[float]]:
     """Stock Keras with the recipe's own numbers, on the same weights, noise and order of samples."""
-    keras = runtime.keras()
     train, validation = part(program.rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
     model = blueprint.stock()
     for variable, value in zip(model.variables, state.model, strict=True):
@@ -97,8 +104,9 @@ def plain_fit(one: Recipe, blueprint: Any, state: State, program: Program) -> tu
     optimizer = blueprint.optimizer()
     model.compile(optimizer, blueprint.loss(), metrics=blueprint.metrics())
     losses, accuracies = [], []
+    rates = schedules.by_epoch(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS)
     for epoch in range(EPOCHS):
-        optimizer.learning_rate = float(schedules.by_epoch(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS)[epoch])
+        optimizer.learning_rate = rates[epoch]
         order = sample_order(5, epoch, program.rows)
         told = model.fit(
             train.x[order],

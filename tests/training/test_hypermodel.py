@@ -1,0 +1,146 @@
+"""What a builder's code asks for is found before the first trial, with the conditions that the code implies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from hptune.errors import SpecError
+from hptune.spec.space import FloatDomain, IntDomain
+from hptune.training.hypermodel import Builder, discover
+
+HEAD = """
+import keras, keras_tuner
+def model(*layers):
+    made = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(3, activation="softmax")])
+    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return made
+Dense = keras.layers.Dense
+"""
+
+
+def builder(folder: Path, code: str, name: str = "build") -> Builder:
+    module = f"code_{abs(hash(code)) % 10**9}"
+    (folder / f"{module}.py").write_text(HEAD + dedent(code))
+    return Builder(f"{module}:{name}", folder)
+
+
+def found(folder: Path, code: str, **declared: Any) -> dict[str, Any]:
+    return discover(builder(folder, code), declared)
+
+
+def test_every_kind_of_parameter(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        hp.Float("rate", 1e-4, 1e-1, sampling="log", default=1e-3)
+        hp.Float("share", 0, 1, step=0.25)
+        hp.Choice("kind", ["a", "b"])
+        hp.Boolean("flag", default=True)
+        hp.Fixed("fixed", 3)
+        hp.Int("power", 1, 100, step=10, sampling="log")
+        return model(Dense(hp.Int("units", 8, 64, step=8)))
+    """
+    assert found(tmp_path, code) == {
+        "rate": {"type": "float", "min": 1e-4, "max": 1e-1, "log": True, "default": 1e-3},
+        "share": {"type": "float", "min": 0.0, "max": 1.0, "step": 0.25, "default": 0.0},
+        "kind": {"type": "choice", "values": ["a", "b"], "default": "a"},
+        "flag": {"type": "choice", "values": [True, False], "default": True},
+        "power": {"type": "choice", "values": [1, 10, 100], "default": 1},
+        "units": {"type": "int", "min": 8, "max": 64, "step": 8, "default": 8},
+    }
+
+
+def test_a_branch_is_a_condition(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        layers = []
+        if hp.Boolean("head"):
+            layers = [Dense(hp.Int("units", 2, 4))]
+            if hp.Choice("drop", ["no", "some", "much"]) != "no":
+                layers.append(keras.layers.Dropout(hp.Float("rate", 0.1, 0.5)))
+        return model(*layers)
+    """
+    space = found(tmp_path, code)
+    assert space["units"]["when"] == {"head": [True]}
+    assert space["drop"]["when"] == {"head": [True]}
+    assert sorted(space["rate"]["when"]["drop"]) == ["much", "some"]
+    assert "when" not in space["head"]
+
+
+def test_a_loop_over_an_integer_gives_each_name_its_values(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        return model(*[Dense(hp.Int(f"units_{i}", 2, 9)) for i in range(hp.Int("depth", 1, 4))])
+    """
+    space = found(tmp_path, code)
+    assert "when" not in space["units_0"]
+    assert [sorted(space[f"units_{i}"]["when"]["depth"]) for i in (1, 2, 3)] == [[2, 3, 4], [3, 4], [4]]
+
+
+def test_kerastuners_own_scopes_are_conditions_too(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        kind = hp.Choice("kind", ["plain", "deep"])
+        with hp.conditional_scope("kind", ["deep"]):
+            if kind == "deep":
+                return model(Dense(hp.Int("units", 2, 4)))
+        return model()
+    """
+    assert found(tmp_path, code)["units"]["when"] == {"kind": ["deep"]}
+
+
+def test_the_yaml_takes_a_name_over(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        assert 3 <= hp.Int("units", 100, 200) <= 5
+        hp.Float("rate", 0.0, 1.0)
+        return model(Dense(3))
+    """
+    assert list(found(tmp_path, code, units=IntDomain(type="int", min=3, max=5))) == ["rate"]
+    assert (
+        found(tmp_path, code, units=IntDomain(type="int", min=4, max=4), rate=FloatDomain(type="float", min=0, max=1))
+        == {}
+    )
+
+
+def test_a_build_gets_the_values_and_stable_names(tmp_path: Path) -> None:
+    one = builder(tmp_path, """def build(hp): return model(Dense(hp.Int("units", 8, 64)))""")
+    names = []
+    for units in (12, 40):
+        made, _ = one.build({"units": units})
+        assert made.layers[0].units == units
+        names.append([layer.name for layer in made.layers])
+    assert names[0] == names[1]
+
+
+def test_classes_and_their_own_fit(tmp_path: Path) -> None:
+    code = """
+    class Plain(keras_tuner.HyperModel):
+        def build(self, hp): return model(Dense(hp.Int("units", 1, 2)))
+    class Own(Plain):
+        def fit(self, hp, model, *args, **kwargs): return model.fit(*args, **kwargs)
+    """
+    assert list(discover(builder(tmp_path, code, "Plain"), {})) == ["units"]
+    assert not builder(tmp_path, code, "Plain").has_own_fit
+    assert builder(tmp_path, code, "Own").has_own_fit
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("nowhere_at_all:build", "no module 'nowhere_at_all' beside the YAML file"),
+        ("broken_module:build", "importing 'broken_module' failed: ZeroDivisionError"),
+        ("whole_module:biuld", "Did you mean 'build'?"),
+        ("whole_module:number", "neither a build.hp. function nor a keras_tuner.HyperModel"),
+        ("whole_module", "must be module:name"),
+    ],
+)
+def test_wrong_references_are_told(tmp_path: Path, reference: str, told: str) -> None:
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    (tmp_path / "whole_module.py").write_text("number = 3\ndef build(hp): ...\n")
+    with pytest.raises(SpecError, match=told) as error:
+        Builder(reference, tmp_path)
+    assert error.value.problems[0].path == ("model", "python")
