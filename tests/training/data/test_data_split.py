@@ -54,6 +54,12 @@ def test_the_split_is_a_function_of_the_seed(problem):
     assert all(np.array_equal(getattr(once, p), getattr(again, p)) for p in ("train", "validation", "test"))
 
 
+def test_a_class_of_three_rows_has_one_in_each_part():
+    codes = np.repeat([0, 1, 2], [3, 23, 23])  # the largest remainder would give the test part two of the three
+    parts = split(codes, validation=0.3, test=0.45, seed=0)
+    assert [(codes[rows] == 0).sum() for rows in (parts.train, parts.validation, parts.test)] == [1, 1, 1]
+
+
 def test_the_split_is_the_same_in_every_version():
     parts = split(np.arange(20) % 2, validation=0.2, test=0.2, seed=7)
     assert parts.test.tolist() == [0, 1, 2, 17]
