@@ -21,6 +21,7 @@ from hptune.errors import KeyPath, Problem, RunError, SpecError
 from hptune.history import Event, History
 from hptune.journal import read
 from hptune.rundir import RunPaths
+from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import from_json, to_json
 from hptune.spec.objective import Objective
@@ -83,6 +84,12 @@ def head_event(experiment: Experiment, *, space: Space, facts: Mapping[str, Any]
         "versions": versions(),
         "platform": platform.platform(),
     }
+
+
+def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
+    """The experiment with the defaults that depend on the data. Raises SpecError where one can't be told."""
+    labels = facts.get("classes")
+    return fill(experiment, facts.get("task"), len(labels) if labels is not None else None)
 
 
 def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:

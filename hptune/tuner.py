@@ -26,13 +26,13 @@ from hptune.record import (
     Record,
     check_same_data,
     check_same_spec,
+    filled,
     first,
     head_event,
     joined_space,
     versions,
 )
 from hptune.rundir import RunPaths, locked, write_whole
-from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
@@ -106,7 +106,7 @@ def probe(executor: Executor) -> dict[str, Any]:
 
 def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
     facts = probe(executor)
-    experiment = fill(request.experiment, facts)
+    experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
     write_whole(paths.spec, request.text)
     with Journal(paths.journal) as journal:
@@ -115,7 +115,7 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
 
 
 def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> _Loop:
-    experiment = fill(request.experiment, head.facts)
+    experiment = filled(request.experiment, head.facts)
     check_same_spec(head, experiment)
     if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
         write_whole(paths.spec, request.text)

@@ -1,0 +1,50 @@
+"""The program: runs a command, and tells its errors as the user should see them.
+
+Exit codes: 0 done, 1 the run failed, 2 a wrong spec or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+
+from hptune.errors import HptuneError
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit code."""
+    from hptune.cli import app
+
+    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that can't spell × still gets the rest
+    try:
+        app(args=[word for word in arguments if word != "--debug"], prog_name="hptune")
+        sys.stdout.flush()
+    except SystemExit as done:  # Typer ends every command with one, usage errors with 2
+        return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
+    except HptuneError as error:
+        told, code = str(error), error.exit_code
+    except KeyboardInterrupt:
+        told, code = "interrupted", 130
+    except BrokenPipeError:  # `hptune trials | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
+        told, code = f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where.", 1
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(told + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

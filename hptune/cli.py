@@ -1,0 +1,304 @@
+"""The commands: parse → load → call → render. The concrete classes are wired here; everything heavy is imported inside.
+
+Results go to stdout, progress and diagnostics to stderr. With --json, stdout holds JSON alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hptune import __version__
+from hptune.errors import SpecError
+
+if TYPE_CHECKING:
+    from hptune.executors.executor import Executor, OnEpoch
+    from hptune.rundir import RunPaths
+    from hptune.spec.experiment import Experiment
+    from hptune.spec.load import Loaded
+
+app = typer.Typer(
+    name="hptune",
+    help="Tune Keras models from one YAML file.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
+Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="The run; the newest unless given.")]
+RunsDir = Annotated[
+    Path, typer.Option("--runs-dir", metavar="DIR", envvar="HPTUNE_RUNS_DIR", help="The folder that holds the runs.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set path.to.key of the YAML; may be repeated."),
+]
+RUNS = Path("runs")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    debug: Annotated[  # noqa: ARG001  # taken out by __main__, where errors are told; named here for --help
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Tune Keras models from one YAML file."""
+    if version:
+        _say(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def init(
+    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="A CSV file to fit it to.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="The column to predict.")] = None,
+    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where to write it.")] = Path("config.yaml"),
+    as_json: Json = False,
+) -> None:
+    """Write a commented YAML file to begin with."""
+    from hptune.starter import write_starter
+
+    write_starter(output, data, target)
+    _say_json({"written": str(output)}) if as_json else _say(f"wrote {output}; next: hptune validate {output}")
+
+
+@app.command()
+def validate(config: Config, sets: Sets = None, as_json: Json = False) -> None:
+    """Check an experiment, without running anything of it."""
+    from hptune.reports.plan import plan_data
+
+    loaded = _load(config, sets)
+    with _placed(loaded):
+        plan_data(loaded.experiment)  # the strategy and the space must suit each other too
+    name = loaded.experiment.name
+    _say_json({"valid": True, "name": name}) if as_json else _say(f"{config}: valid (run name: {name})")
+
+
+@app.command()
+def plan(
+    config: Config,
+    sets: Sets = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Load the data and the model too: runs user code.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The dry run: the size of the space, every default, trials × epochs, the learning rate drawn."""
+    from hptune.reports.plan import plan_data, plan_lines
+
+    loaded = _load(config, sets)
+    with _placed(loaded):
+        facts = _probed(loaded) if probe else None
+        told = plan_data(loaded.experiment, facts)
+    _say_json(told) if as_json else _say("\n".join(plan_lines(told, facts)))
+
+
+@app.command()
+def search(
+    config: Config,
+    sets: Sets = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many workers to use.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Move an old run of that name aside.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Run the search. The same command again resumes it, or continues it when its budget was raised."""
+    from hptune.reports.compare import summary
+    from hptune.reports.live import view
+    from hptune.rundir import RunPaths, move_aside
+    from hptune.strategies.strategy import choose
+    from hptune.tuner import Request, search
+
+    loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
+    experiment, folder = loaded.experiment, loaded.folder
+    paths = RunPaths(runs_dir / experiment.name)
+    if fresh and (aside := move_aside(paths)) is not None:
+        _note(f"moved the old run to {aside}")
+    command = shlex.join(["hptune", *(word for word in sys.argv[1:] if word != "--fresh")])
+    with _placed(loaded), view(quiet=quiet) as shown, closing(_executor(experiment, folder, paths, shown.epoch)) as at:
+        record = search(
+            Request(experiment, loaded.text, folder, command),
+            paths,
+            at,
+            make_strategy=lambda filled, space: choose(filled, space, folder=folder),
+            watch=shown,
+        )
+    if as_json:
+        _say_json({"run": paths.name, **summary(record)})
+    else:
+        _show_search(paths, record)
+
+
+@app.command()
+def trials(run: Run = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """List every trial, in order."""
+    from hptune.reports.leaderboard import rows
+
+    record = _replay(run, runs_dir)[1]
+    _show_rows(rows(record.history), record.history.objective.metric, as_json=as_json)
+
+
+@app.command()
+def best(
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many.")] = 10,
+    run: Run = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """The leaderboard: the best trials, the best first."""
+    from hptune.reports.leaderboard import best_rows
+
+    record = _replay(run, runs_dir)[1]
+    _show_rows(best_rows(record.history, top), record.history.objective.metric, as_json=as_json)
+
+
+@app.command("train-best")
+def train_best(run: Run = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """Train the winner in full, measure it on the test part beside the baseline, and write best/."""
+    from hptune.reports.console import stdout, winner_lines, winner_table
+    from hptune.train_best import printed, train_best
+
+    paths, record = _replay(run, runs_dir)
+    head = record.head
+    with closing(_executor(head.experiment, head.folder, paths, lambda *_: None)) as executor:
+        result = train_best(paths, executor, head)
+    if as_json:
+        _say_json(printed(result))
+    else:
+        stdout().print(winner_table(result))
+        _say("\n".join(["", *winner_lines(result)]))
+
+
+@app.command()
+def runs(runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """The runs in the folder, the newest first."""
+    from hptune.reports.compare import run_row
+    from hptune.reports.console import runs_table, stdout
+    from hptune.rundir import list_runs
+
+    rows = [run_row(paths) for paths in list_runs(runs_dir)]
+    if as_json:
+        _say_json(rows)
+    elif rows:
+        stdout().print(runs_table(rows))
+    else:
+        _note(f"no run in {runs_dir}/ yet; `hptune search CONFIG` makes one")
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(metavar="RUN")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN")],
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Two runs side by side: their best trials, and where their experiments differ."""
+    from hptune.reports.compare import comparison
+    from hptune.reports.console import comparison_tables, stdout
+    from hptune.rundir import find_run
+
+    told = comparison(find_run(runs_dir, run_a), find_run(runs_dir, run_b))
+    if as_json:
+        _say_json(told)
+    else:
+        stdout().print(*comparison_tables(told), sep="\n\n")
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of the YAML, for editors."""
+    from hptune.spec.schema import json_schema
+
+    _say(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+# --- what the commands share ----------------------------------------------------------------------------------------
+
+
+def _load(config: Path, sets: list[str] | None) -> Loaded:
+    from hptune.spec.load import load
+
+    return load(config, sets or [])
+
+
+@contextmanager
+def _placed(loaded: Loaded) -> Iterator[None]:
+    """Problems that are found after loading get their place in the YAML file too."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(*map(loaded.locate, error.problems)) from error
+
+
+def _executor(experiment: Experiment, folder: Path, paths: RunPaths, on_epoch: OnEpoch) -> Executor:
+    """The executor that the experiment names. Worker processes for `local` come behind the same protocol."""
+    from hptune.executors.inline import InlineExecutor
+
+    return InlineExecutor(experiment, folder, paths, on_epoch)
+
+
+def _probed(loaded: Loaded) -> dict[str, Any]:
+    """The probe's facts, with a run's folder that is thrown away."""
+    import tempfile
+
+    from hptune.rundir import RunPaths
+    from hptune.tuner import probe
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = RunPaths(Path(folder) / loaded.experiment.name)
+        with closing(_executor(loaded.experiment, loaded.folder, paths, lambda *_: None)) as executor:
+            return probe(executor)
+
+
+def _replay(run: str | None, runs_dir: Path) -> tuple[RunPaths, Any]:
+    from hptune.record import replay
+    from hptune.rundir import find_run
+
+    paths = find_run(runs_dir, run)
+    return paths, replay(paths)
+
+
+def _show_rows(rows: list[dict[str, Any]], metric: str, *, as_json: bool) -> None:
+    if as_json:
+        _say_json(rows)
+        return
+    from hptune.reports.console import stdout, trials_table
+
+    if rows:
+        stdout().print(trials_table(rows, metric))
+    else:
+        _note("no trial to show yet")
+
+
+def _show_search(paths: RunPaths, record: Any) -> None:
+    from hptune.reports.console import stdout, titled, trials_table
+    from hptune.reports.leaderboard import best_rows
+
+    metric = record.history.objective.metric
+    table = trials_table(best_rows(record.history, 3), metric)
+    stdout().print(titled(f"{paths.name}: {record.ended}", table))
+    _note(f"next: hptune train-best --run {paths.name}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _say_json(value: Any) -> None:
+    from hptune.reports.leaderboard import plain_json
+
+    _say(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")

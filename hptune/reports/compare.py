@@ -1,0 +1,55 @@
+"""Two runs side by side: their best trials, their sizes, and where their experiments differ."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from hptune.errors import RunError, SpecError, spell_path
+from hptune.record import Record, differences, replay
+from hptune.reports.leaderboard import best_rows, counts
+from hptune.rundir import RunPaths
+
+
+def run_row(paths: RunPaths) -> dict[str, Any]:
+    """One run in a line; `error` where its journal can't be read."""
+    try:
+        record = replay(paths)
+    except (RunError, SpecError) as error:
+        return {"run": paths.name, "error": str(error)}
+    return {"run": paths.name, **summary(record)}
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """What a run amounts to. seconds: spent searching. ended: why the last search ended; null: cut short."""
+    history = record.history
+    best = best_rows(history, 1)
+    return {
+        "trials": len(history.trials),
+        "failed": counts(history.trials).get("failed", 0),
+        "objective": history.objective.metric,
+        "best": best[0]["score"] if best else None,
+        "epochs": history.epochs_trained,
+        "seconds": record.elapsed_s,
+        "ended": record.ended,
+        "last_written": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.last_time)),
+    }
+
+
+def comparison(a: RunPaths, b: RunPaths) -> dict[str, Any]:
+    """Both runs' summaries and best trials, and the settings that differ, by key path. Raises RunError."""
+    pair = [(paths, replay(paths)) for paths in (a, b)]
+    old, new = (record.head.event["experiment"] for _, record in pair)
+    return {
+        "runs": [
+            {"run": paths.name, **summary(record), "best_trial": next(iter(best_rows(record.history, 1)), None)}
+            for paths, record in pair
+        ],
+        "differences": {
+            spell_path(path): [_given(before), _given(after)] for path, before, after in differences(old, new)
+        },
+    }
+
+
+def _given(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else None

@@ -1,0 +1,166 @@
+"""Tables for people: what the pure rows hold, drawn with rich on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from hptune.reports.leaderboard import Row
+from hptune.trial import Value, Values
+
+_WIDE = 10_000
+"""The width where no terminal says one: a table is as wide as what it holds, and nothing is cut."""
+
+
+def stdout() -> Console:
+    """A console on stdout; cut to the terminal's width where it is one (or COLUMNS says one)."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(width=wide, highlight=False)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """
+    >>> number(0.123456), number(None), number(3)
+    ('0.1235', '–', '3')
+    """
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(0.0021), duration(3.14), duration(75), duration(7500)
+    ('2.1ms', '3.1s', '1m15s', '2h05m')
+    """
+    if seconds < 0.1:
+        return f"{seconds * 1000:.1f}ms"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+def shown(value: Value) -> str:
+    """A hyperparameter's value."""
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def values_line(values: Values) -> str:
+    """
+    >>> values_line({"units": 64, "rate": 0.123456})
+    'units=64 rate=0.1235'
+    """
+    return " ".join(f"{name}={shown(value)}" for name, value in values.items())
+
+
+def trials_table(rows: Sequence[Row], metric: str) -> Table:
+    """The trials, a line each, a column for each hyperparameter that occurs."""
+    names = list(dict.fromkeys(name for row in rows for name in row["values"]))
+    table = _table()
+    for heading in ("trial", metric):
+        table.add_column(heading, justify="right")
+    for name in names:
+        table.add_column(name, justify="right", style="cyan")
+    for heading in ("epochs", "time"):
+        table.add_column(heading, justify="right")
+    table.add_column("state")
+    for row in rows:
+        state = row["state"] if row["state"] != "failed" else f"failed: {row['error']}"
+        table.add_row(
+            str(row["trial"]),
+            number(row["score"]),
+            *(escape(shown(row["values"][name])) if name in row["values"] else "" for name in names),
+            str(row["epochs"]),
+            duration(row["seconds"]),
+            escape(state),
+        )
+    return table
+
+
+def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
+    """The runs, the newest first."""
+    table = _table()
+    for heading in ("run", "trials", "failed", "objective", "best", "epochs", "time", "last written"):
+        table.add_column(heading, justify="left" if heading in ("run", "objective") else "right")
+    for run in runs:
+        if run.get("error") is not None:
+            table.add_row(escape(run["run"]), "", "", escape(run["error"]))
+            continue
+        cells = (run["trials"], run["failed"], run["objective"], number(run["best"]), run["epochs"])
+        table.add_row(escape(run["run"]), *map(str, cells), duration(run["seconds"]), run["last_written"])
+    return table
+
+
+def winner_table(result: Mapping[str, Any]) -> RenderableType:
+    """The winner and the baseline side by side. result: as train-best writes it into `best/result.json`."""
+    pair = (result, result["baseline"])
+    table = _table()
+    for heading in ("", "winner", "baseline"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name in _names(side["values"] for side in pair):
+        table.add_row(name, *(escape(shown(s["values"][name])) if name in s["values"] else "" for s in pair))
+    table.add_section()
+    for name in _names(side["test"] for side in pair):
+        table.add_row(f"test {name}", *(number(side["test"].get(name), 5) for side in pair))
+    training = [side["training"] for side in pair]
+    table.add_row(result["metric"], *(number(one["score"], 5) for one in training))
+    table.add_section()
+    table.add_row("epochs", *(str(one["epochs"]) for one in training))
+    table.add_row("time", *(duration(one["seconds"]) for one in training))
+    table.add_row("parameters", *(f"{n:,}" if (n := one["parameters"]) is not None else "–" for one in training))
+    return titled(f"trial {result['trial']}, trained in full", table)
+
+
+def winner_lines(result: Mapping[str, Any]) -> list[str]:
+    """Expected against achieved, and where the model is."""
+    expected, achieved = result["search_score"], result["training"]["score"]
+    lines = [f"expected (search) {result['metric']} {number(expected, 6)}, achieved {number(achieved, 6)}"]
+    if "error" in result["baseline"]:
+        lines.append(f"the baseline could not be trained: {result['baseline']['error']}")
+    if result["model"] is not None:
+        lines.append(f"model: {result['model']}")
+    return lines
+
+
+def _names(sides: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for side in sides for name in side))
+
+
+def titled(title: str, table: Table) -> RenderableType:
+    """A table under its title, which may be wider than the table."""
+    return Group(Text(title, style="bold"), table)
+
+
+def _table() -> Table:
+    return Table(header_style="bold", box=None, pad_edge=False)
+
+
+def comparison_tables(told: Mapping[str, Any]) -> list[RenderableType]:
+    """Two runs' summaries, and the settings in which they differ."""
+    differing = _table()
+    differing.add_column("setting")
+    for run in told["runs"]:
+        differing.add_column(escape(run["run"]))
+    for path, pair in told["differences"].items():
+        differing.add_row(path, *(escape(str(value)) for value in pair))
+    values = _table()
+    values.add_column("")
+    trials = [run["best_trial"] or {"values": {}} for run in told["runs"]]
+    for run in told["runs"]:
+        values.add_column(escape(run["run"]), justify="right")
+    for name in _names(trial["values"] for trial in trials):
+        values.add_row(name, *(escape(shown(t["values"][name])) if name in t["values"] else "" for t in trials))
+    return [
+        runs_table(told["runs"]),
+        titled("the values of their best trials", values),
+        titled("where their experiments differ", differing),
+    ]

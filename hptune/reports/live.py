@@ -1,0 +1,199 @@
+"""What a search shows on stderr while it runs: a live table in a terminal, a line a trial elsewhere, or nothing.
+
+All are a `tuner.Watch` and an executor's `on_epoch`; none may slow the search down, so that what they are told is
+only kept, and drawn at most ten times a second.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hptune.budget import Limits
+from hptune.record import Record
+from hptune.reports.console import duration, number, trials_table, values_line
+from hptune.reports.leaderboard import row
+from hptune.trial import Segment, Trial
+
+_SHOWN = 5
+_REPAINTS_A_SECOND = 8
+
+
+class View(Protocol):
+    """Who looks on at a search: a `tuner.Watch` with a beginning and an end, which also follows the epochs."""
+
+    def begun(self, record: Record, limits: Limits) -> None: ...
+
+    def reported(self, trial: Trial) -> None: ...
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+
+def view(*, quiet: bool) -> View:
+    """The view that suits stderr."""
+    if quiet:
+        return Silent()
+    return Screen() if sys.stderr.isatty() else Lines()
+
+
+class Silent:
+    """Shows nothing; what the other views do differently stands in them."""
+
+    def begun(self, record: Record, limits: Limits) -> None:
+        pass
+
+    def reported(self, trial: Trial) -> None:
+        pass
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+
+class Lines(Silent):
+    """A line for each report of a trial."""
+
+    def begun(self, record: Record, limits: Limits) -> None:
+        self._record, self._limits = record, limits
+        done = len(record.history.trials)
+        told = f"{done} trials done before" if done else "begun"
+        print(f"{record.head.experiment.name}: {told}; {_rules(limits)}", file=sys.stderr)  # noqa: T201  # a renderer
+
+    def reported(self, trial: Trial) -> None:
+        print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
+
+
+def told(trial: Trial, record: Record, limits: Limits) -> str:
+    """One report as one line."""
+    history = record.history
+    objective = history.objective
+    of = f"/{limits.trials}" if limits.trials is not None else ""
+    head = f"[{len(history.trials)}{of}] trial {trial.number}"
+    if trial.state == "failed":
+        return f"{head} failed: {trial.error} ({values_line(trial.values)})"
+    line = f"{head} {objective.metric} {number(history.score(trial))} after {trial.epochs} epochs"
+    line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
+    if history.best is not None and history.best.number != trial.number:
+        line += f"; best {number(history.score(history.best))} (trial {history.best.number})"
+    return line
+
+
+def _rules(limits: Limits) -> str:
+    """The budget in words."""
+    parts = []
+    if limits.trials is not None:
+        parts.append(f"{limits.trials} trials")
+    if limits.time_s is not None:
+        parts.append(duration(limits.time_s))
+    if limits.epochs is not None:
+        parts.append(f"{limits.epochs} epochs")
+    if limits.target is not None:
+        parts.append(f"a score of {limits.target:g}")
+    return "budget: " + " or ".join(parts) if parts else "until the strategy is done"
+
+
+class Screen(Silent):
+    """The best trials, the progress over the budget, and the epochs of the trial that runs."""
+
+    def __init__(self) -> None:
+        # Its own descriptor: loading TensorFlow holds descriptor 2 back, and the screen must not be lost with it.
+        self._console = Console(file=os.fdopen(os.dup(2), "w"), force_terminal=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._draw,
+            refresh_per_second=_REPAINTS_A_SECOND,
+            transient=True,
+        )
+        self._record: Record | None = None
+        self._limits = Limits()
+        self._best: list[tuple[float, int]] = []
+        self._current: tuple[Segment, int, Mapping[str, float]] | None = None
+        self._since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.__exit__(kind, error, at)
+
+    def begun(self, record: Record, limits: Limits) -> None:
+        self._limits = limits
+        self._since = time.monotonic() - record.elapsed_s
+        self._record = record
+        for trial in record.history.trials:
+            self._rank(trial)
+
+    def reported(self, trial: Trial) -> None:
+        self._rank(trial)
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._current = (segment, epochs, metrics)
+
+    def _rank(self, trial: Trial) -> None:
+        assert self._record is not None
+        history = self._record.history
+        ranked = [entry for entry in self._best if entry[1] != trial.number]
+        score = history.score(trial)
+        if score is not None:
+            bisect.insort(ranked, (history.objective.cost(score), trial.number))
+        self._best = ranked[:_SHOWN]
+
+    def _draw(self) -> RenderableType:
+        """Called from the painting thread; reads what is there and changes nothing."""
+        if self._record is None:
+            return Text("loading the data and the model …", style="dim")
+        history = self._record.history
+        rows = [row(history.trials[trial], history) for _, trial in self._best]
+        parts: list[RenderableType] = []
+        if rows:
+            parts += [trials_table(rows, history.objective.metric), Text()]
+        parts.append(self._progress())
+        if self._current is not None:
+            segment, epochs, metrics = self._current
+            figures = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
+            parts.append(Text(f"trial {segment.trial}  epoch {epochs}/{segment.to_epoch}  {figures}", no_wrap=True))
+        return Group(*parts)
+
+    def _progress(self) -> RenderableType:
+        assert self._record is not None
+        history, limits = self._record.history, self._limits
+        elapsed_s = time.monotonic() - self._since
+        done = sum(1 for _ in history.running())
+        trials = len(history.trials) - done
+        shares = [
+            trials / limits.trials if limits.trials else 0.0,
+            elapsed_s / limits.time_s if limits.time_s else 0.0,
+            history.epochs_trained / limits.epochs if limits.epochs else 0.0,
+        ]
+        figures = f"{trials}{_of(limits.trials)} trials  {history.epochs_trained}{_of(limits.epochs)} epochs  "
+        figures += duration(elapsed_s) + (f" of {duration(limits.time_s)}" if limits.time_s else "")
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(total=1.0, completed=min(max(shares), 1.0), width=30), figures)
+        return line
+
+
+def _of(limit: int | None) -> str:
+    return f"/{limit}" if limit is not None else ""

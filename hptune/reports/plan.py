@@ -1,0 +1,140 @@
+"""The dry run: what a search would do, as JSON data (`hptune plan --json`) and drawn for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hptune.record import filled, joined_space
+from hptune.reports.console import number
+from hptune.spec import schedules
+from hptune.spec.defaults import known_task
+from hptune.spec.experiment import Experiment
+from hptune.spec.load import to_json
+from hptune.spec.model import FunctionModel, PythonModel
+from hptune.spec.recipe import resolve
+from hptune.spec.references import concrete
+from hptune.spec.sections import Grid
+from hptune.spec.space import FloatDomain, Space
+from hptune.strategies.plan import Plan, plan
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_WIDTH, _HEIGHT = 60, 6
+_LINE = 100
+"""What fits is told on one line."""
+
+
+def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `hptune plan --json` prints. facts: the probe's; None where nothing was run.
+
+    `space_size` is null for a continuous space, and where code declares the space and nothing was run; `trials` and
+    `epochs` are null where only time ends the search. Raises SpecError where the strategy can't serve the space.
+    """
+    experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)
+    declared = isinstance(experiment.model, PythonModel) and facts is None
+    space = joined_space(experiment, facts or {})
+    found = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
+    return {
+        "space_size": None if declared else space.size,
+        "trials": found.trials,
+        "epochs": found.epochs,
+        "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in found.rungs],
+        "experiment": to_json(experiment),
+        "schedule": {"learning_rate_by_epoch": _rates(experiment, space)},
+    }
+
+
+def _filled_as_known(experiment: Experiment) -> Experiment:
+    """The defaults that need no look at the data; those that do stay null."""
+    known = known_task(experiment)
+    if known is None and experiment.data is not None:
+        return experiment
+    labels = None if known is None or known.classes is None else list(range(known.classes))
+    return filled(experiment, {"task": known.task if known is not None else None, "classes": labels})
+
+
+def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
+    """The plan where the model's code declares more of the space: how large it is can't be known yet."""
+    if isinstance(experiment.strategy, Grid):
+        return Plan((), None, None)
+    unknown = FloatDomain(type="float", min=0, max=1)  # stands for what the code will declare
+    return plan(experiment, Space({**space.domains, "declared by the code": unknown}))
+
+
+def _rates(experiment: Experiment, space: Space) -> list[float]:
+    """The rate at the first step of each epoch, for the default values; nothing for a function, which has none."""
+    if isinstance(experiment.model, FunctionModel):
+        return []
+    recipe = resolve(experiment, space.defaults())
+    rate, epochs = concrete(recipe.training.optimizer.learning_rate), concrete(recipe.training.epochs)
+    return schedules.by_epoch(recipe.schedule, base_rate=rate, epochs=epochs)
+
+
+# --- drawn ----------------------------------------------------------------------------------------------------------
+
+
+def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The plan in words: its size, the rungs, the learning rate drawn, every default."""
+    size = told["space_size"]
+    yield f"space: {'continuous, or declared by code' if size is None else f'{size:,} points'}"
+    yield f"trials: {_or_open(told['trials'])}, epochs: {_or_open(told['epochs'])}"
+    for rung in told["rungs"]:
+        yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
+    if facts:
+        yield f"data: {', '.join(f'{part} {rows:,}' for part, rows in facts.get('rows', {}).items()) or 'none'}"
+    rates = told["schedule"]["learning_rate_by_epoch"]
+    if rates:
+        yield ""
+        yield "learning rate at the first step of each epoch, for the default values:"
+        yield from curve(rates)
+    yield ""
+    yield "every setting, the defaults filled in:"
+    yield from _tree(told["experiment"], "  ")
+
+
+def _or_open(number: int | None) -> str:
+    return "until the budget ends it" if number is None else f"{number:,}"
+
+
+def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT) -> list[str]:
+    """`rates` (one an epoch) as block characters, the highest and the lowest rate beside them.
+
+    >>> print("\\n".join(curve([0.0, 0.5, 1.0, 0.5], height=2)))
+          1 |  █ |
+          0 | ███|
+            epochs 1 to 4
+    """
+    shown = [rates[i * len(rates) // min(width, len(rates))] for i in range(min(width, len(rates)))]
+    top = max(shown)
+    levels = [round(rate / top * height * 8) if top > 0 and math.isfinite(rate) else 0 for rate in shown]
+    lines = []
+    for row in range(height - 1, -1, -1):
+        label = number(max(rates)) if row == height - 1 else number(0.0) if row == 0 else ""
+        cells = "".join(_BLOCKS[min(max(level - row * 8, 0), 8)] for level in levels)
+        lines.append(f"{label:>7} |{cells}|")
+    return [*lines, f"        epochs 1 to {len(rates)}"]
+
+
+def _tree(value: Any, indent: str) -> Iterator[str]:
+    """JSON data as YAML-like lines; short lists and mappings on one line."""
+    for key, inner in value.items():
+        flat = _flat(inner)
+        if isinstance(inner, dict) and inner and len(flat) > _LINE:
+            yield f"{indent}{key}:"
+            yield from _tree(inner, indent + "  ")
+        elif isinstance(inner, list) and len(flat) > _LINE:
+            yield f"{indent}{key}:"
+            yield from (f"{indent}  - {_flat(item)}" for item in inner)
+        else:
+            yield f"{indent}{key}: {flat}"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flat(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flat, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

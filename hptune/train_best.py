@@ -1,0 +1,113 @@
+"""train-best: the winner trained in full and measured on the test part, with the baseline set beside it.
+
+Both are segments like any other, run by the same executor and recorded in the run's journal.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any, TypeAlias
+
+from hptune.errors import Interrupted, RunError
+from hptune.executors.executor import Executor
+from hptune.history import best_of, failed, finished, started
+from hptune.journal import Journal
+from hptune.record import Head, check_same_data, replay
+from hptune.reports.leaderboard import plain_json, ranked
+from hptune.rundir import RunPaths, locked, write_whole
+from hptune.spec.recipe import resolve
+from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Values
+from hptune.tuner import probe
+
+Result: TypeAlias = dict[str, Any]
+"""What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
+
+_PRINTED = ("trial", "values", "search_score", "test", "baseline", "model")
+
+
+def printed(result: Result) -> Result:
+    """What `hptune train-best --json` prints of a result."""
+    baseline = {key: value for key, value in result["baseline"].items() if key != "training"}
+    return {**{key: result[key] for key in _PRINTED}, "baseline": baseline}
+
+
+def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
+    """Train the run's winner and the baseline; writes `best/`. head: the run's, which the executor was made for.
+
+    Raises RunError where no trial has succeeded or the winner can't be trained, SpecError where the data has changed
+    since the search, Interrupted after Ctrl-C.
+    """
+    with locked(paths):
+        record = replay(paths)
+        trials = ranked(record.history)
+        if not trials:
+            raise RunError(f"no trial of {paths.name} has succeeded, so there is no winner. See `hptune trials`.")
+        trial = trials[0]
+        search_score = record.history.score(trial)
+        assert search_score is not None, "a ranked trial without a score"
+        check_same_data(head, probe(executor))
+        baseline_values = head.space.complete(head.experiment.baseline)
+        try:
+            with Journal(paths.journal) as journal:
+                best = _train(trial.number, trial.values, "best", head=head, executor=executor, journal=journal)
+                if isinstance(best, SegmentFailure):
+                    raise RunError(f"the winner, trial {trial.number}, could not be trained in full: {best.reason}")
+                beside = _train(
+                    trial.number, baseline_values, "baseline", head=head, executor=executor, journal=journal
+                )
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"interrupted. Go on with: hptune train-best --run {paths.name}") from stop
+        result: Result = plain_json(
+            {
+                "trial": trial.number,
+                "metric": record.history.objective.metric,
+                "search_score": search_score,
+                **_told(best, head),
+                "model": str(paths.best_model) if best.facts.get("model") is not None else None,
+                "baseline": _told(beside, head),
+            }
+        )
+        write_whole(paths.best_history, history_csv(best))
+        write_whole(paths.best_result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+def _train(
+    number: int, values: Values, purpose: Purpose, *, head: Head, executor: Executor, journal: Journal
+) -> SegmentResult | SegmentFailure:
+    """Train `values` over the full schedule, from fresh weights, under the seeds of replica 0."""
+    epochs = resolve(head.experiment, values).training.epochs
+    assert isinstance(epochs, int), "a resolved recipe holds numbers"
+    segment = Segment(number, values, to_epoch=epochs, purpose=purpose)
+    journal.append(started(segment), durable=False)
+    executor.submit(segment)
+    (outcome,) = executor.wait()
+    journal.append(failed(outcome) if isinstance(outcome, SegmentFailure) else finished(outcome, complete=True))
+    return outcome
+
+
+def _told(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]:
+    """One of the two: its values, its figures on the test part, and what its training took."""
+    values = dict(outcome.segment.values)
+    training = {"score": None, "epochs": 0, "seconds": round(outcome.seconds, 3), "parameters": None}
+    if isinstance(outcome, SegmentFailure):
+        return {"values": values, "test": {}, "error": outcome.reason, "training": training}
+    score = best_of(outcome.curves, head.objectives[0])
+    training |= {"score": score, "epochs": outcome.epochs, "parameters": outcome.facts.get("parameters")}
+    return {"values": values, "test": dict(outcome.facts.get("test", {})), "training": training}
+
+
+def history_csv(result: SegmentResult) -> str:
+    """One line an epoch: its number from 1, the learning rate at its first step, loss, val_loss, every metric."""
+    first = [name for name in ("loss", "val_loss") if name in result.curves]
+    columns: dict[str, Any] = {name: result.curves[name] for name in [*first, *sorted(set(result.curves) - set(first))]}
+    if "learning_rates" in result.facts:
+        columns = {"learning_rate": result.facts["learning_rates"], **columns}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *columns])
+    for epoch in range(result.epochs):
+        writer.writerow([epoch + 1, *(repr(values[epoch]) for values in columns.values())])
+    return text.getvalue()
