@@ -49,11 +49,16 @@ def export(path: Path, blueprint: Blueprint, weights: Sequence[NDArray[Any]], da
     model.set_weights(list(weights))
     model = for_raw_inputs(model, data)
     model.compile(optimizer=blueprint.optimizer(), loss=blueprint.loss(), metrics=blueprint.metrics())
+    save_model(path, model)
+    return model
+
+
+def save_model(path: Path, model: Any) -> None:
+    """Write a `.keras` file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"tmp-{path.name}")
     model.save(temporary)
     temporary.replace(path)
-    return model
 
 
 def raw_inputs(x: NDArray[Any], data: Data) -> NDArray[Any]:

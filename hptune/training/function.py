@@ -14,8 +14,8 @@ from hptune.errors import SegmentFailed, spec_error
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
 from hptune.training.trainer import OnEpoch
-from hptune.training.user_code import load_object
 from hptune.trial import Segment, SegmentResult
+from hptune.user_code import load_object
 
 
 class FunctionTrainer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any
 from hptune.errors import SegmentFailed, spec_error
 from hptune.spec.space import Domain
 from hptune.training.runtime import keras, quiet_stderr
-from hptune.training.user_code import load_object
 from hptune.trial import Value, Values
+from hptune.user_code import load_object
 
 MOST_BUILDS = 200
 """Where a model's code keeps asking for something new, discovery ends after this many builds."""
@@ -77,12 +77,15 @@ class _Build:
     turned: str | None
 
 
-def discover(builder: Builder, declared: Mapping[str, Domain]) -> dict[str, dict[str, Any]]:
+def discover(
+    builder: Builder, declared: Mapping[str, Domain], ask: Callable[[Any, Any], None] | None = None
+) -> dict[str, dict[str, Any]]:
     """The domains that the builder asks for and the YAML does not declare, as the YAML would spell them.
 
     Builds with the defaults, then with every Boolean and choice flipped and every Int at both ends (at each of its
     values, where something came or went between the ends), until nothing new appears. A name that is asked for under
-    some values of another parameter only is given the condition (`when`) that was seen.
+    some values of another parameter only is given the condition (`when`) that was seen. `ask(hp, model)` is called
+    after each build, for code that asks for more later on.
     """
     domains: dict[str, dict[str, Any]] = {}
     builds: list[_Build] = []
@@ -93,7 +96,9 @@ def discover(builder: Builder, declared: Mapping[str, Domain]) -> dict[str, dict
         same = [b for b in builds if b.origin is origin and b.turned == turned] if turned is not None else []
         if any(b.setting[b.turned] == setting[b.turned] for b in same if b.turned is not None):
             continue
-        _, hp = builder.build(setting)
+        model, hp = builder.build(setting)
+        if ask is not None:
+            ask(hp, model)
         asked = {p.name: p for p in hp.space if hp.is_active(p) and type(p).__name__ != "Fixed"}
         whole = {**setting, **{name: hp.values[name] for name in asked}}
         build = _Build(whole, frozenset(asked) | frozenset(declared), origin, turned)

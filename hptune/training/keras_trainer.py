@@ -6,33 +6,34 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from hptune import seeds
-from hptune.errors import SegmentFailed, SpecError, spec_error
+from hptune.errors import SegmentFailed
+from hptune.history import best_of
 from hptune.rundir import RunPaths
 from hptune.spec import schedules
 from hptune.spec.defaults import fill
 from hptune.spec.directions import direction
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import LayersModel, PythonModel
+from hptune.spec.model import PythonModel
 from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
-from hptune.spec.references import Ref, concrete
-from hptune.spec.space import Space
+from hptune.spec.references import concrete
 from hptune.training import blueprint as blueprints
-from hptune.training import dials, runtime
+from hptune.training import dials, own_fit, runtime
 from hptune.training import state as states
 from hptune.training.blueprint import Blueprint, Weights
-from hptune.training.data import Data, facts, load_data
-from hptune.training.export import export, in_own_unit, raw_inputs
-from hptune.training.fit_check import check_output
+from hptune.training.data import Data, Part, facts, load_data
+from hptune.training.export import export, in_own_unit, raw_inputs, save_model
 from hptune.training.hypermodel import Builder, discover
 from hptune.training.losses import Standardized
+from hptune.training.own_fit import OwnFit
+from hptune.training.probe import check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.state import State
 from hptune.training.stopping import has_stopped
@@ -42,14 +43,36 @@ from hptune.trial import Curves, Segment, SegmentResult, Values
 PROGRAMS_KEPT = 8
 """How many compiled programs stay in memory; the least recently used goes first."""
 
+AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
+"""Told (what is trained, epochs done, the epoch's metrics)."""
 
-@dataclass(slots=True)
-class _Best:
-    """The best validation epoch of a run, and the variables after it."""
 
-    score: float | None = None
-    epoch: int = 0
-    state: State | None = None
+class Trained(Protocol):
+    """A model after its training: a `Program`, or an `OwnFit`."""
+
+    @property
+    def model(self) -> Any: ...
+
+    def state(self) -> State: ...
+
+    def load(self, state: State) -> None: ...
+
+    def evaluate(self, part: Part) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What training gave.
+
+    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for users.
+    """
+
+    trained: Trained
+    curves: Curves
+    whole: Curves
+    ended: bool
+    write: Callable[[], None]
+    facts: Mapping[str, Any]
 
 
 class KerasTrainer:
@@ -67,8 +90,11 @@ class KerasTrainer:
 
     @cached_property
     def data(self) -> Data:
+        return self._load_data(with_test=False)
+
+    def _load_data(self, *, with_test: bool) -> Data:
         assert self._given.data is not None, "the spec's check asks for data"
-        return load_data(self._given.data, folder=self._folder, seed=self._given.seed)
+        return load_data(self._given.data, folder=self._folder, seed=self._given.seed, with_test=with_test)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -76,9 +102,10 @@ class KerasTrainer:
         return fill(self._given, task=self.data.task, classes=len(self.data.labels) if self.data.labels else None)
 
     @cached_property
-    def builder(self) -> Builder:
-        assert isinstance(self._given.model, PythonModel)
-        return Builder(self._given.model.python, self._folder)
+    def builder(self) -> Builder | None:
+        """The user's code, where the model comes from code."""
+        model = self._given.model
+        return Builder(model.python, self._folder) if isinstance(model, PythonModel) else None
 
     # --- segments -----------------------------------------------------------------------------------------------
 
@@ -86,42 +113,70 @@ class KerasTrainer:
         started = time.perf_counter()
         if segment.purpose == "probe":
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=self._probe())
+        best = _Best(self._objective) if segment.purpose in ("best", "baseline") else None
+
+        def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
+            if best is not None:
+                best.take(trained, epoch, metrics)
+            if on_epoch is not None:
+                on_epoch(segment, epoch, metrics)
+
+        own = self.builder is not None and self.builder.has_own_fit
+        outcome = self._train_by_own_fit(segment, after) if own else self._train(segment, after)
+        epochs = segment.from_epoch + _epochs(outcome.curves)
+        kept = self._keep_state(segment, outcome, epochs)
+        told = {"parameters": int(outcome.trained.model.count_params()), **outcome.facts}
+        if best is not None:
+            told |= self._measure(segment, outcome, best)
+        seconds = time.perf_counter() - started
+        return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, told)
+
+    def _train(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         recipe = resolve(self.experiment, segment.values)
         blueprint = self._blueprint(recipe, segment.values)
         dials.check(blueprint.dials)
         program = self._program(blueprint)
-        setting = self._setting(blueprint, recipe, segment, program)
         state, so_far = self._start(blueprint, segment, program)
-        best = _Best()
-
-        def after(epoch: int, metrics: Mapping[str, float]) -> None:
-            if segment.purpose in ("best", "baseline"):
-                self._keep_best(best, program, epoch, metrics)
-            if on_epoch is not None:
-                on_epoch(segment, epoch, metrics)
-
         stopper = self._stopper(recipe)
         curves = program.run(
-            state, setting, segment.from_epoch, segment.to_epoch, so_far=so_far, ended=stopper, on_epoch=after
+            state,
+            self._setting(blueprint, recipe, segment, program),
+            segment.from_epoch,
+            segment.to_epoch,
+            so_far=so_far,
+            ended=stopper,
+            on_epoch=partial(after, program),
         )
-        epochs = segment.from_epoch + max((len(values) for values in curves.values()), default=0)
-        whole = {name: (*so_far.get(name, ()), *values) for name, values in curves.items()} or so_far
-        told: dict[str, Any] = {"parameters": int(program.model.count_params())}
-        kept = self._keep_state(segment, program, whole, epochs)
-        if best.state is not None:
-            program.load(State(best.state.model))
-            told |= self._measure(segment, blueprint, program, best.epoch)
-            told["learning_rates"] = self._rates_by_epoch(blueprint, recipe, epochs)
-        ended = epochs < segment.to_epoch or (stopper is not None and stopper(whole))
-        return SegmentResult(segment, epochs, curves, time.perf_counter() - started, kept, ended, told)
+        whole = _joined(so_far, curves)
+        ended = _epochs(whole) < segment.to_epoch or (stopper is not None and stopper(whole))
+        told: dict[str, Any] = {}
+        if segment.purpose in ("best", "baseline"):
+            told["learning_rates"] = self._rates_by_epoch(blueprint, recipe, _epochs(whole))
+        return _Outcome(program, curves, whole, ended, lambda: self._export(blueprint, program), told)
+
+    def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> _Outcome:
+        assert self.builder is not None
+        seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
+        trained = OwnFit(self.builder, segment.values, self.data, seed=seed)
+        state: State | None = None
+        so_far: Curves = {}
+        if segment.from_epoch > 0:
+            state, so_far = states.load(self._run.state(segment.trial, segment.replica, segment.from_epoch))
+        curves = trained.run(state, segment.from_epoch, segment.to_epoch, on_epoch=partial(after, trained))
+        whole = _joined(so_far, curves)
+        write = partial(save_model, self._run.best_model, trained.model)
+        return _Outcome(trained, curves, whole, _epochs(whole) < segment.to_epoch, write, {})
 
     def _blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
-        if isinstance(self.experiment.model, PythonModel):
-            model, _ = self.builder.build(values)
-            training = self.experiment.training
-            given = frozenset(n for n in ("optimizer", "loss", "metrics") if getattr(training, n) is not None)
+        builder = self.builder
+        if builder is not None:
+            given = frozenset(n for n in ("optimizer", "loss", "metrics") if getattr(recipe.training, n) is not None)
             return blueprints.of_model(
-                model, recipe, given=given, rebuild=lambda: self.builder.build(values)[0], tag=dict(values)
+                builder.build(values)[0],
+                recipe,
+                given=given,
+                rebuild=lambda: builder.build(values)[0],
+                tag=dict(values),
             )
         x = self.data.train.x
         return blueprints.of_layers(recipe, x.shape[1:], x.dtype.name)
@@ -161,7 +216,7 @@ class KerasTrainer:
 
         Not for a model that the user's code compiled: its loss is meant for the targets as they are.
         """
-        return self.data.target_scale is not None and not isinstance(self.experiment.model, PythonModel)
+        return self.data.target_scale is not None and self.builder is None
 
     def _start(self, blueprint: Blueprint, segment: Segment, program: Program) -> tuple[State, Curves]:
         """The state that the segment starts from, and the curves up to there."""
@@ -203,16 +258,16 @@ class KerasTrainer:
 
         return ended
 
-    def _keep_state(self, segment: Segment, program: Program, curves: Curves, epochs: int) -> bool:
+    def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
         if segment.purpose != "trial":
             return False
         wanted = segment.keep_state
         if not wanted and segment.keep_above is not None:
-            objective = self._objective
-            score = objective.best(curves[objective.metric]) if objective.metric in curves else None
-            wanted = score is not None and objective.better(score, segment.keep_above)
+            score = best_of(outcome.whole, self._objective)
+            wanted = score is not None and self._objective.better(score, segment.keep_above)
         if wanted:
-            states.save(self._run.state(segment.trial, segment.replica, epochs), program.state(), curves)
+            path = self._run.state(segment.trial, segment.replica, epochs)
+            states.save(path, outcome.trained.state(), outcome.whole)
         return wanted
 
     @property
@@ -222,24 +277,23 @@ class KerasTrainer:
 
     # --- train-best ---------------------------------------------------------------------------------------------
 
-    def _keep_best(self, best: _Best, program: Program, epoch: int, metrics: Mapping[str, float]) -> None:
-        objective = self._objective
-        score = metrics.get(objective.metric)
-        if best.state is None or (score is not None and (best.score is None or objective.better(score, best.score))):
-            best.score, best.epoch, best.state = score, epoch, program.state()
-
-    def _measure(self, segment: Segment, blueprint: Blueprint, program: Program, epoch: int) -> dict[str, Any]:
-        """The test part's metrics for the weights now loaded, and the model written for the winner."""
-        assert self._given.data is not None
-        data = load_data(self._given.data, folder=self._folder, seed=self._given.seed, with_test=True)
-        told: dict[str, Any] = {"best_epoch": epoch}
-        if data.test is not None:
-            told["test"] = program.evaluate(data.test)
+    def _measure(self, segment: Segment, outcome: _Outcome, best: _Best) -> dict[str, Any]:
+        """The test part's metrics with the weights of the best epoch, and for the winner the model written."""
+        told: dict[str, Any] = {"best_epoch": best.epoch}
+        if best.state is not None:  # None: a fit of its own that passed no callbacks on
+            outcome.trained.load(best.state)
+        test = self._load_data(with_test=True).test
+        if test is not None:
+            told["test"] = outcome.trained.evaluate(test)
         if segment.purpose == "best":
-            model = export(self._run.best_model, blueprint, program.weights(), data, restored=self._restores_targets)
-            _check_export(model, program, data)
+            outcome.write()
             told["model"] = str(self._run.best_model)
         return told
+
+    def _export(self, blueprint: Blueprint, program: Program) -> None:
+        weights = program.weights()
+        model = export(self._run.best_model, blueprint, weights, self.data, restored=self._restores_targets)
+        _check_export(model, program, self.data)
 
     def _rates_by_epoch(self, blueprint: Blueprint, recipe: Recipe, epochs: int) -> list[float]:
         full = max(concrete(recipe.training.epochs), epochs)
@@ -250,48 +304,47 @@ class KerasTrainer:
     def _probe(self) -> dict[str, Any]:
         """Facts for the journal's head, after everything that can be known before trial 1 was checked."""
         found = facts(self.data)
-        if isinstance(self._given.model, PythonModel):
-            found["space"] = discover(self.builder, self._given.search_space)
-            found["own_fit"] = self.builder.has_own_fit
-        warnings = self._check_recipes()
-        return {**found, **({"warnings": warnings} if warnings else {})}
+        builder = self.builder
+        if builder is not None:
+            ask = partial(own_fit.ask, builder, data=self.data) if builder.has_own_fit else None
+            found["space"] = discover(builder, self.experiment.search_space, ask)
+            if builder.has_own_fit:
+                return {**found, "own_fit": True}
+        check_recipes(self.experiment, self.data, self._built)
+        return found
 
-    def _check_recipes(self) -> list[str]:
-        """Try the recipe at the defaults and at both ends of the space. Raises SpecError if none can be built."""
-        space = Space(self._given.search_space)
-        settings = [space.defaults(), *(space.choose(lambda _, d, u=u: d.from_unit(u)) for u in (0.0, 1.0))]
-        failures: list[str] = []
-        for values in settings:
-            try:
-                self._check_recipe(values)
-                return failures
-            except SpecError:
-                raise
-            except Exception as error:  # noqa: BLE001  # Keras and users' code raise anything; it is told below
-                shown = ", ".join(f"{name}={value}" for name, value in values.items())
-                failures.append(f"no model for {shown or 'the recipe'}: {str(error).strip().splitlines()[0]}")
-        raise spec_error(f"{failures[0]}. Mend the model, or narrow the search space.", "model")
-
-    def _check_recipe(self, values: Values) -> None:
-        recipe = resolve(self.experiment, values)
-        batch_size = self.experiment.training.batch_size
-        rows = len(self.data.train)
-        if not isinstance(batch_size, Ref) and batch_size > rows:
-            told = f"must be at most the {rows} samples of the training part, got {batch_size}. Lower it."
-            raise spec_error(told, "training", "batch_size")
+    def _built(self, recipe: Recipe, values: Values) -> tuple[Blueprint, list[str]]:
+        """The blueprint, and the names of the metrics that its program will report; compiled, not trained."""
         blueprint = self._blueprint(recipe, values)
-        model = self._given.model
-        last = ("layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ()
-        check_output(blueprint.build(), self.data, ("model", *last))
-        program = self._program(blueprint)
-        if self._objective.metric not in [*program.metric_names, "seconds", "parameters"]:
-            known = ", ".join(program.metric_names)
-            told = f"no metric {self._objective.metric!r} is reported. Known: {known}."
-            raise spec_error(told, "objective", "metric")
+        return blueprint, self._program(blueprint).metric_names
+
+
+class _Best:
+    """The best validation epoch of a run, and the variables after it."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._score: float | None = None
+        self.epoch = 0
+        self.state: State | None = None
+
+    def take(self, trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
+        score = metrics.get(self._objective.metric)
+        better = score is not None and (self._score is None or self._objective.better(score, self._score))
+        if self.state is None or better:
+            self._score, self.epoch, self.state = score, epoch, trained.state()
+
+
+def _epochs(curves: Curves) -> int:
+    return max((len(values) for values in curves.values()), default=0)
+
+
+def _joined(so_far: Curves, curves: Curves) -> Curves:
+    return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}
 
 
 def _check_export(model: Any, program: Program, data: Data) -> None:
-    """The written model must predict from raw inputs what the program predicts. Raises SegmentFailed otherwise."""
+    """The written model must predict from raw inputs what the program predicts. Raises SegmentFailed where not."""
     x = data.validation.x[:64]
     ours = np.asarray(program.model(x, training=False))
     theirs = np.asarray(model(raw_inputs(x, data), training=False))

@@ -1,0 +1,87 @@
+"""What is checked before the first trial: that the recipe makes a model, and that the model fits the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from hptune.errors import KeyPath, Problem, SpecError, spec_error
+from hptune.spec.experiment import Experiment
+from hptune.spec.model import LayersModel
+from hptune.spec.recipe import Recipe, resolve
+from hptune.spec.references import Ref
+from hptune.spec.space import Space
+from hptune.training.blueprint import Blueprint
+from hptune.training.data import Data
+from hptune.trial import Values
+
+Built: TypeAlias = Callable[[Recipe, Values], tuple[Blueprint, list[str]]]
+"""Builds and compiles: (blueprint, names of the metrics)."""
+
+
+def check_recipes(experiment: Experiment, data: Data, built: Built) -> None:
+    """Try the recipe at the defaults, and if no model comes of them at both ends of the space.
+
+    Raises SpecError if none of the three can be built, or if what is built does not fit the data. Values that fail on
+    their own are left to their trials.
+    """
+    space = Space(experiment.search_space)
+    ends = [space.choose(lambda _, domain, u=u: domain.from_unit(u)) for u in (0.0, 1.0)]
+    failures: list[str] = []
+    for values in [space.defaults(), *ends]:
+        try:
+            _check(experiment, data, built, values)
+            return
+        except SpecError:
+            raise
+        except Exception as error:  # noqa: BLE001  # Keras and users' code raise anything; it is told below
+            shown = ", ".join(f"{name}={value}" for name, value in values.items())
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            failures.append(f"no model for {shown or 'the recipe'}: {lines[0] if lines else type(error).__name__}")
+    raise spec_error(f"{failures[0].rstrip('.')}. Mend the model, or narrow the search space.", "model")
+
+
+def _check(experiment: Experiment, data: Data, built: Built, values: Values) -> None:
+    batch_size, rows = experiment.training.batch_size, len(data.train)
+    if not isinstance(batch_size, Ref) and batch_size > rows:
+        told = f"must be at most the {rows} samples of the training part, got {batch_size}. Lower it."
+        raise spec_error(told, "training", "batch_size")
+    model = experiment.model
+    layers = ("layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ()
+    blueprint, metrics = built(resolve(experiment, values), values)
+    check_output(blueprint.build(), data, ("model", *layers))
+    assert experiment.objective is not None, "filled in once the data is known"
+    metric = experiment.objective.metric
+    if metric not in [*metrics, "seconds", "parameters"]:
+        raise spec_error(f"no metric {metric!r} is reported. Known: {', '.join(metrics)}.", "objective", "metric")
+
+
+def check_output(model: Any, data: Data, path: KeyPath) -> None:
+    """Compare the last layer's shape with the target. Raises SpecError with the remedy.
+
+    Integer labels 0..k-1 need k values a sample (or one sigmoid where k is 2), one-hot rows as many as their columns,
+    regression one for each output. `path`: where the last layer stands in the YAML.
+    """
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+        return  # several outputs, or a model whose shapes are known once it ran
+    got = 1 if len(shape) == 1 else shape[-1]
+    if data.task == "regression":
+        outputs = 1 if data.train.y.ndim == 1 else data.train.y.shape[-1]
+        if got != outputs or len(shape) > 2:
+            _refuse(path, shape, f"the target has {outputs} values a sample", f"End with Dense: {{units: {outputs}}}")
+        return
+    assert data.labels is not None
+    classes = len(data.labels)
+    if len(shape) > 2:
+        _refuse(path, shape, "the target is one class a sample", "Put Flatten or a pooling layer before the last layer")
+    if data.train.y.ndim == 1 and classes == 2 and got == 1:
+        return
+    if got != classes:
+        remedy = f"End with Dense: {{units: {classes}, activation: softmax}}"
+        _refuse(path, shape, f"the target has {classes} classes", remedy)
+
+
+def _refuse(path: KeyPath, shape: tuple[Any, ...], target: str, remedy: str) -> None:
+    gives = " x ".join(str(size) for size in shape[1:])
+    raise SpecError(Problem(f"the last layer gives {gives} values a sample, but {target}. {remedy}.", path))
