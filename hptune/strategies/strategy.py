@@ -1,11 +1,19 @@
-"""The Strategy protocol and its decisions; which class serves which name stands in `choose`."""
+"""The Strategy protocol and its decisions; which class serves which name stands in `choose`.
+
+Nothing heavy is imported here: `check` and what else `hptune validate` and `hptune plan` ask is plain arithmetic.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from hptune.errors import Problem, SpecError
 from hptune.history import History
+from hptune.spec.experiment import Experiment
+from hptune.spec.sections import Bayesian, Budget, Grid, Hyperband, KerasTunerOracle, Random
+from hptune.spec.space import Domain, Space
 from hptune.trial import Trial, Values
 
 
@@ -34,7 +42,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing left to try. `why`: one clause for the user ("every point of the space was tried")."""
+    """Nothing left to start, though trials may still run. `why`: one clause for the user ("… was tried")."""
 
     why: str
 
@@ -42,20 +50,16 @@ class Done:
 Decision: TypeAlias = Start | Continue | Wait | Done
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """`trials` trials are trained up to `epochs` epochs."""
-
-    epochs: int
-    trials: int
-
-
 class Strategy(Protocol):
     """Decides what to try next from the History alone.
 
     `next` is a function: of the experiment, its seed and the history, nothing else. A fresh object given the same
-    history answers the same. It never trains, stores, sleeps or prints; it raises no errors of its own after its
-    constructor, which raises `SpecError` where the strategy can't serve the space.
+    history answers the same. It never trains, stores, sleeps or prints. It ends the search itself (`Done`) at
+    `budget.trials` or at the number that stands for it where no budget is given (`trial_limit`): only so can the trials
+    that were started be promoted to their end. The other budgets are the caller's.
+
+    Constructors raise `SpecError` where the strategy can't serve the space; `next` raises `RunError` where code that
+    the user named (an Oracle) fails, and nothing else.
     """
 
     def next(self, history: History) -> Decision:
@@ -65,3 +69,75 @@ class Strategy(Protocol):
     def may_continue(self, trial: Trial, history: History) -> bool:
         """Whether a paused trial may still be promoted; where not, it is stopped and its state is removed."""
         ...
+
+
+DEFAULT_TRIALS = 20
+"""How many trials `random`, `bayesian` and named Oracles get where no budget is given."""
+
+
+def bounded(budget: Budget) -> bool:
+    """Whether the budget ends every search by itself; a `target` alone may never be reached."""
+    return budget.trials is not None or budget.time is not None or budget.epochs is not None
+
+
+def trial_limit(experiment: Experiment) -> int | None:
+    """How many trials are started at most: `budget.trials`, or without any budget 20; None: no such limit.
+
+    `grid` and `hyperband` end by themselves (the whole space, one iteration).
+    """
+    if bounded(experiment.budget) or isinstance(experiment.strategy, Grid | Hyperband):
+        return experiment.budget.trials
+    return DEFAULT_TRIALS
+
+
+def check(experiment: Experiment, space: Space) -> None:
+    """Raise `SpecError`, with every problem, where the strategy can't serve the space."""
+    if not isinstance(experiment.strategy, Grid):
+        return
+    problems = [
+        Problem(
+            f"grid needs every parameter to have a list of values, and {name} is continuous ({domain}). "
+            f"Give it a step (min, min + step, … up to max), or list the values: {_listed(domain)}.",
+            ("search_space", name),
+        )
+        for name, domain in space.domains.items()
+        if domain.values() is None
+    ]
+    if problems:
+        raise SpecError(*problems)
+
+
+def _listed(domain: Domain) -> str:
+    """Five values of a continuous domain, as a choice that can be pasted."""
+    values = ", ".join(f"{domain.from_unit(i / 4):.3g}" for i in range(5))
+    return f"{{type: choice, values: [{values}]}}"
+
+
+def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> Strategy:
+    """The strategy that the experiment names, for `space` (the YAML's and what a model's code declares, joined).
+
+    `experiment.objective` is filled in. `folder`: the YAML file's, where a module that it names is looked for first.
+    Raises `SpecError` where the strategy can't serve the space or the Oracle that it names can't be used.
+    """
+    from hptune.strategies import keras_tuner
+    from hptune.strategies.hyperband import HyperbandStrategy
+    from hptune.strategies.sampled import Points, Sampled, Sampler, enqueued
+
+    check(experiment, space)
+    first = enqueued(experiment, space)
+    sampler: Sampler
+    match experiment.strategy:
+        case Random() | Hyperband():
+            sampler = keras_tuner.RandomSampler(experiment, space)
+        case Grid():
+            sampler = keras_tuner.GridSampler(space, skip=first)
+        case Bayesian():
+            sampler = keras_tuner.BayesianSampler(experiment, space)
+        case KerasTunerOracle():
+            from hptune.strategies.oracle import OracleSampler
+
+            sampler = OracleSampler(experiment, space, folder=folder, enqueued=len(first))
+    points = Points(experiment, space, sampler, first=first)
+    if isinstance(experiment.strategy, Hyperband):
+        return HyperbandStrategy(experiment, space, points)
+    return Sampled(experiment, points)

@@ -1,0 +1,36 @@
+"""Importing TensorFlow without its noise.
+
+Its C++ libraries write to file descriptor 2 before any setting of Python's can stop them, so that the descriptor
+itself is held back while they load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2 in the block; it is shown after all if the block raises."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        real = os.dup(2)
+        try:
+            os.dup2(held.fileno(), 2)
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(real, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            os.close(real)

@@ -1,0 +1,138 @@
+"""How many trials a search trains, and how far: what `hptune plan` shows, and the sizes that `hyperband` goes by.
+
+Pure arithmetic over whole numbers (a logarithm in floats is off by one at 3^4 or 10^3), nothing heavy imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from hptune.spec.experiment import Experiment
+from hptune.spec.recipe import full_epochs
+from hptune.spec.sections import Hyperband
+from hptune.spec.space import Space
+from hptune.strategies.strategy import bounded, check, trial_limit
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """`trials` trials are trained up to `epochs` epochs, from `from_epoch` (0: they are new)."""
+
+    epochs: int
+    trials: int
+    from_epoch: int = 0
+
+    @property
+    def cost(self) -> int:
+        """The epochs that it trains."""
+        return self.trials * (self.epochs - self.from_epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one worker will do, rung by rung, if no trial fails or stops early.
+
+    rungs: in order; where only time or chance ends the search, those of one iteration of `hyperband`, else none.
+    trials: how many are started; None where only time ends the search.
+    epochs: trained over all trials and replicas; None likewise.
+    """
+
+    rungs: tuple[Rung, ...]
+    trials: int | None
+    epochs: int | None
+
+
+def brackets(max_epochs: int, factor: int) -> list[tuple[Rung, ...]]:
+    """The brackets of one iteration of Hyperband, as KerasTuner sizes them, the most aggressive first.
+
+    Round r of bracket s (r = 0 … s) trains ceil(ceil(1 + log_f R) / (s + 1) · f^(s − r)) trials to ceil(R / f^(s − r))
+    epochs, with R = max_epochs and f = factor.
+    References: Li et al. 2018, arXiv:1603.06560; KerasTuner's HyperbandOracle.
+
+    >>> [[(rung.trials, rung.epochs) for rung in bracket] for bracket in brackets(9, 3)]
+    [[(9, 1), (3, 3), (1, 9)], [(5, 3), (2, 9)], [(3, 9)]]
+    """
+    assert max_epochs >= 1, "no epochs to hand out"
+    assert factor >= 2, "a factor that halves nothing"
+    last = next(s for s in count() if factor ** (s + 1) > max_epochs)
+    final = 1 + next(k for k in count() if factor**k >= max_epochs)
+    return [tuple(_rounds(s, final, max_epochs, factor)) for s in range(last, -1, -1)]
+
+
+def _rounds(s: int, final: int, max_epochs: int, factor: int) -> Iterator[Rung]:
+    before = 0
+    for power in (factor ** (s - r) for r in range(s + 1)):
+        epochs = -(-max_epochs // power)
+        yield Rung(epochs, -(-final * power // (s + 1)), before)
+        before = epochs
+
+
+def plan(experiment: Experiment, space: Space) -> Plan:
+    """What the search will do, without running any of it. Raises `SpecError` where the strategy can't serve the space.
+
+    Where `training.epochs` is searched, the default's number of epochs stands for each trial's.
+    """
+    check(experiment, space)
+    replicas = experiment.evaluation.folds or experiment.evaluation.repeats
+    points = min((n for n in (trial_limit(experiment), space.size) if n is not None), default=None)
+    epochs = full_epochs(experiment, space.defaults())
+    strategy, spend = experiment.strategy, experiment.budget.epochs
+    whole: Iterable[Rung]
+    if isinstance(strategy, Hyperband):
+        table = brackets(epochs, strategy.factor)
+        iterations = strategy.iterations or (None if bounded(experiment.budget) else 1)
+        endless = iterations is None and points is None and spend is None
+        whole = _halve(table, iterations=1 if endless else iterations, points=points)
+    else:
+        most = spend if points is None else points  # a trial trains an epoch at least
+        endless = most is None
+        whole = () if most is None else [Rung(epochs, most)]
+    rungs = tuple(_merge(_within(whole, spend, replicas)))
+    if endless:
+        return Plan(rungs, None, None)
+    started = sum(rung.trials for rung in rungs if rung.from_epoch == 0)
+    return Plan(rungs, started, sum(rung.cost for rung in rungs) * replicas)
+
+
+def _halve(table: list[tuple[Rung, ...]], *, iterations: int | None, points: int | None) -> Iterator[Rung]:
+    """The rungs bracket by bracket, until the iterations or the points are used up; a short bracket halves too."""
+    left = points
+    for bracket in (b for _ in (count() if iterations is None else range(iterations)) for b in table):
+        trials = bracket[0].trials if left is None else min(bracket[0].trials, left)
+        if trials == 0:
+            return
+        left = None if left is None else left - trials
+        for rung in bracket:
+            trials = min(trials, rung.trials)
+            yield Rung(rung.epochs, trials, rung.from_epoch)
+
+
+def _within(rungs: Iterable[Rung], spend: int | None, replicas: int) -> Iterator[Rung]:
+    """`rungs` until `spend` epochs are trained (None: all); what was started within them is finished."""
+    left = spend
+    for rung in rungs:
+        if left is None:
+            yield rung
+            continue
+        each = (rung.epochs - rung.from_epoch) * replicas
+        trials = min(rung.trials, -(-left // each))
+        yield Rung(rung.epochs, trials, rung.from_epoch)
+        left -= trials * each
+        if left <= 0:
+            return
+
+
+def _merge(rungs: Iterable[Rung]) -> Iterator[Rung]:
+    """Neighbours of the same epochs as one."""
+    held: Rung | None = None
+    for rung in rungs:
+        if held is not None and (held.epochs, held.from_epoch) == (rung.epochs, rung.from_epoch):
+            held = Rung(rung.epochs, held.trials + rung.trials, rung.from_epoch)
+            continue
+        if held is not None:
+            yield held
+        held = rung
+    if held is not None:
+        yield held

@@ -1,0 +1,167 @@
+"""Where new points come from: a `Sampler` proposes, `Points` sees to the rules that hold for every strategy.
+
+The rules: `enqueue` comes first, no point is tried twice, a space is used up to its last point, and the number of
+trials is bounded. So a sampler (KerasTuner's Oracles here, others later) is one method and need know none of them.
+`Sampled` is the strategy that trains each point in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Protocol, TypeAlias
+
+from hptune.errors import Problem, SpecError, unknown
+from hptune.history import History
+from hptune.seeds import derive
+from hptune.spec.experiment import Experiment
+from hptune.spec.recipe import full_epochs
+from hptune.spec.space import Domain, FloatDomain, IntDomain, Space, point_key
+from hptune.strategies.strategy import Decision, Done, Start, Wait, trial_limit
+from hptune.trial import Trial, Value
+
+Point: TypeAlias = dict[str, Value]
+PointKey: TypeAlias = tuple[tuple[str, str, Value], ...]
+
+
+class Sampler(Protocol):
+    """Proposes points. A function of the experiment, its seed and the history, as a strategy is."""
+
+    def suggest(self, history: History) -> Point | Wait | Done:
+        """The values of trial number `len(history.trials)`: a whole point of the space, which may have been tried."""
+        ...
+
+
+def enqueued(experiment: Experiment, space: Space) -> list[Point]:
+    """The points of `enqueue` in order, what is left out drawn at random; a point that comes twice is left out.
+
+    Raises `SpecError` for a name or a value that the space doesn't have.
+    """
+    problems = [
+        Problem(_misfit(name, value, space), ("enqueue", i, name))
+        for i, given in enumerate(experiment.enqueue)
+        for name, value in given.items()
+        if name not in space.domains or not space.domains[name].contains(value)
+    ]
+    if problems:
+        raise SpecError(*problems)
+    points: dict[PointKey, Point] = {}
+    for i, given in enumerate(experiment.enqueue):
+        plain = {name: _canonical(space.domains[name], value) for name, value in given.items()}
+        rng = Random(derive(experiment.seed, "enqueue", i))
+        point = space.complete(plain, lambda _, domain, rng=rng: domain.from_unit(rng.random()))
+        points.setdefault(point_key(point), point)
+    return list(points.values())
+
+
+def _misfit(name: str, value: Value, space: Space) -> str:
+    if name not in space.domains:
+        return unknown("parameter", name, space.domains)
+    return f"{name} must be one of {space.domains[name]}, got {value!r}. Choose one of them."
+
+
+def _canonical(domain: Domain, value: Value) -> Value:
+    """`value` as the domain itself spells it, so that 3.0 is 3 where whole numbers are asked for."""
+    if isinstance(domain, FloatDomain):
+        return float(value) if domain.values() is None else domain.from_unit(domain.to_unit(value))  # type: ignore[arg-type]  # it is a member
+    return int(value) if isinstance(domain, IntDomain) else value  # type: ignore[arg-type]  # it is a member
+
+
+class Points:
+    """The points to try, one for each trial, in order: those of `first`, then the sampler's, none twice.
+
+    first: the points of `enqueue`. Holds caches that grow with the history and are dropped for another one.
+    """
+
+    LISTED = 100_000
+    """A space of at most so many points is listed when chance finds no untried one any more."""
+
+    def __init__(self, experiment: Experiment, space: Space, sampler: Sampler, *, first: Sequence[Point]) -> None:
+        self._seed = experiment.seed
+        self._space = space
+        self._sampler = sampler
+        self._first = first
+        self._size = space.size
+        self._limit = trial_limit(experiment)
+        self._why = "the budget's number" if experiment.budget.trials else "as many as a search without a budget gets"
+        self._forget(None)
+
+    def next(self, history: History) -> Point | Wait | Done:
+        """The point for trial number `len(history.trials)`; `Done` where there is none."""
+        end = self.end(history)
+        if end is not None:
+            return end
+        number = len(history.trials)
+        if number < len(self._first):
+            return self._first[number]
+        suggestion = self._sampler.suggest(history)
+        if isinstance(suggestion, Wait | Done) or point_key(suggestion) not in self._tried:
+            return suggestion
+        return self._untried(number)
+
+    def end(self, history: History) -> Done | None:
+        """Why no new trial may be started any more, or None. Once given it stays."""
+        self._read(history)
+        if self._limit is not None and len(history.trials) >= self._limit:
+            return Done(f"{self._limit} trials were started, {self._why}")
+        if self._size is not None and len(self._tried) >= self._size:
+            return Done("every point of the space was tried")
+        return None
+
+    def _forget(self, history: History | None) -> None:
+        self._history = history
+        self._tried: set[PointKey] = set()
+        self._left: dict[PointKey, Point] | None = None  # the untried points, once they are listed
+        self._seen = 0
+
+    def _read(self, history: History) -> None:
+        """Take in the trials that were started since the last call."""
+        if history is not self._history:
+            self._forget(history)
+        for trial in history.trials[self._seen :]:
+            key = point_key(trial.values)
+            self._tried.add(key)
+            if self._left is not None:
+                self._left.pop(key, None)
+        self._seen = len(history.trials)
+
+    def _untried(self, number: int) -> Point | Done:
+        """An untried point, for a sampler that repeats itself: drawn by chance, then out of a list of what is left.
+
+        Chance keeps the space's own odds (log scales); the list makes sure that the last points are found.
+        """
+        rng = Random(derive(self._seed, "untried", number))
+        listed = self._size is not None and self._size <= self.LISTED
+        for point in self._draws(rng, 100 if listed else 10_000):
+            if point_key(point) not in self._tried:
+                return point
+        if not listed:
+            return Done("10,000 points drawn at random had all been tried")
+        if self._left is None:
+            points = ((point_key(point), point) for point in self._space.points())
+            self._left = {key: point for key, point in points if key not in self._tried}
+        return list(self._left.values())[rng.randrange(len(self._left))]
+
+    def _draws(self, rng: Random, count: int) -> Iterator[Point]:
+        for _ in range(count):
+            yield self._space.choose(lambda _, domain: domain.from_unit(rng.random()))
+
+
+class Sampled:
+    """The strategy that trains every point in full and asks a sampler for the next."""
+
+    def __init__(self, experiment: Experiment, points: Points) -> None:
+        self._experiment = experiment
+        self._points = points
+
+    def next(self, history: History) -> Decision:
+        point = self._points.next(history)
+        if isinstance(point, Done):
+            return point
+        if isinstance(point, Wait):
+            running = any(True for _ in history.running())
+            return point if running else Done("the strategy waits for trials, and none is running")
+        return Start(point, full_epochs(self._experiment, point))
+
+    def may_continue(self, trial: Trial, history: History) -> bool:  # noqa: ARG002 - the protocol's
+        return False

@@ -1,0 +1,213 @@
+"""What holds for every strategy, run over all of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulate import Simulation, by_trial, make_experiment, prefix_histories, simulate, space_of, strategy_of
+
+from hptune.history import History
+from hptune.spec.experiment import Experiment
+from hptune.spec.space import point_key
+from hptune.strategies.strategy import Done, Start
+from hptune.trial import Values
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "random": {"name": "random"},
+    "grid": {"name": "grid"},
+    "bayesian": {"name": "bayesian", "initial_points": 5},
+    "hyperband": {"name": "hyperband", "max_epochs": 9, "factor": 3},
+    "oracle": {"name": "keras_tuner", "oracle": "oracles_of_a_user:Walk", "options": {"start": 0.1}},
+}
+
+MIXED = {
+    "x": {"type": "float", "min": 0.0, "max": 1.0},
+    "rate": {"type": "float", "min": 1e-4, "max": 1e-1, "log": True},
+    "drop": {"type": "float", "min": 0.0, "max": 1.0, "step": 0.1},
+    "units": {"type": "int", "min": 8, "max": 64, "step": 8},
+    "width": {"type": "int", "min": 1, "max": 1000, "log": True},
+    "kind": {"type": "choice", "values": ["a", "b", None, True, 1]},
+    "momentum": {"type": "float", "min": 0.0, "max": 0.99, "when": {"kind": "a"}},
+    "deep": {"type": "choice", "values": [True, False], "when": {"kind": ["a", None]}},
+    "deeper": {"type": "int", "min": 1, "max": 3, "when": {"deep": True}},
+}
+"""Every kind of domain, conditions two deep."""
+
+FINITE = {
+    "x": {"type": "float", "min": 0.0, "max": 1.0, "step": 0.25},
+    "kind": {"type": "choice", "values": ["a", "b"]},
+    "n": {"type": "int", "min": 1, "max": 3, "when": {"kind": "b"}},
+}
+"""20 points: 5 × (1 + 3)."""
+
+
+def score(values: Values, epoch: int) -> float:
+    x = values["x"]
+    assert isinstance(x, float)
+    return (x - 0.3) ** 2 + 1 / epoch
+
+
+@pytest.fixture(params=STRATEGIES)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def experiment_for(name: str, *, trials: int | None = 10, space: Any = None, **sections: Any) -> Experiment:
+    given = space or (FINITE if name == "grid" else MIXED)
+    budget = {} if trials is None else {"budget": {"trials": trials}}
+    return make_experiment(strategy=STRATEGIES[name], search_space=given, **budget, **sections)
+
+
+def told(run: Simulation) -> list[Any]:
+    return [*run.points, run.done]
+
+
+def test_points_are_whole_members_of_the_space_in_plain_python(name: str) -> None:
+    experiment = experiment_for(name)
+    space = space_of(experiment)
+    run = simulate(experiment, score)
+    assert len(run.points) == 10
+    for point in run.points:
+        assert space.contains(point)
+        assert list(point) == [n for n in space.domains if n in point]
+        assert all(type(value) in (bool, int, float, str, type(None)) for value in point.values())
+
+
+def test_same_seed_same_search_other_seed_another(name: str) -> None:
+    def search(seed: int) -> list[Any]:
+        return told(simulate(experiment_for(name, trials=6, seed=seed), score))
+
+    assert search(0) == search(0)
+    if name != "grid":
+        assert search(0) != search(1)
+        assert search(1) != search(2)
+
+
+def test_a_fresh_object_answers_the_same_after_every_event(name: str) -> None:
+    experiment = experiment_for(name, trials=8)
+    run = simulate(experiment, score, workers=3, order=1)
+    fresh = simulate(experiment, score, workers=3, order=1, fresh_each_time=True)
+    assert fresh.decisions == run.decisions
+
+
+def test_one_object_serves_any_history(name: str) -> None:
+    experiment = experiment_for(name, trials=7)
+    histories = prefix_histories(simulate(experiment, score, workers=2), experiment)
+    strategy = strategy_of(experiment)
+    forward = [strategy.next(history) for history in histories]
+    backward = [strategy.next(history) for history in reversed(histories)]
+    assert forward == backward[::-1]
+
+
+def test_asking_twice_changes_nothing(name: str) -> None:
+    experiment = experiment_for(name)
+    strategy, history = strategy_of(experiment), prefix_histories(simulate(experiment, score), experiment)[3]
+    assert strategy.next(history) == strategy.next(history)
+
+
+def test_another_process_answers_the_same() -> None:
+    names = [n for n in STRATEGIES if n != "oracle"]  # one process for all: starting TensorFlow takes seconds
+    script = (
+        "import json, sys; sys.path[:0] = [sys.argv[1]]; import test_conformance as t\n"
+        "print(json.dumps([t.simulate(t.experiment_for(n, trials=7), t.score).points for n in sys.argv[2:]]))"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), *names]
+    elsewhere = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert elsewhere == [simulate(experiment_for(n, trials=7), score).points for n in names]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_small_space_is_used_up_without_a_duplicate(name: str, workers: int) -> None:
+    if name == "bayesian" and workers > 1:
+        pytest.skip("a question takes most of a second")
+    run = simulate(experiment_for(name, trials=100, space=FINITE), score, workers=workers)
+    assert len(run.points) == 20
+    assert len({point_key(point) for point in run.points}) == 20
+    assert run.done == Done("every point of the space was tried")
+
+
+def test_failed_trials_cost_nothing_but_themselves(name: str) -> None:
+    def curve(values: Values, epoch: int) -> float | None:
+        x = values["x"]
+        assert isinstance(x, float)
+        return None if x > 0.6 else score(values, epoch)
+
+    run = simulate(experiment_for(name, trials=100, space=FINITE), curve)
+    states = Counter(trial.state == "failed" for trial in run.history.trials)
+    assert states == {True: 8, False: 12}
+
+
+def test_a_search_in_which_all_fail_ends(name: str) -> None:
+    run = simulate(experiment_for(name, trials=12), lambda values, epoch: None)
+    assert len(run.points) == 12
+    assert run.done is not None
+
+
+@pytest.mark.parametrize("workers", range(1, 9))
+def test_any_number_of_workers_in_any_order(name: str, workers: int) -> None:
+    if name == "bayesian" and workers not in (2, 8):
+        pytest.skip("a question takes most of a second")
+    experiment = experiment_for(name, trials=12)
+    run = simulate(experiment, score, workers=workers, order=workers)
+    assert len(run.points) == len({point_key(point) for point in run.points}) == 12
+    assert run.done is not None
+    assert all(trial.state in ("completed", "stopped") for trial in run.history.trials)
+    if name in ("random", "grid", "hyperband"):  # these learn nothing that could depend on the order
+        alone = simulate(experiment, score)
+        assert run.points == alone.points
+        assert by_trial(run) == by_trial(alone)
+
+
+def test_enqueued_points_come_first_and_once(name: str) -> None:
+    size = 12 if name == "bayesian" else 20
+    given = [{"x": 1, "kind": "b", "n": 2.0}, {"x": 0.5, "kind": "a"}, {"x": 1.0, "kind": "b", "n": 2}, {"x": 0.25}]
+    experiment = experiment_for(name, trials=size, space=FINITE, enqueue=given)
+    points = simulate(experiment, score).points
+    assert points[:2] == [{"x": 1.0, "kind": "b", "n": 2}, {"x": 0.5, "kind": "a"}]
+    assert type(points[0]["x"]) is float
+    assert type(points[0]["n"]) is int
+    assert points[2]["x"] == 0.25
+    assert len({point_key(point) for point in points}) == len(points) == size
+
+
+def test_a_search_ends_by_itself_without_a_budget(name: str) -> None:
+    experiment = experiment_for(name, trials=None)
+    if name == "bayesian":  # random points, which cost nothing
+        strategy = experiment.strategy.model_copy(update={"initial_points": 30})
+        experiment = experiment.model_copy(update={"strategy": strategy})
+    assert len(simulate(experiment, score).points) == {"grid": 20, "hyperband": 17}.get(name, 20)
+
+
+def test_a_space_without_parameters_is_one_point(name: str) -> None:
+    experiment = make_experiment(strategy=STRATEGIES[name], budget={"trials": 5})
+    assert simulate(experiment, lambda values, epoch: 1.0).points == [{}]
+
+
+def test_an_interrupted_search_goes_on_as_if_it_had_not_been(name: str) -> None:
+    experiment = experiment_for(name, trials=8)
+    whole = simulate(experiment, score)
+    cut = simulate(experiment, score, start_from=whole.events[: len(whole.events) // 2])
+    assert told(cut) == told(whole)
+
+
+def test_a_raised_budget_continues(name: str) -> None:
+    first = simulate(experiment_for(name, trials=5), score)
+    more = simulate(experiment_for(name, trials=8), score, start_from=first.events)
+    assert more.points[:5] == first.points
+    if name == "hyperband":
+        assert len(more.points) == 8
+        return
+    assert more.points == simulate(experiment_for(name, trials=8), score).points
+
+
+def test_full_training_is_asked_for(name: str) -> None:
+    experiment = experiment_for(name, training={"epochs": 9})
+    decision = strategy_of(experiment).next(History([experiment.objective]))  # type: ignore[list-item]
+    assert isinstance(decision, Start)
+    assert decision.to_epoch == (1 if name == "hyperband" else 9)
