@@ -1,0 +1,106 @@
+"""The journal: exact, append-only, and whole however it was cut."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hptune.errors import RunError
+from hptune.journal import Journal, decode, encode, read
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+_JSON = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=10
+)
+
+
+def _same(a: object, b: object) -> bool:
+    """Equal to the bit: NaN equals NaN, 0.0 is not -0.0, 1 is not True."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+    return type(a) is type(b) and a == b
+
+
+@given(_JSON)
+def test_what_is_written_comes_back_to_the_bit(value: object) -> None:
+    event = {"event": "x", "value": value}
+    line = encode(event)
+    assert _same(decode(line), event)
+    assert line.count(b"\n") == 1
+
+
+@given(st.lists(st.floats(), max_size=4))
+def test_every_line_is_plain_json(values: list[float]) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    json.loads(encode({"event": "x", "values": values}), parse_constant=refuse)
+
+
+def test_events_have_a_time_and_keep_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        returned = [journal.append({"event": "a", "n": n}, durable=n == 1) for n in range(3)]
+    assert list(read(path)) == returned
+    assert all({"event", "time"} <= set(event) for event in returned)
+
+
+def test_cut_at_every_byte_it_is_read_and_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        events = [journal.append({"event": "naïve", "n": n, "loss": [0.1 * n, math.inf]}) for n in range(4)]
+    whole = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        left = events[: sum(end <= cut for end in ends)]
+        assert list(read(path)) == left
+        with Journal(path) as journal:
+            more = journal.append({"event": "more"})
+        assert list(read(path)) == [*left, more]
+
+
+@pytest.mark.parametrize("damage", [b"\xff\x00garbage\n", b"[1]\n", b"\n", b'{"event": 1}\n', b'{"time": 2}\n', b"{\n"])
+def test_damage_is_told_with_its_line_and_the_way_out(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        for n in range(3):
+            journal.append({"event": "a", "n": n})
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:1], damage, *lines[1:]]))
+    with pytest.raises(RunError, match=r"journal\.jsonl:2: .*Remove this line.*--fresh"):
+        list(read(path))
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path) as journal:
+        first = journal.append({"event": "a"})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+        try:
+            with pytest.raises(RunError, match="can't be written"):
+                journal.append({"event": "b", "text": "x" * 100})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(read(path)) == [first]
+    with Journal(path) as journal:
+        second = journal.append({"event": "c"})
+    assert list(read(path)) == [first, second]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="No such file"):
+        Journal(tmp_path / "nowhere" / "journal.jsonl")
+    with pytest.raises(RunError, match="can't be read"):
+        list(read(tmp_path / "journal.jsonl"))
