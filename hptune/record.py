@@ -156,7 +156,7 @@ def check_same_spec(head: Head, experiment: Experiment) -> None:
     """
     old, new = to_json(head.experiment), to_json(experiment)
     changes = [
-        Problem(f"{_spell(before)} → {_spell(after)}", path)
+        Problem(f"{_or_absent(before)} → {_or_absent(after)}", path)
         for path, before, after in differences(old, new)
         if not any(path[: len(free)] == free for free in _FREE)
     ]
@@ -197,17 +197,20 @@ def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPat
         yield path, old, new
 
 
-def _spell(value: Any) -> str:
-    if value is _NOTHING:
-        return "(not there)"
+def spell_json(value: Any) -> str:
+    """JSON data on one line, as YAML spells it.
+
+    >>> spell_json({"when": None, "values": [1, True, "a"]})
+    '{when: null, values: [1, true, a]}'
+    """
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     if isinstance(value, dict):
-        return (
-            "{" + ", ".join(f"{key}: {_spell(inner)}" for key, inner in value.items() if inner not in (None, {})) + "}"
-        )
+        return "{" + ", ".join(f"{key}: {spell_json(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_spell, value)) + "]"
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, float)
-        else repr(value)
-    )
+        return "[" + ", ".join(map(spell_json, value)) + "]"
+    return str(value)
+
+
+def _or_absent(value: Any) -> str:
+    return "(not there)" if value is _NOTHING else spell_json(value)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hptune.record import filled, joined_space
+from hptune.record import filled, joined_space, spell_json
 from hptune.reports.console import number
 from hptune.spec import schedules
 from hptune.spec.defaults import known_task
@@ -119,22 +119,12 @@ def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT)
 def _tree(value: Any, indent: str) -> Iterator[str]:
     """JSON data as YAML-like lines; short lists and mappings on one line."""
     for key, inner in value.items():
-        flat = _flat(inner)
+        flat = spell_json(inner)
         if isinstance(inner, dict) and inner and len(flat) > _LINE:
             yield f"{indent}{key}:"
             yield from _tree(inner, indent + "  ")
         elif isinstance(inner, list) and len(flat) > _LINE:
             yield f"{indent}{key}:"
-            yield from (f"{indent}  - {_flat(item)}" for item in inner)
+            yield from (f"{indent}  - {spell_json(item)}" for item in inner)
         else:
             yield f"{indent}{key}: {flat}"
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flat(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flat, value)) + "]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)

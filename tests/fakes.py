@@ -1,0 +1,142 @@
+"""Stand-ins for the tests of the loop: small, deterministic implementations of the protocols it drives."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hptune import seeds
+from hptune.executors.executor import Outcome
+from hptune.history import History
+from hptune.rundir import RunPaths
+from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
+from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Value
+
+Learn = Callable[[Mapping[str, Value], int, int], float]
+"""(values, epoch from 1, replica) -> the score after that epoch."""
+
+
+def rising(values: Mapping[str, Value], epoch: int, replica: int) -> float:
+    """Better with x, with every epoch, and a little with the replica."""
+    return float(values["x"] or 0) + 0.1 * epoch + 0.01 * replica
+
+
+@dataclass
+class FakeExecutor:
+    """Scores segments by a closed form; checks that it is asked for nothing that the protocol forbids.
+
+    ends: trains no further than so many epochs, as early stopping would. order: which waiting segment finishes next.
+    """
+
+    paths: RunPaths
+    learn: Learn = rising
+    slots: int = 1
+    facts: Mapping[str, Any] = field(default_factory=lambda: {"task": None, "fingerprint": "f"})
+    ends: Callable[[Segment], int | None] = lambda _: None
+    fails: Callable[[Segment], str | None] = lambda _: None
+    lost: Callable[[Segment], bool] = lambda _: False
+    order: Callable[[int], int] = lambda _: 0
+    trained: list[Segment] = field(default_factory=list)
+    probes: int = 0
+    waiting: deque[Segment] = field(default_factory=deque)
+
+    def submit(self, segment: Segment) -> None:
+        assert len(self.waiting) < self.slots, "more segments than slots"
+        self.waiting.append(segment)
+
+    def wait(self, timeout_s: float | None = None) -> list[Outcome]:
+        at = self.order(len(self.waiting)) % len(self.waiting)
+        segment = self.waiting[at]
+        del self.waiting[at]
+        if segment.purpose == "probe":
+            self.probes += 1
+            return [SegmentResult(segment, 0, {}, 0.0, facts=self.facts)]
+        self.trained.append(segment)
+        if self.lost(segment):
+            return [SegmentFailure(segment, "the worker died", 0.0, lost=True)]
+        reason = self.fails(segment)
+        if reason is not None:
+            return [SegmentFailure(segment, reason, 0.5)]
+        return [self._train(segment)]
+
+    def _train(self, segment: Segment) -> SegmentResult:
+        if segment.from_epoch and segment.purpose == "trial":
+            assert self.paths.state(segment.trial, segment.replica, segment.from_epoch).exists(), (
+                "nothing to go on from"
+            )
+        end = self.ends(segment)
+        to_epoch = segment.to_epoch if end is None else min(end, segment.to_epoch)
+        curve = tuple(
+            self.learn(segment.values, epoch, segment.replica) for epoch in range(segment.from_epoch + 1, to_epoch + 1)
+        )
+        better = segment.keep_above is not None and max(curve, default=0.0) > segment.keep_above
+        if segment.keep_state or better:
+            state = self.paths.state(segment.trial, segment.replica, to_epoch)
+            state.parent.mkdir(parents=True, exist_ok=True)
+            state.write_text("weights")
+        kept = segment.keep_state or better
+        facts = {"test": {"score": curve[-1]}, "parameters": 7} if segment.purpose in ("best", "baseline") else {}
+        return SegmentResult(segment, to_epoch, {"score": curve}, 1.0, kept, end is not None and end <= to_epoch, facts)
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+
+@dataclass
+class Halving:
+    """Trains `trials` points for an epoch, the best half of them to 3 epochs, the best of those to 9."""
+
+    trials: int = 6
+    seed: int = 0
+
+    def next(self, history: History) -> Decision:
+        if len(history.trials) < self.trials:
+            number = len(history.trials)
+            return Start({"x": seeds.derive(self.seed, "suggest", number) % 1000 / 1000}, 1, why="to begin with")
+        for epochs, before, most in ((3, 1, self.trials // 2), (9, 3, 1)):
+            promoted = [t for t in history.trials if t.to_epoch >= epochs]
+            able = sorted(
+                (t for t in history.trials if t.state == "paused" and t.epochs == before),
+                key=lambda trial: -(history.score(trial) or 0.0),
+            )
+            if any(t.state == "running" and t.to_epoch == before for t in history.trials):
+                return Wait()
+            if len(promoted) < most and able:
+                return Continue(able[0].number, epochs)
+        return Wait() if next(history.running(), None) is not None else Done("all halved")
+
+    def may_continue(self, trial: Trial, history: History) -> bool:
+        if len(history.trials) < self.trials or next(history.running(), None) is not None:
+            return True
+        decision = self.next(history)
+        return isinstance(decision, Continue)
+
+
+@dataclass
+class InTurn:
+    """x = 0, 1, 2, … up to `trials` points, each trained in full at once."""
+
+    trials: int
+    epochs: int = 9
+
+    def next(self, history: History) -> Decision:
+        number = len(history.trials)
+        return Start({"x": number}, self.epochs) if number < self.trials else Done("every point was tried")
+
+    def may_continue(self, trial: Trial, history: History) -> bool:
+        return False
+
+
+class Watcher:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.reports: list[Trial] = []
+
+    def begun(self, record: object, limits: object) -> None:
+        pass
+
+    def reported(self, trial: Trial) -> None:
+        self.reports.append(trial)

@@ -1,0 +1,393 @@
+"""The loop: what it records, when it ends, and that a search cut anywhere ends as if it had never been cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeExecutor, Halving, InTurn, Watcher
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hptune.errors import Interrupted, RunError, SpecError, spec_error
+from hptune.journal import Journal, read
+from hptune.record import Record, replay
+from hptune.reports.leaderboard import best_rows, rows
+from hptune.rundir import RunPaths
+from hptune.spec.load import from_json
+from hptune.strategies.strategy import Strategy
+from hptune.tuner import Request, search
+
+SPEC: dict[str, Any] = {
+    "version": 1,
+    "name": "a",
+    "model": {"function": "m:f"},
+    "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
+    "training": {"epochs": 9},
+    "objective": {"metric": "score", "goal": "maximize"},
+}
+
+
+def run(
+    paths: RunPaths,
+    executor: FakeExecutor,
+    strategy: Strategy | None = None,
+    *,
+    watch: Watcher | None = None,
+    **sections: Any,
+) -> Record:
+    request = Request(from_json({**SPEC, **sections}), "the yaml", Path(), "hptune search a.yaml")
+    return search(request, paths, executor, make_strategy=lambda *_: strategy or Halving(), watch=watch or Watcher())
+
+
+def told(record: Record) -> list[dict[str, Any]]:
+    return rows(record.history)
+
+
+def states(paths: RunPaths) -> list[str]:
+    return sorted(path.name for path in paths.trials.glob("*/*"))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    return RunPaths(tmp_path / "runs" / "a")
+
+
+# --- what is recorded -------------------------------------------------------------------------------------------------
+
+
+def test_the_head_says_what_the_run_is(paths: RunPaths) -> None:
+    run(paths, FakeExecutor(paths))
+    head = next(read(paths.journal))
+    assert head["event"] == "head"
+    assert head["experiment"]["checkpoints"] == {"keep": 1}, "a default that nobody wrote"
+    assert head["facts"]["fingerprint"] == "f"
+    assert {"python", "hptune", "tensorflow", "keras", "numpy"} <= set(head["versions"])
+    assert paths.spec.read_text() == "the yaml"
+
+
+def test_trials_are_chains_of_segments(paths: RunPaths) -> None:
+    watch = Watcher()
+    executor = FakeExecutor(paths)
+    record = run(paths, executor, watch=watch)
+    by_epochs = sorted((row["epochs"], row["state"]) for row in told(record))
+    assert by_epochs == [(1, "stopped")] * 3 + [(3, "stopped")] * 2 + [(9, "completed")]
+    assert [(s.from_epoch, s.to_epoch) for s in executor.trained] == [(0, 1)] * 6 + [(1, 3)] * 3 + [(3, 9)]
+    best = best_rows(record.history)[0]
+    assert len(record.history.trials[best["trial"]].curves[0]["score"]) == 9
+    assert record.history.epochs_trained == 6 + 6 + 6
+    assert len(watch.reports) == 10
+    assert told(replay(paths)) == told(record), "the journal tells the same"
+
+
+def test_the_reason_of_a_choice_is_recorded(paths: RunPaths) -> None:
+    run(paths, FakeExecutor(paths))
+    assert next(e.get("why") for e in read(paths.journal) if e["event"] == "segment_started") == "to begin with"
+
+
+# --- resume -----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What kill -9 would be, as far as the loop can tell."""
+
+
+def _kill_at(monkeypatch: pytest.MonkeyPatch, event: int, *, written: bool) -> None:
+    """The process dies at the journal's event number `event`, just after it was written or half-way through."""
+    append, count = Journal.append, iter(range(1_000_000))
+
+    def dying(journal: Journal, told: dict[str, Any], *, durable: bool = True) -> dict[str, Any]:
+        if next(count) < event:
+            return append(journal, told, durable=durable)
+        if written:
+            append(journal, told, durable=durable)
+        else:
+            with journal.path.open("ab") as file:
+                file.write(b'{"event": "segm')
+        raise Killed
+
+    monkeypatch.setattr(Journal, "append", dying)
+
+
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("sections", [{}, {"evaluation": {"repeats": 2}}, {"checkpoints": {"keep": 3}}])
+def test_killed_at_any_event_it_ends_as_if_never_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], written: bool
+) -> None:
+    def fails(segment: Any) -> str | None:
+        return "broken" if segment.trial == 2 and segment.replica == 0 else None
+
+    calm_paths = RunPaths(tmp_path / "calm")
+    calm = told(run(calm_paths, FakeExecutor(calm_paths, fails=fails), **sections))
+    events = sum(1 for _ in read(calm_paths.journal))
+    for event in range(events):
+        paths = RunPaths(tmp_path / f"{event}")
+        with monkeypatch.context() as patch:
+            _kill_at(patch, event, written=written)
+            with pytest.raises(Killed):
+                run(paths, FakeExecutor(paths, fails=fails), **sections)
+        assert told(run(paths, FakeExecutor(paths, fails=fails), **sections)) == calm, f"killed at event {event}"
+        assert states(paths) == states(calm_paths), f"killed at event {event}"
+
+
+def test_again_is_free(paths: RunPaths) -> None:
+    first = told(run(paths, FakeExecutor(paths)))
+    before = paths.journal.read_bytes()
+    executor = FakeExecutor(paths)
+    assert told(run(paths, executor)) == first
+    assert executor.trained == []
+    assert executor.probes == 0
+    assert paths.journal.read_bytes() == before
+
+
+def test_an_interrupt_keeps_what_was_finished_and_says_how_to_go_on(paths: RunPaths) -> None:
+    def interrupted(segment: Any) -> str | None:
+        if segment.trial == 3:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(Interrupted, match=r"hptune search a\.yaml") as stop:
+        run(paths, FakeExecutor(paths, fails=interrupted))
+    assert stop.value.exit_code == 130
+    assert [row["state"] for row in told(replay(paths))] == ["paused"] * 3 + ["running"]
+    assert len(best_rows(run(paths, FakeExecutor(paths)).history)) == 6
+
+
+# --- a changed spec ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"search_space": {"x": {"type": "float", "min": 0.0, "max": 9.0}}}, "search_space.x.max: 100.0 → 9.0"),
+        ({"training": {"epochs": 8}}, "training.epochs: 9 → 8"),
+        ({"seed": 1}, "seed: 0 → 1"),
+        ({"objective": {"metric": "score", "goal": "minimize"}}, "objective.goal: maximize → minimize"),
+        ({"execution": {"precision": "mixed_float16"}}, "execution.precision: float32 → mixed_float16"),
+        ({"execution": {"xla": True}}, "execution.xla: false → true"),
+        ({"enqueue": [{"x": 1.0}]}, "enqueue: [] → [{x: 1.0}]"),
+    ],
+)
+def test_a_changed_spec_is_refused_with_the_difference(paths: RunPaths, sections: dict[str, Any], words: str) -> None:
+    run(paths, FakeExecutor(paths))
+    before = paths.journal.read_bytes()
+    with pytest.raises(SpecError) as refused:
+        run(paths, FakeExecutor(paths), **sections)
+    assert words in str(refused.value)
+    assert "--fresh" in str(refused.value)
+    assert "name:" in str(refused.value)
+    assert paths.journal.read_bytes() == before
+
+
+def test_what_changes_no_score_may_change(paths: RunPaths) -> None:
+    run(paths, FakeExecutor(paths))
+    execution = {"executor": "inline", "workers": 4, "trial_timeout": 60, "retries": 3}
+    run(paths, FakeExecutor(paths), execution=execution, checkpoints={"keep": 2}, budget={"trials": 6})
+
+
+def test_other_data_is_refused_where_there_is_more_to_train(paths: RunPaths) -> None:
+    run(paths, FakeExecutor(paths), InTurn(2), budget={"trials": 2})
+    other = FakeExecutor(paths, facts={"task": None, "fingerprint": "another"})
+    with pytest.raises(SpecError, match="the data has changed"):
+        run(paths, other, InTurn(3), budget={"trials": 3})
+    assert other.trained == []
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_raised_budget_continues(paths: RunPaths) -> None:
+    first = told(run(paths, FakeExecutor(paths), InTurn(3), budget={"trials": 3}))
+    executor = FakeExecutor(paths)
+    more = told(run(paths, executor, InTurn(5), budget={"trials": 5}))
+    assert more[:3] == first
+    assert [segment.trial for segment in executor.trained] == [3, 4]
+
+
+def test_a_failed_trial_counts(paths: RunPaths) -> None:
+    record = run(paths, FakeExecutor(paths, fails=lambda s: "no" if s.trial else None), InTurn(9), budget={"trials": 3})
+    assert [row["state"] for row in told(record)] == ["completed", "failed", "failed"]
+
+
+def test_epochs_end_the_search_after_the_segment_that_reaches_them(paths: RunPaths) -> None:
+    record = run(paths, FakeExecutor(paths), InTurn(99, epochs=9), budget={"epochs": 20})
+    assert record.history.epochs_trained == 27
+    assert record.ended == "27 of 20 epochs were trained"
+
+
+def test_epochs_under_way_are_spoken_for(paths: RunPaths) -> None:
+    record = run(paths, FakeExecutor(paths, slots=8), InTurn(99, epochs=9), budget={"epochs": 20})
+    assert record.history.epochs_trained == 27
+
+
+@pytest.mark.parametrize(("goal", "target", "trials"), [("maximize", 4.9, 5), ("minimize", 0.5, 1)])
+def test_the_target_ends_the_search(paths: RunPaths, goal: str, target: float, trials: int) -> None:
+    objective = {"metric": "score", "goal": goal}
+    record = run(paths, FakeExecutor(paths), InTurn(99), objective=objective, budget={"target": target, "trials": 50})
+    assert len(record.history.trials) == trials
+    assert record.ended == f"trial {trials - 1} reached the target of {target:g}"
+
+
+def test_time_is_counted_over_all_resumes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("hptune.tuner.time.monotonic", lambda: now[0])
+
+    def slow(values: Any, epoch: int, replica: int) -> float:
+        now[0] += 10.0
+        return 1.0
+
+    record = run(paths, FakeExecutor(paths, slow), InTurn(99, epochs=1), budget={"time": 25})
+    assert len(record.history.trials) == 3
+    assert record.elapsed_s == 30.0
+    now[0] = 5.0  # another boot: its clock says nothing about the first one's
+    record = run(paths, FakeExecutor(paths, slow), InTurn(99, epochs=1), budget={"time": 45})
+    assert len(record.history.trials) == 5
+    assert record.elapsed_s == 50.0
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on(paths: RunPaths) -> None:
+    record = run(paths, FakeExecutor(paths, fails=lambda s: "boom" if s.trial == 1 else None), InTurn(3))
+    assert [row.get("error") for row in told(record)] == [None, "boom", None]
+    assert [row["trial"] for row in best_rows(record.history)] == [2, 0]
+
+
+def test_the_best_trial_that_fails_later_is_no_longer_the_best(paths: RunPaths) -> None:
+    record = run(paths, FakeExecutor(paths, fails=lambda s: "boom" if s.to_epoch == 9 else None))
+    failed = [row["trial"] for row in told(record) if row["state"] == "failed"]
+    assert record.history.best is not None
+    assert record.history.best.number not in failed
+    assert best_rows(record.history)[0]["trial"] == record.history.best.number
+
+
+@pytest.mark.parametrize(("score", "words"), [(float("nan"), "score is nan"), (float("inf"), "score is inf")])
+def test_a_score_that_is_no_number_is_a_failure(paths: RunPaths, score: float, words: str) -> None:
+    def learn(values: Any, epoch: int, replica: int) -> float:
+        return score if values["x"] == 1 and epoch == 2 else 1.0
+
+    record = run(paths, FakeExecutor(paths, learn), InTurn(2, epochs=3))
+    assert [row.get("error") for row in told(record)] == [None, f"{words} after epoch 2"]
+    assert told(replay(paths)) == told(record)
+
+
+def test_a_missing_objective_is_told_with_the_metrics_that_are_there(paths: RunPaths) -> None:
+    with pytest.raises(RunError, match=r"2× the objective 'profit' is not among its metrics: score"):
+        run(paths, FakeExecutor(paths), InTurn(2), objective={"metric": "profit", "goal": "maximize"})
+
+
+def test_no_success_ends_in_an_error_with_the_reasons_counted(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths, fails=lambda s: "rare" if s.trial == 0 else "common")
+    with pytest.raises(RunError, match="all 4 failed:\n  3× common\n  1× rare") as error:
+        run(paths, executor, InTurn(4))
+    assert error.value.exit_code == 1
+    assert len(told(replay(paths))) == 4
+
+
+@pytest.mark.parametrize(("retries", "tries", "state"), [(0, 1, "failed"), (1, 2, "failed"), (2, 3, "completed")])
+def test_a_lost_segment_is_tried_again(paths: RunPaths, retries: int, tries: int, state: str) -> None:
+    executor = FakeExecutor(paths)
+    executor.lost = lambda s: s.trial == 1 and sum(t.trial == 1 for t in executor.trained) < 3
+    record = run(paths, executor, InTurn(3), execution={"retries": retries})
+    assert sum(segment.trial == 1 for segment in executor.trained) == tries
+    assert told(record)[1]["state"] == state
+
+
+def test_a_probe_that_refuses_leaves_no_run(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths)
+
+    def refuse(timeout_s: float | None = None) -> Any:
+        raise spec_error("no such column", "data", "target")
+
+    executor.wait = refuse  # type: ignore[method-assign]
+    with pytest.raises(SpecError, match="no such column"):
+        run(paths, executor)
+    assert not paths.journal.exists()
+
+
+# --- repeats ----------------------------------------------------------------------------------------------------------
+
+
+def test_repeats_are_segments_and_the_score_is_their_mean(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths)
+    record = run(paths, executor, InTurn(2, epochs=9), evaluation={"repeats": 3})
+    assert [(s.trial, s.replica) for s in executor.trained] == [(t, r) for t in (0, 1) for r in (0, 1, 2)]
+    row = told(record)[1]
+    assert row["scores"] == pytest.approx([1.9, 1.91, 1.92])
+    assert row["score"] == pytest.approx(1.91)
+    assert (row["epochs"], row["seconds"]) == (9, 3.0)
+
+
+def test_each_repeat_stops_early_by_itself(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths, ends=lambda s: 2 if s.replica == 0 else None)
+    record = run(paths, executor, Halving(trials=2), evaluation={"repeats": 2})
+    winner = best_rows(record.history)[0]
+    trained = [(s.replica, s.from_epoch, s.to_epoch) for s in executor.trained if s.trial == winner["trial"]]
+    assert trained == [(0, 0, 1), (1, 0, 1), (0, 1, 3), (1, 1, 3), (1, 3, 9)]
+    assert winner["state"] == "completed"
+    assert [len(c["score"]) for c in record.history.trials[winner["trial"]].curves] == [2, 9]
+
+
+def test_one_failed_repeat_fails_the_trial_and_spares_the_rest(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths, fails=lambda s: "boom" if (s.trial, s.replica) == (0, 1) else None)
+    record = run(paths, executor, InTurn(2), evaluation={"repeats": 4})
+    assert [(s.trial, s.replica) for s in executor.trained] == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (1, 3)]
+    assert [row["state"] for row in told(record)] == ["failed", "completed"]
+    assert not record.history.pending
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_only_the_best_states_stay(paths: RunPaths, keep: int) -> None:
+    scores = [5.0, 1.0, 9.0, 9.0, 3.0, 7.0]
+
+    def learn(values: Any, epoch: int, replica: int) -> float:
+        return scores[int(values["x"])]
+
+    run(paths, FakeExecutor(paths, learn), InTurn(6, epochs=9), checkpoints={"keep": keep})
+    kept = sorted(int(path.parent.name) for path in paths.trials.glob("*/*.npz"))
+    assert kept == sorted([2, 3, 5][:keep])
+    assert sorted(path.name for path in paths.trials.glob("*")) == [f"{n:04d}" for n in kept], "no empty folders"
+
+
+def test_a_paused_trial_keeps_the_state_that_it_goes_on_from(paths: RunPaths) -> None:
+    def stop(segment: Any) -> str | None:
+        if segment.to_epoch == 9:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(Interrupted):
+        run(paths, FakeExecutor(paths, fails=stop), checkpoints={"keep": 0})
+    record = replay(paths)
+    expected = [
+        paths.state(trial.number, 0, trial.epochs)
+        for trial in record.history.trials
+        if trial.state in ("paused", "running")
+    ]
+    assert sorted(paths.trials.glob("*/*.npz")) == sorted(expected)
+
+
+# --- many workers -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(slots=st.integers(1, 8), order=st.lists(st.integers(0, 7), min_size=1, max_size=12))
+def test_any_order_of_finishing_trains_the_same_trials(
+    tmp_path_factory: pytest.TempPathFactory, slots: int, order: list[int]
+) -> None:
+    paths = RunPaths(tmp_path_factory.mktemp("runs") / "a")
+    turns = [0]
+
+    def next_one(_: int) -> int:
+        turns[0] += 1
+        return order[turns[0] % len(order)]
+
+    record = run(paths, FakeExecutor(paths, slots=slots, order=next_one))
+    by_epochs = sorted((row["epochs"], row["state"]) for row in told(record))
+    assert by_epochs == [(1, "stopped")] * 3 + [(3, "stopped")] * 2 + [(9, "completed")]
+    assert told(replay(paths)) == told(record)
+    assert len(states(paths)) == 1
