@@ -17,7 +17,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras  # noqa: E402  # after the line above, which keeps TensorFlow quiet
+import keras  # after the line above, which keeps TensorFlow quiet
 
 FILE = Path(__file__).parent.parent / "hptune" / "spec" / "keras_api.json"
 

@@ -22,7 +22,7 @@ from hptune.spec.objective import Objective
 from hptune.spec.problems import ALIASES, show, unknown_key, validate
 from hptune.spec.references import bind
 from hptune.spec.sections import LATER_STRATEGIES, STRATEGIES, Budget, Checkpoints, Evaluation, Execution
-from hptune.spec.training import Initialization, Schedule, Training
+from hptune.spec.training import LATER_SCHEDULES, SCHEDULE_OPTIONS, Initialization, Schedule, Training
 
 _PLAIN_SECTIONS: dict[str, type[Spec]] = {
     "training": Training,
@@ -63,6 +63,7 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     for key in raw:
         if key not in Experiment.model_fields:
             problems.append(unknown_key(key, Experiment.model_fields, (key,)))
+    problems += check_search.misplaced(raw)
     head, wrong = validate(Head, {k: v for k, v in raw.items() if k in Head.model_fields}, ())
     problems += wrong
     found: dict[str, Any] = head.model_dump() if head is not None else {}
@@ -99,6 +100,11 @@ def _without_later(raw: dict[str, Any], problems: list[Problem]) -> dict[str, An
             told = f"not in this version: {what}. Drop it."
             problems.append(Problem(told, (section, key), on_key=True))
             raw = {**raw, section: {k: v for k, v in given.items() if k != key}}
+    schedule = raw.get("schedule")
+    if isinstance(schedule, dict) and schedule.get("name") in LATER_SCHEDULES:
+        told = f"{schedule['name']} is not in this version. Available: {', '.join(SCHEDULE_OPTIONS)}."
+        problems.append(Problem(told, ("schedule", "name")))
+        raw = {key: value for key, value in raw.items() if key != "schedule"}
     return raw
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Spec(BaseModel):
@@ -15,9 +15,13 @@ class Spec(BaseModel):
     )
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """A float without a fraction as an int; anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+Whole: TypeAlias = Annotated[int, BeforeValidator(whole)]
 """A whole number; 3.2e1 and 6e1 are whole numbers too, written as people write them. Text and booleans are not."""
+
+Count: TypeAlias = Annotated[int, Field(ge=1), BeforeValidator(whole)]
+"""A whole number of at least 1."""

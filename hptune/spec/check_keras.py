@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hptune.errors import KeyPath, Problem, unknown
+from hptune.errors import KeyPath, Problem, nearest, unknown
 from hptune.spec.check_space import examples
 from hptune.spec.conditions import Conditions
 from hptune.spec.keras_table import Arguments, Kind, arguments, names, table
@@ -146,15 +146,16 @@ def _call(kind: Kind, name: str, given: Any, path: KeyPath, scope: Scope) -> Ite
 def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
     """The arguments themselves: required ones there, no unknown ones, values of the right kind."""
     known = arguments(kind, name)
+    meant = {nearest(key, known) for key in given if key not in known}
     for key, value in given.items():
         if key not in known:
             yield unknown_key(key, known, (*path, key), f"argument of {name}")
         else:
             yield from argument(known, key, value, (*path, key), scope)
     for key in required(known):
-        if key not in given:
+        if key not in given and key not in meant:
             yield Problem(f"{name} needs {key}, which was not given. Add it.", (*path, key))
-        elif not scope.always(given[key]):
+        elif not scope.always(given.get(key)):
             yield _missing(given[key], (*path, key), scope)
 
 

@@ -14,7 +14,7 @@ from hptune.spec.check_space import needs_of
 from hptune.spec.keras_table import arguments, names, reported_name
 from hptune.spec.problems import show, unknown_key
 from hptune.spec.references import Ref
-from hptune.spec.training import LATER_SCHEDULES, SCHEDULE_OPTIONS, Optimizer, Training
+from hptune.spec.training import SCHEDULE_OPTIONS, Optimizer, Training
 
 
 def section(raw: Mapping[str, Any], *path: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def section(raw: Mapping[str, Any], *path: str) -> dict[str, Any]:
 
 def optimizer(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """The optimizer's name, and that it has each argument under every setting that gives it one."""
-    path: KeyPath = ("training", "optimizer")
+    path = ("training", "optimizer")
     given = section(raw, *path)
     name = given.get("name", Optimizer().name)
     choices = [value for value in scope.values(name) if isinstance(value, str)]
@@ -135,10 +135,6 @@ def schedule(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     given = section(raw, "schedule")
     name = given.get("name", "constant")
     known = [value for value in scope.values(name) if value in SCHEDULE_OPTIONS]
-    for value in scope.values(name):
-        if value in LATER_SCHEDULES:
-            told = f"{value} is not in this version. Available: {', '.join(SCHEDULE_OPTIONS)}."
-            yield Problem(told, ("schedule", "name"))
     for key, value in given.items():
         if key in ("name", "warmup") or value is None:
             continue

@@ -47,16 +47,20 @@ def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iter
 # --- references ---------------------------------------------------------------------------------------------------
 
 
-def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """Every `$name` is declared, stands where it may, and every declared name is used."""
-    space = raw.get("search_space")
-    declared = list(space) if isinstance(space, dict) else []
-    used: set[str] = set()
+def misplaced(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Every `$name` in a section that takes none."""
     for use in uses(dict(raw)):
         if use.path[0] not in SEARCHABLE:
             told = f"${use.name} can't stand here, only under {', '.join(SEARCHABLE)}. Write a plain value"
             yield Problem(f"{told}, or $${use.name} if the dollar sign is meant.", use.path)
-            continue
+
+
+def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """Every `$name` is declared, a conditional one is the value of a key, and every declared name is used."""
+    space = raw.get("search_space")
+    declared = list(space) if isinstance(space, dict) else []
+    used: set[str] = set()
+    for use in uses({key: raw.get(key) for key in SEARCHABLE}):
         used.add(use.name)
         if declared and use.name not in declared and not declares_its_space(raw):  # else: no space at all, told once
             yield Problem(_undeclared(use.name, declared), use.path)
@@ -86,10 +90,11 @@ def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Probl
     if name == "hyperband" and isinstance(epochs, Ref) and max_epochs is None:
         told = f"hyperband needs one number of epochs, and {epochs} changes from trial to trial"
         yield Problem(f"{told}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
-    if name == "hyperband" and section(raw, "schedule").get("name", "constant") != "constant":
-        if isinstance(epochs, int) and isinstance(max_epochs, int) and max_epochs > epochs:
-            told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
-            yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
+    scheduled = section(raw, "schedule").get("name", "constant") != "constant"
+    numbers = isinstance(epochs, int | float) and isinstance(max_epochs, int | float)
+    if name == "hyperband" and scheduled and numbers and max_epochs > epochs:
+        told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
+        yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
     if name == "grid":
         yield from _countable(found["search_space"])
 

@@ -60,7 +60,9 @@ def _domain(raw: Any, path: KeyPath, problems: list[Problem]) -> Domain | None:
 
 def _unknown_type(kind: Any, raw: Mapping[str, Any], path: KeyPath) -> Problem:
     if "type" not in raw:
-        return Problem("type is required and was not given. Add type: float, type: int or type: choice.", path)
+        return Problem(
+            "type is required and was not given. Add type: float, type: int or type: choice.", (*path, "type")
+        )
     if isinstance(kind, str) and kind.lower() in _TYPE_ALIASES:
         return Problem(f"unknown type {kind!r}: write type: {_TYPE_ALIASES[kind.lower()]}.", (*path, "type"))
     return Problem(unknown("type", kind, DOMAINS), (*path, "type"))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Spec, Whole
+from hptune.spec.base import Count, Spec
 from hptune.spec.references import Searchable
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -24,7 +24,7 @@ class _Data(Spec):
     """auto: tables standardised on the training part, pictures to [0, 1], the rest as it is."""
     one_hot: bool = False
     """Integer labels as one-hot rows, for losses that want them."""
-    limit: Whole | None = Field(default=None, ge=1)
+    limit: Count | None = None
     """Only the first N samples of a seeded shuffle."""
     augment: dict[str, Searchable[float]] = Field(default_factory=dict)
 
@@ -58,7 +58,7 @@ class CsvData(_Data):
     features: list[str] | None = None
     """The columns that are the input; every column but the target unless given."""
     missing: Any = None
-    """What to do with missing values: drop, mean, median or most_frequent, for all or by column; an error unless given."""
+    """What to do with missing values: drop, mean, median or most_frequent, for all or by column; else an error."""
 
     @model_validator(mode="after")
     def _check_missing(self) -> CsvData:

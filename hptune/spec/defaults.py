@@ -36,7 +36,7 @@ SOURCE_TASKS: dict[str, KnownTask] = {
 
 
 def known_task(experiment: Experiment) -> KnownTask | None:
-    """The task as far as the spec alone tells it: of a built-in source, or `data.task`; None where the data must say."""
+    """The task as far as the spec alone tells it: a built-in source's, or `data.task`; None where the data must say."""
     data = experiment.data
     if data is None:
         return None
@@ -50,7 +50,7 @@ def fill(experiment: Experiment, task: Task | None, classes: int | None = None) 
     """`experiment` with its loss, metrics and objective filled in, where they were left out.
 
     task: what the target is, None where there is no data (a function). classes: how many, where known.
-    A model from code keeps what its builder compiled; only its objective is filled in. Filling in twice changes nothing.
+    A model from code keeps what its builder compiled; only its objective is filled in. Filling twice changes nothing.
     Raises `SpecError` for a function without an objective.
     """
     if task is None and experiment.objective is None:
@@ -79,10 +79,8 @@ def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:
 def _is_one_probability(layers: list[Any]) -> bool:
     """Whether the last layer is one sigmoid unit."""
     last = layers[-1]
-    if last == {"Activation": {"activation": "sigmoid"}} and len(layers) > 1 and isinstance(layers[-2], dict):
-        return bool((layers[-2].get("Dense") or {}).get("units") == 1)
     args = last.get("Dense") if isinstance(last, dict) else None
-    return bool(args) and args.get("units") == 1 and args.get("activation") == "sigmoid"
+    return isinstance(args, dict) and args.get("units") == 1 and args.get("activation") == "sigmoid"
 
 
 def _objective(metrics: list[Any] | None, task: Task | None) -> Objective:

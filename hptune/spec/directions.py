@@ -29,8 +29,8 @@ root_mean_squared_error sparse_categorical_crossentropy squared_hinge
 """
 
 DIRECTIONS: dict[str, Goal] = {
-    **dict.fromkeys(_MAXIMIZE.split(), "maximize"),  # type: ignore[dict-item]  # a literal
-    **dict.fromkeys(_MINIMIZE.split(), "minimize"),  # type: ignore[dict-item]  # a literal
+    **dict.fromkeys(_MAXIMIZE.split(), "maximize"),
+    **dict.fromkeys(_MINIMIZE.split(), "minimize"),
 }
 
 

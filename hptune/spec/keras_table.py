@@ -55,7 +55,7 @@ def layer_arguments(name: str) -> Arguments:
 
 
 def reported_name(metric: str, given: Mapping[str, Any] | None = None) -> str:
-    """The name under which a metric stands in the curves: as the user spelled it, or a class's own where it has arguments.
+    """The name under which a metric stands in the curves: as it was spelled, or a class's own where it has arguments.
 
     >>> reported_name("mae"), reported_name("AUC", {"curve": "PR"}), reported_name("AUC", {"name": "pr"})
     ('mae', 'auc', 'pr')

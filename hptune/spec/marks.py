@@ -1,7 +1,7 @@
 """Reads YAML text into plain data and remembers where each key and value stands.
 
-Only plain YAML is read: no tags, no objects, one document. Scalars follow YAML 1.2's core schema, with numbers as people
-write them: `1e-4` and `1_000` are numbers; `on`, `yes` and `2024-01-01` are text.
+Only plain YAML is read: no tags, no objects, one document. Scalars follow YAML 1.2's core schema, with numbers as
+people write them: `1e-4` and `1_000` are numbers; `on`, `yes` and `2024-01-01` are text.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from hptune.spec.base import Spec
 
-
 CodeName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
 """`module:name`; modules are looked for beside the YAML file first."""
 
@@ -26,7 +25,7 @@ class PythonModel(Spec):
 
 
 class FunctionModel(Spec):
-    """Any Python function, as `module:name`, called with the values as keywords; returns a number or {metric: number}."""
+    """Any Python function, `module:name`, called with the values as keywords; returns a number or {metric: number}."""
 
     function: CodeName
 

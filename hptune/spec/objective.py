@@ -1,4 +1,4 @@
-"""What a search optimises: a metric and the direction that is better, written by the user or known from a fixed table."""
+"""What a search optimises: a metric and the direction that is better, written down or known from a fixed table."""
 
 from __future__ import annotations
 

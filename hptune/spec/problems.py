@@ -121,28 +121,31 @@ def _rule(details: ErrorDetails) -> str | None:
 
 _FORMS = {
     r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$": "module:name",
-    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "letters, digits, '.', '_' or '-', at most 64 and beginning with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "letters, digits, '.', '_' and '-', at most 64, a letter or digit first",
 }
 
 
-def _got(received: Any, raw: Any, inside: KeyPath) -> str:
+def _got(received: Any, tree: Any, inside: KeyPath) -> str:
     """What stands there; for a `$name`, the value in its domain that does not fit."""
+    there = tree
     for part in inside:
-        raw = raw[part] if isinstance(raw, dict | list) else raw
-    if isinstance(raw, Ref) and not isinstance(received, Ref):
-        return f"{raw}, which can be {show(received)}"
+        there = there[part] if isinstance(there, dict) or isinstance(part, int) else there
+    if isinstance(there, Ref) and not isinstance(received, Ref):
+        return f"{there}, which can be {show(received)}"
     if isinstance(received, list | dict) and len(received) == 0:
         return "an empty one"
     return show(received)
 
 
-def _inside(details: ErrorDetails, raw: Any) -> KeyPath:
+def _inside(details: ErrorDetails, tree: Any) -> KeyPath:
     """The error's path as far as it follows the user's keys: pydantic puts the members of a union in between."""
     path: list[str | int] = []
+    raw: Any = tree
     for part in details["loc"]:
-        if isinstance(raw, dict) and part in raw or isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+        in_list = isinstance(raw, list) and isinstance(part, int) and part < len(raw)
+        if in_list or (isinstance(raw, dict) and part in raw):
             path.append(part)
-            raw = raw[part]  # type: ignore[index]  # of the kind just seen
+            raw = raw[part]
     if details["type"] == "missing":
         path.append(details["loc"][-1])
     return tuple(path)

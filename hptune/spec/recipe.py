@@ -59,7 +59,7 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
 
 
 def full_epochs(experiment: Experiment, values: Values) -> int:
-    """How many epochs a trial with `values` gets at most: the strategy's `max_epochs` if given, else training.epochs."""
+    """The most epochs that a trial with `values` gets: the strategy's `max_epochs` if given, else training.epochs."""
     strategy = experiment.strategy
     if isinstance(strategy, Hyperband) and strategy.max_epochs is not None:
         return strategy.max_epochs

@@ -1,7 +1,8 @@
 """`$name`: a place in the YAML whose value the search space gives.
 
 A field that may hold one is annotated `Searchable[float]` (a float or a `Ref`); `concrete` takes the value out of a
-resolved recipe, where no reference is left. `bind` makes references of the text that the user wrote, `spell` text again.
+resolved recipe, where no reference is left. `bind` makes references of the text that the user wrote, `spell` text
+again.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _OrRef:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema["schema"]), REF_SCHEMA]}  # type: ignore[typeddict-item]  # a wrap schema
+        return {"anyOf": [handler(schema["schema"]), REF_SCHEMA]}  # a wrap schema
 
 
 REF_SCHEMA: JsonSchemaValue = {"type": "string", "pattern": rf"^\${NAME}$", "title": "$name"}
@@ -116,7 +117,10 @@ def spell(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A place where a `$name` stands. `of_key`: as the value of a key, which counts as not given while it is inactive."""
+    """A place where a `$name` stands.
+
+    of_key: as the value of a key, which counts as not given while the name is inactive.
+    """
 
     name: str
     path: KeyPath

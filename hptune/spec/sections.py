@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Spec, Whole
+from hptune.spec.base import Count, Spec, Whole, whole
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -22,7 +22,7 @@ def _duration(value: Any) -> Any:
     raise PydanticCustomError("duration", f"must be a duration such as 90s, 10m, 2h or 1d, got {value!r}.")
 
 
-Duration: TypeAlias = Annotated[float, BeforeValidator(_duration, json_schema_input_type=str | float), Field(gt=0)]
+Duration: TypeAlias = Annotated[float, Field(gt=0), BeforeValidator(_duration, json_schema_input_type=str | float)]
 """Seconds; written `90s`, `10m`, `2h`, `1d`."""
 
 
@@ -42,7 +42,7 @@ class Bayesian(Spec):
     """A Gaussian process with a lower confidence bound (KerasTuner's BayesianOptimizationOracle)."""
 
     name: Literal["bayesian"]
-    initial_points: Whole | None = Field(default=None, ge=1)
+    initial_points: Count | None = None
     """Random points first; three for each parameter unless given."""
     alpha: float = Field(default=1e-4, gt=0)
     """Noise added to the diagonal of the kernel matrix."""
@@ -54,10 +54,10 @@ class Hyperband(Spec):
     """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
 
     name: Literal["hyperband"]
-    max_epochs: Whole | None = Field(default=None, ge=1)
+    max_epochs: Count | None = None
     """The most epochs that a trial gets; training.epochs unless given."""
     factor: Whole = Field(default=3, ge=2)
-    iterations: Whole | None = Field(default=None, ge=1)
+    iterations: Count | None = None
     """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
 
 
@@ -90,10 +90,10 @@ LATER_STRATEGIES = ("tpe", "cmaes", "qmc", "nsga2", "bayes_opt", "asha", "narrow
 class Budget(Spec):
     """Whichever is reached first ends the search."""
 
-    trials: Whole | None = Field(default=None, ge=1)
+    trials: Count | None = None
     time: Duration | None = None
     """Wall time of searching, over all the times the search was resumed."""
-    epochs: Whole | None = Field(default=None, ge=1)
+    epochs: Count | None = None
     """Every epoch trained, over all trials; a segment started within it is finished."""
     target: float | None = Field(default=None, allow_inf_nan=False)
     """A score that is good enough."""
@@ -102,15 +102,18 @@ class Budget(Spec):
 class Finalists(Spec):
     """The best trials, trained again under fresh seeds at the end of a search."""
 
-    top: Whole = Field(default=3, ge=1)
+    top: Count = 3
     repeats: Whole = Field(default=5, ge=2)
+
+
+Folds: TypeAlias = Annotated[int, Field(ge=2), BeforeValidator(whole)]
 
 
 class Evaluation(Spec):
     """How often a point is trained, and on what."""
 
-    repeats: Whole = Field(default=1, ge=1)
-    folds: Whole | None = Field(default=None, ge=2)
+    repeats: Count = 1
+    folds: Folds | None = None
     finalists: Finalists | None = None
 
     @model_validator(mode="after")
@@ -124,7 +127,7 @@ class Execution(Spec):
     """Where and how segments run. Only xla and precision may change the results."""
 
     executor: Literal["local", "inline"] = "local"
-    workers: Literal["auto"] | Annotated[Whole, Field(ge=1)] = "auto"
+    workers: Literal["auto"] | Count = "auto"
     trial_timeout: Duration | None = None
     """The longest that one segment may take."""
     retries: Whole = Field(default=1, ge=0)

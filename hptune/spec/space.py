@@ -20,6 +20,10 @@ from hptune.trial import Value, Values
 When: TypeAlias = Mapping[str, Value | list[Value]]
 
 
+MOST_STEPS = 1_000_000
+"""A stepped float range is held as a list."""
+
+
 class _Domain(Spec):
     when: dict[str, Any] = Field(default_factory=dict)
     """Active only where each named parameter has this value, or one of these values."""
@@ -40,21 +44,16 @@ class _Range(_Domain):
             raise PydanticCustomError("range", f"log: true needs min above 0, got {low}. Raise min, or drop log.")
         if step is not None and step <= 0:
             raise PydanticCustomError("range", f"step must be above 0, got {step}.")
-        if self.log and step not in (None, 1):
+        if self.log and step is not None and not (step == 1 and isinstance(step, int)):
             raise PydanticCustomError("range", "log: true and step can't stand together. Drop one of them.")
+        if step is not None and (high - low) / step > MOST_STEPS:
+            told = f"step {step} makes more than {MOST_STEPS:,} values. Make it larger, or drop it."
+            raise PydanticCustomError("range", told)
         if default is not None and not self.contains(default):
             raise PydanticCustomError("range", f"default {default} is not one of its values. Choose one from {self}.")
         return self
 
     def contains(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        values = self.values()
-        if values is not None and len(values) <= 10_000:
-            return any(math.isclose(value, v, rel_tol=1e-9, abs_tol=1e-12) for v in values)
-        return bool(self.min <= value <= self.max)  # type: ignore[attr-defined]
-
-    def values(self) -> Sequence[Value] | None:
         raise NotImplementedError
 
 
@@ -71,12 +70,28 @@ class FloatDomain(_Range):
         by = f" by {self.step}" if self.step is not None else " (log)" if self.log else ""
         return f"{self.min} to {self.max}{by}"
 
+    def contains(self, value: Any) -> bool:
+        """Whether `value` is a number of this range; a stepped one forgives the last bits, as of 0.1 + 0.2."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        values = self.values()
+        if values is None:
+            return self.min <= value <= self.max
+        return math.isclose(value, values[self._index(value)], rel_tol=1e-9, abs_tol=1e-12)
+
+    def _index(self, value: float) -> int:
+        """Which of the stepped values is nearest."""
+        last = len(self._stepped) - 1
+        return min(max(round((value - self.min) / self.step), 0), last) if self.step is not None else 0
+
     def values(self) -> Sequence[float] | None:
         """Every value, or None where it is continuous. Both ends are exact decimals: 0, 0.1, …, 1.0."""
         return self._stepped if self.step is not None else [self.min] if self.min == self.max else None
 
     @cached_property
     def _stepped(self) -> list[float]:
+        if self.step is None:
+            return [self.min]
         low, high, step = (Decimal(repr(v)) for v in (self.min, self.max, self.step))
         return [float(low + i * step) for i in range(int((high - low) / step) + 1)]
 
@@ -100,7 +115,7 @@ class FloatDomain(_Range):
         number = float(value)  # type: ignore[arg-type]  # a member of this domain is a number
         values = self.values()
         if values is not None:
-            return (min(range(len(values)), key=lambda i: abs(values[i] - number)) + 0.5) / len(values)
+            return (self._index(number) + 0.5) / len(values)
         if self.log:
             return (math.log(number) - math.log(self.min)) / (math.log(self.max) - math.log(self.min))
         return (number - self.min) / (self.max - self.min)
@@ -118,6 +133,10 @@ class IntDomain(_Range):
     def __str__(self) -> str:
         by = f" by {self.step}" if self.step not in (None, 1) else " (log)" if self.log else ""
         return f"{self.min} to {self.max}{by}"
+
+    def contains(self, value: Any) -> bool:
+        """Whether `value` is one of the whole numbers of this range; 64.0 is a whole number."""
+        return not isinstance(value, bool) and isinstance(value, int | float) and value in self.values()
 
     def values(self) -> Sequence[int]:
         return range(self.min, self.max + 1, self.step or 1)
@@ -207,6 +226,9 @@ DOMAINS: dict[str, type[_Domain]] = {"float": FloatDomain, "int": IntDomain, "ch
 """`type` -> its class."""
 
 
+_OTHER = object()  # stands for every value of a parent that no condition names
+
+
 class Space:
     """The domains by name, parents before the parameters that depend on them.
 
@@ -250,7 +272,7 @@ class Space:
         def pick(name: str, domain: Domain) -> Value:
             if name in given:
                 return given[name]
-            return fill(name, domain) if fill is not None else domain.default_value()  # type: ignore[no-any-return]
+            return fill(name, domain) if fill is not None else domain.default_value()
 
         return self.choose(pick)
 
@@ -266,11 +288,28 @@ class Space:
         """How many points there are; None where a parameter is continuous."""
         if any(domain.values() is None for domain in self.domains.values()):
             return None
-        parents = {parent for domain in self.domains.values() for parent in domain.when}
-        return sum(
-            math.prod(len(d.values() or ()) for n, d in self.domains.items() if n not in parents and self.active(n, v))
-            for v in self._settings([n for n in self.domains if n in parents])
-        )
+        named: dict[str, dict[tuple[str, Value], Value]] = {}  # parent -> the values that conditions name
+        for domain in self.domains.values():
+            for parent, wanted in domain.when.items():
+                options = wanted if isinstance(wanted, list) else [wanted]
+                named.setdefault(parent, {}).update({(type(v).__name__, v): v for v in options})
+        return self._count(list(self.domains), {}, {parent: list(found.values()) for parent, found in named.items()})
+
+    def _count(self, names: list[str], values: dict[str, Any], named: Mapping[str, list[Value]]) -> int:
+        """The points over `names`; the values of a parent that no condition names are counted together."""
+        if not names:
+            return 1
+        name, rest = names[0], names[1:]
+        if not self.active(name, values):
+            return self._count(rest, values, named)
+        domain = self.domains[name]
+        of_domain = len(domain.values() or ())
+        if name not in named:
+            return of_domain * self._count(rest, values, named)
+        own = [value for value in named[name] if domain.contains(value)]
+        total = sum(self._count(rest, {**values, name: value}, named) for value in own)
+        others = of_domain - len(own)
+        return total + (others * self._count(rest, {**values, name: _OTHER}, named) if others else 0)
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Every point of a finite space, the last parameter turning fastest."""

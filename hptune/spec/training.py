@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from hptune.spec.base import Spec, Whole
+from hptune.spec.base import Count, Spec
 from hptune.spec.directions import Goal
 from hptune.spec.objective import with_goal
 from hptune.spec.references import Searchable
@@ -25,7 +25,7 @@ class EarlyStopping(Spec):
     """End the training once `monitor` has not improved for `patience` epochs."""
 
     monitor: str = "val_loss"
-    patience: Searchable[Annotated[Whole, Field(ge=1)]] = 5
+    patience: Searchable[Count] = 5
     min_delta: Searchable[Annotated[float, Field(ge=0)]] = 0.0
     """The least change that counts as an improvement."""
     goal: Goal = "minimize"
@@ -45,8 +45,8 @@ class Training(Spec):
     """A Keras loss by its short name; chosen from the data unless given."""
     metrics: list[Any] | None = None
     """Keras metrics by their short names; accuracy for classes and mae for regression unless given."""
-    batch_size: Searchable[Annotated[Whole, Field(ge=1)]] = 32
-    epochs: Searchable[Annotated[Whole, Field(ge=1)]] = 20
+    batch_size: Searchable[Count] = 32
+    epochs: Searchable[Count] = 20
     """The full training, which schedules are laid over."""
     early_stopping: EarlyStopping | None = None
 
@@ -69,7 +69,8 @@ class Schedule(Spec):
 
 
 LATER_SCHEDULES = (
-    "time_decay linear ramp piecewise exponential polynomial cosine_restarts one_cycle plateau python".split()
+    *("time_decay", "linear", "ramp", "piecewise", "exponential"),
+    *("polynomial", "cosine_restarts", "one_cycle", "plateau", "python"),
 )
 """What is to come."""
 

@@ -1,0 +1,108 @@
+"""The JSON Schema of the YAML, for editors: what may stand where, with descriptions, names and Keras's own arguments.
+
+It follows what `load` accepts as far as a schema can; conditions across sections are told by `hptune validate` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from hptune.spec.base import Spec
+from hptune.spec.data import DATA_KINDS
+from hptune.spec.experiment import Experiment
+from hptune.spec.keras_table import Kind, arguments, names, table
+from hptune.spec.model import MODEL_KINDS
+from hptune.spec.references import NAME, REF_SCHEMA
+
+_TEMPLATE = "#/$defs/{model}"
+_REF = {"$ref": "#/$defs/Ref"}
+_SECTION = {"type": "object"}
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema, draft 2020-12."""
+    models: list[type[Spec]] = [Experiment, *DATA_KINDS.values(), *MODEL_KINDS.values()]
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True)
+    defs: dict[str, Any] = found["$defs"]
+    experiment = defs.pop("Experiment")
+    properties = experiment["properties"]
+    properties["data"] = _one_of_kinds("Where the samples come from.", DATA_KINDS)
+    properties["model"] = _one_of_kinds("What is trained.", MODEL_KINDS)
+    properties["search_space"]["propertyNames"] = {"pattern": f"^{NAME}$"}
+    properties["name"]["description"] = "The run's folder; the file's name unless given."
+    experiment["required"] = ["version", "model"]
+    defs["LayersModel"]["properties"]["layers"]["items"] = {"$ref": "#/$defs/Layer"}
+    training = defs["Training"]["properties"]
+    training["loss"] = {**_named("losses"), "description": training["loss"].get("description", "")}
+    training["metrics"]["items"] = _named("metrics")
+    defs["Initialization"]["properties"]["kernel"] |= _named("initializers")
+    defs["Optimizer"]["properties"]["name"] |= {
+        "anyOf": [{"enum": [n for n in names("optimizers") if n.islower()]}, _REF]
+    }
+    defs["Optimizer"]["properties"] |= _optimizer_arguments(defs["Optimizer"]["properties"])
+    defs["Optimizer"]["additionalProperties"] = False
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "hptune experiment",
+        **_without_titles(experiment),
+        "$defs": {**_without_titles(defs), "Ref": {**REF_SCHEMA, "description": _REF_TEXT}, **_layers()},
+    }
+
+
+_REF_TEXT = "The value that the search space gives to the parameter of this name."
+
+
+def _one_of_kinds(description: str, kinds: dict[str, Any]) -> dict[str, Any]:
+    refs = [{"$ref": _TEMPLATE.format(model=cls.__name__)} for cls in kinds.values()]
+    return {"description": description, "oneOf": refs}
+
+
+def _named(kind: Kind) -> dict[str, Any]:
+    """A name, `{Name: {arguments}}` or a `$name`."""
+    known = names(kind)
+    call = {**_SECTION, "propertyNames": {"enum": known}, "minProperties": 1, "maxProperties": 1}
+    return {"anyOf": [{"enum": [*known, None]}, call, _REF]}
+
+
+def _optimizer_arguments(present: Iterable[str]) -> dict[str, Any]:
+    every = {key for name in table()["optimizers"] for key in arguments("optimizers", name)}
+    return {key: {} for key in sorted(every - set(present))}
+
+
+def _layers() -> dict[str, Any]:
+    """The list entries under `layers`: a bare name, one name with its arguments, or a repeat."""
+    known: dict[str, Any] = table()["layers"]
+    calls = {name: _layer_call(name) for name in known}
+    repeat = {
+        **_SECTION,
+        "description": "These layers, several times over.",
+        "properties": {
+            "times": {"anyOf": [{"type": "integer", "minimum": 0}, _REF]},
+            "layers": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Layer"}},
+        },
+        "required": ["times", "layers"],
+        "additionalProperties": False,
+    }
+    bare = [name for name in known if all("default" in facts for facts in arguments("layers", name).values())]
+    call = {**_SECTION, "minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+    call["properties"] = {**calls, "repeat": repeat}
+    return {"Layer": {"description": "A keras.layers class by its name.", "anyOf": [{"enum": bare}, call, _REF]}}
+
+
+def _layer_call(name: str) -> dict[str, Any]:
+    given = arguments("layers", name)
+    required = [key for key, facts in given.items() if "default" not in facts]
+    shown = {key: {"default": f["default"]} if f.get("default", "...") != "..." else {} for key, f in given.items()}
+    needed = {"required": required} if required else {}
+    kind = {"type": "object"} if required else {"type": ["object", "null"]}
+    return {**kind, "properties": shown, **needed, "additionalProperties": False}
+
+
+def _without_titles(value: Any) -> Any:
+    """Pydantic gives every field a title that says its name again."""
+    if isinstance(value, dict):
+        return {k: _without_titles(v) for k, v in value.items() if not (k == "title" and isinstance(v, str))}
+    return [_without_titles(item) for item in value] if isinstance(value, list) else value
