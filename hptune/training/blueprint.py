@@ -97,8 +97,9 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     """The blueprint of a model that a user's builder made and compiled.
 
     given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as compiled.
-    rebuild: calls the builder again. tag: what tells apart two builds of a model that can't be described by its config
-    (a subclassed one): those have no dials in their layers and are rebuilt by the builder.
+    rebuild: calls the builder again, and builds what it gives.
+    tag: what tells apart two builds of a model that can't be described by its config (a subclassed one): those have no
+        dials in their layers and are rebuilt by the builder.
     """
     functional = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
     if not functional:
@@ -118,14 +119,14 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
         architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
         structure=fingerprint(
-            blank, type(optimizer()).__name__, frame, batch_size, _described(loss()), _described(metrics())
+            _name(kind), blank, type(optimizer()).__name__, frame, batch_size, _described(loss()), _described(metrics())
         ),
         dials={**dials, **dial_numbers},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=batch_size,
         build=lambda: kind.from_config(_blank(config, PLACEHOLDER)),
         weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
-        stock=lambda: kind.from_config(config),
+        stock=rebuild,
         optimizer=optimizer,
         loss=loss,
         metrics=metrics,
@@ -136,7 +137,7 @@ def _of_opaque(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Ca
     optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
     loss, metrics = _compiled(model, recipe, given)
     batch_size = concrete(recipe.training.batch_size)
-    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    name = _name(type(model))
     return Blueprint(
         architecture=fingerprint(name, tag),
         structure=fingerprint(name, tag, batch_size),
@@ -151,6 +152,10 @@ def _of_opaque(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Ca
         metrics=metrics,
         dialled=False,
     )
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _seeded_weights(seed: int, build: Callable[[], Any]) -> Weights:

@@ -23,7 +23,7 @@ def in_own_unit(model: Any, data: Data) -> Any:
     if data.target_scale is None:
         return model
     mean, deviation = (np.asarray(a, np.float32).tolist() for a in data.target_scale)
-    return _sequential([*_layers(model), keras().layers.Rescaling(deviation, offset=mean, name="target_unit")], model)
+    return _sequential([*_layers(model), keras().layers.Rescaling(deviation, offset=mean, name="target_unit")], data)
 
 
 def for_raw_inputs(model: Any, data: Data) -> Any:
@@ -35,11 +35,14 @@ def for_raw_inputs(model: Any, data: Data) -> Any:
         front = keras().layers.Rescaling(float(1 / divisor), offset=float(-offset / divisor), name="input_unit")
     else:
         front = keras().layers.Normalization(mean=offset, variance=divisor**2, name="input_unit")
-    return _sequential([front, *_layers(model)], model)
+    return _sequential([front, *_layers(model)], data)
 
 
-def export(path: Path, blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data, *, restored: bool) -> Any:
-    """Write a `.keras` file, whole or not at all; returns the model. `restored`: outputs are in the target's unit."""
+def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data, *, restored: bool) -> Any:
+    """The model as users get it, compiled with the recipe's own optimizer, loss and metrics.
+
+    restored: the weights are of a model whose outputs were brought back into the target's unit.
+    """
     from keras.src.utils.naming import reset_uids
 
     reset_uids()
@@ -49,16 +52,26 @@ def export(path: Path, blueprint: Blueprint, weights: Sequence[NDArray[Any]], da
     model.set_weights(list(weights))
     model = for_raw_inputs(model, data)
     model.compile(optimizer=blueprint.optimizer(), loss=blueprint.loss(), metrics=blueprint.metrics())
-    save_model(path, model)
     return model
 
 
-def save_model(path: Path, model: Any) -> None:
-    """Write a `.keras` file, whole or not at all."""
+def save_model(path: Path, model: Any) -> dict[str, Any]:
+    """Write a `.keras` file, whole or not at all; the facts to tell of it.
+
+    A class of the user's own without `get_config` can't be saved so: its weights are, where the model would stand.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"tmp-{path.name}")
-    model.save(temporary)
+    try:
+        model.save(temporary)
+    except NotImplementedError:
+        temporary.unlink(missing_ok=True)
+        weights = path.with_name("model.weights.h5")
+        model.save_weights(weights)
+        note = f"{type(model).__name__} has no get_config, so that Keras saves its weights alone"
+        return {"model": str(weights), "note": f"{note}. Give it a get_config to have the whole model."}
     temporary.replace(path)
+    return {"model": str(path)}
 
 
 def raw_inputs(x: NDArray[Any], data: Data) -> NDArray[Any]:
@@ -74,6 +87,6 @@ def _layers(model: Any) -> list[Any]:
     return list(model.layers) if isinstance(model, keras().Sequential) else [model]
 
 
-def _sequential(layers: Sequence[Any], model: Any) -> Any:
-    shape = model.input_shape[1:]
-    return keras().Sequential([keras().Input(shape, dtype=model.inputs[0].dtype), *layers])
+def _sequential(layers: Sequence[Any], data: Data) -> Any:
+    x = data.train.x
+    return keras().Sequential([keras().Input(x.shape[1:], dtype=x.dtype.name), *layers])

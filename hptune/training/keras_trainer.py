@@ -29,7 +29,7 @@ from hptune.training import dials, own_fit, runtime
 from hptune.training import state as states
 from hptune.training.blueprint import Blueprint, Weights
 from hptune.training.data import Data, Part, facts, load_data
-from hptune.training.export import export, in_own_unit, raw_inputs, save_model
+from hptune.training.export import for_users, in_own_unit, raw_inputs, save_model
 from hptune.training.hypermodel import Builder, discover
 from hptune.training.losses import Standardized
 from hptune.training.own_fit import OwnFit
@@ -64,14 +64,15 @@ class Trained(Protocol):
 class _Outcome:
     """What training gave.
 
-    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for users.
+    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
+    users and returns facts to tell of it.
     """
 
     trained: Trained
     curves: Curves
     whole: Curves
     ended: bool
-    write: Callable[[], None]
+    write: Callable[[], dict[str, Any]]
     facts: Mapping[str, Any]
 
 
@@ -171,15 +172,16 @@ class KerasTrainer:
         builder = self.builder
         if builder is not None:
             given = frozenset(n for n in ("optimizer", "loss", "metrics") if getattr(recipe.training, n) is not None)
-            return blueprints.of_model(
-                builder.build(values)[0],
-                recipe,
-                given=given,
-                rebuild=lambda: builder.build(values)[0],
-                tag=dict(values),
-            )
+            rebuild = partial(self._build_by_code, builder, values)
+            return blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
         x = self.data.train.x
         return blueprints.of_layers(recipe, x.shape[1:], x.dtype.name)
+
+    def _build_by_code(self, builder: Builder, values: Values) -> Any:
+        model, _ = builder.build(values)
+        if not model.built:  # no input shape was given: the first sample has one
+            model(self.data.train.x[:1])
+        return model
 
     def _program(self, blueprint: Blueprint) -> Program:
         key = blueprint.structure
@@ -286,14 +288,13 @@ class KerasTrainer:
         if test is not None:
             told["test"] = outcome.trained.evaluate(test)
         if segment.purpose == "best":
-            outcome.write()
-            told["model"] = str(self._run.best_model)
+            told |= outcome.write()
         return told
 
-    def _export(self, blueprint: Blueprint, program: Program) -> None:
-        weights = program.weights()
-        model = export(self._run.best_model, blueprint, weights, self.data, restored=self._restores_targets)
+    def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
+        model = for_users(blueprint, program.weights(), self.data, restored=self._restores_targets)
         _check_export(model, program, self.data)
+        return save_model(self._run.best_model, model)
 
     def _rates_by_epoch(self, blueprint: Blueprint, recipe: Recipe, epochs: int) -> list[float]:
         full = max(concrete(recipe.training.epochs), epochs)
@@ -310,13 +311,8 @@ class KerasTrainer:
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
                 return {**found, "own_fit": True}
-        check_recipes(self.experiment, self.data, self._built)
+        check_recipes(self.experiment, self.data, self._blueprint, lambda one: self._program(one).metric_names)
         return found
-
-    def _built(self, recipe: Recipe, values: Values) -> tuple[Blueprint, list[str]]:
-        """The blueprint, and the names of the metrics that its program will report; compiled, not trained."""
-        blueprint = self._blueprint(recipe, values)
-        return blueprint, self._program(blueprint).metric_names
 
 
 class _Best:

@@ -15,11 +15,13 @@ from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.trial import Values
 
-Built: TypeAlias = Callable[[Recipe, Values], tuple[Blueprint, list[str]]]
-"""Builds and compiles: (blueprint, names of the metrics)."""
+Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
+
+NameMetrics: TypeAlias = Callable[[Blueprint], list[str]]
+"""Compiles a program and tells which metrics it reports."""
 
 
-def check_recipes(experiment: Experiment, data: Data, built: Built) -> None:
+def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: NameMetrics) -> None:
     """Try the recipe at the defaults, and if no model comes of them at both ends of the space.
 
     Raises SpecError if none of the three can be built, or if what is built does not fit the data. Values that fail on
@@ -30,7 +32,10 @@ def check_recipes(experiment: Experiment, data: Data, built: Built) -> None:
     failures: list[str] = []
     for values in [space.defaults(), *ends]:
         try:
-            _check(experiment, data, built, values)
+            blueprint = draw(resolve(experiment, values), values)
+            check_batch_size(experiment, data)
+            check_output(blueprint.build(), data, _last_layer(experiment))
+            check_objective(experiment, name_metrics(blueprint))
             return
         except SpecError:
             raise
@@ -41,19 +46,25 @@ def check_recipes(experiment: Experiment, data: Data, built: Built) -> None:
     raise spec_error(f"{failures[0].rstrip('.')}. Mend the model, or narrow the search space.", "model")
 
 
-def _check(experiment: Experiment, data: Data, built: Built, values: Values) -> None:
+def check_batch_size(experiment: Experiment, data: Data) -> None:
+    """A batch size that is given must not be larger than the training part."""
     batch_size, rows = experiment.training.batch_size, len(data.train)
     if not isinstance(batch_size, Ref) and batch_size > rows:
         told = f"must be at most the {rows} samples of the training part, got {batch_size}. Lower it."
         raise spec_error(told, "training", "batch_size")
-    model = experiment.model
-    layers = ("layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ()
-    blueprint, metrics = built(resolve(experiment, values), values)
-    check_output(blueprint.build(), data, ("model", *layers))
+
+
+def check_objective(experiment: Experiment, metrics: list[str]) -> None:
+    """The objective must be one of the reported metrics."""
     assert experiment.objective is not None, "filled in once the data is known"
     metric = experiment.objective.metric
     if metric not in [*metrics, "seconds", "parameters"]:
         raise spec_error(f"no metric {metric!r} is reported. Known: {', '.join(metrics)}.", "objective", "metric")
+
+
+def _last_layer(experiment: Experiment) -> KeyPath:
+    model = experiment.model
+    return ("model", "layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ("model",)
 
 
 def check_output(model: Any, data: Data, path: KeyPath) -> None:

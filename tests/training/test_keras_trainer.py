@@ -1,0 +1,286 @@
+"""Segments of Keras experiments as the engine submits them: from YAML to curves, states and exported models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hptune.errors import SegmentFailed, SpecError
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.data import load_data
+from hptune.training.worker import Worker
+from hptune.trial import Segment, SegmentResult
+
+DIGITS = """
+version: 1
+name: t
+data: {source: digits, limit: 300}
+model:
+  layers:
+    - Flatten
+    - Dense: {units: $units, activation: relu}
+    - Dropout: {rate: 0.2}
+    - Dense: {units: 10, activation: softmax}
+search_space:
+  units: {type: int, min: 8, max: 32}
+training: {optimizer: {name: adam, learning_rate: 1e-2}, epochs: 4}
+"""
+
+BUILDERS = """
+import keras, keras_tuner
+def compiled(layers, rate=1e-2, loss="sparse_categorical_crossentropy"):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *layers])
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return model
+softmax = lambda: keras.layers.Dense(10, activation="softmax")
+def build(hp):
+    layers = [keras.layers.Dense(hp.Int("units", 8, 32), activation="relu"),
+              keras.layers.Dropout(hp.Float("rate", 0.0, 0.5)), softmax()]
+    return compiled(layers, hp.Float("lr", 1e-4, 1e-1, sampling="log"))
+def functional(hp):
+    x = inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(hp.Int("units", 8, 32), activation="relu")(x)
+    y = keras.layers.Dense(10)(x)
+    outputs = keras.layers.Softmax()(keras.layers.Add()([y, keras.layers.Dense(10)(x)]))
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(), metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")])
+    return model
+class Net(keras.Model):
+    def __init__(self, units):
+        super().__init__()
+        self.stack = [keras.layers.Flatten(), keras.layers.Dense(units, activation="relu"), keras.layers.Dropout(0.1), softmax()]
+    def call(self, x, training=False):
+        for layer in self.stack:
+            x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
+        return x
+def subclassed(hp):
+    model = Net(hp.Int("units", 8, 32))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+class OwnStep(keras.Sequential):
+    def train_step(self, data):
+        told = super().train_step(data)
+        return {**told}
+def pretrained(hp):
+    model = build(hp)
+    model.layers[1].set_weights([w * 0 + 0.125 for w in model.layers[1].get_weights()])
+    return model
+class Mine(keras_tuner.HyperModel):
+    def build(self, hp): return build(hp)
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, batch_size=hp.Choice("batch", [16, 64]), **kwargs)
+"""
+
+
+def worker(folder: Path, text: str) -> Worker:
+    (folder / "spec.yaml").write_text(dedent(text))
+    (folder / "builders.py").write_text(BUILDERS)
+    loaded = load(folder / "spec.yaml")
+    return Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+
+
+def python(reference: str) -> str:
+    return f'version: 1\nname: t\ndata: {{source: digits, limit: 300}}\nmodel: {{python: "builders:{reference}"}}\ntraining: {{epochs: 4}}\n'
+
+
+def trained(folder: Path, text: str, **segment: Any) -> SegmentResult:
+    return worker(folder, text).run(Segment(**{"trial": 0, "values": {"units": 16}, "to_epoch": 4, **segment}))
+
+
+@pytest.fixture
+def fresh_modules() -> Any:
+    yield
+    sys.modules.pop("builders", None)
+
+
+def test_a_trial_learns_and_the_same_segment_gives_the_same_bits(tmp_path: Path) -> None:
+    first = trained(tmp_path, DIGITS)
+    assert list(first.curves) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert first.epochs == 4
+    assert first.curves["val_accuracy"][-1] > 0.6
+    assert first.facts["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    one = worker(tmp_path, DIGITS)
+    one.run(Segment(1, {"units": 9}, to_epoch=2))  # another trial before it changes nothing
+    assert one.run(Segment(7, {"units": 16}, to_epoch=4)).curves == first.curves
+    assert one.run(Segment(7, {"units": 16}, to_epoch=4, replica=1)).curves != first.curves
+
+
+def test_segments_chain_through_a_file(tmp_path: Path) -> None:
+    whole = trained(tmp_path, DIGITS)
+    first = trained(tmp_path, DIGITS, to_epoch=1, keep_state=True)
+    assert first.state
+    second = trained(tmp_path, DIGITS, from_epoch=1)
+    assert not second.state
+    assert {name: first.curves[name] + second.curves[name] for name in first.curves} == whole.curves
+
+
+def test_a_state_is_kept_only_for_a_score_that_is_good_enough(tmp_path: Path) -> None:
+    score = max(trained(tmp_path, DIGITS).curves["val_accuracy"])
+    assert trained(tmp_path, DIGITS, keep_above=score - 0.01).state
+    assert not trained(tmp_path, DIGITS, keep_above=score).state
+
+
+def test_early_stopping_ends_the_training_wherever_the_segments_are_cut(tmp_path: Path) -> None:
+    text = DIGITS.replace("epochs: 4", "epochs: 30, early_stopping: {monitor: val_loss, patience: 2}").replace(
+        "1e-2", "5e-2"
+    )
+    whole = trained(tmp_path, text, to_epoch=30)
+    assert whole.ended
+    assert 3 <= whole.epochs < 30
+    best = int(np.argmin(whole.curves["val_loss"]))
+    assert whole.epochs == best + 3
+    cut = whole.epochs - 1
+    first = trained(tmp_path, text, to_epoch=cut, keep_state=True)
+    assert not first.ended
+    assert trained(tmp_path, text, from_epoch=cut, to_epoch=30).epochs == whole.epochs
+
+
+def test_the_winner_is_measured_on_the_test_part_and_exported_as_stock_keras(tmp_path: Path) -> None:
+    text = DIGITS.replace("source: digits", "source: wine").replace("10,", "3,").replace(", limit: 300", "")
+    searched = trained(tmp_path, text)
+    best = trained(tmp_path, text, purpose="best")
+    assert best.curves == searched.curves
+    assert best.facts["best_epoch"] == int(np.argmax(best.curves["val_accuracy"])) + 1
+    assert best.facts["learning_rates"] == [0.01] * 4
+    loaded = load(tmp_path / "spec.yaml")
+    data = load_data(loaded.experiment.data, folder=tmp_path, seed=0, with_test=True)  # type: ignore[arg-type]
+    from sklearn.datasets import load_wine
+
+    # Where hptune is not installed the model takes the raw columns and gives what was measured.
+    script = (
+        "import sys; sys.modules['hptune'] = None\nimport keras, numpy as np\n"
+        f"model = keras.models.load_model({best.facts['model']!r})\n"
+        f"x, y = np.load({str(tmp_path / 'x.npy')!r}), np.load({str(tmp_path / 'y.npy')!r})\n"
+        "print(model.evaluate(x, y, verbose=0, return_dict=True)['accuracy'], [type(l).__name__ for l in model.layers])\n"
+    )
+    offset, divisor = data.input_scale  # type: ignore[misc]
+    assert data.test is not None
+    raw = data.test.x * divisor + offset
+    assert np.isclose(load_wine().data[:, None, :], raw[None], rtol=1e-4).all(-1).any(0).all(), "rows of the data set"
+    np.save(tmp_path / "x.npy", raw.astype(np.float32))
+    np.save(tmp_path / "y.npy", data.test.y)
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split(
+        maxsplit=1
+    )
+    assert float(told[0]) == pytest.approx(best.facts["test"]["accuracy"], abs=1e-6)
+    assert told[1].strip() == "['Normalization', 'Flatten', 'Dense', 'Dropout', 'Dense']"
+
+
+def test_regression_is_told_in_the_targets_own_unit(tmp_path: Path) -> None:
+    text = """
+    version: 1
+    name: t
+    data: {source: diabetes}
+    model: {layers: [Dense: {units: $units, activation: relu}, Dense: {units: 1}]}
+    search_space: {units: {type: int, min: 8, max: 32}}
+    training: {epochs: 20}
+    """
+    result = trained(tmp_path, text, to_epoch=20, purpose="best")
+    assert 30 < result.curves["val_mae"][-1] < 60  # predicting the mean gives 66; an unscaled target 150
+    assert result.curves["val_loss"][-1] < 1.0  # of standardised targets, whose mean predicts with 1.0
+    assert 30 < result.facts["test"]["mae"] < 60
+
+
+@pytest.mark.usefixtures("fresh_modules")
+@pytest.mark.parametrize("reference", ["build", "functional", "subclassed", "pretrained", "Mine"])
+def test_models_from_code(tmp_path: Path, reference: str) -> None:
+    facts = worker(tmp_path, python(reference)).run(Segment(0, {}, purpose="probe")).facts
+    assert facts["space"]["units"] == {"type": "int", "min": 8, "max": 32, "default": 8}
+    values = {name: domain["default"] for name, domain in facts["space"].items()}
+    whole = trained(tmp_path, python(reference), values=values)
+    assert whole.curves["val_loss"][-1] < whole.curves["val_loss"][0]
+    assert trained(tmp_path, python(reference), values=values).curves == whole.curves
+    best = trained(tmp_path, python(reference), values=values, purpose="best")
+    assert best.curves == whole.curves
+    assert Path(best.facts["model"]).exists()
+    assert best.facts["test"]["accuracy"] == pytest.approx(max(whole.curves["val_accuracy"]), abs=0.35)
+    first = trained(tmp_path, python(reference), values=values, to_epoch=2, keep_state=True)
+    second = trained(tmp_path, python(reference), values=values, from_epoch=2)
+    assert first.curves["val_loss"] == whole.curves["val_loss"][:2]
+    if reference != "Mine":  # a fit of its own draws its own order of samples
+        assert second.curves["val_loss"] == whole.curves["val_loss"][2:]
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_trials_of_a_builder_share_a_program_where_dials_alone_differ(tmp_path: Path) -> None:
+    one = worker(tmp_path, python("build"))
+    for n in range(5):
+        one.run(Segment(n, {"units": 16, "rate": 0.1 * n, "lr": 10.0 ** -(n + 1)}, to_epoch=1))
+    (program,) = one.trainer()._programs.values()  # type: ignore[attr-defined]
+    assert program.traces == 1
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_pretrained_weights_of_a_builder_are_kept(tmp_path: Path) -> None:
+    one = worker(tmp_path, python("pretrained"))
+    values = {"units": 16, "rate": 0.1, "lr": 1e-9}
+    one.run(Segment(0, values, to_epoch=1))
+    (program,) = one.trainer()._programs.values()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(program.weights()[0], 0.125, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "told"),
+    [
+        (
+            ("units: 10, activation", "units: 5, activation"),
+            ("model", "layers", 3),
+            "gives 5 values a sample, but the target has 10 classes",
+        ),
+        (("- Flatten", "- Activation: {activation: relu}"), ("model", "layers", 3), "Put Flatten"),
+        (("epochs: 4", "epochs: 4, batch_size: 4000"), ("training", "batch_size"), "at most the 180 samples"),
+        (("- Flatten", "- Conv2D: {filters: 2, kernel_size: 30}"), ("model",), "no model for units=20"),
+    ],
+    ids=["labels", "no flatten", "batch size", "kernel too large"],
+)
+def test_what_can_be_known_is_told_before_the_first_trial(
+    tmp_path: Path, change: tuple[str, str], path: tuple[Any, ...], told: str
+) -> None:
+    with pytest.raises(SpecError, match=told) as error:
+        trained(tmp_path, DIGITS.replace(*change), purpose="probe", values={})
+    assert error.value.problems[0].path == path
+
+
+def test_values_that_make_no_model_fail_their_own_trial(tmp_path: Path) -> None:
+    text = DIGITS.replace("- Flatten", "- Conv2D: {filters: 2, kernel_size: $size}\n    - Flatten").replace(
+        "search_space:", "search_space:\n  size: {type: choice, values: [3, 30]}"
+    )
+    one = worker(tmp_path, text)
+    one.run(Segment(0, {}, purpose="probe"))
+    with pytest.raises(SegmentFailed, match="ValueError"):
+        one.run(Segment(3, {"size": 30, "units": 8}, to_epoch=1))
+    assert "Traceback" in (tmp_path / "runs/t/trials/0003/error.txt").read_text()
+    assert one.run(Segment(4, {"size": 3, "units": 8}, to_epoch=1)).epochs == 1
+
+
+def test_a_loss_that_diverges_fails_the_trial(tmp_path: Path) -> None:
+    text = DIGITS.replace("name: adam, learning_rate: 1e-2", "name: sgd, learning_rate: 1e30")
+    with pytest.raises(SegmentFailed, match="training diverged"):
+        trained(tmp_path, text)
+
+
+def test_a_rate_out_of_range_fails_though_the_graph_would_take_it(tmp_path: Path) -> None:
+    text = DIGITS.replace("rate: 0.2", "rate: $rate").replace(
+        "search_space:", "search_space:\n  rate: {type: float, min: 0, max: 1}"
+    )
+    one = worker(tmp_path, text)
+    assert one.run(Segment(0, {"units": 8, "rate": 0.0}, to_epoch=1)).epochs == 1
+    with pytest.raises(SegmentFailed, match=r"2\.rate must be at least 0 and below 1, got 1\.0"):
+        one.run(Segment(0, {"units": 8, "rate": 1.0}, to_epoch=1))
+
+
+def test_a_lost_state_is_told(tmp_path: Path) -> None:
+    first = Segment(0, {"units": 16}, to_epoch=2, keep_state=True)
+    one = worker(tmp_path, DIGITS)
+    one.run(first)
+    with pytest.raises(SegmentFailed, match="can't be read"):
+        one.run(replace(first, from_epoch=3, to_epoch=4))
