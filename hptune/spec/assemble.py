@@ -55,7 +55,7 @@ def assemble(tree: Any) -> tuple[Experiment | None, list[Problem]]:
     sections = _sections(raw, problems)
     if problems:
         return None, _without_echoes(problems)
-    return Experiment.model_validate(sections), []
+    return Experiment.model_construct(**sections), []  # each section was validated by itself
 
 
 def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Spec(BaseModel):
-    """A frozen piece of an experiment. Its description in `hptune schema` comes from its fields."""
+    """A frozen piece of an experiment. The texts below its fields are their descriptions in `hptune schema`."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, validate_by_alias=True
-    )
+    # Building validators is most of what loading an experiment costs: each class's is built at its first use. (That is
+    # why the schema reads the fields' descriptions itself: pydantic would parse the source of every class at import.)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 def whole(value: Any) -> Any:

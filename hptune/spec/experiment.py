@@ -35,14 +35,14 @@ class Experiment(Head):
     data: DataSpec | None = None
     model: ModelSpec
     search_space: dict[str, Domain] = Field(default_factory=dict)
-    training: Training = Training()
-    initialization: Initialization = Initialization()
-    schedule: Schedule = Schedule()
+    training: Training = Field(default_factory=Training)
+    initialization: Initialization = Field(default_factory=Initialization)
+    schedule: Schedule = Field(default_factory=Schedule)
     objective: Objective | None = None
-    strategy: StrategySpec = Random()
-    budget: Budget = Budget()
-    evaluation: Evaluation = Evaluation()
-    execution: Execution = Execution()
-    checkpoints: Checkpoints = Checkpoints()
+    strategy: StrategySpec = Field(default_factory=Random)
+    budget: Budget = Field(default_factory=Budget)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    execution: Execution = Field(default_factory=Execution)
+    checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     enqueue: list[dict[str, Value]] = Field(default_factory=list)
     baseline: dict[str, Value] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 Kind: TypeAlias = Literal["layers", "optimizers", "losses", "metrics", "activations", "initializers", "regularizers"]
@@ -23,7 +23,7 @@ CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), 
 @cache
 def table() -> dict[str, Any]:
     """The whole file."""
-    text = files("hptune.spec").joinpath("keras_api.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("keras_api.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -5,6 +5,10 @@ It follows what `load` accepts as far as a schema can; conditions across section
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +31,7 @@ def json_schema() -> dict[str, Any]:
     models: list[type[Spec]] = [Experiment, *DATA_KINDS.values(), *MODEL_KINDS.values()]
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True)
     defs: dict[str, Any] = found["$defs"]
+    _describe(defs, Spec)
     experiment = defs.pop("Experiment")
     properties = experiment["properties"]
     properties["data"] = _one_of_kinds("Where the samples come from.", DATA_KINDS)
@@ -53,6 +58,32 @@ def json_schema() -> dict[str, Any]:
 
 
 _REF_TEXT = "The value that the search space gives to the parameter of this name."
+
+
+def _describe(defs: dict[str, Any], cls: type[Spec]) -> None:
+    """The text below each field, as its description, for `cls` and every class made from it."""
+    for made in cls.__subclasses__():
+        _describe(defs, made)
+    for field, text in _texts(cls).items():
+        for inheriting in _family(cls):
+            properties = defs.get(inheriting.__name__, {}).get("properties", {})
+            for name in {field, field.rstrip("_")} & set(properties):
+                properties[name].setdefault("description", text)
+
+
+def _family(cls: type[Spec]) -> list[type[Spec]]:
+    return [cls, *(member for made in cls.__subclasses__() for member in _family(made))]
+
+
+def _texts(cls: type[Spec]) -> dict[str, str]:
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
 
 
 def _one_of_kinds(description: str, kinds: dict[str, Any]) -> dict[str, Any]:

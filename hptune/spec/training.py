@@ -40,7 +40,7 @@ class EarlyStopping(Spec):
 class Training(Spec):
     """How the model is trained."""
 
-    optimizer: Optimizer = Optimizer()
+    optimizer: Optimizer = Field(default_factory=Optimizer)
     loss: Any = None
     """A Keras loss by its short name; chosen from the data unless given."""
     metrics: list[Any] | None = None

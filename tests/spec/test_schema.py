@@ -114,3 +114,12 @@ def test_every_reference_leads_somewhere_and_no_keyword_is_foreign() -> None:
     text = json.dumps(SCHEMA)
     assert {r.removeprefix("#/$defs/") for r in re.findall(r'"\$ref": "([^"]+)"', text)} <= set(SCHEMA["$defs"])
     assert not re.search(r'"(ge|gt|le|lt)":', text)
+
+
+def test_fields_carry_their_descriptions() -> None:
+    """The text below a field in the source; that of a base class too."""
+    budget = SCHEMA["$defs"]["Budget"]["properties"]
+    assert budget["target"]["description"] == "A score that is good enough."
+    assert "scores a trial" in SCHEMA["$defs"]["CsvData"]["properties"]["validation"]["description"]
+    assert SCHEMA["properties"]["name"]["description"].startswith("The run's folder")
+    assert SCHEMA["properties"]["seed"]["description"].startswith("Everything random")
