@@ -1,0 +1,89 @@
+"""The rules that `Points` sees to, with samplers that break each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from simulate import make_experiment, simulate, space_of
+
+from hptune.errors import SpecError
+from hptune.history import History
+from hptune.spec.space import point_key
+from hptune.strategies.sampled import Point, Points, Sampled, enqueued
+from hptune.strategies.strategy import Done, Wait
+
+WIDE = {"x": {"type": "float", "min": 0.0, "max": 1.0}, "kind": {"type": "choice", "values": ["a", "b"]}}
+LISTED = {"x": {"type": "int", "min": 0, "max": 29}, "kind": {"type": "choice", "values": ["a", "b"]}}
+
+
+class Stuck:
+    """A sampler that always says the same."""
+
+    def __init__(self, answer: Point | Wait | Done) -> None:
+        self.answer = answer
+
+    def suggest(self, history: History) -> Point | Wait | Done:
+        return self.answer
+
+
+def search(sampler: Any, space: Any, trials: int, **sections: Any) -> Any:
+    experiment = make_experiment(search_space=space, budget={"trials": trials}, **sections)
+    domains = space_of(experiment)
+    points = Points(experiment, domains, sampler, first=enqueued(experiment, domains))
+    return simulate(experiment, lambda values, epoch: 0.0, strategy=Sampled(experiment, points))
+
+
+@pytest.mark.parametrize(("space", "trials"), [(WIDE, 30), (LISTED, 60)])
+def test_a_sampler_that_repeats_itself_is_helped_out(space: Any, trials: int) -> None:
+    run = search(Stuck({"x": 0, "kind": "a"}), space, trials)
+    assert len({point_key(point) for point in run.points}) == len(run.points) == trials
+    other_seed = search(Stuck({"x": 0, "kind": "a"}), space, trials, seed=1)
+    assert run.points != other_seed.points
+
+
+def test_a_space_of_rare_points_is_found_to_the_last() -> None:
+    space = {
+        "kind": {"type": "choice", "values": list(range(400))},
+        "deep": {"type": "int", "min": 1, "max": 100, "when": {"kind": 7}},
+    }
+    run = search(Stuck({"kind": 0}), space, 10_000)
+    assert len(run.points) == 399 + 100
+    assert run.done == Done("every point of the space was tried")
+
+
+def test_done_and_wait_are_passed_on() -> None:
+    assert search(Stuck(Done("had enough")), WIDE, 5).decisions == [Done("had enough")]
+    (decision,) = search(Stuck(Wait()), WIDE, 5).decisions
+    assert isinstance(decision, Done), "waiting while nothing runs would be for ever"
+
+
+def test_why_it_ended_is_said() -> None:
+    assert search(Stuck({"x": 0.5, "kind": "a"}), WIDE, 3).done == Done("3 trials were started, the budget's number")
+
+
+def test_enqueue_draws_what_is_left_out_from_the_seed() -> None:
+    def first(seed: int) -> list[Point]:
+        experiment = make_experiment(search_space=WIDE, enqueue=[{"kind": "b"}, {"kind": "b"}], seed=seed)
+        return enqueued(experiment, space_of(experiment))
+
+    assert first(0) == first(0) != first(1)
+    one, two = first(0)
+    assert one["kind"] == two["kind"] == "b"
+    assert one["x"] != two["x"]
+    assert list(one) == ["x", "kind"]
+
+
+def test_enqueue_is_held_to_the_joined_space() -> None:
+    experiment = make_experiment(search_space=WIDE, enqueue=[{"kind": "a"}, {"kin": "a", "x": 3.0}])
+    with pytest.raises(SpecError) as error:
+        enqueued(experiment, space_of(experiment))
+    assert [problem.path for problem in error.value.problems] == [("enqueue", 1, "kin"), ("enqueue", 1, "x")]
+    assert "did you mean 'kind'" in str(error.value)
+    assert "0.0 to 1.0, got 3.0" in str(error.value)
+
+
+def test_true_and_1_are_two_points() -> None:
+    space = {"x": {"type": "choice", "values": [True, 1, 1.0]}}
+    assert [type(point["x"]) for point in search(Stuck({"x": True}), space, 9).points].count(bool) == 1
+    assert len(search(Stuck({"x": True}), space, 9).points) == 3
