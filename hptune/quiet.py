@@ -1,7 +1,8 @@
-"""Importing TensorFlow without its noise.
+"""Importing TensorFlow without its noise, and in the same environment wherever that happens first.
 
 Its C++ libraries write to file descriptor 2 before any setting of Python's can stop them, so that the descriptor
-itself is held back while they load.
+itself is held back while they load. The environment counts too: the backend of Keras and oneDNN's kernels are chosen by
+the first import, be it the worker's or KerasTuner's in a strategy.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+_DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "GRPC_VERBOSITY": "ERROR"}
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Hold back what is written to file descriptor 2 in the block; it is shown after all if the block raises."""
-    for name, value in _ENVIRONMENT.items():
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     with tempfile.TemporaryFile() as held:
         sys.stderr.flush()

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hptune.errors import SegmentFailed, spec_error
+from hptune.quiet import quietly
 from hptune.spec.space import Domain
-from hptune.training.runtime import keras, quiet_stderr
+from hptune.training.runtime import keras
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
 
@@ -28,7 +29,7 @@ class Builder:
 
     def __init__(self, reference: str, folder: Path) -> None:
         keras()
-        with quiet_stderr():
+        with quietly():
             import keras_tuner
         self._kt = keras_tuner
         found = load_object(reference, folder, ("model", "python"))
