@@ -181,3 +181,14 @@ def test_parents_come_before_their_children() -> None:
     }
     assert list(Space(domains).domains) == ["parent", "child"]
     assert list(Space(domains).points()) == [{"parent": 1, "child": 1}, {"parent": 1, "child": 2}, {"parent": 2}]
+
+
+def test_children_of_different_values_are_never_together() -> None:
+    domains: dict[str, Any] = {
+        "p": ChoiceDomain.model_validate({"type": "choice", "values": ["a", "b"]}),
+        "x": IntDomain(type="int", min=1, max=2, when={"p": "a"}),
+        "y": IntDomain(type="int", min=1, max=2, when={"p": "b"}),
+    }
+    conditions = Conditions(domains)
+    assert not conditions.together("x", {"y": frozenset([key(1)])})
+    assert conditions.together("x", {"p": frozenset([key("a")])})

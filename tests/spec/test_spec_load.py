@@ -233,6 +233,11 @@ def test_a_faulty_domain_hides_nothing_and_is_told_once(write: Write) -> None:
     assert len(told) == 1, told
 
 
+def test_a_key_of_another_tool_is_not_told_as_missing_too(write: Write) -> None:
+    told = problems(write(GOOD.replace("min: 0.0, max: 0.5", "low: 0.0, high: 0.5")))
+    assert [text.split(": ", 2)[1] for text in told] == ["search_space.dropout.low", "search_space.dropout.high"]
+
+
 MOMENTUM = (
     GOOD.replace("name: adam,", "name: $optimizer, momentum: $momentum,")
     .replace("search_space:", "search_space:\n  optimizer: {type: choice, values: [adam, sgd, rmsprop]}")
@@ -432,6 +437,11 @@ def test_a_wrong_override_is_told_as_it_was_typed(write: Write, override: str, w
     assert len(told) == 1, told
     assert told[0].startswith(f"--set {override}: "), told
     assert all(word in told[0] for word in words), told
+
+
+def test_each_of_several_overrides_keeps_its_place(write: Write) -> None:
+    told = problems(write(GOOD), "budget.trials=0", "seed=-1", "training.epochs=3")
+    assert sorted(text.split(": ")[0] for text in told) == ["--set budget.trials=0", "--set seed=-1"]
 
 
 def test_a_later_override_wins(write: Write) -> None:
