@@ -99,6 +99,26 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> 
     assert list(read(path)) == [first, second]
 
 
+def test_a_power_cut_costs_a_tenth_of_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, synced = [100.0], [0]
+    path = tmp_path / "journal.jsonl"
+    monkeypatch.setattr("hptune.journal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hptune.journal.os.fsync", lambda _: synced.__setitem__(0, path.read_bytes().count(b"\n")))
+    with Journal(path) as journal:
+        journal.append({"event": "head"})
+        assert synced == [1]
+        now[0] += 0.06
+        journal.append({"event": "a"})
+        assert synced == [1]
+        now[0] += 0.06
+        journal.append({"event": "b"}, durable=False)
+        assert synced == [1]
+        journal.append({"event": "c"})
+        assert synced == [4]
+        journal.append({"event": "d"})
+    assert synced == [5]
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="No such file"):
         Journal(tmp_path / "nowhere" / "journal.jsonl")
