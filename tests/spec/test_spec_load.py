@@ -446,6 +446,8 @@ def test_each_of_several_overrides_keeps_its_place(write: Write) -> None:
 
 def test_a_later_override_wins(write: Write) -> None:
     assert load(write(GOOD), ["budget.trials=0", "budget={trials: 9}"]).experiment.budget.trials == 9
+    told = problems(write(GOOD), "budget.trials=9", "budget={trials: 0}")
+    assert told == ["--set budget={trials: 0}: budget.trials: must be at least 1, got 0."]
 
 
 # --- cost -----------------------------------------------------------------------------------------------------------
