@@ -171,7 +171,7 @@ class KerasTrainer:
     def _blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
         builder = self.builder
         if builder is not None:
-            given = frozenset(n for n in ("optimizer", "loss", "metrics") if getattr(recipe.training, n) is not None)
+            given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
             rebuild = partial(self._build_by_code, builder, values)
             return blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
         x = self.data.train.x

@@ -52,12 +52,14 @@ def functional(hp):
     y = keras.layers.Dense(10)(x)
     outputs = keras.layers.Softmax()(keras.layers.Add()([y, keras.layers.Dense(10)(x)]))
     model = keras.Model(inputs, outputs)
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(), metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")])
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(), metrics=[accuracy])
     return model
 class Net(keras.Model):
     def __init__(self, units):
         super().__init__()
-        self.stack = [keras.layers.Flatten(), keras.layers.Dense(units, activation="relu"), keras.layers.Dropout(0.1), softmax()]
+        relu, drop = keras.layers.Dense(units, activation="relu"), keras.layers.Dropout(0.1)
+        self.stack = [keras.layers.Flatten(), relu, drop, softmax()]
     def call(self, x, training=False):
         for layer in self.stack:
             x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
@@ -89,7 +91,8 @@ def worker(folder: Path, text: str) -> Worker:
 
 
 def python(reference: str) -> str:
-    return f'version: 1\nname: t\ndata: {{source: digits, limit: 300}}\nmodel: {{python: "builders:{reference}"}}\ntraining: {{epochs: 4}}\n'
+    head = "version: 1\nname: t\ndata: {source: digits, limit: 300}\n"
+    return f'{head}model: {{python: "builders:{reference}"}}\ntraining: {{epochs: 4}}\n'
 
 
 def trained(folder: Path, text: str, **segment: Any) -> SegmentResult:
@@ -160,7 +163,8 @@ def test_the_winner_is_measured_on_the_test_part_and_exported_as_stock_keras(tmp
         "import sys; sys.modules['hptune'] = None\nimport keras, numpy as np\n"
         f"model = keras.models.load_model({best.facts['model']!r})\n"
         f"x, y = np.load({str(tmp_path / 'x.npy')!r}), np.load({str(tmp_path / 'y.npy')!r})\n"
-        "print(model.evaluate(x, y, verbose=0, return_dict=True)['accuracy'], [type(l).__name__ for l in model.layers])\n"
+        "told = model.evaluate(x, y, verbose=0, return_dict=True)\n"
+        "print(told['accuracy'], [type(l).__name__ for l in model.layers])\n"
     )
     offset, divisor = data.input_scale  # type: ignore[misc]
     assert data.test is not None
