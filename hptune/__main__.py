@@ -32,17 +32,23 @@ def run(arguments: list[str]) -> int:
     except SystemExit as done:  # Typer ends every command with one, usage errors with 2
         return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except HptuneError as error:
-        told, code = str(error), error.exit_code
+        return _tell(str(error), error.exit_code, debug=debug)
     except KeyboardInterrupt:
-        told, code = "interrupted", 130
+        return _tell("interrupted", 130, debug=debug)
     except BrokenPipeError:  # `hptune trials | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
-        told, code = f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where.", 1
+        told = f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where."
+        return _tell(told, 1, debug=debug)
+    return 0
+
+
+def _tell(message: str, code: int, *, debug: bool) -> int:
+    """Say on stderr what is wrong with the command; called while the error is handled."""
     if debug:
         traceback.print_exc()
-    sys.stderr.write(told + "\n")
+    sys.stderr.write(message + "\n")
     return code
 
 

@@ -125,7 +125,7 @@ def search(
     paths = RunPaths(runs_dir / experiment.name)
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
-    command = shlex.join(["hptune", *(word for word in sys.argv[1:] if word != "--fresh")])
+    command = _search_command(config, sets, workers, runs_dir)
     with _placed(loaded), view(quiet=quiet) as shown, closing(_executor(experiment, folder, paths, shown.epoch)) as at:
         record = search(
             Request(experiment, loaded.text, folder, command),
@@ -246,6 +246,14 @@ def _executor(experiment: Experiment, folder: Path, paths: RunPaths, on_epoch: O
     from hptune.executors.inline import InlineExecutor
 
     return InlineExecutor(experiment, folder, paths, on_epoch)
+
+
+def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path) -> str:
+    """The command that goes on with this search."""
+    words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
+    words += ["--workers", str(workers)] if workers is not None else []
+    words += ["--runs-dir", str(runs_dir)] if runs_dir != RUNS else []
+    return shlex.join(words)
 
 
 def _probed(loaded: Loaded) -> dict[str, Any]:
