@@ -13,8 +13,8 @@ References: Li et al. 2018, arXiv:1603.06560.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import accumulate, islice
+from dataclasses import dataclass
+from itertools import accumulate
 
 from hptune.history import History
 from hptune.spec.experiment import Experiment
@@ -116,8 +116,8 @@ class HyperbandStrategy:
         number = len(history.trials)
         end = self._points.end(history) or self._end_of_iterations(number)
         ended = end is not None
-        for reported in islice(history.reports, self._reports, None):
-            self._known.pop(self._index(reported), None)
+        for at in range(self._reports, len(history.reports)):
+            self._known.pop(self._index(history.reports[at]), None)
         if (number, ended) != (self._trials, self._ended):
             for index in range(self._index(max(self._trials - 1, 0)), self._index(max(number - 1, 0)) + 1):
                 self._known.pop(index, None)
@@ -174,15 +174,13 @@ def _promoted(members: list[Trial], rung: Rung, following: Rung, history: Histor
     """
 
     def rank(trial: Trial) -> tuple[bool, float, int]:
-        then = replace(trial, state="paused") if trial.state == "failed" else trial  # it had a score before it failed
-        score = history.score(then, rung.epochs)
+        score = history.score(trial, rung.epochs)  # None where it failed since: it was promoted, and stays so
         cost = float("inf") if score is None or score != score else history.objective.cost(score)
         return (trial.to_epoch <= rung.epochs, cost, trial.number)
 
-    able = (t for t in members if _reached(t, rung) and not (t.state == "stopped" and t.to_epoch <= rung.epochs))
     chosen: list[Trial] = []
     places = following.trials
-    for trial in sorted(able, key=rank):
+    for trial in sorted((t for t in members if _reached(t, rung)), key=rank):
         if places == 0:
             break
         chosen.append(trial)

@@ -2,7 +2,7 @@
 
 An Oracle is asked through `populate_space` alone, with its seed state derived from the number of the trial and what it
 should know of other trials put in place; `create_trial` and `end_trial` lock, write files and count. Nothing is left to
-an Oracle that it is known to get wrong (`shared/facts` of the project measured them against 1.4.8):
+an Oracle that it is known to get wrong (found in 1.4.8; tests/strategies/test_keras_tuner.py shows each):
 
 - `seed=0` turns into a random seed: the seed state is set, never passed.
 - A stepped float misses its end and its bucket, a choice holds one type and no None: `Coding` gives it indices.

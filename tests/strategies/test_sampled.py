@@ -74,6 +74,19 @@ def test_enqueue_draws_what_is_left_out_from_the_seed() -> None:
     assert list(one) == ["x", "kind"]
 
 
+def test_enqueue_is_spelled_as_the_space_spells_it() -> None:
+    space = {**LISTED, "rate": WIDE["x"], "step": {"type": "float", "min": 0.0, "max": 1.0, "step": 0.1}}
+    given = {"x": 3.0, "rate": 1, "kind": "a", "step": 0.1 + 0.2}
+    experiment = make_experiment(search_space=space, enqueue=[given])
+    (point,) = enqueued(experiment, space_of(experiment))
+    assert {name: (type(value), value) for name, value in point.items()} == {
+        "x": (int, 3),
+        "rate": (float, 1.0),
+        "kind": (str, "a"),
+        "step": (float, 0.3),
+    }
+
+
 def test_enqueue_is_held_to_the_joined_space() -> None:
     experiment = make_experiment(search_space=WIDE, enqueue=[{"kind": "a"}, {"kin": "a", "x": 3.0}])
     with pytest.raises(SpecError) as error:
