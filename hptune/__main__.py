@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 the run failed, 2 a wrong spec or usage, 130 interrupted.
 from __future__ import annotations
 
 import io
-import os
 import sys
 import traceback
 
@@ -28,16 +27,12 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="replace")  # a terminal that can't spell × still gets the rest
     try:
         app(args=[word for word in arguments if word != "--debug"], prog_name="hptune")
-        sys.stdout.flush()
     except SystemExit as done:  # Typer ends every command with one, usage errors with 2
         return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except HptuneError as error:
         return _tell(str(error), error.exit_code, debug=debug)
     except KeyboardInterrupt:
         return _tell("interrupted", 130, debug=debug)
-    except BrokenPipeError:  # `hptune trials | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
         told = f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where."
         return _tell(told, 1, debug=debug)

@@ -58,7 +58,10 @@ class InlineExecutor:
             with contextlib.redirect_stdout(sys.stderr):
                 return [self._runner.run(segment, self._on_epoch)]
         except SegmentFailed as failed:
-            return [SegmentFailure(segment, str(failed), time.perf_counter() - started)]
+            reason = str(failed)
+        except SystemExit as ended:  # user code must not end the search
+            reason = f"the code ended the process: sys.exit({ended.code!r})"
+        return [SegmentFailure(segment, reason, time.perf_counter() - started)]
 
     def close(self) -> None:
         self._queue.clear()

@@ -79,7 +79,8 @@ class Lines(Silent):
         self._record, self._limits = record, limits
         done = len(record.history.trials)
         told = f"{done} trials done before" if done else "begun"
-        print(f"{record.head.experiment.name}: {told}; {_rules(limits)}", file=sys.stderr)  # noqa: T201  # a renderer
+        for line in [f"{record.head.experiment.name}: {told}; {_rules(limits)}", *_warnings(record)]:
+            print(line, file=sys.stderr)  # noqa: T201  # a renderer
 
     def reported(self, trial: Trial) -> None:
         print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
@@ -100,6 +101,11 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     return line
 
 
+def _warnings(record: Record) -> list[str]:
+    """What the probe found that may not be meant."""
+    return [f"warning: {warning}" for warning in record.head.facts.get("warnings", ())]
+
+
 def _rules(limits: Limits) -> str:
     """The budget in words."""
     parts = []
@@ -117,20 +123,20 @@ def _rules(limits: Limits) -> str:
 class Screen(Silent):
     """The best trials, the progress over the budget, and the epochs of the trial that runs."""
 
-    def __init__(self) -> None:
-        # Its own descriptor: loading TensorFlow holds descriptor 2 back, and the screen must not be lost with it.
-        self._console = Console(file=os.fdopen(os.dup(2), "w"), force_terminal=True)
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._draw,
-            refresh_per_second=_REPAINTS_A_SECOND,
-            transient=True,
-        )
+    def __init__(self, console: Console | None = None) -> None:
         self._record: Record | None = None
         self._limits = Limits()
         self._best: list[tuple[float, int]] = []
         self._current: tuple[Segment, int, Mapping[str, float]] | None = None
+        self._failed: tuple[int, Trial | None] = (0, None)  # how many have, and the last of them
         self._since = time.monotonic()
+        # Its own descriptor: loading TensorFlow holds descriptor 2 back, and the screen must not be lost with it.
+        self._live = Live(
+            console=console or Console(file=os.fdopen(os.dup(2), "w"), force_terminal=True),
+            get_renderable=self.draw,
+            refresh_per_second=_REPAINTS_A_SECOND,
+            transient=True,
+        )
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -143,10 +149,14 @@ class Screen(Silent):
         self._limits = limits
         self._since = time.monotonic() - record.elapsed_s
         self._record = record
+        for warning in _warnings(record):
+            self._live.console.print(warning, markup=False)
         for trial in record.history.trials:
-            self._rank(trial)
+            self.reported(trial)
 
     def reported(self, trial: Trial) -> None:
+        if trial.state == "failed":
+            self._failed = (self._failed[0] + 1, trial)
         self._rank(trial)
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -161,8 +171,8 @@ class Screen(Silent):
             bisect.insort(ranked, (history.objective.cost(score), trial.number))
         self._best = ranked[:_SHOWN]
 
-    def _draw(self) -> RenderableType:
-        """Called from the painting thread; reads what is there and changes nothing."""
+    def draw(self) -> RenderableType:
+        """What there is to see now. Called from the painting thread; reads what is there and changes nothing."""
         if self._record is None:
             return Text("loading the data and the model …", style="dim")
         history = self._record.history
@@ -175,14 +185,18 @@ class Screen(Silent):
             segment, epochs, metrics = self._current
             figures = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
             parts.append(Text(f"trial {segment.trial}  epoch {epochs}/{segment.to_epoch}  {figures}", no_wrap=True))
+        count, last = self._failed
+        if last is not None:
+            parts.append(
+                Text(f"{count} failed, the last: trial {last.number}: {last.error}", style="red", no_wrap=True)
+            )
         return Group(*parts)
 
     def _progress(self) -> RenderableType:
         assert self._record is not None
         history, limits = self._record.history, self._limits
         elapsed_s = time.monotonic() - self._since
-        done = sum(1 for _ in history.running())
-        trials = len(history.trials) - done
+        trials = len(history.trials) - sum(1 for _ in history.running())
         shares = [
             trials / limits.trials if limits.trials else 0.0,
             elapsed_s / limits.time_s if limits.time_s else 0.0,

@@ -1,0 +1,146 @@
+"""What reports draw: the rows are right, and the drawings hold them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hptune.budget import Limits
+from hptune.history import failed, finished, started
+from hptune.record import Record
+from hptune.reports.console import trials_table, winner_lines, winner_table
+from hptune.reports.leaderboard import best_rows, ranked, rows
+from hptune.reports.live import Lines, Screen, told
+from hptune.reports.plan import curve
+from hptune.trial import Segment, SegmentFailure, SegmentResult
+
+
+def record(goal: str = "maximize", facts: dict[str, Any] | None = None) -> Record:
+    experiment = {
+        "version": 1,
+        "name": "a",
+        "model": {"function": "m:f"},
+        "objective": {"metric": "score", "goal": goal},
+    }
+    return Record({"event": "head", "time": 0.0, "experiment": experiment, "space": {}, "facts": facts or {}})
+
+
+def train(record: Record, number: int, score: float | str, *, complete: bool = True, **values: Any) -> None:
+    """A trial that scored, or that failed for a reason."""
+    segment = Segment(number, values or {"x": number}, to_epoch=2)
+    record.apply({**started(segment), "time": 1.0})
+    if isinstance(score, str):
+        event = failed(SegmentFailure(segment, score, 0.5))
+    else:
+        event = finished(SegmentResult(segment, 2, {"score": (score - 1, score)}, 1.5), complete=complete)
+    record.apply({**event, "time": 2.0})
+
+
+@pytest.mark.parametrize(("goal", "order"), [("maximize", [2, 3, 0]), ("minimize", [0, 2, 3])])
+def test_the_best_come_first_and_failed_trials_never(goal: str, order: list[int]) -> None:
+    run = record(goal)
+    for number, score in enumerate([1.0, "boom", 3.0, 3.0]):
+        train(run, number, score)
+    run.apply({**started(Segment(4, {"x": 4}, to_epoch=2)), "time": 3.0})
+    assert [row["trial"] for row in best_rows(run.history)] == order
+    assert [trial.number for trial in ranked(run.history)] == order
+    assert [row["state"] for row in rows(run.history)] == ["completed", "failed", *["completed"] * 2, "running"]
+    assert rows(run.history)[4]["score"] is None
+
+
+def test_a_row_holds_what_json_promises() -> None:
+    run = record()
+    train(run, 0, 2.0, complete=False)
+    (row,) = rows(run.history)
+    assert row == {"trial": 0, "score": 2.0, "values": {"x": 0}, "epochs": 2, "seconds": 1.5, "state": "paused"}
+
+
+def test_the_table_shows_every_parameter_that_occurs() -> None:
+    run = record()
+    train(run, 0, 0.123456, kind="[red]", rate=0.25)
+    train(run, 1, "no [bold] way", kind="b")
+    text = drawn(trials_table(rows(run.history), "score"))
+    assert text.splitlines()[0].split() == ["trial", "score", "kind", "rate", "epochs", "time", "state"]
+    assert "0.1235" in text
+    assert "[red]" in text, "what looks like markup is text"
+    assert "failed: no [bold] way" in text
+
+
+def drawn(renderable: Any) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_lines_tell_each_report(capsys: pytest.CaptureFixture[str]) -> None:
+    run = record(facts={"warnings": ["the last layer has no softmax"]})
+    view = Lines()
+    view.begun(run, Limits(trials=3, target=9.0))
+    for number, score in enumerate([5.0, "boom", 2.0]):
+        train(run, number, score)
+        view.reported(run.history.trials[number])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "a: begun; budget: 3 trials or a score of 9",
+        "warning: the last layer has no softmax",
+        "[1/3] trial 0 score 5 after 2 epochs in 1.5s (x=0)",
+        "[2/3] trial 1 failed: boom (x=1)",
+        "[3/3] trial 2 score 2 after 2 epochs in 1.5s (x=2); best 5 (trial 0)",
+    ]
+    assert told(run.history.trials[0], run, Limits()).startswith("[3] trial 0")
+
+
+def test_the_screen_shows_the_best_the_budget_and_the_running_trial() -> None:
+    run = record()
+    screen = Screen(Console(file=io.StringIO(), force_terminal=True, width=120))
+    assert "loading" in drawn(screen.draw())
+    with screen:
+        train(run, 0, 1.0)
+        screen.begun(run, Limits(trials=20, epochs=100))
+        for number in range(1, 9):
+            train(run, number, float(number) if number != 3 else "boom")
+            screen.reported(run.history.trials[number])
+        segment = Segment(9, {"x": 9}, to_epoch=7)
+        run.apply({**started(segment), "time": 3.0})
+        screen.epoch(segment, 4, {"loss": 0.25})
+        lines = drawn(screen.draw()).splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == ["8", "7", "6", "5", "4"]
+    assert "9/20 trials  16/100 epochs" in lines[7]
+    assert lines[8].strip() == "trial 9  epoch 4/7  loss 0.25"
+    assert lines[9].strip() == "1 failed, the last: trial 3: boom"
+
+
+def test_the_winner_beside_the_baseline() -> None:
+    training = {"score": 0.9, "epochs": 20, "seconds": 3.2, "parameters": 1234}
+    result = {
+        "trial": 7,
+        "metric": "val_accuracy",
+        "search_score": 0.91,
+        "values": {"units": 64, "momentum": 0.5},
+        "test": {"loss": 0.3, "accuracy": 0.88},
+        "training": training,
+        "model": "runs/a/best/model.keras",
+        "baseline": {"values": {"units": 32}, "test": {}, "training": {**training, "score": None}, "error": "boom"},
+    }
+    text = drawn(winner_table(result))
+    assert "test accuracy" in text
+    assert "1,234" in text
+    assert "expected (search) val_accuracy 0.91, achieved 0.9" in winner_lines(result)
+    assert "the baseline could not be trained: boom" in winner_lines(result)
+
+
+@pytest.mark.parametrize("rates", [[0.1], [0.0, 0.0], [1e-3] * 500, [0.0, float("inf")]])
+def test_any_schedule_can_be_drawn(rates: list[float]) -> None:
+    lines = curve(rates)
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert lines[-1].strip() == f"epochs 1 to {len(rates)}"
+
+
+def test_paths_are_not_needed_to_draw(tmp_path: Path) -> None:
+    assert drawn(trials_table([], "score")).split() == ["trial", "score", "epochs", "time", "state"]
