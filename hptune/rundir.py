@@ -132,16 +132,27 @@ def locked(paths: RunPaths) -> Iterator[None]:
             f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
         ) from error
     try:
+        _take(fd, paths)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"{paths.root} is in use by {_holder(fd)}. Wait for it to end, or stop it.") from error
-        os.ftruncate(fd, 0)
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.pwrite(fd, json.dumps(who).encode(), 0)
-        yield
+            yield
+        finally:
+            if not paths.journal.exists():  # a spec or data that can't be used leaves nothing behind
+                with contextlib.suppress(OSError):
+                    paths.lock.unlink()
+                    paths.root.rmdir()
     finally:
         os.close(fd)
+
+
+def _take(fd: int, paths: RunPaths) -> None:
+    """Lock the open lock file, and write into it who holds it. Raises RunError where another process does."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"{paths.root} is in use by {_holder(fd)}. Wait for it to end, or stop it.") from error
+    os.ftruncate(fd, 0)
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    os.pwrite(fd, json.dumps(who).encode(), 0)
 
 
 def _holder(fd: int) -> str:

@@ -57,8 +57,9 @@ with locked(RunPaths(Path({str(paths.root)!r}))):
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     try:
-        with pytest.raises(RunError, match=f"process {holder.pid} on "), locked(paths):
-            pass
+        for _ in range(2):  # being refused takes nothing away from the holder
+            with pytest.raises(RunError, match=f"process {holder.pid} on "), locked(paths):
+                pass
         paths.journal.write_text("")
         with pytest.raises(RunError, match=str(holder.pid)):
             move_aside(paths)
@@ -75,6 +76,16 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
         raise KeyError
     with locked(paths):
         pass
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "runs" / "a")
+    with locked(paths):
+        pass
+    assert list(paths.root.parent.iterdir()) == []
+    with locked(paths):
+        paths.journal.write_text("")
+    assert paths.journal.exists()
 
 
 def test_moving_aside_never_overwrites(tmp_path: Path) -> None:
