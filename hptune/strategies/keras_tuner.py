@@ -251,9 +251,8 @@ class BayesianSampler:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
         oracle = self._oracle
-        oracle.seed = oracle._seed_state = derive(self._seed, "suggest", len(history.trials))
-        oracle._random_state = RandomState(oracle.seed)
-        oracle.gpr = oracle._make_gpr()
+        seed = derive(self._seed, "suggest", len(history.trials))
+        oracle._seed_state, oracle._random_state = seed, RandomState(seed)
         oracle.trials = {str(number): trial for number, trial in enumerate(self._known(history))}
         # The last bits of a matrix product depend on the number of threads, and a search must not.
         with warnings.catch_warnings(), threadpool_limits(1):

@@ -16,10 +16,11 @@ from simulate import make_experiment, simulate, space_of, strategy_of
 from hptune import history as events
 from hptune.history import History
 from hptune.spec.experiment import Experiment
-from hptune.strategies.keras_tuner import BayesianSampler, Coding, GridSampler
+from hptune.strategies.keras_tuner import BayesianSampler, Coding, GridSampler, RandomSampler
 from hptune.strategies.strategy import Start
 from hptune.trial import Segment, SegmentFailure, SegmentResult, Values
 
+LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 SCORE = keras_tuner.Objective("score", "min")
 
 
@@ -120,6 +121,18 @@ def test_keras_tuners_random_stops_before_the_last_point() -> None:
     assert len(points) < 20, "see the conformance suite: ours finds all of 20"
 
 
+def test_each_random_point_has_a_seed_of_its_own() -> None:
+    points = []
+    for seed in (0, 1):
+        experiment = make_experiment(search_space=LINE, seed=seed)
+        sampler, history = RandomSampler(experiment, space_of(experiment)), history_of(experiment)
+        for _ in range(5):
+            points.append(sampler.suggest(history)["x"])
+            assert sampler.suggest(history)["x"] == points[-1]
+            told(history, {"x": points[-1]}, 0.0)
+    assert len(set(points)) == 10
+
+
 # --- grid -----------------------------------------------------------------------------------------------------------
 
 
@@ -172,8 +185,6 @@ def test_grid_asks_in_constant_time_of_the_trials_before() -> None:
 
 
 # --- bayesian -------------------------------------------------------------------------------------------------------
-
-LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 
 
 def bayesian(goal: str = "minimize", initial: int = 5) -> tuple[BayesianSampler, History]:

@@ -33,13 +33,13 @@ def score(values: Values, epoch: int) -> float:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-@pytest.mark.parametrize("oracle", ["Walk", "InPairs"])
+@pytest.mark.parametrize("oracle", ["Walk", "InPairs", "Remembers"])
 def test_a_replayed_oracle_answers_as_one_that_never_stopped(oracle: str, workers: int) -> None:
     named = f"oracles_of_a_user:{oracle}"
     kept = search(named, workers=workers, order=2)
     replayed = search(named, workers=workers, order=2, fresh_each_time=True)
     assert replayed.decisions == kept.decisions
-    assert len(kept.points) == (8 if oracle == "Walk" else 6)
+    assert len(kept.points) == (6 if oracle == "InPairs" else 8)
 
 
 def test_an_oracle_that_stops_ends_the_search_and_one_that_idles_waits() -> None:
@@ -54,6 +54,11 @@ def test_an_oracle_sees_scores_and_the_enqueued_trials() -> None:
     run = search("oracles_of_a_user:Walk", enqueue=[{"x": 0.3125, "kind": None}], options={"start": 0.9})
     assert run.points[0] == {"x": 0.3125, "kind": None}
     assert {point["x"] for point in run.points[1:2]} == {0.3125}, "it steps away from the best it knows"
+
+
+def test_an_oracle_is_asked_for_its_own_points_only() -> None:
+    run = search("oracles_of_a_user:Remembers", enqueue=[{"x": 0.9, "kind": "a"}, {"x": 0.8, "kind": "a"}])
+    assert [point["x"] for point in run.points] == [0.9, 0.8, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
 
 
 def test_what_an_oracle_leaves_out_is_drawn_from_the_seed() -> None:
