@@ -22,7 +22,7 @@ from hptune.spec.objective import Objective
 from hptune.spec.problems import ALIASES, show, unknown_key, validate
 from hptune.spec.references import bind
 from hptune.spec.sections import LATER_STRATEGIES, STRATEGIES, Budget, Checkpoints, Evaluation, Execution
-from hptune.spec.training import LATER_SCHEDULES, SCHEDULE_OPTIONS, Initialization, Schedule, Training
+from hptune.spec.training import Initialization, Schedule, Training
 
 _PLAIN_SECTIONS: dict[str, type[Spec]] = {
     "training": Training,
@@ -35,11 +35,7 @@ _PLAIN_SECTIONS: dict[str, type[Spec]] = {
 }
 
 LATER_SECTIONS: dict[tuple[str, ...], str] = {
-    ("data", "augment"): "augmentation",
-    ("training", "regularization"): "regularization of the whole model (a layer's own kernel_regularizer is)",
-    ("initialization", "stabilize"): "stabilizing the initial weights",
     ("evaluation", "folds"): "cross-validation",
-    ("evaluation", "finalists"): "training the finalists again",
 }
 """What is to come; refused, so that nothing that was asked for is passed over in silence."""
 
@@ -100,11 +96,6 @@ def _without_later(raw: dict[str, Any], problems: list[Problem]) -> dict[str, An
             told = f"not in this version: {what}. Drop it."
             problems.append(Problem(told, (section, key), on_key=True))
             raw = {**raw, section: {k: v for k, v in given.items() if k != key}}
-    schedule = raw.get("schedule")
-    if isinstance(schedule, dict) and schedule.get("name") in LATER_SCHEDULES:
-        told = f"{schedule['name']} is not in this version. Available: {', '.join(SCHEDULE_OPTIONS)}."
-        problems.append(Problem(told, ("schedule", "name")))
-        raw = {key: value for key, value in raw.items() if key != "schedule"}
     return raw
 
 

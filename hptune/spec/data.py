@@ -13,6 +13,30 @@ from hptune.spec.references import Searchable
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 
+Strength: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
+
+class Augment(Spec):
+    """Pictures changed at random, in training only. What is left out is not done.
+
+    Each strength s is the largest change, drawn anew for each picture from −s to s (Keras's random layers).
+    """
+
+    flip: Searchable[Literal["horizontal", "vertical", "both"]] | None = None
+    translate: Searchable[Strength] | None = None
+    """As a share of the height and of the width."""
+    rotate: Searchable[Strength] | None = None
+    """As a share of a full turn."""
+    zoom: Searchable[Strength] | None = None
+    """As a share of the size."""
+    contrast: Searchable[Strength] | None = None
+    """As a share of the distance from the mean."""
+    brightness: Searchable[Strength] | None = None
+    """As a share of the range of values."""
+    export: bool = False
+    """Whether the exported model holds these layers too; they do nothing in prediction."""
+
+
 class _Data(Spec):
     validation: Share = 0.2
     """The part of all samples that scores a trial."""
@@ -26,7 +50,8 @@ class _Data(Spec):
     """Integer labels as one-hot rows, for losses that want them."""
     limit: Count | None = None
     """Only the first N samples of a seeded shuffle."""
-    augment: dict[str, Searchable[float]] = Field(default_factory=dict)
+    augment: Augment | None = None
+    """For pictures only."""
 
     @model_validator(mode="after")
     def _check(self) -> _Data:

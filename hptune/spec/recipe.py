@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from hptune.errors import SegmentFailed
 from hptune.spec.base import Spec
+from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import LayersModel
 from hptune.spec.references import Ref
@@ -37,7 +38,7 @@ class Recipe:
     training: Training
     initialization: Initialization
     schedule: Schedule
-    augment: Mapping[str, float]
+    augment: Augment | None
 
 
 def resolve(experiment: Experiment, values: Values) -> Recipe:
@@ -48,13 +49,13 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
     """
     model = experiment.model
     layers = _plain(model.layers, values, "model.layers") if isinstance(model, LayersModel) else []
-    augment = experiment.data.augment if experiment.data is not None else {}
+    augment = experiment.data.augment if experiment.data is not None else None
     return Recipe(
         layers=tuple(_calls(layers)),
         training=_section(experiment.training, values, "training"),
         initialization=_section(experiment.initialization, values, "initialization"),
         schedule=_section(experiment.schedule, values, "schedule"),
-        augment=_plain(augment, values, "data.augment"),
+        augment=None if augment is None else _section(augment, values, "data.augment"),
     )
 
 
