@@ -167,11 +167,12 @@ def best(
 def train_best(run: Run = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
     """Train the winner in full, measure it on the test part beside the baseline, and write best/."""
     from hptune.reports.console import stdout, winner_lines, winner_table
+    from hptune.reports.live import view
     from hptune.train_best import printed, train_best
 
     paths, record = _replay(run, runs_dir)
     head = record.head
-    with closing(_executor(head.experiment, head.folder, paths, lambda *_: None)) as executor:
+    with view(quiet=False) as shown, closing(_executor(head.experiment, head.folder, paths, shown.epoch)) as executor:
         result = train_best(paths, executor, head)
     if as_json:
         _say_json(printed(result))

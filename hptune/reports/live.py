@@ -1,4 +1,4 @@
-"""What a search shows on stderr while it runs: a live table in a terminal, a line a trial elsewhere, or nothing.
+"""What stands on stderr while trials train: a live table in a terminal, a line a trial elsewhere, or nothing.
 
 All are a `tuner.Watch` and an executor's `on_epoch`; none may slow the search down, so that what they are told is
 only kept, and drawn at most ten times a second.
@@ -24,10 +24,11 @@ from hptune.budget import Limits
 from hptune.record import Record
 from hptune.reports.console import duration, number, trials_table, values_line
 from hptune.reports.leaderboard import row
-from hptune.trial import Segment, Trial
+from hptune.trial import Purpose, Segment, Trial
 
 _SHOWN = 5
 _REPAINTS_A_SECOND = 8
+_NAMES: dict[Purpose, str] = {"best": "the winner", "baseline": "the baseline"}
 
 
 class View(Protocol):
@@ -173,24 +174,24 @@ class Screen(Silent):
 
     def draw(self) -> RenderableType:
         """What there is to see now. Called from the painting thread; reads what is there and changes nothing."""
-        if self._record is None:
-            return Text("loading the data and the model …", style="dim")
-        history = self._record.history
-        rows = [row(history.trials[trial], history) for _, trial in self._best]
         parts: list[RenderableType] = []
-        if rows:
-            parts += [trials_table(rows, history.objective.metric), Text()]
-        parts.append(self._progress())
+        if self._record is not None:
+            history = self._record.history
+            rows = [row(history.trials[trial], history) for _, trial in self._best]
+            if rows:
+                parts += [trials_table(rows, history.objective.metric), Text()]
+            parts.append(self._progress())
         if self._current is not None:
             segment, epochs, metrics = self._current
+            who = _NAMES.get(segment.purpose, f"trial {segment.trial}")
             figures = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
-            parts.append(Text(f"trial {segment.trial}  epoch {epochs}/{segment.to_epoch}  {figures}", no_wrap=True))
+            parts.append(Text(f"{who}  epoch {epochs}/{segment.to_epoch}  {figures}", no_wrap=True))
         count, last = self._failed
         if last is not None:
             parts.append(
                 Text(f"{count} failed, the last: trial {last.number}: {last.error}", style="red", no_wrap=True)
             )
-        return Group(*parts)
+        return Group(*parts) if parts else Text("loading the data and the model …", style="dim")
 
     def _progress(self) -> RenderableType:
         assert self._record is not None
