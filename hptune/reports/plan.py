@@ -101,9 +101,9 @@ def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT)
     """`rates` (one an epoch) as block characters, the highest and the lowest rate beside them.
 
     >>> print("\\n".join(curve([0.0, 0.5, 1.0, 0.5], height=2)))
-          1 |  █ |
-          0 | ███|
-            epochs 1 to 4
+            1 |  █ |
+            0 | ███|
+              epochs 1 to 4
     """
     shown = [rates[i * len(rates) // min(width, len(rates))] for i in range(min(width, len(rates)))]
     top = max(shown)
@@ -112,8 +112,8 @@ def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT)
     for row in range(height - 1, -1, -1):
         label = number(max(rates)) if row == height - 1 else number(0.0) if row == 0 else ""
         cells = "".join(_BLOCKS[min(max(level - row * 8, 0), 8)] for level in levels)
-        lines.append(f"{label:>7} |{cells}|")
-    return [*lines, f"        epochs 1 to {len(rates)}"]
+        lines.append(f"{label:>9} |{cells}|")
+    return [*lines, f"          epochs 1 to {len(rates)}"]
 
 
 def _tree(value: Any, indent: str) -> Iterator[str]:
