@@ -60,6 +60,10 @@ class RunPaths:
         """
         return self.trial(trial) / f"state-r{replica}-e{epochs:03d}.npz"
 
+    def stabilized(self, architecture: str, replica: int) -> Path:
+        """The weights that the trials of one architecture start from."""
+        return self.root / "stabilized" / f"{architecture}-r{replica}.npz"
+
     def states(self, trial: int) -> list[Path]:
         """The states of a trial that are on the disk."""
         return sorted(self.trial(trial).glob("state-*.npz"))

@@ -15,8 +15,9 @@ Values: TypeAlias = Mapping[str, Value]
 Curves: TypeAlias = Mapping[str, tuple[float, ...]]
 """Metric -> its value at the end of each epoch."""
 
-Purpose: TypeAlias = Literal["trial", "stabilize", "finalist", "best", "baseline", "probe"]
-"""What a segment is for. `probe` trains nothing: it loads the data, checks the model and reports facts."""
+Purpose: TypeAlias = Literal["trial", "stabilize", "finalist", "best", "baseline", "probe", "lr_range"]
+"""What a segment is for. Three train no trial: `probe` loads the data, checks the model and reports facts, `stabilize`
+prepares the weights of an architecture, `lr_range` trains once over rising rates."""
 
 TrialState: TypeAlias = Literal["running", "paused", "completed", "stopped", "failed"]
 """`paused`: trained in part and may still be promoted. `stopped`: trained in part and never will be."""
@@ -24,7 +25,7 @@ TrialState: TypeAlias = Literal["running", "paused", "completed", "stopped", "fa
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The unit of work: train `trial` from epoch `from_epoch` (0: fresh weights) up to `to_epoch`. Plain data, picklable.
+    """The unit of work: train `trial` from epoch `from_epoch` (0: fresh weights) up to `to_epoch`. Picklable.
 
     replica: the repeat or fold, from 0.
     keep_state: whether the state at the end must be written, because a later segment may go on from it.

@@ -16,12 +16,16 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from hptune.errors import SegmentFailed
+from hptune.spec.architecture import LAYER_DIALS, bare_arguments
 from hptune.spec.recipe import LayerCall, Recipe
 from hptune.spec.references import concrete
 from hptune.training import dials as dial_places
-from hptune.training.dials import LAYER_DIALS, OPTIMIZER_DIALS, PLACEHOLDER, REGULARIZER_DIALS
-from hptune.training.keras_objects import make_layer, make_loss, make_metric, make_optimizer
+from hptune.training.dials import OPTIMIZER_DIALS, PLACEHOLDER, REGULARIZER_DIALS
+from hptune.training.keras_objects import make_layer, make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.runtime import keras
+
+SMOOTHING = "label_smoothing"
+"""The dial of `training.regularization.label_smoothing`; there where it is given."""
 
 Weights: TypeAlias = Sequence[NDArray[Any]]
 
@@ -56,9 +60,13 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def of_layers(recipe: Recipe, input_shape: Sequence[int | None], input_dtype: str) -> Blueprint:
+def of_layers(
+    recipe: Recipe, input_shape: Sequence[int | None], input_dtype: str, precision: str = "float32"
+) -> Blueprint:
     """The blueprint of a `layers` model, made without building anything: what a known structure costs is this."""
     calls = [_with_defaults(call, recipe) for call in recipe.layers]
+    if precision != "float32":  # the output stays in float32: a softmax in half precision is too coarse for the loss
+        calls[-1] = LayerCall(calls[-1].name, {"dtype": "float32", **calls[-1].args})
     dials: dict[str, float] = {}
     frame: list[Any] = []  # the calls with their dials taken out
     layers: list[Any] = []  # and their regularisers too
@@ -68,19 +76,20 @@ def of_layers(recipe: Recipe, input_shape: Sequence[int | None], input_dtype: st
         dials |= {name: value for name, _, value in found}
         kept = _replace(call.args, {path: "dial" for _, path, _ in found})
         frame.append([call.name, kept])
-        layers.append([call.name, {k: v for k, v in kept.items() if not k.endswith("_regularizer")}])
+        layers.append([call.name, bare_arguments(call)])
         placed.append(LayerCall(call.name, _replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
 
     shape = (tuple(input_shape), input_dtype)
     optimizer, arguments = _optimizer(recipe)
     dials |= {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
+    dials |= _smoothing(recipe)
     rate = concrete(recipe.training.optimizer.learning_rate)
     fixed = {k: "dial" if _is_optimizer_dial(k, v) else v for k, v in arguments.items()}
     batch_size = concrete(recipe.training.batch_size)
     loss, metrics = recipe.training.loss, recipe.training.metrics or []
     return Blueprint(
         architecture=fingerprint(shape, layers),
-        structure=fingerprint(shape, frame, optimizer, fixed, batch_size, loss, metrics),
+        structure=fingerprint(shape, frame, optimizer, fixed, batch_size, loss, metrics, [*_smoothing(recipe)]),
         dials=dials,
         learning_rate=rate,
         batch_size=batch_size,
@@ -105,12 +114,17 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     if not functional:
         return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag)
     config = model.get_config()
+    kind = type(model)
+    stock, penalty = rebuild, _penalty(recipe)
+    if penalty is not None:
+        config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
+        stock = lambda: kind.from_config(config)  # noqa: E731
+        model = stock()
     places = list(dial_places.in_layers(model.layers))
     dials = {name: float(getattr(holder, attribute)) for name, holder, attribute in places}
     blank = _blank(config, "dial")
     optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
     loss, metrics = _compiled(model, recipe, given)
-    kind = type(model)
     batch_size = concrete(recipe.training.batch_size)
     frame = {k: "dial" if f"optimizer.{k}" in dial_numbers else v for k, v in optimizer().get_config().items()}
     if rate is not None:
@@ -119,14 +133,21 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
         architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
         structure=fingerprint(
-            _name(kind), blank, type(optimizer()).__name__, frame, batch_size, _described(loss()), _described(metrics())
+            _name(kind),
+            blank,
+            type(optimizer()).__name__,
+            frame,
+            batch_size,
+            _described(loss()),
+            _described(metrics()),
+            [*_smoothing(recipe)],
         ),
-        dials={**dials, **dial_numbers},
+        dials={**dials, **dial_numbers, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=batch_size,
         build=lambda: kind.from_config(_blank(config, PLACEHOLDER)),
         weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
-        stock=rebuild,
+        stock=stock,
         optimizer=optimizer,
         loss=loss,
         metrics=metrics,
@@ -140,8 +161,8 @@ def _of_opaque(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Ca
     name = _name(type(model))
     return Blueprint(
         architecture=fingerprint(name, tag),
-        structure=fingerprint(name, tag, batch_size),
-        dials=dial_numbers,
+        structure=fingerprint(name, tag, batch_size, [*_smoothing(recipe)]),
+        dials={**dial_numbers, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=batch_size,
         build=rebuild,
@@ -168,13 +189,29 @@ def _seeded_weights(seed: int, build: Callable[[], Any]) -> Weights:
 
 
 def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
-    """The call with `initialization.kernel` where the layer has a kernel and was not given its own."""
-    kernel = recipe.initialization.kernel
-    if kernel is None or "kernel_initializer" in call.args:
-        return call
-    if "kernel_initializer" not in _parameters(call.name):
-        return call
-    return LayerCall(call.name, {**call.args, "kernel_initializer": concrete(kernel)})
+    """The call with the recipe's kernel initialiser and penalty, where the layer takes them and has not its own."""
+    kernel, penalty = recipe.initialization.kernel, _penalty(recipe)
+    wanted = {"kernel_initializer": kernel, "kernel_regularizer": penalty}
+    more = {name: value for name, value in wanted.items() if value is not None and name in _parameters(call.name)}
+    return LayerCall(call.name, {**more, **call.args}) if more else call
+
+
+def _penalty(recipe: Recipe) -> dict[str, dict[str, float]] | None:
+    """`training.regularization.kernel` as the YAML would give it to a layer: {"L2": {"l2": 1e-4}}."""
+    regularization = recipe.training.regularization
+    kernel = regularization.kernel if regularization is not None else None
+    if kernel is None:
+        return None
+    given = {name: float(concrete(v)) for name, v in (("l1", kernel.l1), ("l2", kernel.l2)) if v is not None}
+    return {"L1L2" if len(given) == 2 else next(iter(given)).upper(): given} if given else None
+
+
+def _smoothing(recipe: Recipe) -> dict[str, float]:
+    """{"label_smoothing": its strength}, where it is given."""
+    regularization = getattr(recipe.training, "regularization", None)
+    if regularization is None or regularization.label_smoothing is None:
+        return {}
+    return {SMOOTHING: float(concrete(regularization.label_smoothing))}
 
 
 def _parameters(layer: str) -> frozenset[str]:
@@ -284,6 +321,16 @@ def _blank_layer(layer: Mapping[str, Any], value: Any) -> dict[str, Any]:
         numbers = REGULARIZER_DIALS.get(inner[name].get("class_name", ""), ())
         inner[name] = {**inner[name], "config": {**inner[name]["config"], **dict.fromkeys(numbers, value)}}
     return {**layer, "config": inner}
+
+
+def _regularized(config: Any, penalty: Any) -> Any:
+    """A model's config with the penalty on every layer with a kernel that was not given its own."""
+    if isinstance(config, Mapping):
+        grown = {k: _regularized(v, penalty) for k, v in config.items()}
+        if "kernel_regularizer" in grown and grown["kernel_regularizer"] is None:
+            grown["kernel_regularizer"] = penalty
+        return grown
+    return [_regularized(v, penalty) for v in config] if isinstance(config, list | tuple) else config
 
 
 def _without_regularizers(config: Any) -> Any:

@@ -13,18 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hptune.errors import SegmentFailed
+from hptune.spec.architecture import LAYER_DIALS
 from hptune.training.runtime import keras
-
-LAYER_DIALS: Mapping[str, str] = {
-    "Dropout": "rate",
-    "SpatialDropout1D": "rate",
-    "SpatialDropout2D": "rate",
-    "SpatialDropout3D": "rate",
-    "GaussianDropout": "rate",
-    "AlphaDropout": "rate",
-    "GaussianNoise": "stddev",
-}
-"""Layer class -> its number that is a dial; in [0, 1)."""
 
 PLACEHOLDER = 0.5
 """The rate that a layer is built with: above 0, since `Dropout(0)` has no seed generator."""
@@ -147,11 +137,15 @@ def attach(places: Iterator[tuple[str, Any, str]]) -> dict[str, Dial]:
     return dials
 
 
+RATES = ("rate", "stddev", "momentum", "beta_1", "beta_2", "rho", "label_smoothing")
+"""What must stay below 1."""
+
+
 def check(dials: Mapping[str, float]) -> None:
     """What the constructors of Keras would have refused. Raises SegmentFailed."""
     for name, value in dials.items():
         attribute = name.rsplit(".", 1)[-1]
-        if attribute in ("rate", "stddev", "momentum", "beta_1", "beta_2", "rho") and not 0 <= value < 1:
+        if attribute in RATES and not 0 <= value < 1:
             raise SegmentFailed(f"{name} must be at least 0 and below 1, got {value}")
         if value < 0:
             raise SegmentFailed(f"{name} must be at least 0, got {value}")

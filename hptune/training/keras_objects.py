@@ -50,6 +50,11 @@ def _named(module: str, value: Any) -> Any:
     return cls(**(arguments or {}))
 
 
+def make_regularizer(value: Any) -> Any:
+    """A regulariser from its name, or {Name: {arguments}}."""
+    return _named("regularizers", value)
+
+
 def make_optimizer(name: str, arguments: Mapping[str, Any]) -> Any:
     """An optimizer by its short name (`adam`, `sgd`, `adamw`, …)."""
     arguments = {key: float(value) if type(value) is int else value for key, value in arguments.items()}

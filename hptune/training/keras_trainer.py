@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,32 +15,32 @@ from hptune import seeds
 from hptune.errors import SegmentFailed
 from hptune.history import best_of
 from hptune.rundir import RunPaths
-from hptune.spec import schedules
 from hptune.spec.defaults import fill
-from hptune.spec.directions import direction
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import PythonModel
 from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
-from hptune.training import blueprint as blueprints
 from hptune.training import dials, own_fit, runtime
 from hptune.training import state as states
-from hptune.training.blueprint import Blueprint, Weights
+from hptune.training.blueprint import Blueprint
+from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts, load_data
-from hptune.training.export import for_users, in_own_unit, raw_inputs, save_model
+from hptune.training.export import for_users, raw_inputs, save_model
 from hptune.training.hypermodel import Builder, discover
-from hptune.training.losses import Standardized
 from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_recipes
 from hptune.training.program import Program, Setting
+from hptune.training.programs import Programs
 from hptune.training.state import State
-from hptune.training.stopping import has_stopped
 from hptune.training.trainer import OnEpoch
-from hptune.trial import Curves, Segment, SegmentResult, Values
+from hptune.trial import Curves, Segment, SegmentResult
 
-PROGRAMS_KEPT = 8
-"""How many compiled programs stay in memory; the least recently used goes first."""
+RANGE = (1e-7, 10.0)
+"""The rates of a range test, from the first step to the last."""
+
+RANGE_STEPS = 200
+"""A range test trains whole epochs, of so many steps together at least."""
 
 AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
 """Told (what is trained, epochs done, the epoch's metrics)."""
@@ -77,15 +76,13 @@ class _Outcome:
 
 
 class KerasTrainer:
-    """Keeps the data, the last few programs and the fresh weights by architecture and replica."""
+    """Keeps the data, and the programs and weights that the next trial may need."""
 
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths) -> None:
         runtime.start(experiment.execution.precision)
         self._given = experiment
         self._folder = folder
         self._run = run
-        self._programs: OrderedDict[str, Program] = OrderedDict()
-        self._fresh: dict[tuple[str, int], Weights] = {}
 
     # --- what is loaded once ------------------------------------------------------------------------------------
 
@@ -108,12 +105,18 @@ class KerasTrainer:
         model = self._given.model
         return Builder(model.python, self._folder) if isinstance(model, PythonModel) else None
 
+    @cached_property
+    def programs(self) -> Programs:
+        return Programs(self.experiment, self.data, self.builder, self._run)
+
     # --- segments -----------------------------------------------------------------------------------------------
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         started = time.perf_counter()
-        if segment.purpose == "probe":
-            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=self._probe())
+        learn = {"probe": self._probe, "stabilize": self._stabilize, "lr_range": self._try_rates}.get(segment.purpose)
+        if learn is not None:  # trains no trial
+            found = {**learn(segment), **self._news()}
+            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
         best = _Best(self._objective) if segment.purpose in ("best", "baseline") else None
 
         def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -126,7 +129,7 @@ class KerasTrainer:
         outcome = self._train_by_own_fit(segment, after) if own else self._train(segment, after)
         epochs = segment.from_epoch + _epochs(outcome.curves)
         kept = self._keep_state(segment, outcome, epochs)
-        told = {"parameters": int(outcome.trained.model.count_params()), **outcome.facts}
+        told = {"parameters": int(outcome.trained.model.count_params()), **outcome.facts, **self._news()}
         if best is not None:
             told |= self._measure(segment, outcome, best)
         seconds = time.perf_counter() - started
@@ -134,26 +137,84 @@ class KerasTrainer:
 
     def _train(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         recipe = resolve(self.experiment, segment.values)
-        blueprint = self._blueprint(recipe, segment.values)
+        blueprint = self.programs.blueprint(recipe, segment.values)
         dials.check(blueprint.dials)
-        program = self._program(blueprint)
-        state, so_far = self._start(blueprint, segment, program)
-        stopper = self._stopper(recipe)
+        program = self.programs.program(blueprint)
+        if segment.from_epoch > 0:
+            state, so_far = states.load(self._run.state(segment.trial, segment.replica, segment.from_epoch))
+        else:
+            state, so_far = self._fresh(blueprint, recipe, segment, program), {}
+        told: dict[str, Any] = {}
+        if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
+            told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
+            recipe = with_ramp_at(recipe, told["ramp"]["epoch"])
+        course = self._course(blueprint, recipe, segment, program)
+        ended = course.ended()
         curves = program.run(
             state,
-            self._setting(blueprint, recipe, segment, program),
+            self._setting(blueprint, course, segment),
             segment.from_epoch,
             segment.to_epoch,
             so_far=so_far,
-            ended=stopper,
+            ended=ended,
             on_epoch=partial(after, program),
         )
         whole = _joined(so_far, curves)
-        ended = _epochs(whole) < segment.to_epoch or (stopper is not None and stopper(whole))
-        told: dict[str, Any] = {}
+        over = _epochs(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
-            told["learning_rates"] = self._rates_by_epoch(blueprint, recipe, _epochs(whole))
-        return _Outcome(program, curves, whole, ended, lambda: self._export(blueprint, program), told)
+            told["learning_rates"] = course.rates_by_epoch(whole, _epochs(whole))
+        return _Outcome(program, curves, whole, over, partial(self._export, blueprint, program), told)
+
+    def _fresh(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> State:
+        """The state before the first epoch: weights by architecture, noise by values."""
+        weights = self.programs.weights(blueprint, recipe, segment.values, segment.replica)
+        noise = seeds.derive(self.experiment.seed, "noise", dict(segment.values), segment.replica)
+        return program.fresh(weights, noise)
+
+    def _course(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> Course:
+        epochs = max(concrete(recipe.training.epochs), segment.to_epoch)
+        return Course(recipe, blueprint.learning_rate, epochs, program.steps_per_epoch, self._folder)
+
+    def _setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> Setting:
+        order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
+        return Setting(blueprint.dials, course.rates(), order, course.factor())
+
+    def _find_ramp(
+        self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program, state: State
+    ) -> dict[str, int]:
+        """Train at the constant rate until the validation loss stops falling; the epoch at which the rate drops."""
+        curves: Curves = {}
+        for epochs in (RAMP_SEARCH_EPOCHS, 2 * RAMP_SEARCH_EPOCHS):
+            course = Course(recipe, blueprint.learning_rate, epochs, program.steps_per_epoch, self._folder)
+            setting = self._setting(blueprint, course, segment)
+            curves = _joined(
+                curves, program.run(state, setting, _epochs(curves), epochs, so_far=curves, ended=stops_falling)
+            )
+            if stops_falling(curves):
+                break
+            state = program.state()
+        return {"epoch": ramp_epoch(_epochs(curves)), "stopped_at": _epochs(curves)}
+
+    def _stabilize(self, segment: Segment) -> dict[str, Any]:
+        """Make the stabilised weights of the segment's architecture, unless they are there."""
+        recipe = resolve(self.experiment, segment.values)
+        blueprint = self.programs.blueprint(recipe, segment.values)
+        self.programs.weights(blueprint, recipe, segment.values, segment.replica)
+        return {"architecture": blueprint.architecture}
+
+    def _try_rates(self, segment: Segment) -> dict[str, Any]:
+        """Train once over rising rates: {"rates", "losses"}, one value a step."""
+        recipe = resolve(self.experiment, segment.values)
+        blueprint = self.programs.blueprint(recipe, segment.values)
+        dials.check(blueprint.dials)
+        program = self.programs.program(blueprint)
+        epochs = -(-RANGE_STEPS // (program.rows // program.batch_size))
+        rates = np.geomspace(*RANGE, epochs * program.steps_per_epoch).astype(np.float32)
+        order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
+        state = self._fresh(blueprint, recipe, segment, program)
+        setting = Setting(blueprint.dials, rates, order)
+        losses = program.run_steps(state, setting, epochs=epochs, steps_per_epoch=None)
+        return {"rates": rates[: len(losses)].astype(float).tolist(), "losses": losses}
 
     def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         assert self.builder is not None
@@ -167,98 +228,6 @@ class KerasTrainer:
         whole = _joined(so_far, curves)
         write = partial(save_model, self._run.best_model, trained.model)
         return _Outcome(trained, curves, whole, _epochs(whole) < segment.to_epoch, write, {})
-
-    def _blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
-        builder = self.builder
-        if builder is not None:
-            given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
-            rebuild = partial(self._build_by_code, builder, values)
-            return blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
-        x = self.data.train.x
-        return blueprints.of_layers(recipe, x.shape[1:], x.dtype.name)
-
-    def _build_by_code(self, builder: Builder, values: Values) -> Any:
-        model, _ = builder.build(values)
-        if not model.built:  # no input shape was given: the first sample has one
-            model(self.data.train.x[:1])
-        return model
-
-    def _program(self, blueprint: Blueprint) -> Program:
-        key = blueprint.structure
-        if key in self._programs:
-            self._programs.move_to_end(key)
-            return self._programs[key]
-        if blueprint.batch_size > len(self.data.train):
-            rows = len(self.data.train)
-            raise SegmentFailed(f"batch_size {blueprint.batch_size} is larger than the training part ({rows} samples)")
-        while len(self._programs) >= PROGRAMS_KEPT:
-            self._programs.popitem(last=False)
-        program = self._compile(blueprint)
-        self._programs[key] = program
-        return program
-
-    def _compile(self, blueprint: Blueprint) -> Program:
-        loss, output = blueprint.loss(), lambda model: model
-        if self._restores_targets:
-            assert self.data.target_scale is not None
-            loss = Standardized(loss, *self.data.target_scale)
-            output = lambda model: in_own_unit(model, self.data)  # noqa: E731
-        return Program(
-            blueprint,
-            self.data.train,
-            self.data.validation,
-            loss=loss,
-            output=output,
-            xla=self.experiment.execution.xla,
-        )
-
-    @property
-    def _restores_targets(self) -> bool:
-        """Whether the loss sees standardised targets, and a last layer brings predictions back to the target's unit.
-
-        Not for a model that the user's code compiled: its loss is meant for the targets as they are.
-        """
-        return self.data.target_scale is not None and self.builder is None
-
-    def _start(self, blueprint: Blueprint, segment: Segment, program: Program) -> tuple[State, Curves]:
-        """The state that the segment starts from, and the curves up to there."""
-        if segment.from_epoch > 0:
-            return states.load(self._run.state(segment.trial, segment.replica, segment.from_epoch))
-        key = (blueprint.architecture, segment.replica)
-        if key not in self._fresh:
-            self._fresh[key] = blueprint.weights(seeds.derive(self.experiment.seed, "weights", *key))
-        noise = seeds.derive(self.experiment.seed, "noise", dict(segment.values), segment.replica)
-        return program.fresh(self._fresh[key], noise), {}
-
-    def _setting(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> Setting:
-        rates = schedules.table(
-            recipe.schedule,
-            base_rate=blueprint.learning_rate,
-            epochs=max(concrete(recipe.training.epochs), segment.to_epoch),
-            steps_per_epoch=program.steps_per_epoch,
-        )
-        order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
-        return Setting(blueprint.dials, rates.astype(np.float32), order)
-
-    def _stopper(self, recipe: Recipe) -> Callable[[Curves], bool] | None:
-        """Whether early stopping ends the training after these curves."""
-        stopping = recipe.training.early_stopping
-        if stopping is None:
-            return None
-        goal = stopping.goal or direction(stopping.monitor)
-        assert goal is not None, "the spec's check asks for a goal where the metric is unknown"
-
-        def ended(curves: Curves) -> bool:
-            if curves and stopping.monitor not in curves:
-                raise SegmentFailed(f"early_stopping.monitor: no metric {stopping.monitor!r}; there are {[*curves]}")
-            return has_stopped(
-                curves.get(stopping.monitor, ()),
-                patience=concrete(stopping.patience),
-                min_delta=concrete(stopping.min_delta),
-                goal=goal,
-            )
-
-        return ended
 
     def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
         if segment.purpose != "trial":
@@ -292,17 +261,13 @@ class KerasTrainer:
         return told
 
     def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
-        model = for_users(blueprint, program.weights(), self.data, restored=self._restores_targets)
+        model = for_users(blueprint, program.weights(), self.data, restored=self.programs.restores_targets)
         _check_export(model, program, self.data)
         return save_model(self._run.best_model, model)
 
-    def _rates_by_epoch(self, blueprint: Blueprint, recipe: Recipe, epochs: int) -> list[float]:
-        full = max(concrete(recipe.training.epochs), epochs)
-        return schedules.by_epoch(recipe.schedule, base_rate=blueprint.learning_rate, epochs=full)[:epochs]
-
     # --- probe --------------------------------------------------------------------------------------------------
 
-    def _probe(self) -> dict[str, Any]:
+    def _probe(self, _: Segment) -> dict[str, Any]:
         """Facts for the journal's head, after everything that can be known before trial 1 was checked."""
         found = facts(self.data)
         builder = self.builder
@@ -311,8 +276,14 @@ class KerasTrainer:
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
                 return {**found, "own_fit": True}
-        check_recipes(self.experiment, self.data, self._blueprint, lambda one: self._program(one).metric_names)
+        programs = self.programs
+        check_recipes(self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names)
         return found
+
+    def _news(self) -> dict[str, Any]:
+        """What was stabilised on the way, once."""
+        news, self.programs.news = self.programs.news, {}
+        return news
 
 
 class _Best:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from hptune import seeds
 from hptune.errors import SegmentFailed
 from hptune.training import dials as dial_places
-from hptune.training.blueprint import Blueprint
+from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Part
+from hptune.training.losses import smoothed
 from hptune.training.runtime import keras
 from hptune.training.state import State
 from hptune.trial import Curves
@@ -39,18 +40,20 @@ class Setting:
     dials: by name, each that the blueprint has.
     rates: float32 [total_steps], the learning rate of every optimizer step of the full training.
     order_seed: the order of the samples in epoch e depends on it and e alone.
+    factor: asked before each epoch, with all curves so far, for what the rates are multiplied by (`plateau`).
     """
 
     dials: Mapping[str, float]
     rates: NDArray[np.float32]
     order_seed: int
+    factor: Callable[[Curves], float] | None = None
 
 
 class Program:
     """A model, its optimizer and its data, traced once.
 
     train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
-    traces: how often the epoch function was traced, for those who want to know.
+    traces, brief_traces: how often `run`'s and `run_steps`'s functions were traced, for those who want to know.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Program:
         self.batch_size = blueprint.batch_size
         self.rows = _rows(train)
         self.steps_per_epoch = math.ceil(self.rows / self.batch_size)
-        self.traces = 0
+        self.traces = self.brief_traces = 0
         self.model = output(blueprint.build())
         self._dials = dial_places.attach(dial_places.in_layers(self.model.layers)) if blueprint.dialled else {}
         optimizer = blueprint.optimizer()
@@ -80,12 +83,18 @@ class Program:
         self._dials |= dial_places.attach(
             place for place in dial_places.in_optimizer(optimizer) if place[0] in blueprint.dials
         )
-        self._compile(optimizer, loss if loss is not None else blueprint.loss(), blueprint.metrics(), train)
+        loss = loss if loss is not None else blueprint.loss()
+        self._smoothed = None
+        if SMOOTHING in blueprint.dials:
+            self._dials[SMOOTHING] = dial_places.Dial(0.0)
+            self._smoothed = smoothed(loss, self._dials[SMOOTHING])
+        self._compile(optimizer, loss, blueprint.metrics(), train)
         self._initial = [v.numpy() for v in self.model.variables]
-        self._slots = [v.numpy() for v in optimizer.variables]
+        self._slots = [v.numpy() for v in self.model.optimizer.variables]
         self._train = _on_device(train)
         self._validation = _on_device(validation)
         self._epoch = _function(self._one_epoch, xla=xla)
+        self._brief = _function(self._some_steps, xla=False)
         self._test = _function(self._evaluate, xla=False)
         self.metric_names: list[str] = self._names()
 
@@ -115,6 +124,9 @@ class Program:
         for epoch in range(from_epoch, to_epoch):
             if ended is not None and ended({name: tuple(values) for name, values in curves.items()}):
                 break
+            if setting.factor is not None and self._rates is not None:
+                factor = setting.factor({name: tuple(values) for name, values in curves.items()})
+                self._rates.factor.assign(factor)
             metrics = self._run_epoch(setting.order_seed, epoch)
             for name, value in metrics.items():
                 curves.setdefault(name, []).append(value)
@@ -125,6 +137,21 @@ class Program:
             if on_epoch is not None:
                 on_epoch(epoch + 1, metrics)
         return {name: tuple(values) for name, values in done.items()}
+
+    def run_steps(self, state: State, setting: Setting, *, epochs: int, steps_per_epoch: int | None) -> list[float]:
+        """Train for the first whole batches of a few epochs, without validation; the plain loss of every step.
+
+        steps_per_epoch: at most as many batches of each epoch's order as it has whole ones; None: all of them.
+        """
+        self.load(state)
+        self._turn(setting)
+        whole = self.rows // self.batch_size
+        steps = whole if steps_per_epoch is None else min(steps_per_epoch, whole)
+        losses: list[float] = []
+        for epoch in range(epochs):
+            order = sample_order(setting.order_seed, epoch, self.rows)
+            losses += self._brief(_tensor(order), _tensor(np.asarray(steps, np.int32))).numpy().tolist()
+        return losses
 
     def fresh(self, weights: Sequence[NDArray[Any]], noise_seed: int) -> State:
         """The state before training: these weights (as `get_weights` orders them), noise and dropout from the seed."""
@@ -160,12 +187,12 @@ class Program:
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
         batch = _map(lambda a: a[: self.batch_size], (train.x, train.y, train.sample_weight))
         model._symbolic_build(data_batch=batch)  # also makes the metrics' variables, outside any graph
-        optimizer.build(model.trainable_variables)
+        model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
         own = type(model).compute_loss is not keras().Model.compute_loss or model._compile_loss is None
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")
         if self._plain_loss is not None:
-            model.compute_loss = types.MethodType(_compute_loss(self._plain_loss), model)
+            model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
 
     def _names(self) -> list[str]:
         names = ["loss"] + [name for name in self.model.get_metrics_result() if name != "loss"]
@@ -180,6 +207,7 @@ class Program:
             dial.set(setting.dials[name])
         if self._rates is not None:
             self._rates.table.assign(setting.rates)
+            self._rates.factor.assign(1.0)
 
     def load(self, state: State) -> None:
         """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
@@ -210,6 +238,23 @@ class Program:
         penalty = [tf.add_n([tf.cast(p, tf.float32) for p in self._penalties()])] if self._penalties() else []
         return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(self._validation)], 0)
 
+    def _some_steps(self, order: Any, steps: Any) -> Any:
+        """float32 [steps]: the plain loss of each of the first whole batches of this order, trained on in turn."""
+        import tensorflow as tf
+
+        self.brief_traces += 1
+        loss = self._plain_loss if self._plain_loss is not None else self.model.metrics[0]
+
+        def body(index: Any, losses: Any) -> Any:
+            loss.reset_state()
+            batch = tf.slice(order, [index * self.batch_size], [self.batch_size])
+            self.model.train_step(_map(lambda a: tf.gather(a, batch), self._train))
+            return index + 1, losses.write(index, tf.cast(loss.result(), tf.float32))
+
+        empty = tf.TensorArray(tf.float32, size=steps)
+        start = [tf.constant(0), empty]
+        return tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1].stack()
+
     def _evaluate(self, part: Any) -> Any:
         import tensorflow as tf
 
@@ -237,8 +282,11 @@ class Program:
         return [tf.cast(results[name], tf.float32) for name in ordered]
 
 
-def _compute_loss(plain: Any) -> Callable[..., Any]:
-    """`compute_loss` that reports the loss of the data apart from the penalties, so that trials compare."""
+def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
+    """`compute_loss` that reports the plain loss of the data, without penalties and smoothing, so that trials compare.
+
+    What is trained on is the smoothed loss where there is one, with the penalties.
+    """
 
     def compute_loss(
         self: Any, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -247,8 +295,10 @@ def _compute_loss(plain: Any) -> Callable[..., Any]:
 
         data_loss = self._compile_loss(y, y_pred, sample_weight)
         plain.update_state(data_loss, sample_weight=tf.shape(_leaves(x)[0])[0])
-        extra = self.losses if training else []
-        return tf.add_n([data_loss, *(tf.cast(e, data_loss.dtype) for e in extra)]) if extra else data_loss
+        if not training:
+            return data_loss
+        goal = data_loss if smoothed_loss is None else smoothed_loss(y, y_pred, sample_weight)
+        return tf.add_n([goal, *(tf.cast(extra, goal.dtype) for extra in self.losses)])
 
     return compute_loss
 
@@ -260,9 +310,10 @@ def rate_table() -> Any:
     class RateTable(keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
         def __init__(self) -> None:
             self.table = tf.Variable(np.zeros(1, np.float32), shape=[None], trainable=False)
+            self.factor = tf.Variable(1.0, trainable=False)
 
         def __call__(self, step: Any) -> Any:
-            return tf.gather(self.table, tf.cast(step, tf.int32))
+            return tf.gather(self.table, tf.cast(step, tf.int32)) * self.factor
 
         def get_config(self) -> dict[str, Any]:
             return {}

@@ -6,6 +6,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 
+def by_cycle(values: Sequence[float], ends: Sequence[float], *, goal: Literal["minimize", "maximize"]) -> list[float]:
+    """The best value of each cycle that is over. `ends`: the epochs, from the start, at which the cycles end.
+
+    >>> by_cycle([3.0, 1.0, 2.0, 4.0, 5.0], [2, 4, 8], goal="minimize")
+    [1.0, 2.0]
+    """
+    best = min if goal == "minimize" else max
+    over = [round(end) for end in ends if round(end) <= len(values)]
+    return [best(values[a:b]) for a, b in zip([0, *over], over, strict=False) if b > a]
+
+
 def has_stopped(
     values: Sequence[float], *, patience: int, min_delta: float = 0.0, goal: Literal["minimize", "maximize"]
 ) -> bool:

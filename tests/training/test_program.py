@@ -15,6 +15,7 @@ from hptune.training import runtime
 from hptune.training import state as states
 from hptune.training.data import Part
 from hptune.training.program import Program, Setting, sample_order
+from hptune.training.stabilize import stabilize
 from hptune.training.state import State
 
 EPOCHS = 6
@@ -58,7 +59,12 @@ NOISY = [
 
 
 def recipe(
-    layers: list[tuple[str, dict[str, Any]]], *, schedule: dict[str, Any] | None = None, **optimizer: Any
+    layers: list[tuple[str, dict[str, Any]]],
+    *,
+    schedule: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    initialization: dict[str, Any] | None = None,
+    **optimizer: Any,
 ) -> Recipe:
     return Recipe(
         layers=tuple(LayerCall(name, args) for name, args in layers),
@@ -69,9 +75,10 @@ def recipe(
                 "metrics": ["accuracy"],
                 "batch_size": 16,
                 "epochs": EPOCHS,
+                **(training or {}),
             }
         ),
-        initialization=Initialization(),
+        initialization=Initialization.model_validate(initialization or {}),
         schedule=Schedule.model_validate(schedule or {}),
         augment={},
     )
@@ -248,3 +255,128 @@ def test_a_damaged_state_is_told(tmp_path: Any) -> None:
         states.load(path)
     with pytest.raises(SegmentFailed, match=r"gone\.npz can't be read"):
         states.load(tmp_path / "gone.npz")
+
+
+SMOOTHED = {"regularization": {"label_smoothing": 0.2, "kernel": {"l1": 0.001, "l2": 0.01}}}
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"])
+def test_smoothing_and_penalties_train_as_keras_own_do(loss: str) -> None:
+    """The same weights as a plain Keras model with `label_smoothing`, an L1L2 on each kernel and `weight_decay`."""
+    keras = runtime.keras()
+    one_hot = loss != "sparse_categorical_crossentropy"
+    binary = loss == "binary_crossentropy"
+    layers = [*DENSE[:2], ("Dense", {"units": 1, "activation": "sigmoid"})] if binary else DENSE
+    one = recipe(layers, training={**SMOOTHED, "loss": loss}, name="adam", weight_decay=0.01)
+    blueprint = blueprints.of_layers(one, (8, 8, 1), "float32")
+    train, validation = part(70, (8, 8, 1), 2 if binary else 4), part(24, (8, 8, 1), 2 if binary else 4, seed=1)
+    if one_hot and not binary:
+        train, validation = (Part(p.x, np.eye(4, dtype=np.float32)[p.y]) for p in (train, validation))
+    program = Program(blueprint, train, validation)
+    state = program.fresh(blueprint.weights(7), 11)
+    curves = program.run(state, setting(one, blueprint, program), 0, EPOCHS)
+
+    model = blueprint.stock()
+    assert type(model.layers[1].kernel_regularizer).__name__ == "L1L2"
+    model.set_weights([a for a in state.model if a.dtype == np.float32])
+    theirs = keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy
+    model.compile(keras.optimizers.Adam(0.01, weight_decay=0.01), theirs(label_smoothing=0.2))
+    y = train.y if one_hot else np.eye(4, dtype=np.float32)[train.y]
+    for epoch in range(EPOCHS):
+        order = sample_order(5, epoch, 70)
+        model.fit(train.x[order], y[order], batch_size=16, shuffle=False, verbose=0)
+    for a, b in zip(program.weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+    # what is reported is the plain loss of the hard labels
+    plain = keras.losses.get(loss)(validation.y.reshape(-1, 1) if binary else validation.y, model(validation.x))
+    assert curves["val_loss"][-1] == pytest.approx(float(np.mean(plain)), rel=1e-3)
+
+
+def test_strengths_and_schedules_are_dials() -> None:
+    """Switching the schedule, warm-up, penalties, smoothing and rates costs no trace."""
+    _, program, _, _ = prepared(recipe(NOISY, training=SMOOTHED))
+    structures = set()
+    for n, name in enumerate(["constant", "cosine", "linear", "exponential", "one_cycle", "plateau", "piecewise"]):
+        extra: dict[str, Any] = {"exponential": {"factor": 0.9}, "piecewise": {"epochs": [2], "factors": [0.1]}}.get(
+            name, {}
+        )
+        warmup = {"warmup": {"epochs": 1}} if n % 2 else {}
+        training = {"regularization": {"label_smoothing": n / 10, "kernel": {"l1": n / 500, "l2": n / 100}}}
+        one = recipe(NOISY, schedule={"name": name, **extra, **warmup}, training=training, learning_rate=0.01 / (n + 1))
+        blueprint = blueprints.of_layers(one, (8, 8, 1), "float32")
+        structures.add(blueprint.structure)
+        program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 2)
+    assert len(structures) == 1
+    assert program.traces == 1
+
+
+def test_a_factor_that_follows_the_curves_lowers_the_rate() -> None:
+    _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
+    frozen = Setting(
+        turned.dials, turned.rates, turned.order_seed, lambda curves: 1.0 if len(curves.get("loss", ())) < 2 else 0.0
+    )
+    curves = program.run(state, frozen, 0, EPOCHS)
+    losses = curves["val_loss"]
+    assert losses[0] != losses[1]
+    assert losses[1:] == (losses[1],) * (EPOCHS - 1)
+    assert program.run(state, turned, 0, EPOCHS)["val_loss"][-1] != losses[-1], "the next trial has its own factor"
+
+
+def test_the_kernel_initialiser_is_every_layers_that_has_not_its_own() -> None:
+    layers = [DENSE[0], ("Dense", {"units": 6, "kernel_initializer": "ones"}), ("Dense", {"units": 4})]
+    for kernel in ("he_normal", {"VarianceScaling": {"scale": 1.0}}):
+        blueprint = blueprints.of_layers(recipe(layers, initialization={"kernel": kernel}), (8, 8, 1), "float32")
+        names = [type(layer.kernel_initializer).__name__ for layer in blueprint.stock().layers[1:]]
+        assert names == ["Ones", "HeNormal" if kernel == "he_normal" else "VarianceScaling"]
+
+
+def test_stabilised_weights_depend_on_the_architecture_alone() -> None:
+    how = Initialization.model_validate(
+        {"stabilize": {"method": "lottery", "draws": 4, "epochs": 2, "steps_per_epoch": 3}}
+    ).stabilize
+    assert how is not None
+    found = []
+    for rate, decay in ((0.1, 0.0), (0.4, 0.1)):
+        layers = [*DENSE[:2], ("Dropout", {"rate": rate}), DENSE[2]]
+        blueprint, program, _, _ = prepared(recipe(layers, training=SMOOTHED, weight_decay=decay, clipnorm=1.0))
+        found.append(stabilize(how, program, blueprint, seed=3))
+        assert program.brief_traces == 1
+    assert found[0].losses == found[1].losses
+    assert len(set(found[0].losses)) == 4
+    assert found[0].chosen == found[0].losses.index(min(found[0].losses))
+    for a, b in zip(found[0].weights, found[1].weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = stabilize(how, program, blueprint, seed=4)
+    assert other.losses != found[0].losses
+
+
+def test_warmed_up_weights_have_been_trained() -> None:
+    how = Initialization.model_validate(
+        {"stabilize": {"method": "warmup", "epochs": 3, "start": 1e-4, "end": 1e-2}}
+    ).stabilize
+    assert how is not None
+    blueprint, program, _, _ = prepared(recipe(DENSE))
+    found = stabilize(how, program, blueprint, seed=3)
+    assert (len(found.losses), found.chosen) == (1, 0)
+    fresh = program.run_steps(
+        program.fresh(blueprint.weights(9), 0),
+        Setting(blueprint.dials, np.zeros(30, np.float32), 1),
+        epochs=1,
+        steps_per_epoch=None,
+    )
+    assert found.losses[0] < np.mean(fresh)
+
+
+def test_half_precision_trains() -> None:
+    keras = runtime.keras()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        one = recipe(DENSE)
+        blueprint = blueprints.of_layers(one, (8, 8, 1), "float32", "mixed_bfloat16")
+        program = Program(blueprint, part(70, (8, 8, 1)), part(24, (8, 8, 1), seed=1))
+        assert program.model.layers[1].compute_dtype == "bfloat16"
+        assert program.model.layers[-1].compute_dtype == "float32"
+        curves = program.run(program.fresh(blueprint.weights(7), 11), setting(one, blueprint, program), 0, EPOCHS)
+        assert curves["loss"][-1] < curves["loss"][0]
+    finally:
+        keras.config.set_dtype_policy("float32")

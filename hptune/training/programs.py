@@ -1,0 +1,122 @@
+"""What is kept between an experiment's trials: compiled programs by structure, initial weights by architecture."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
+from hptune import seeds
+from hptune.errors import SegmentFailed
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.spec.recipe import Recipe
+from hptune.training import blueprint as blueprints
+from hptune.training import state as states
+from hptune.training.blueprint import Blueprint, Weights
+from hptune.training.data import Data
+from hptune.training.export import in_own_unit
+from hptune.training.hypermodel import Builder
+from hptune.training.losses import standardized
+from hptune.training.program import Program
+from hptune.training.stabilize import recipe_for, stabilize
+from hptune.training.state import State
+from hptune.trial import Values
+
+KEPT = 8
+"""How many compiled programs stay in memory; the least recently used goes first."""
+
+
+class Programs:
+    """Makes blueprints, programs and initial weights, and keeps what the next trial may need.
+
+    builder: the user's code, where the model comes from code. news: what was stabilised since it was last taken, as
+    facts for the journal.
+    """
+
+    def __init__(self, experiment: Experiment, data: Data, builder: Builder | None, run: RunPaths) -> None:
+        self._experiment = experiment
+        self._data = data
+        self._builder = builder
+        self._run = run
+        self._programs: OrderedDict[str, Program] = OrderedDict()
+        self._weights: dict[tuple[str, int], Weights] = {}
+        self.news: dict[str, Any] = {}
+
+    def blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
+        """How the model of `recipe` is made. A model from code is built for it, the rest is read off the recipe."""
+        builder = self._builder
+        if builder is not None:
+            given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
+            rebuild = partial(self._build_by_code, builder, values)
+            return blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
+        x = self._data.train.x
+        return blueprints.of_layers(recipe, x.shape[1:], x.dtype.name, self._experiment.execution.precision)
+
+    def program(self, blueprint: Blueprint) -> Program:
+        """The program of the blueprint's structure. Raises SegmentFailed for a batch larger than the training part."""
+        key = blueprint.structure
+        if key in self._programs:
+            self._programs.move_to_end(key)
+            return self._programs[key]
+        rows = len(self._data.train)
+        if blueprint.batch_size > rows:
+            raise SegmentFailed(f"batch_size {blueprint.batch_size} is larger than the training part ({rows} samples)")
+        while len(self._programs) >= KEPT:
+            self._programs.popitem(last=False)
+        self._programs[key] = self._compile(blueprint)
+        return self._programs[key]
+
+    def weights(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
+        """The weights that a trial starts from, by (seed, architecture, replica); stabilised if asked for."""
+        key = (blueprint.architecture, replica)
+        if key not in self._weights:
+            if recipe.initialization.stabilize is None:
+                self._weights[key] = blueprint.weights(seeds.derive(self._experiment.seed, "weights", *key))
+            else:
+                self._weights[key] = self._stabilized(blueprint, recipe, values, replica)
+        return self._weights[key]
+
+    @property
+    def restores_targets(self) -> bool:
+        """Whether the loss sees standardised targets, and a last layer brings predictions back to the target's unit.
+
+        Not for a model that the user's code compiled: its loss is meant for the targets as they are.
+        """
+        return self._data.target_scale is not None and self._builder is None
+
+    def _build_by_code(self, builder: Builder, values: Values) -> Any:
+        model, _ = builder.build(values)
+        if not model.built:  # no input shape was given: the first sample has one
+            model(self._data.train.x[:1])
+        return model
+
+    def _compile(self, blueprint: Blueprint) -> Program:
+        loss, output = blueprint.loss(), lambda model: model
+        if self.restores_targets:
+            assert self._data.target_scale is not None
+            loss = standardized(loss, *self._data.target_scale)
+            output = lambda model: in_own_unit(model, self._data)  # noqa: E731
+        xla = self._experiment.execution.xla
+        return Program(blueprint, self._data.train, self._data.validation, loss=loss, output=output, xla=xla)
+
+    def _stabilized(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
+        """The run's stabilised weights of this architecture; made here where they are not there (any more)."""
+        how = recipe.initialization.stabilize
+        assert how is not None
+        path = self._run.stabilized(blueprint.architecture, replica)
+        if path.exists():
+            return states.load(path)[0].model
+        by = recipe_for(recipe, how)
+        draws = blueprint if by is recipe else self.blueprint(by, values)
+        seed = seeds.derive(self._experiment.seed, "stabilize", blueprint.architecture, replica)
+        found = stabilize(how, self.program(draws), draws, seed=seed)
+        states.save(path, State(tuple(found.weights)), {})
+        self.news["stabilized"] = {
+            "structure": blueprint.architecture,
+            "replica": replica,
+            "method": how.method,
+            "losses": list(found.losses),
+            "chosen": found.chosen,
+        }
+        return found.weights
