@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hptune.errors import Problem, nearest, unknown
-from hptune.spec import check_keras, check_recipe, check_search
+from hptune.spec import check_keras, check_recipe, check_schedule, check_search
 from hptune.spec.base import Spec
 from hptune.spec.check_keras import Scope
 from hptune.spec.check_space import domains, examples, point
@@ -149,7 +149,7 @@ def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
     if not isinstance(raw, dict):
         problems.append(Problem(f"must be a section such as {{name: random}}, got {show(raw)}.", ("strategy",)))
         return None
-    name = raw.get("name", "random")
+    name = raw.get("name", next(iter(STRATEGIES)))
     if name in STRATEGIES:
         strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
         problems += wrong
@@ -191,8 +191,10 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
         yield from check_recipe.objective(raw, scope)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)
-    yield from check_recipe.schedule(raw, scope)
+    yield from check_recipe.regularization(raw, scope)
     yield from check_recipe.initialization(raw, scope)
+    yield from check_recipe.augment(raw)
+    yield from check_schedule.schedule(raw, scope)
 
 
 def _misspelt(raw: Mapping[str, Any]) -> set[str]:

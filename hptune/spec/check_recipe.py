@@ -1,20 +1,27 @@
-"""Checks what is trained and how: optimizer, loss, metrics, schedule, initialisation, objective and early stopping.
+"""Checks what is trained and how: optimizer, loss, metrics, regularisation, initialisation, objective, augmentation.
 
 Each check takes the sections as the user wrote them, with `$name` bound, and passes over what another has told already.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hptune.errors import KeyPath, Problem, unknown
 from hptune.spec.check_keras import Scope, all_of, argument, named
 from hptune.spec.check_space import needs_of
-from hptune.spec.keras_table import arguments, names, reported_name
+from hptune.spec.defaults import SOURCE_TASKS
+from hptune.spec.keras_table import Arguments, arguments, names, reported_name
 from hptune.spec.problems import show, unknown_key
 from hptune.spec.references import Ref
-from hptune.spec.training import SCHEDULE_OPTIONS, Optimizer, Training
+from hptune.spec.training import Optimizer
+
+
+def numbers(values: list[Any]) -> list[float]:
+    """The numbers among `values`."""
+    return [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
 def section(raw: Mapping[str, Any], *path: str) -> dict[str, Any]:
@@ -44,21 +51,46 @@ def optimizer(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         if key == "name":
             continue
         if known and not any(key in have for have in known.values()):
-            every = {key for have in known.values() for key in have}
-            what = f"argument of {' or '.join(known)}"
-            yield unknown_key(key, sorted(every - {"name"}), (*path, key), what)
+            yield _no_argument(key, known, (*path, key))
             continue
         for choice, have in known.items():
-            if key not in have and _can_meet(value, name, choice, scope):
-                yield _not_under(key, value, name, choice, [c for c in known if key in known[c]], path)
+            if key not in have and can_meet(value, name, choice, scope):
+                yield not_under(key, value, name, choice, [c for c in known if key in known[c]], path)
                 break
         else:
             holder = next((have for have in known.values() if key in have), None)
             if holder is not None and key not in Optimizer.model_fields:
                 yield from argument(holder, key, value, (*path, key), scope)
+    yield from _clipping(given, scope)
 
 
-def _can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
+def _no_argument(key: str, known: Mapping[str, Arguments], path: KeyPath) -> Problem:
+    having = [name for name in names("optimizers") if name.islower() and key in arguments("optimizers", name)]
+    if having:
+        told = f"{' and '.join(known)} has no {key}; {', '.join(having)} has. Drop it, or choose another optimizer."
+        return Problem(told, path, on_key=True)
+    every = {key for have in known.values() for key in have}
+    return unknown_key(key, sorted(every - {"name"}), path, f"argument of {' or '.join(known)}")
+
+
+def _clipping(given: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """At most one of Keras's three rules under any setting."""
+    rules = [key for key in ("clipnorm", "global_clipnorm", "clipvalue") if given.get(key) is not None]
+    for one, other in itertools.combinations(rules, 2):
+        if _together(given[one], given[other], scope):
+            told = f"{one} and {other} can't stand together: gradients are clipped by one rule. Drop one"
+            remedy = "or make both a $name, under conditions that exclude each other"
+            yield Problem(f"{told}, {remedy}.", ("training", "optimizer", other), on_key=True)
+            return
+
+
+def _together(a: Any, b: Any, scope: Scope) -> bool:
+    if isinstance(a, Ref) and isinstance(b, Ref):
+        return scope.conditions.together(a.name, scope.conditions.needs(b.name))
+    return True
+
+
+def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
     """Whether `value` can be given while `name` has the value `choice`."""
     if not isinstance(name, Ref):
         return True
@@ -68,8 +100,9 @@ def _can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
     return scope.conditions.together(name.name, needs)
 
 
-def _not_under(key: str, value: Any, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
+def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
     shown = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
+    """`key` is given under a `choice` of `name` that has no such key; `having` do."""
     told = f"{choice} has no {key}, and {name} can be {choice} while {key} is given."
     if isinstance(value, Ref):
         remedy = f"Give {value.name} in search_space the condition when: {{{name.name}: {shown}}}."
@@ -104,15 +137,16 @@ def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
 
 
 def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """That the objective's metric and the one that early stopping watches are among those that the training reports."""
+    """That the metrics that are optimised and watched are among those that the training reports."""
     plain = reported(raw, scope)
     curves = [f"val_{name}" for name in plain] + plain
     metric = section(raw, "objective").get("metric")
     if isinstance(metric, str):
         yield from _metric(metric, [*curves, "seconds", "parameters", "penalty"], ("objective", "metric"))
-    monitor = section(raw, "training", "early_stopping").get("monitor")
-    if isinstance(monitor, str):
-        yield from _metric(monitor, curves, ("training", "early_stopping", "monitor"))
+    for path in (("training", "early_stopping"), ("schedule",)):
+        monitor = section(raw, *path).get("monitor")
+        if isinstance(monitor, str):
+            yield from _metric(monitor, curves, (*path, "monitor"))
 
 
 def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:
@@ -127,44 +161,62 @@ def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:
         yield Problem(unknown("metric", metric, known), path)
 
 
-# --- schedule and initialisation ------------------------------------------------------------------------------------
+# --- regularisation, initialisation, augmentation ---------------------------------------------------------------------
 
 
-def schedule(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """The schedule's name, that it has the options given, and that the warm-up ends before the training does."""
-    given = section(raw, "schedule")
-    name = given.get("name", "constant")
-    known = [value for value in scope.values(name) if value in SCHEDULE_OPTIONS]
-    for key, value in given.items():
-        if key in ("name", "warmup") or value is None:
-            continue
-        for choice in known:
-            if key not in SCHEDULE_OPTIONS[choice] and _can_meet(value, name, choice, scope):
-                having = [c for c in SCHEDULE_OPTIONS if key in SCHEDULE_OPTIONS[c]]
-                if having and isinstance(name, Ref):
-                    yield _not_under(key, value, name, choice, having, ("schedule",))
-                elif having:
-                    told = f"{choice} has no {key}; {', '.join(having)} has. Drop it, or choose another schedule."
-                    yield Problem(told, ("schedule", key), on_key=True)
-                break
-    yield from _warmup(raw, scope)
+def regularization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """That label smoothing meets a loss between distributions over classes; a smoothing of 0 asks for nothing."""
+    path = ("training", "regularization", "label_smoothing")
+    smoothing = section(raw, *path[:-1]).get(path[-1])
+    if not any(share > 0 for share in numbers(scope.values(smoothing))):
+        return
+    remedy = "Drop it, or choose one of"
+    loss = section(raw, "training").get("loss")
+    for one in scope.values(loss) if loss is not None else []:
+        name, given = next(iter(one.items())) if isinstance(one, dict) and len(one) == 1 else (one, None)
+        if not isinstance(name, str) or name not in names("losses"):
+            continue  # told already
+        if name not in SMOOTHED:
+            is_ = f"{loss} can be {name}" if isinstance(loss, Ref) else f"training.loss is {name}"
+            told = f"spreads class labels, and {is_}, which has none. {remedy} {', '.join(SMOOTHED[:3])}."
+            yield Problem(told, path, on_key=True)
+            return
+        if isinstance(given, dict) and "label_smoothing" in given:
+            yield Problem("is given to training.loss too. Drop one of them.", path, on_key=True)
+            return
+    data = section(raw, "data")
+    source = SOURCE_TASKS.get(data["source"]) if isinstance(data.get("source"), str) else None
+    task = data.get("task") or (source.task if source is not None else None)
+    if loss is None and task == "regression" and section(raw, "model").get("layers") is not None:
+        told = f"spreads class labels, and the data is a regression. Drop it, or set training.loss to {SMOOTHED[0]}."
+        yield Problem(told, path, on_key=True)
 
 
-def _warmup(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    warmup = section(raw, "schedule", "warmup").get("epochs")
-    epochs = section(raw, "training").get("epochs", Training().epochs)
-    longest = _numbers(scope.values(warmup))
-    shortest = _numbers(scope.values(epochs))
-    if longest and shortest and max(longest) >= min(shortest):
-        told = f"must be < training.epochs ({min(shortest):g}), got {max(longest):g}. Lower it, or train longer."
-        yield Problem(told, ("schedule", "warmup", "epochs"))
-
-
-def _numbers(values: list[Any]) -> list[float]:
-    return [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+SMOOTHED = (
+    *("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"),
+    *("SparseCategoricalCrossentropy", "CategoricalCrossentropy", "BinaryCrossentropy", "bce", "BCE"),
+)
+"""The losses that take label smoothing, by every name that Keras has for them."""
 
 
 def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    kernel = section(raw, "initialization").get("kernel")
-    if kernel is not None:
-        yield from named("initializers", kernel, ("initialization", "kernel"), scope)
+    given = section(raw, "initialization")
+    if given.get("kernel") is not None:
+        yield from named("initializers", given["kernel"], ("initialization", "kernel"), scope)
+    optimizer = section(raw, "initialization", "stabilize").get("optimizer")
+    if isinstance(optimizer, str) and optimizer not in names("optimizers"):
+        told = unknown("optimizer", optimizer, [n for n in names("optimizers") if n.islower()], show=20)
+        yield Problem(told, ("initialization", "stabilize", "optimizer"))
+
+
+def augment(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """That the data can be pictures."""
+    data = section(raw, "data")
+    source = data.get("source")
+    table = f"{source} is a table" if source in TABLES else "a CSV file is a table" if "csv" in data else None
+    if data.get("augment") and table is not None:
+        yield Problem(f"changes pictures at random, and {table}. Drop it.", ("data", "augment"), on_key=True)
+
+
+TABLES = ("iris", "wine", "breast_cancer", "diabetes")
+"""The built-in sources that hold no pictures."""

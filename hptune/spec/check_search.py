@@ -53,6 +53,9 @@ def misplaced(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if use.path[0] not in SEARCHABLE:
             told = f"${use.name} can't stand here, only under {', '.join(SEARCHABLE)}. Write a plain value"
             yield Problem(f"{told}, or $${use.name} if the dollar sign is meant.", use.path)
+        elif use.path[:2] == ("initialization", "stabilize"):
+            told = f"${use.name} can't stand here: stabilised weights depend on the architecture alone"
+            yield Problem(f"{told}, so that all its trials share them. Write a plain value.", use.path)
 
 
 def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
@@ -85,12 +88,13 @@ def _undeclared(name: str, declared: list[str]) -> str:
 
 def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
     given = section(raw, "strategy")
-    name, max_epochs = given.get("name", "random"), given.get("max_epochs")
+    name, max_epochs = given.get("name", "tpe"), given.get("max_epochs")
     epochs = section(raw, "training").get("epochs", Training().epochs)
     if name == "hyperband" and isinstance(epochs, Ref) and max_epochs is None:
         told = f"hyperband needs one number of epochs, and {epochs} changes from trial to trial"
         yield Problem(f"{told}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
-    scheduled = section(raw, "schedule").get("name", "constant") != "constant"
+    schedule = section(raw, "schedule")
+    scheduled = schedule.get("name", "constant") != "constant" or schedule.get("python") is not None
     numbers = isinstance(epochs, int | float) and isinstance(max_epochs, int | float)
     if name == "hyperband" and scheduled and numbers and max_epochs > epochs:
         told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"

@@ -42,7 +42,11 @@ class Conditions:
 
     def always(self, name: str) -> bool:
         """Whether `name` is active whatever the others are."""
-        return all(self._all(parent) <= values for parent, values in self.needs(name).items())
+        return self.follows(name, {})
+
+    def follows(self, name: str, others: Needs) -> bool:
+        """Whether `name` is active wherever `others` hold."""
+        return all(others.get(parent, self._all(parent)) <= values for parent, values in self.needs(name).items())
 
     def together(self, name: str, others: Needs) -> bool:
         """Whether `name` can be active while `others` hold (and what those themselves need)."""

@@ -88,11 +88,13 @@ def _problems(error: ValidationError, cls: type[Spec], raw: Any, path: KeyPath) 
     for details in error.errors(include_url=False):
         kind, inside = details["type"], _inside(details, raw)
         if kind == "extra_forbidden":
-            known = _keys(_section_at(cls, inside[:-1]))
+            known = _keys(_section_at(cls, inside[:-1], raw))
             yield unknown_key(str(inside[-1]), known, (*path, *inside))
         elif kind == "missing":
             if inside[-1] not in aliased:
                 yield Problem("is required and was not given. Add it.", (*path, *inside))
+        elif kind in ("union_tag_invalid", "union_tag_not_found"):
+            yield _which_member(details, (*path, *inside))
         elif _rule(details) is None:
             yield Problem(details["msg"], (*path, *inside))
         else:
@@ -100,6 +102,15 @@ def _problems(error: ValidationError, cls: type[Spec], raw: Any, path: KeyPath) 
             rules.setdefault(((*path, *inside), got), []).append(str(_rule(details)))
     for (where, got), told in rules.items():
         yield Problem(f"must be {' or '.join(dict.fromkeys(told))}, got {got}.", where)
+
+
+def _which_member(details: ErrorDetails, path: KeyPath) -> Problem:
+    """A section whose kind is said by one of its keys, and is not said or is unknown."""
+    ctx = details["ctx"]
+    path = (*path, ctx["discriminator"].strip("'"))
+    if "expected_tags" not in ctx:
+        return Problem("is required and was not given. Add it.", path)
+    return Problem(f"must be one of {ctx['expected_tags']}, got {show(ctx['tag'])}.", path)
 
 
 def _rule(details: ErrorDetails) -> str | None:
@@ -155,15 +166,22 @@ def _keys(cls: type[Spec]) -> list[str]:
     return [field.alias or name for name, field in cls.model_fields.items()]
 
 
-def _section_at(cls: type[Spec], path: KeyPath) -> type[Spec]:
+def _section_at(cls: type[Spec], path: KeyPath, raw: Any) -> type[Spec]:
+    """The class of the section at `path` in `raw`; of several, the one whose constant key is as it stands there."""
     for part in path:
+        raw = raw[part] if isinstance(raw, dict) or isinstance(part, int) else None
         for name, field in cls.model_fields.items():
-            inner = _spec_in(field.annotation) if (field.alias or name) == part else None
-            cls = inner or cls
+            inner = _specs_in(field.annotation) if (field.alias or name) == part else []
+            cls = next((spec for spec in inner if _is_said(spec, raw)), inner[0] if inner else cls)
     return cls
 
 
-def _spec_in(annotation: Any) -> type[Spec] | None:
+def _specs_in(annotation: Any) -> list[type[Spec]]:
     if isinstance(annotation, type) and issubclass(annotation, Spec):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := _spec_in(arg))), None)
+        return [annotation]
+    return [found for arg in get_args(annotation) for found in _specs_in(arg)]
+
+
+def _is_said(spec: type[Spec], raw: Any) -> bool:
+    constants = {name: get_args(f.annotation) for name, f in spec.model_fields.items() if f.is_required()}
+    return isinstance(raw, dict) and all(raw.get(name) in values for name, values in constants.items() if values)
