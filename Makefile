@@ -1,27 +1,36 @@
-# `make search` runs the example experiment, `make test` runs every check. Both make .venv first.
-PYTHON ?= python3
+# `make search` runs the example experiment, `make test` runs every check. Both make .venv first, with any Python
+# 3.11 to 3.13 that is found; name one with `make PYTHON=/path/to/python test`.
 BIN := .venv/bin
-DEMO := $(BIN)/hptune
+HPTUNE := $(BIN)/hptune
+# That it can make an environment is asked too: Debian's python3 can't without python3-venv.
+SUITS := -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(SUITS) 2>/dev/null && echo $$p && break; done)
+endif
 
 .PHONY: install search test lint clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml
+	@$(or $(PYTHON),false) $(SUITS) 2>/dev/null || { echo "hptune needs Python 3.11, 3.12 or 3.13 with venv and pip, and\
+	 $(or $(PYTHON:%=% is not),none of python3 python3.13 python3.12 python3.11 is). Install one (on Debian and Ubuntu python3-venv\
+	 too), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 search: install
-	$(DEMO) search configs/digits.yaml
-	$(DEMO) best --top 1 --run digits
-	$(DEMO) train-best --run digits
+	$(HPTUNE) search configs/digits.yaml
+	$(HPTUNE) best --top 1 --run digits
+	$(HPTUNE) train-best --run digits
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes, each with the tests of whole files: TensorFlow is loaded once a process.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
