@@ -99,7 +99,7 @@ def plan(
     loaded = _load(config, sets)
     with _placed(loaded):
         facts = _probed(loaded) if probe else None
-        told = plan_data(loaded.experiment, facts)
+        told = plan_data(loaded.experiment, facts, loaded.folder)
     _say_json(told) if as_json else _say("\n".join(plan_lines(told, facts)))
 
 

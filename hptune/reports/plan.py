@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hptune.record import filled, joined_space, spell_json
 from hptune.reports.console import number
 from hptune.spec import schedules
+from hptune.spec.data import training_rows
 from hptune.spec.defaults import known_task
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import to_json
@@ -17,7 +19,9 @@ from hptune.spec.recipe import resolve
 from hptune.spec.references import concrete
 from hptune.spec.sections import Grid
 from hptune.spec.space import FloatDomain, Space
+from hptune.spec.training import Schedule
 from hptune.strategies.plan import Plan, plan
+from hptune.user_code import load_object
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 60, 6
@@ -25,11 +29,12 @@ _LINE = 100
 """What fits is told on one line."""
 
 
-def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What `hptune plan --json` prints. facts: the probe's; None where nothing was run.
+def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
+    """What `hptune plan --json` prints. facts: the probe's; None where nothing was run. folder: of the YAML file.
 
     `space_size` is null for a continuous space, and where code declares the space and nothing was run; `trials` and
-    `epochs` are null where only time ends the search. Raises SpecError where the strategy can't serve the space.
+    `epochs` are null where only time ends the search; the learning rates where only the data or the user's code could
+    tell them, and `note` says why. Raises SpecError where the strategy can't serve the space.
     """
     experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)
     declared = isinstance(experiment.model, PythonModel) and facts is None
@@ -41,7 +46,7 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None) ->
         "epochs": found.epochs,
         "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in found.rungs],
         "experiment": to_json(experiment),
-        "schedule": {"learning_rate_by_epoch": _rates(experiment, space)},
+        "schedule": _schedule(experiment, space, facts, folder),
     }
 
 
@@ -62,13 +67,42 @@ def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
     return plan(experiment, Space({**space.domains, "declared by the code": unknown}))
 
 
-def _rates(experiment: Experiment, space: Space) -> list[float]:
+def _schedule(experiment: Experiment, space: Space, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
     """The rate at the first step of each epoch, for the default values; nothing for a function, which has none."""
     if isinstance(experiment.model, FunctionModel):
-        return []
+        return {"learning_rate_by_epoch": [], "note": None}
     recipe = resolve(experiment, space.defaults())
-    rate, epochs = concrete(recipe.training.optimizer.learning_rate), concrete(recipe.training.epochs)
-    return schedules.by_epoch(recipe.schedule, base_rate=rate, epochs=epochs)
+    schedule = recipe.schedule
+    rows = facts["rows"]["train"] if facts is not None else _training_rows(experiment)
+    if schedule.name == "python" and facts is None:
+        return _unknown(f"{schedule.python} is not called without --probe")
+    if schedules.counts_steps(schedule) and rows is None:
+        return _unknown("it counts steps, and how many an epoch has is known once the data is read: give --probe")
+    rates = schedules.by_epoch(
+        schedule,
+        base_rate=concrete(recipe.training.optimizer.learning_rate),
+        epochs=concrete(recipe.training.epochs),
+        steps_per_epoch=None if rows is None else math.ceil(rows / concrete(recipe.training.batch_size)),
+        function=load_object(concrete(schedule.python), folder, ("schedule", "python")) if schedule.python else None,
+    )
+    return {"learning_rate_by_epoch": rates, "note": _lowered_later(schedule)}
+
+
+def _training_rows(experiment: Experiment) -> int | None:
+    return training_rows(experiment.data) if experiment.data is not None else None
+
+
+def _unknown(why: str) -> dict[str, Any]:
+    return {"learning_rate_by_epoch": None, "note": why}
+
+
+def _lowered_later(schedule: Schedule) -> str | None:
+    """What the curve can't show, because it follows from the training."""
+    if schedule.name == "plateau":
+        return f"multiplied by {schedule.factor} whenever {schedule.monitor} stops improving"
+    if schedule.name == "ramp" and schedule.epoch == "auto":
+        return f"divided by {schedule.factor} from the epoch on that train-best finds"
+    return None
 
 
 # --- drawn ----------------------------------------------------------------------------------------------------------
@@ -83,11 +117,15 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
     if facts:
         yield f"data: {', '.join(f'{part} {rows:,}' for part, rows in facts.get('rows', {}).items()) or 'none'}"
-    rates = told["schedule"]["learning_rate_by_epoch"]
-    if rates:
+    rates, note = told["schedule"]["learning_rate_by_epoch"], told["schedule"]["note"]
+    if rates is None:
+        yield ""
+        yield f"learning rate: not known yet; {note}"
+    elif rates:
         yield ""
         yield "learning rate at the first step of each epoch, for the default values:"
         yield from curve(rates)
+        yield from [f"        {note}"] if note else []
     yield ""
     yield "every setting, the defaults filled in:"
     yield from _tree(told["experiment"], "  ")

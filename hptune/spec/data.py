@@ -105,3 +105,29 @@ LATER_DATA = ("parquet", "images", "keras", "python")
 
 DATA_KINDS: dict[str, type[_Data]] = {"source": SourceData, "npz": NpzData, "csv": CsvData}
 """The key that says which kind of data a section is -> its class."""
+
+
+# --- how many samples there are -------------------------------------------------------------------------------------
+
+SOURCE_ROWS: dict[str, int] = {"digits": 1797, "iris": 150, "wine": 178, "breast_cancer": 569, "diabetes": 442}
+"""The samples of each built-in source."""
+
+
+def part_sizes(rows: int, *, validation: float, test: float) -> tuple[int, int, int]:
+    """(train, validation, test): both shares are of all rows, rounded, and at least one row where above 0.
+
+    >>> part_sizes(1797, validation=0.2, test=0.2)
+    (1079, 359, 359)
+    """
+    held = max(1, round(rows * test)) if test else 0
+    scored = max(1, round(rows * validation))
+    return rows - scored - held, scored, held
+
+
+def training_rows(data: DataSpec) -> int | None:
+    """How many samples the training part has; None where only the data itself can say."""
+    if not isinstance(data, SourceData):
+        return None
+    rows = SOURCE_ROWS[data.source]
+    rows = min(rows, data.limit) if data.limit is not None else rows
+    return part_sizes(rows, validation=data.validation, test=data.test)[0]

@@ -44,9 +44,10 @@ def json_schema() -> dict[str, Any]:
     training["loss"] = {**_named("losses"), "description": training["loss"].get("description", "")}
     training["metrics"]["items"] = _named("metrics")
     defs["Initialization"]["properties"]["kernel"] |= _named("initializers")
-    defs["Optimizer"]["properties"]["name"] |= {
-        "anyOf": [{"enum": [n for n in names("optimizers") if n.islower()]}, _REF]
-    }
+    optimizers = [n for n in names("optimizers") if n.islower()]
+    defs["Optimizer"]["properties"]["name"] |= {"anyOf": [{"enum": optimizers}, _REF]}
+    for stabilize in ("Lottery", "WarmedUp"):
+        defs[stabilize]["properties"]["optimizer"] |= {"anyOf": [{"enum": [*optimizers, None]}]}
     defs["Optimizer"]["properties"] |= _optimizer_arguments(defs["Optimizer"]["properties"])
     defs["Optimizer"]["additionalProperties"] = False
     return {

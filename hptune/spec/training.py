@@ -198,7 +198,7 @@ class Lottery(_Stabilize):
     """Draw several sets of weights, train each briefly, keep the one with the lowest training loss."""
 
     method: Literal["lottery"]
-    draws: Annotated[Whole, Field(ge=2)] = 10
+    draws: Whole = Field(default=10, ge=2)
     epochs: Count = 3
     steps_per_epoch: Count | None = 100
     """At most this many; null: all of them."""

@@ -9,14 +9,14 @@ import numpy as np
 
 from hptune import seeds
 from hptune.errors import spec_error
-from hptune.spec.data import CsvData, NpzData, SourceData
+from hptune.spec.data import CsvData, NpzData, SourceData, part_sizes
 from hptune.training.data.csv_table import read_csv
 from hptune.training.data.inputs import learn, statistics
 from hptune.training.data.npz import read_npz
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw, fingerprint
 from hptune.training.data.sklearn_sets import read_source
-from hptune.training.data.split import Rows, Split, part_sizes, split, subset
+from hptune.training.data.split import Rows, Split, split, subset
 from hptune.training.data.target import Target, read_target
 
 DataSpec: TypeAlias = SourceData | NpzData | CsvData

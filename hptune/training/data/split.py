@@ -12,6 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hptune.spec.data import part_sizes
+
 Rows: TypeAlias = NDArray[np.int64]
 """Indices of samples."""
 
@@ -23,17 +25,6 @@ class Split:
     train: Rows
     validation: Rows
     test: Rows
-
-
-def part_sizes(rows: int, *, validation: float, test: float) -> tuple[int, int, int]:
-    """(train, validation, test): both shares are of all rows, rounded, and at least one row where above 0.
-
-    >>> part_sizes(1797, validation=0.2, test=0.2)
-    (1079, 359, 359)
-    """
-    held = max(1, round(rows * test)) if test else 0
-    scored = max(1, round(rows * validation))
-    return rows - scored - held, scored, held
 
 
 def split(codes: Rows, *, validation: float, test: float, seed: int) -> Split:
