@@ -38,6 +38,9 @@ class Blueprint:
     weights: the initial weights under a seed, as `get_weights` orders them; they do not depend on the dials.
     stock: a fresh Keras model with the recipe's own numbers, to give to users.
     optimizer, loss, metrics: fresh stock objects with the recipe's own numbers.
+    dialled: whether the numbers of its layers are dials.
+    front: fresh stock layers that stand before the model while it is trained (`data.augment`).
+    exports_front: whether the exported model holds them too.
     """
 
     architecture: str
@@ -52,6 +55,8 @@ class Blueprint:
     loss: Callable[[], Any]
     metrics: Callable[[], list[Any]]
     dialled: bool = True
+    front: Callable[[], list[Any]] = list
+    exports_front: bool = False
 
 
 def fingerprint(*parts: Any) -> str:
@@ -116,11 +121,12 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     config = model.get_config()
     kind = type(model)
     stock, penalty = rebuild, _penalty(recipe)
+    layers = model.layers
     if penalty is not None:
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
         stock = lambda: kind.from_config(config)  # noqa: E731
-        model = stock()
-    places = list(dial_places.in_layers(model.layers))
+        layers = stock().layers
+    places = list(dial_places.in_layers(layers))
     dials = {name: float(getattr(holder, attribute)) for name, holder, attribute in places}
     blank = _blank(config, "dial")
     optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)

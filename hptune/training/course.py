@@ -43,16 +43,15 @@ class Course:
     steps_per_epoch: int
     folder: Path
 
-    def rates(self) -> NDArray[np.float32]:
-        """float32 [epochs · steps_per_epoch]: the rate of every step, `plateau`'s factor left out."""
-        table = schedules.table(
+    def rates(self) -> NDArray[np.float64]:
+        """float64 [epochs · steps_per_epoch]: the rate of every step, `plateau`'s factor left out."""
+        return schedules.table(
             self.recipe.schedule,
             base_rate=self.base_rate,
             epochs=self.epochs,
             steps_per_epoch=self.steps_per_epoch,
-            **({"function": self._function()} if self.recipe.schedule.python else {}),
+            function=self._function(),
         )
-        return table.astype(np.float32)
 
     def factor(self) -> Callable[[Curves], float] | None:
         """`plateau`: what the rates are multiplied by after these curves; None for every other schedule."""
@@ -97,7 +96,7 @@ class Course:
 
     def rates_by_epoch(self, curves: Curves, epochs: int) -> list[float]:
         """The rate at the first step of each of the first `epochs` epochs, as these curves made it."""
-        first = self.rates()[:: self.steps_per_epoch][:epochs].astype(np.float64)
+        first = self.rates()[:: self.steps_per_epoch][:epochs]
         factor = self.factor()
         if factor is not None:
             first *= [factor({name: values[:epoch] for name, values in curves.items()}) for epoch in range(epochs)]

@@ -98,6 +98,16 @@ class Dial:
         return -self.__tf_tensor__()
 
 
+class Negated(Dial):
+    """Minus another dial."""
+
+    def __init__(self, dial: Dial) -> None:
+        self.variable = dial.variable
+
+    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+        return -super().__tf_tensor__(dtype, name)
+
+
 def in_layers(layers: list[Any], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
     """The dials of built layers as (name, the object that holds the number, its attribute).
 

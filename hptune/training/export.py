@@ -23,7 +23,8 @@ def in_own_unit(model: Any, data: Data) -> Any:
     if data.target_scale is None:
         return model
     mean, deviation = (np.asarray(a, np.float32).tolist() for a in data.target_scale)
-    return _sequential([*_layers(model), keras().layers.Rescaling(deviation, offset=mean, name="target_unit")], data)
+    back = keras().layers.Rescaling(deviation, offset=mean, name="target_unit")
+    return sequential([*own_layers(model), back], data)
 
 
 def for_raw_inputs(model: Any, data: Data) -> Any:
@@ -35,7 +36,7 @@ def for_raw_inputs(model: Any, data: Data) -> Any:
         front = keras().layers.Rescaling(float(1 / divisor), offset=float(-offset / divisor), name="input_unit")
     else:
         front = keras().layers.Normalization(mean=offset, variance=divisor**2, name="input_unit")
-    return _sequential([front, *_layers(model)], data)
+    return behind([front], model, data)
 
 
 def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data, *, restored: bool) -> Any:
@@ -50,6 +51,8 @@ def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data,
     if restored:
         model = in_own_unit(model, data)
     model.set_weights(list(weights))
+    if blueprint.exports_front:
+        model = behind(blueprint.front(), model, data)
     model = for_raw_inputs(model, data)
     model.compile(optimizer=blueprint.optimizer(), loss=blueprint.loss(), metrics=blueprint.metrics())
     return model
@@ -82,11 +85,17 @@ def raw_inputs(x: NDArray[Any], data: Data) -> NDArray[Any]:
     return (np.asarray(x, np.float64) * divisor + offset).astype(np.float32)
 
 
-def _layers(model: Any) -> list[Any]:
+def behind(front: Sequence[Any], model: Any, data: Data) -> Any:
+    """The model with some layers in front."""
+    return sequential([*front, *own_layers(model)], data) if front else model
+
+
+def own_layers(model: Any) -> list[Any]:
     """A Sequential's own layers, so that the listing stays flat; another model as one layer."""
     return list(model.layers) if isinstance(model, keras().Sequential) else [model]
 
 
-def _sequential(layers: Sequence[Any], data: Data) -> Any:
+def sequential(layers: Sequence[Any], data: Data) -> Any:
+    """A stock Sequential over samples of the data's shape."""
     x = data.train.x
     return keras().Sequential([keras().Input(x.shape[1:], dtype=x.dtype.name), *layers])

@@ -29,7 +29,7 @@ from hptune.training.data import Data, Part, facts, load_data
 from hptune.training.export import for_users, raw_inputs, save_model
 from hptune.training.hypermodel import Builder, discover
 from hptune.training.own_fit import OwnFit
-from hptune.training.probe import check_recipes
+from hptune.training.probe import check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
 from hptune.training.state import State
@@ -177,7 +177,7 @@ class KerasTrainer:
 
     def _setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> Setting:
         order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
-        return Setting(blueprint.dials, course.rates(), order, course.factor())
+        return Setting(blueprint.dials, course.rates().astype(np.float32), order, course.factor())
 
     def _find_ramp(
         self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program, state: State
@@ -269,6 +269,7 @@ class KerasTrainer:
 
     def _probe(self, _: Segment) -> dict[str, Any]:
         """Facts for the journal's head, after everything that can be known before trial 1 was checked."""
+        check_precision(self._given)
         found = facts(self.data)
         builder = self.builder
         if builder is not None:

@@ -46,6 +46,15 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
     raise spec_error(f"{failures[0].rstrip('.')}. Mend the model, or narrow the search space.", "model")
 
 
+def check_precision(experiment: Experiment) -> None:
+    """float16 arithmetic needs a GPU: on a CPU it is slower than float32 and its gradients underflow."""
+    import tensorflow as tf
+
+    if experiment.execution.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+        told = "mixed_float16 needs a GPU, and this machine has none. Use mixed_bfloat16 or float32."
+        raise spec_error(told, "execution", "precision")
+
+
 def check_batch_size(experiment: Experiment, data: Data) -> None:
     """A batch size that is given must not be larger than the training part."""
     batch_size, rows = experiment.training.batch_size, len(data.train)

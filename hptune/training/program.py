@@ -21,6 +21,7 @@ from hptune.errors import SegmentFailed
 from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Part
+from hptune.training.dials import Dial
 from hptune.training.losses import smoothed
 from hptune.training.runtime import keras
 from hptune.training.state import State
@@ -63,10 +64,12 @@ class Program:
         validation: Part,
         *,
         loss: Any | None = None,
-        output: Callable[[Any], Any] = lambda model: model,
+        around: Callable[[Any], Any] = lambda model: model,
+        dials: Mapping[str, Dial] | None = None,
         xla: bool = False,
     ) -> None:
-        """Build and compile. `loss` stands for the blueprint's; `output` extends the model by stock layers.
+        """Build and compile. `loss` stands for the blueprint's; `around` sets stock layers before and behind the model,
+        and `dials` are those in them.
 
         Raises whatever Keras raises where the recipe makes no model.
         """
@@ -74,8 +77,10 @@ class Program:
         self.rows = _rows(train)
         self.steps_per_epoch = math.ceil(self.rows / self.batch_size)
         self.traces = self.brief_traces = 0
-        self.model = output(blueprint.build())
-        self._dials = dial_places.attach(dial_places.in_layers(self.model.layers)) if blueprint.dialled else {}
+        core = blueprint.build()
+        self._dials = dial_places.attach(dial_places.in_layers(core.layers)) if blueprint.dialled else {}
+        self._dials |= dials or {}
+        self.model = around(core)
         optimizer = blueprint.optimizer()
         self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
         if self._rates is not None:
@@ -86,7 +91,7 @@ class Program:
         loss = loss if loss is not None else blueprint.loss()
         self._smoothed = None
         if SMOOTHING in blueprint.dials:
-            self._dials[SMOOTHING] = dial_places.Dial(0.0)
+            self._dials[SMOOTHING] = Dial(0.0)
             self._smoothed = smoothed(loss, self._dials[SMOOTHING])
         self._compile(optimizer, loss, blueprint.metrics(), train)
         self._initial = [v.numpy() for v in self.model.variables]

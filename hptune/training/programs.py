@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hptune import seeds
 from hptune.errors import SegmentFailed
 from hptune.rundir import RunPaths
+from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import Recipe
+from hptune.training import augment
 from hptune.training import blueprint as blueprints
 from hptune.training import state as states
 from hptune.training.blueprint import Blueprint, Weights
 from hptune.training.data import Data
-from hptune.training.export import in_own_unit
+from hptune.training.export import behind, in_own_unit
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
@@ -49,9 +52,21 @@ class Programs:
         if builder is not None:
             given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
             rebuild = partial(self._build_by_code, builder, values)
-            return blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
-        x = self._data.train.x
-        return blueprints.of_layers(recipe, x.shape[1:], x.dtype.name, self._experiment.execution.precision)
+            bare = blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
+        else:
+            x = self._data.train.x
+            bare = blueprints.of_layers(recipe, x.shape[1:], x.dtype.name, self._experiment.execution.precision)
+        return bare if recipe.augment is None else self._augmented(bare, recipe.augment)
+
+    def _augmented(self, bare: Blueprint, how: Augment) -> Blueprint:
+        flip, strong = augment.flips(how), augment.strengths(how)
+        return replace(
+            bare,
+            structure=blueprints.fingerprint(bare.structure, flip, list(strong)),
+            dials={**bare.dials, **strong},
+            front=lambda: augment.layers(flip, strong, self._data),
+            exports_front=how.export,
+        )
 
     def program(self, blueprint: Blueprint) -> Program:
         """The program of the blueprint's structure. Raises SegmentFailed for a batch larger than the training part."""
@@ -92,13 +107,17 @@ class Programs:
         return model
 
     def _compile(self, blueprint: Blueprint) -> Program:
-        loss, output = blueprint.loss(), lambda model: model
+        data, loss = self._data, blueprint.loss()
+        front = blueprint.front()
         if self.restores_targets:
-            assert self._data.target_scale is not None
-            loss = standardized(loss, *self._data.target_scale)
-            output = lambda model: in_own_unit(model, self._data)  # noqa: E731
-        xla = self._experiment.execution.xla
-        return Program(blueprint, self._data.train, self._data.validation, loss=loss, output=output, xla=xla)
+            assert data.target_scale is not None
+            loss = standardized(loss, *data.target_scale)
+
+        def around(model: Any) -> Any:
+            return behind(front, in_own_unit(model, data) if self.restores_targets else model, data)
+
+        xla, dials = self._experiment.execution.xla, augment.attach(front)
+        return Program(blueprint, data.train, data.validation, loss=loss, around=around, dials=dials, xla=xla)
 
     def _stabilized(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
         """The run's stabilised weights of this architecture; made here where they are not there (any more)."""

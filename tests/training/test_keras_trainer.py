@@ -84,6 +84,7 @@ class Mine(keras_tuner.HyperModel):
 
 
 def worker(folder: Path, text: str) -> Worker:
+    folder.mkdir(exist_ok=True)
     (folder / "spec.yaml").write_text(dedent(text))
     (folder / "builders.py").write_text(BUILDERS)
     loaded = load(folder / "spec.yaml")
@@ -219,7 +220,7 @@ def test_trials_of_a_builder_share_a_program_where_dials_alone_differ(tmp_path: 
     one = worker(tmp_path, python("build"))
     for n in range(5):
         one.run(Segment(n, {"units": 16, "rate": 0.1 * n, "lr": 10.0 ** -(n + 1)}, to_epoch=1))
-    (program,) = one.trainer()._programs.values()  # type: ignore[attr-defined]
+    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]
     assert program.traces == 1
 
 
@@ -228,7 +229,7 @@ def test_pretrained_weights_of_a_builder_are_kept(tmp_path: Path) -> None:
     one = worker(tmp_path, python("pretrained"))
     values = {"units": 16, "rate": 0.1, "lr": 1e-9}
     one.run(Segment(0, values, to_epoch=1))
-    (program,) = one.trainer()._programs.values()  # type: ignore[attr-defined]
+    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]
     np.testing.assert_allclose(program.weights()[0], 0.125, atol=1e-6)
 
 
@@ -288,3 +289,180 @@ def test_a_lost_state_is_told(tmp_path: Path) -> None:
     one.run(first)
     with pytest.raises(SegmentFailed, match="can't be read"):
         one.run(replace(first, from_epoch=3, to_epoch=4))
+
+
+# --- the recipe -----------------------------------------------------------------------------------------------------
+
+
+def test_a_ramp_finds_its_epoch_before_the_winner_is_trained(tmp_path: Path) -> None:
+    text = (
+        DIGITS.replace("epochs: 4", "epochs: 12").replace("1e-2", "3e-2")
+        + "schedule: {name: ramp, epoch: auto, factor: 10}\n"
+    )
+    searched = trained(tmp_path, text, to_epoch=3)
+    assert "ramp" not in searched.facts
+    best = trained(tmp_path, text, purpose="best", to_epoch=12)
+    ramp = best.facts["ramp"]
+    assert ramp["epoch"] == max(1, ramp["stopped_at"] - 5)
+    assert ramp["epoch"] < 12
+    rates = best.facts["learning_rates"]
+    assert rates == pytest.approx([0.1] * ramp["epoch"] + [0.01] * (12 - ramp["epoch"]))
+    assert best.curves["val_loss"][: min(ramp["epoch"], 3)] == searched.curves["val_loss"][: min(ramp["epoch"], 3)]
+
+
+def test_a_plateau_lowers_the_rate_wherever_the_segments_are_cut(tmp_path: Path) -> None:
+    plateau = "schedule: {name: plateau, factor: 0.5, patience: 1, min: 1e-3}\n"
+    text = DIGITS.replace("epochs: 4", "epochs: 16").replace("1e-2", "1e-1") + plateau
+    whole = trained(tmp_path, text, to_epoch=16, purpose="best")
+    rates = whole.facts["learning_rates"]
+    assert rates[0] == pytest.approx(0.1)
+    assert len(set(rates)) > 2
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) >= 1e-3
+    first = trained(tmp_path, text, to_epoch=9, keep_state=True)
+    second = trained(tmp_path, text, from_epoch=9, to_epoch=16)
+    assert first.curves["val_loss"] + second.curves["val_loss"] == whole.curves["val_loss"]
+
+
+def test_patience_counts_cycles_under_restarts(tmp_path: Path) -> None:
+    text = DIGITS.replace("epochs: 4", "epochs: 40, early_stopping: {patience: 1%s}").replace("1e-2", "1e-1")
+    text += "schedule: {name: cosine_restarts, cycles: 10}\n"
+    by_cycle = trained(tmp_path, text % "", to_epoch=40)
+    assert by_cycle.ended
+    assert by_cycle.epochs % 4 == 0, "it ends with a cycle"
+    assert trained(tmp_path, text % ", unit: epochs", to_epoch=40).epochs < by_cycle.epochs
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_a_schedule_in_python(tmp_path: Path) -> None:
+    module = f"rates_{abs(hash(str(tmp_path))) % 10**8}"
+    (tmp_path / f"{module}.py").write_text(
+        "def steps(step, total_steps, base_rate): return base_rate * (1 - step / total_steps)\n"
+        "def keras_own(epoch, lr): return lr if epoch < 2 else lr * 0.5\n"
+    )
+    for schedule, expected in (
+        (f'{{python: "{module}:steps"}}', [0.01, 0.0075, 0.005, 0.0025]),
+        (f'{{python: "{module}:keras_own", per: epoch}}', [0.01, 0.01, 0.005, 0.0025]),
+    ):
+        result = trained(tmp_path, DIGITS + f"schedule: {schedule}\n", purpose="best")
+        assert result.facts["learning_rates"] == pytest.approx(expected)
+
+
+LOTTERY = "initialization: {stabilize: {method: lottery, draws: 3, epochs: 1, steps_per_epoch: 4}}\n"
+
+
+def test_stabilised_weights_are_made_once_and_used_by_every_trial_of_the_architecture(tmp_path: Path) -> None:
+    one = worker(tmp_path, DIGITS + LOTTERY)
+    made = one.run(Segment(0, {"units": 16}, purpose="stabilize")).facts["stabilized"]
+    assert len(set(made["losses"])) == 3
+    assert made["chosen"] == made["losses"].index(min(made["losses"]))
+    assert "stabilized" not in one.run(Segment(1, {"units": 16}, purpose="stabilize")).facts
+    there = one.run(Segment(1, {"units": 16}, to_epoch=2))
+    assert "stabilized" not in there.facts
+    assert there.curves != trained(tmp_path / "plain", DIGITS, to_epoch=2).curves
+    # a worker that finds them gone makes the same ones again
+    (weights,) = (tmp_path / "runs/t/stabilized").iterdir()
+    weights.unlink()
+    again = worker(tmp_path, DIGITS + LOTTERY).run(Segment(1, {"units": 16}, to_epoch=2))
+    assert again.facts["stabilized"] == made
+    assert again.curves == there.curves
+    assert one.run(Segment(2, {"units": 17}, to_epoch=1)).facts["stabilized"]["structure"] != made["structure"]
+    assert one.run(Segment(2, {"units": 16}, to_epoch=1, replica=1)).facts["stabilized"]["losses"] != made["losses"]
+
+
+def test_the_draws_may_have_an_optimizer_and_a_batch_size_of_their_own(tmp_path: Path) -> None:
+    named = LOTTERY.replace("draws: 3", "draws: 3, optimizer: sgd, batch_size: 16")
+    found = []
+    for batch_size in (32, 64):
+        text = DIGITS.replace("epochs: 4", f"epochs: 4, batch_size: {batch_size}") + named
+        found.append(trained(tmp_path / str(batch_size), text, to_epoch=1).facts["stabilized"]["losses"])
+    assert found[0] == found[1]
+
+
+def test_a_range_test_tells_the_loss_of_every_step(tmp_path: Path) -> None:
+    facts = trained(tmp_path, DIGITS, purpose="lr_range").facts
+    assert len(facts["rates"]) == len(facts["losses"]) >= 200
+    assert facts["rates"][0] == pytest.approx(1e-7)
+    assert facts["rates"] == sorted(facts["rates"])
+    assert min(facts["losses"]) < 0.8 * facts["losses"][0]
+    assert facts["losses"][-1] > 2 * min(facts["losses"]) or np.isnan(facts["losses"][-1])
+
+
+AUGMENT = ", augment: {flip: horizontal, translate: $shift, rotate: 0.05, zoom: 0.1, contrast: 0.1, brightness: 0.1%s}"
+
+
+def test_augmentation_changes_training_alone_and_its_strengths_are_dials(tmp_path: Path) -> None:
+    text = DIGITS.replace(", limit: 300", ", limit: 300" + AUGMENT % "").replace(
+        "search_space:", "search_space:\n  shift: {type: float, min: 0, max: 0.2}"
+    )
+    one = worker(tmp_path, text)
+    results = [one.run(Segment(0, {"units": 16, "shift": shift}, to_epoch=3)) for shift in (0.0, 0.1, 0.2)]
+    assert len({r.curves["loss"] for r in results}) == 3
+    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]
+    assert program.traces == 1
+    best = one.run(Segment(0, {"units": 16, "shift": 0.1}, to_epoch=3, purpose="best"))
+    assert best.curves == results[1].curves
+    layers = exported_layers(best)
+    assert layers == ["Flatten", "Dense", "Dropout", "Dense"]
+    kept = worker(tmp_path, text.replace("brightness: 0.1", "brightness: 0.1, export: true"))
+    layers = exported_layers(kept.run(Segment(0, {"units": 16, "shift": 0.1}, to_epoch=3, purpose="best")))
+    assert layers[:3] == ["RandomFlip", "RandomTranslation", "RandomRotation"]
+
+
+def exported_layers(result: SegmentResult) -> list[str]:
+    from hptune.training import runtime
+
+    model = runtime.keras().models.load_model(result.facts["model"])
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def test_the_strength_of_an_augmentation_is_its_bound() -> None:
+    """With a dial at s the layers do to pictures what stock layers built with s do."""
+    from types import SimpleNamespace
+
+    from hptune.training import augment, runtime
+
+    keras = runtime.keras()
+    x = np.random.default_rng(0).uniform(size=(20, 8, 8, 1)).astype(np.float32)
+    data: Any = SimpleNamespace(train=SimpleNamespace(x=x))
+    for name in augment.STRENGTHS:
+        (stock,) = augment.layers(None, {f"augment.{name}": 0.2}, data)
+        (turned,) = augment.layers(None, {f"augment.{name}": 0.5}, data)
+        for layer in (stock, turned):
+            layer.generator = keras.random.SeedGenerator(3)
+        (dial,) = augment.attach([turned]).values()
+        dial.set(0.2)
+        np.testing.assert_allclose(stock(x, training=True), turned(x, training=True), atol=1e-5, err_msg=name)
+        assert np.abs(np.asarray(stock(x, training=True)) - x).max() > 0.01
+        np.testing.assert_array_equal(turned(x, training=False), x)
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_penalties_and_smoothing_reach_models_from_code(tmp_path: Path) -> None:
+    extra = "training: {epochs: 4, regularization: {kernel: {l2: 0.5}, label_smoothing: 0.1}}"
+    text = python("build").replace("training: {epochs: 4}", extra)
+    values = {"units": 16, "rate": 0.1, "lr": 1e-2}
+    heavy, plain = trained(tmp_path, text, values=values), trained(tmp_path, python("build"), values=values)
+    assert heavy.curves["penalty"][0] > 0
+    assert "penalty" not in plain.curves
+    assert heavy.curves["val_loss"] != plain.curves["val_loss"]
+
+
+def test_half_precision_is_refused_where_it_cannot_work(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("float16 works on this machine's GPU")
+    one = worker(tmp_path, DIGITS + "execution: {precision: mixed_float16}\n")
+    try:
+        with pytest.raises(SpecError, match="needs a GPU") as error:
+            one.run(Segment(0, {}, purpose="probe"))
+        assert error.value.problems[0].path == ("execution", "precision")
+    finally:
+        runtime_module().config.set_dtype_policy("float32")
+
+
+def runtime_module() -> Any:
+    from hptune.training import runtime
+
+    return runtime.keras()
