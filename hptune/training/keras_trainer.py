@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +23,7 @@ from hptune.spec.model import PythonModel
 from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
+from hptune.spec.space import Space
 from hptune.training import dials, own_fit, runtime
 from hptune.training import state as states
 from hptune.training.blueprint import Blueprint
@@ -147,7 +150,10 @@ class KerasTrainer:
         told: dict[str, Any] = {}
         if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
             told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
-            recipe = with_ramp_at(recipe, told["ramp"]["epoch"])
+            epoch = told["ramp"]["epoch"]
+            recipe = with_ramp_at(recipe, epoch)
+            if epoch >= segment.to_epoch:
+                told["note"] = f"the rate did not drop: its epoch, {epoch}, lies behind the {segment.to_epoch} trained"
         course = self._course(blueprint, recipe, segment, program)
         ended = course.ended()
         curves = program.run(
@@ -267,8 +273,11 @@ class KerasTrainer:
 
     # --- probe --------------------------------------------------------------------------------------------------
 
-    def _probe(self, _: Segment) -> dict[str, Any]:
-        """Facts for the journal's head, after everything that can be known before trial 1 was checked."""
+    def _probe(self, segment: Segment) -> dict[str, Any]:
+        """Facts for the journal's head, after everything that can be known before trial 1 was checked.
+
+        A probe that may train (`to_epoch` above 0) also tells what training costs.
+        """
         check_precision(self._given)
         found = facts(self.data)
         builder = self.builder
@@ -279,7 +288,24 @@ class KerasTrainer:
                 return {**found, "own_fit": True}
         programs = self.programs
         check_recipes(self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names)
-        return found
+        return {**found, **self._cost(segment)} if segment.to_epoch else found
+
+    def _cost(self, segment: Segment) -> dict[str, Any]:
+        """What training the default values costs: seconds of the first epoch (traced and compiled in it) and of another,
+        the peak of this process's memory in MB, and the parameters of the model.
+        """
+        defaults = Space(self.experiment.search_space).defaults()
+        ends: list[float] = [time.perf_counter()]
+        outcome = self._train(
+            replace(segment, purpose="trial", values=defaults, to_epoch=3), lambda *_: ends.append(time.perf_counter())
+        )
+        times = [after - before for before, after in pairwise(ends)]
+        return {
+            "first_epoch_s": times[0],
+            "epoch_s": min(times[1:], default=times[0]),
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "parameters": int(outcome.trained.model.count_params()),
+        }
 
     def _news(self) -> dict[str, Any]:
         """What was stabilised on the way, once."""

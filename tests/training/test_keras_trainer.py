@@ -296,7 +296,7 @@ def test_a_lost_state_is_told(tmp_path: Path) -> None:
 
 def test_a_ramp_finds_its_epoch_before_the_winner_is_trained(tmp_path: Path) -> None:
     text = (
-        DIGITS.replace("epochs: 4", "epochs: 12").replace("1e-2", "3e-2")
+        DIGITS.replace("epochs: 4", "epochs: 12").replace("1e-2", "1e-1")
         + "schedule: {name: ramp, epoch: auto, factor: 10}\n"
     )
     searched = trained(tmp_path, text, to_epoch=3)
@@ -308,6 +308,11 @@ def test_a_ramp_finds_its_epoch_before_the_winner_is_trained(tmp_path: Path) -> 
     rates = best.facts["learning_rates"]
     assert rates == pytest.approx([0.1] * ramp["epoch"] + [0.01] * (12 - ramp["epoch"]))
     assert best.curves["val_loss"][: min(ramp["epoch"], 3)] == searched.curves["val_loss"][: min(ramp["epoch"], 3)]
+    short = trained(tmp_path, text, purpose="best", to_epoch=1)
+    assert "note" not in best.facts
+    late = trained(tmp_path, text.replace("epochs: 12", "epochs: 1"), purpose="best", to_epoch=1)
+    assert "the rate did not drop" in late.facts["note"]
+    assert short.facts["ramp"] == late.facts["ramp"]
 
 
 def test_a_plateau_lowers_the_rate_wherever_the_segments_are_cut(tmp_path: Path) -> None:
@@ -466,3 +471,12 @@ def runtime_module() -> Any:
     from hptune.training import runtime
 
     return runtime.keras()
+
+
+def test_a_probe_that_may_train_tells_what_training_costs(tmp_path: Path) -> None:
+    facts = trained(tmp_path, DIGITS, purpose="probe", values={}, to_epoch=1).facts
+    assert 0 < facts["epoch_s"] <= facts["first_epoch_s"]
+    assert facts["memory_mb"] > 50
+    assert facts["parameters"] == 64 * 20 + 20 + 20 * 10 + 10
+    assert not (tmp_path / "runs").exists()
+    assert "epoch_s" not in trained(tmp_path, DIGITS, purpose="probe", values={}, to_epoch=0).facts
