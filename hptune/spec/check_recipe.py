@@ -67,7 +67,7 @@ def optimizer(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
 def _no_argument(key: str, known: Mapping[str, Arguments], path: KeyPath) -> Problem:
     having = [name for name in names("optimizers") if name.islower() and key in arguments("optimizers", name)]
     if having:
-        told = f"{' and '.join(known)} has no {key}; {', '.join(having)} has. Drop it, or choose another optimizer."
+        told = f"{' and '.join(known)} has no {key}, which belongs to {', '.join(having)}. Drop it."
         return Problem(told, path, on_key=True)
     every = {key for have in known.values() for key in have}
     return unknown_key(key, sorted(every - {"name"}), path, f"argument of {' or '.join(known)}")

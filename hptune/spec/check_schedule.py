@@ -82,7 +82,7 @@ def _no_option(key: str, value: Any, choice: str, owners: list[str], given: _Giv
     if key == "python":
         told = f"is a schedule of its own, and the schedule {_can_be(given)} {choice}. Keep either name or python."
     else:
-        told = f"{choice} has no {key}; {', '.join(owners)} has. Drop it, or choose another schedule."
+        told = f"{choice} has no {key}, which belongs to {', '.join(owners)}. Drop it, or choose another schedule."
     return Problem(told, ("schedule", key), on_key=True)
 
 

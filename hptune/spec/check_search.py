@@ -10,6 +10,7 @@ from hptune.spec.check_keras import Scope
 from hptune.spec.check_recipe import section
 from hptune.spec.model import MODEL_KINDS
 from hptune.spec.references import Ref, uses
+from hptune.spec.space import ChoiceDomain, Domain, FloatDomain
 from hptune.spec.training import Training
 
 SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
@@ -99,14 +100,33 @@ def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Probl
     if name == "hyperband" and scheduled and numbers and max_epochs > epochs:
         told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
         yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
+    # What code declares beside the YAML may bring numbers, and a grid must be listed either way.
+    if name == "grid" or not declares_its_space(raw):
+        yield from unserved(name, found["search_space"])
+
+
+def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:
+    """What keeps the strategy called `name` from serving a space of these domains."""
     if name == "grid":
-        yield from _countable(found["search_space"])
+        for parameter, domain in domains.items():
+            if domain.values() is None:
+                yield Problem(_continuous(parameter, domain), ("search_space", parameter))
+    if name == "cmaes" and domains and not any(map(_is_number, domains.values())):
+        told = "cmaes needs a parameter that is a number, and the search space has choices without an order alone"
+        yield Problem(f"{told}. Use tpe or random, or give one type: float or int.", ("strategy", "name"))
 
 
-def _countable(space: Mapping[str, Any]) -> Iterator[Problem]:
-    for name, domain in space.items():
-        if domain.values() is None:
-            tenth = f"{(domain.max - domain.min) / 10:.3g}"
-            told = f"grid tries every value, and {name} is continuous ({domain})"
-            remedy = f"Give it a step (step: {tenth} makes 11 values), or make it a choice"
-            yield Problem(f"{told}. {remedy}.", ("search_space", name))
+def _is_number(domain: Domain) -> bool:
+    values = domain.values()
+    if values is not None and len(values) < 2:
+        return False
+    return not isinstance(domain, ChoiceDomain) or domain.ordered
+
+
+def _continuous(name: str, domain: Domain) -> str:
+    """Why grid can't try it, with five values of it that can be pasted."""
+    assert isinstance(domain, FloatDomain), "whole numbers and choices are listed"
+    listed = ", ".join(f"{domain.from_unit(i / 4):.3g}" for i in range(5))
+    told = f"grid tries every value, and {name} is continuous ({domain})"
+    step = "" if domain.log else f"Give it a step (step: {(domain.max - domain.min) / 10:.3g} makes 11 values), or "
+    return f"{told}. {step}{'list' if step else 'List'} its values: {{type: choice, values: [{listed}]}} makes 5."

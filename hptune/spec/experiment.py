@@ -10,7 +10,7 @@ from hptune.spec.base import Spec, Whole
 from hptune.spec.data import DataSpec
 from hptune.spec.model import ModelSpec
 from hptune.spec.objective import Objective
-from hptune.spec.sections import Budget, Checkpoints, Evaluation, Execution, Random, StrategySpec
+from hptune.spec.sections import Budget, Checkpoints, Evaluation, Execution, StrategySpec, Tpe
 from hptune.spec.space import Domain
 from hptune.spec.training import Initialization, Schedule, Training
 from hptune.trial import Value
@@ -39,7 +39,7 @@ class Experiment(Head):
     initialization: Initialization = Field(default_factory=Initialization)
     schedule: Schedule = Field(default_factory=Schedule)
     objective: Objective | None = None
-    strategy: StrategySpec = Field(default_factory=Random)
+    strategy: StrategySpec = Field(default_factory=Tpe)
     budget: Budget = Field(default_factory=Budget)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     execution: Execution = Field(default_factory=Execution)

@@ -29,7 +29,7 @@ Duration: TypeAlias = Annotated[float, Field(gt=0), BeforeValidator(_duration, j
 class Random(Spec):
     """Independent random points (KerasTuner's RandomSearchOracle)."""
 
-    name: Literal["random"] = "random"
+    name: Literal["random"]
 
 
 class Grid(Spec):
@@ -70,20 +70,70 @@ class KerasTunerOracle(Spec):
     """Keyword arguments for its constructor, beside objective, hyperparameters, max_trials and seed."""
 
 
+class Tpe(Spec):
+    """Tree-structured Parzen estimators (Optuna's TPESampler): the points that good trials have and bad ones lack.
+
+    References: Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127.
+    """
+
+    name: Literal["tpe"] = "tpe"
+    initial_points: Count = 10
+    """Random points first."""
+    candidates: Count = 24
+    """How many points are drawn for each suggestion, of which the most promising is tried."""
+
+
+class CmaEs(Spec):
+    """Covariance matrix adaptation (Optuna's CmaEsSampler), over the numbers that are always active; others at random.
+
+    References: Hansen 2016, arXiv:1604.00772.
+    """
+
+    name: Literal["cmaes"]
+    population: Annotated[Whole, Field(ge=3)] | None = None
+    """Trials in a generation; 4 + ⌊3 ln d⌋ for d parameters unless given."""
+
+
+class Qmc(Spec):
+    """A low-discrepancy sequence (Optuna's QMCSampler), scrambled by the seed: random points, spread evenly."""
+
+    name: Literal["qmc"]
+    sequence: Literal["sobol", "halton"] = "sobol"
+
+
+class Nsga2(Spec):
+    """A genetic algorithm for one objective or several (Optuna's NSGAIISampler).
+
+    References: Deb et al. 2002, doi:10.1109/4235.996017.
+    """
+
+    name: Literal["nsga2"]
+    population: Whole = Field(default=50, ge=2)
+    """Trials in a generation; the first is random."""
+    crossover: float = Field(default=0.9, ge=0, le=1)
+    """The chance that a new point mixes its parents'."""
+    mutation: float | None = Field(default=None, ge=0, le=1)
+    """The chance that a parameter is drawn anew; 1 / the number of parameters unless given."""
+
+
 StrategySpec: TypeAlias = Annotated[
-    Random | Grid | Bayesian | Hyperband | KerasTunerOracle, Field(discriminator="name")
+    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2, Field(discriminator="name")
 ]
 
 STRATEGIES: dict[str, type[Spec]] = {
+    "tpe": Tpe,
     "random": Random,
     "grid": Grid,
     "bayesian": Bayesian,
     "hyperband": Hyperband,
+    "cmaes": CmaEs,
+    "qmc": Qmc,
+    "nsga2": Nsga2,
     "keras_tuner": KerasTunerOracle,
 }
-"""`strategy.name` -> its class."""
+"""`strategy.name` -> its class; the first is the default."""
 
-LATER_STRATEGIES = ("tpe", "cmaes", "qmc", "nsga2", "bayes_opt", "asha", "narrowing", "guided")
+LATER_STRATEGIES = ("bayes_opt", "asha", "narrowing", "guided")
 """What is to come."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hptune.spec.base import Count, Spec, Whole
 from hptune.spec.directions import Goal
@@ -212,6 +213,13 @@ class WarmedUp(_Stabilize):
     epochs: Count = 4
     start: NotNegative = 1e-4
     end: Positive = 1e-3
+
+    @model_validator(mode="after")
+    def _rises(self) -> WarmedUp:
+        if self.start >= self.end:
+            told = f"start must be below end, got start {self.start:g} and end {self.end:g}. Swap them."
+            raise PydanticCustomError("warmup", "{told}", {"told": told})
+        return self
 
 
 Stabilize: TypeAlias = Annotated[Lottery | WarmedUp, Field(discriminator="method")]

@@ -24,6 +24,10 @@ Point: TypeAlias = dict[str, Value]
 PointKey: TypeAlias = tuple[tuple[str, str, Value], ...]
 
 
+RESULTS = 8
+"""How many results a sampler learns from at least, where trials are trained to different epochs."""
+
+
 class Sampler(Protocol):
     """Proposes points. A function of the experiment, its seed and the history, as a strategy is."""
 

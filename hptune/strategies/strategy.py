@@ -5,16 +5,33 @@ Nothing heavy is imported here: `check` and what else `hptune validate` and `hpt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from hptune.errors import Problem, SpecError
+from hptune.errors import SpecError
 from hptune.history import History
+from hptune.spec.check_search import unserved
 from hptune.spec.experiment import Experiment
-from hptune.spec.sections import Bayesian, Budget, Grid, Hyperband, KerasTunerOracle, Random
-from hptune.spec.space import Domain, Space
+from hptune.spec.sections import (
+    Bayesian,
+    Budget,
+    CmaEs,
+    Grid,
+    Hyperband,
+    KerasTunerOracle,
+    Nsga2,
+    Qmc,
+    Random,
+    StrategySpec,
+    Tpe,
+)
+from hptune.spec.space import Space
 from hptune.trial import Trial, Values
+
+if TYPE_CHECKING:
+    from hptune.strategies.sampled import Point, Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,7 @@ class Strategy(Protocol):
 
 
 DEFAULT_TRIALS = 20
-"""How many trials `random`, `bayesian` and named Oracles get where no budget is given."""
+"""How many trials a search gets where no budget is given and the strategy knows no end of its own."""
 
 
 def bounded(budget: Budget) -> bool:
@@ -92,25 +109,9 @@ def trial_limit(experiment: Experiment) -> int | None:
 
 def check(experiment: Experiment, space: Space) -> None:
     """Raise `SpecError`, with every problem, where the strategy can't serve the space."""
-    if not isinstance(experiment.strategy, Grid):
-        return
-    problems = [
-        Problem(
-            f"grid needs every parameter to have a list of values, and {name} is continuous ({domain}). "
-            f"Give it a step (min, min + step, … up to max), or list the values: {_listed(domain)}.",
-            ("search_space", name),
-        )
-        for name, domain in space.domains.items()
-        if domain.values() is None
-    ]
+    problems = list(unserved(experiment.strategy.name, space.domains))
     if problems:
         raise SpecError(*problems)
-
-
-def _listed(domain: Domain) -> str:
-    """Five values of a continuous domain, as a choice that can be pasted."""
-    values = ", ".join(f"{domain.from_unit(i / 4):.3g}" for i in range(5))
-    return f"{{type: choice, values: [{values}]}}"
 
 
 def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> Strategy:
@@ -119,25 +120,37 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     `experiment.objective` is filled in. `folder`: the YAML file's, where a module that it names is looked for first.
     Raises `SpecError` where the strategy can't serve the space or the Oracle that it names can't be used.
     """
-    from hptune.strategies import keras_tuner
-    from hptune.strategies.hyperband import HyperbandStrategy
-    from hptune.strategies.sampled import Points, Sampled, Sampler, enqueued
+    from hptune.strategies.sampled import Points, Sampled, enqueued
 
     check(experiment, space)
     first = enqueued(experiment, space)
-    sampler: Sampler
-    match experiment.strategy:
+    sampler = _sampler(experiment.strategy, experiment, space, folder=folder, first=first)
+    points = Points(experiment, space, sampler, first=first)
+    if isinstance(experiment.strategy, Hyperband):
+        from hptune.strategies.hyperband import HyperbandStrategy
+
+        return HyperbandStrategy(experiment, space, points)
+    return Sampled(experiment, points)
+
+
+def _sampler(
+    options: StrategySpec, experiment: Experiment, space: Space, *, folder: Path, first: Sequence[Point]
+) -> Sampler:
+    """Where the points of a strategy with these options come from. first: those that come before them."""
+    from hptune.strategies import keras_tuner
+
+    match options:
         case Random() | Hyperband():
-            sampler = keras_tuner.RandomSampler(experiment, space)
+            return keras_tuner.RandomSampler(experiment, space)
         case Grid():
-            sampler = keras_tuner.GridSampler(space, skip=first)
+            return keras_tuner.GridSampler(space, skip=first)
         case Bayesian():
-            sampler = keras_tuner.BayesianSampler(experiment, space)
+            return keras_tuner.BayesianSampler(experiment, space)
         case KerasTunerOracle():
             from hptune.strategies.oracle import OracleSampler
 
-            sampler = OracleSampler(experiment, space, folder=folder, enqueued=len(first))
-    points = Points(experiment, space, sampler, first=first)
-    if isinstance(experiment.strategy, Hyperband):
-        return HyperbandStrategy(experiment, space, points)
-    return Sampled(experiment, points)
+            return OracleSampler(experiment, space, folder=folder, enqueued=len(first))
+        case Tpe() | CmaEs() | Qmc() | Nsga2():
+            from hptune.strategies.optuna import OptunaSampler
+
+            return OptunaSampler(experiment, space, options)

@@ -291,8 +291,10 @@ class KerasTrainer:
         return {**found, **self._cost(segment)} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:
-        """What training the default values costs: seconds of the first epoch (traced and compiled in it) and of another,
-        the peak of this process's memory in MB, and the parameters of the model.
+        """What training the default values costs.
+
+        Seconds of the first epoch, which is traced and compiled in it, and of another; the peak of this process's
+        memory in MB; the model's parameters.
         """
         defaults = Space(self.experiment.search_space).defaults()
         ends: list[float] = [time.perf_counter()]

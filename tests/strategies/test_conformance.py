@@ -23,6 +23,10 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "grid": {"name": "grid"},
     "bayesian": {"name": "bayesian", "initial_points": 5},
     "hyperband": {"name": "hyperband", "max_epochs": 9, "factor": 3},
+    "tpe": {"name": "tpe", "initial_points": 3},
+    "cmaes": {"name": "cmaes", "population": 3},
+    "qmc": {"name": "qmc"},
+    "nsga2": {"name": "nsga2", "population": 3},
     "oracle": {"name": "keras_tuner", "oracle": "oracles_of_a_user:Walk", "options": {"start": 0.1}},
 }
 
