@@ -69,7 +69,7 @@ def test_the_experiment_itself_is_right(write: Write) -> None:
 BAD = [
     # shapes and names
     ("name: random", "name: randm", 21, 18, ["strategy.name", "'random'"]),
-    ("strategy: {name: random}", "strategy: {name: tpe}", 21, 18, ["not in this version", "bayesian"]),
+    ("strategy: {name: random}", "strategy: {name: tpe, initial_points: 0}", 21, 39, ["at least 1", "got 0"]),
     ("strategy: {name: random}", "strategy: {name: random, beta: 2}", 21, 26, ["beta", "name"]),
     ("strategy: {name: random}", "strategy: random", 21, 11, ["section", "name: random"]),
     ("strategy: {name: random}", "strategy: {name: grid}", 13, 12, ["dropout is continuous", "step"]),
