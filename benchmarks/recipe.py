@@ -44,8 +44,8 @@ DEEP = (
     "Dense: {units: 10, activation: softmax}]"
 )
 CNN = (
-    "[Conv2D: {filters: 16, kernel_size: 3, activation: relu}, Conv2D: {filters: 32, kernel_size: 3, activation: relu}, "
-    "Flatten, Dense: {units: 10, activation: softmax}]"
+    "[Conv2D: {filters: 16, kernel_size: 3, activation: relu}, "
+    "Conv2D: {filters: 32, kernel_size: 3, activation: relu}, Flatten, Dense: {units: 10, activation: softmax}]"
 )
 
 CASES = {
