@@ -3,7 +3,8 @@
 For each seed one trial with the same values is trained from plain, from lottery and from warmed-up weights; the seed
 decides the split, the weights and the order of the samples, so that the differences are paired. Told are the mean of
 the validation accuracy and loss after the last epoch, and their mean difference to plain weights with its 95 % interval
-(Student's t). A negative difference of the loss is better.
+(Student's t). A negative difference of the loss is better. Stabilising trains too, which a comparison at the same
+number of epochs hides: `longer` is plain weights, given the epochs that the warm-up takes on top.
 
     python benchmarks/recipe.py [--seeds 10]
 """
@@ -57,10 +58,12 @@ CASES = {
 }
 
 WEIGHTS = {
-    "plain": "null",
-    "lottery": "{method: lottery}",
-    "warmup": "{method: warmup}",
+    "plain": ("null", 0),
+    "lottery": ("{method: lottery}", 0),
+    "warmup": ("{method: warmup, epochs: 4}", 0),
+    "longer": ("null", 4),
 }
+"""What `stabilize` is, and how many epochs of training are added."""
 
 T_95 = {5: 2.571, 9: 2.262, 19: 2.093, 29: 2.045}
 """Student's t at 97.5 %, by degrees of freedom."""
@@ -73,11 +76,9 @@ def main() -> None:
     for case, (layers, optimizer, rate, epochs) in CASES.items():
         sys.stdout.write(f"{case}\n")
         plain: list[dict[str, float]] = []
-        for weights, stabilize in WEIGHTS.items():
-            runs = []
-            for seed in range(seeds):
-                text = SPEC.format(seed=seed, layers=layers, optimizer=optimizer, epochs=epochs, stabilize=stabilize)
-                runs.append(trained(text, rate, epochs))
+        for weights, (stabilize, more) in WEIGHTS.items():
+            given = {"layers": layers, "optimizer": optimizer, "epochs": epochs + more, "stabilize": stabilize}
+            runs = [trained(SPEC.format(seed=seed, **given), rate, epochs + more) for seed in range(seeds)]
             plain = plain or runs
             told = [compared(name, runs, plain) for name in ("val_accuracy", "val_loss")]
             seconds = statistics.median(run["seconds"] for run in runs)
