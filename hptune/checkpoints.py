@@ -1,4 +1,4 @@
-"""Which states stay on the disk: those that training may go on from, and those of the best trials.
+"""Which states stay on the disk: those that training may go on from, those of the best trials, and stabilised weights.
 
 Decided by what the journal tells, in the order in which it tells it, so that a resumed search keeps the same ones.
 """
@@ -9,8 +9,20 @@ import bisect
 import contextlib
 
 from hptune.history import History
+from hptune.record import Record
 from hptune.rundir import RunPaths
 from hptune.trial import Trial
+
+
+def drop_untold_weights(paths: RunPaths, record: Record) -> None:
+    """Delete stabilised weights of which the journal doesn't tell: who made them was killed before it could be told.
+
+    They are made again, and told of. Only where nothing runs that may just be making some.
+    """
+    told = {paths.stabilized(architecture, replica) for architecture, replica in record.stabilized}
+    for path in paths.all_stabilized():
+        if path not in told:
+            path.unlink(missing_ok=True)
 
 
 class Checkpoints:

@@ -160,7 +160,8 @@ def best(
     from hptune.reports.leaderboard import best_rows
 
     record = _replay(run, runs_dir)[1]
-    _show_rows(best_rows(record.history, top), record.history.objective.metric, as_json=as_json)
+    rows = best_rows(record.history, max(top, 2))
+    _show_rows(rows[:top], record.history.objective.metric, as_json=as_json, best_two=rows[:2])
 
 
 @app.command("train-best")
@@ -278,14 +279,19 @@ def _replay(run: str | None, runs_dir: Path) -> tuple[RunPaths, Any]:
     return paths, replay(paths)
 
 
-def _show_rows(rows: list[dict[str, Any]], metric: str, *, as_json: bool) -> None:
+def _show_rows(
+    rows: list[dict[str, Any]], metric: str, *, as_json: bool, best_two: list[dict[str, Any]] | None = None
+) -> None:
+    """rows: the best first where `best_two` (the two best of all) is given."""
     if as_json:
         _say_json(rows)
         return
-    from hptune.reports.console import stdout, trials_table
+    from hptune.reports.console import finalist_lines, stdout, trials_table
 
     if rows:
-        stdout().print(trials_table(rows, metric))
+        stdout().print(trials_table(rows, metric, best_first=best_two is not None))
+        for line in finalist_lines(best_two or []):
+            _say(line)
     else:
         _note("no trial to show yet")
 
@@ -295,7 +301,7 @@ def _show_search(paths: RunPaths, record: Any) -> None:
     from hptune.reports.leaderboard import best_rows
 
     metric = record.history.objective.metric
-    table = trials_table(best_rows(record.history, 3), metric)
+    table = trials_table(best_rows(record.history, 3), metric, best_first=True)
     stdout().print(titled(f"{paths.name}: {record.ended}", table))
     _note(f"next: hptune train-best --run {paths.name}")
 

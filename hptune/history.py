@@ -39,8 +39,12 @@ def started(segment: Segment, replicas: Sequence[int] | None = None) -> dict[str
 
 
 def finished(result: SegmentResult, *, complete: bool) -> dict[str, Any]:
-    """The event for a segment that brought something back. `complete`: the trial needs no more epochs."""
+    """The event for a segment that brought something back. `complete`: the trial needs no more epochs.
+
+    What it stabilised on the way is told by an event of its own, which is written first.
+    """
     segment = result.segment
+    facts = {name: fact for name, fact in result.facts.items() if name != "stabilized"}
     return {
         "event": "segment_finished",
         "purpose": segment.purpose,
@@ -52,8 +56,14 @@ def finished(result: SegmentResult, *, complete: bool) -> dict[str, Any]:
         "state": result.state,
         "ended": result.ended,
         "complete": complete,
-        **({"facts": dict(result.facts)} if result.facts else {}),
+        **({"facts": facts} if facts else {}),
     }
+
+
+def stabilized(result: SegmentResult) -> dict[str, Any] | None:
+    """The event for the stabilised weights that a segment made; None where it made none."""
+    made = result.facts.get("stabilized")
+    return None if made is None else {"event": "stabilized", "trial": result.segment.trial, **made}
 
 
 def failed(failure: SegmentFailure) -> dict[str, Any]:
@@ -82,7 +92,9 @@ class History:
         append-only, so that a strategy can keep a cache and read on from where it was.
     reports_before: by trial, how many reports had come when it was started: with `reports`, the journal's order.
     pending: the segments that were started and have not finished; on resume they are submitted again.
-    epochs_trained: over all trials and replicas.
+    epochs_trained: over all trials and replicas, those of finalists left out.
+    stabilized: the segments that have seen to an architecture's stabilised weights; append-only.
+    finals: by trial that is a finalist, by replica, the score; None where that training failed.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
@@ -92,6 +104,8 @@ class History:
         self.reports_before: list[int] = []
         self.pending: dict[SegmentKey, Segment] = {}
         self.epochs_trained = 0
+        self.stabilized: list[Segment] = []
+        self.finals: dict[int, dict[int, float | None]] = {}
         self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
         self._complete: dict[int, set[int]] = {}  # trial -> the replicas that need no more epochs
         self.best: Trial | None = None  # by score, over one objective; the first of equals
@@ -120,6 +134,14 @@ class History:
     def replica_scores(self, trial: Trial, objective: Objective) -> list[float]:
         """One score a replica, of those that reported."""
         return [s for s in (best_of(c, objective) for c in trial.curves) if s is not None]
+
+    def final_scores(self, trial: int) -> list[float] | None:
+        """A finalist's scores, one a repeat; None where it is none, has repeats to train, or has failed at one."""
+        scores = self.finals.get(trial, {}).values()
+        under_way = any(purpose == "finalist" and number == trial for purpose, number, _ in self.pending)
+        if not scores or under_way or None in scores:
+            return None
+        return [score for score in scores if score is not None]
 
     def running(self) -> Iterator[Trial]:
         """The trials with a segment under way."""
@@ -175,6 +197,10 @@ class History:
 
     def _finish(self, event: Event) -> None:
         segment = self._take(event)
+        if segment.purpose == "stabilize":
+            self.stabilized.append(segment)
+        if segment.purpose == "finalist":
+            self.finals.setdefault(segment.trial, {})[segment.replica] = self._final_score(event)
         if segment.purpose != "trial":
             return
         trial = self.trials[segment.trial]
@@ -198,6 +224,8 @@ class History:
 
     def _fail(self, event: Event) -> None:
         segment = self._take(event)
+        if segment.purpose == "finalist":
+            self.finals.setdefault(segment.trial, {})[segment.replica] = None
         if segment.purpose != "trial":
             return
         trial = self.trials[segment.trial]
@@ -205,6 +233,13 @@ class History:
             seconds = trial.seconds + event["seconds"]
             self._set(trial.number, state="failed", error=event["reason"], seconds=seconds)
             self._report(trial.number)
+
+    def _final_score(self, event: Event) -> float | None:
+        """What a finalist's training scored: the objective at its best epoch, as for a trial."""
+        metric, facts = self.objective.metric, event.get("facts", {})
+        if metric == "seconds":
+            return float(event["seconds"])
+        return float(facts[metric]) if metric in facts else best_of(event["curves"], self.objective)
 
     def _take(self, event: Event) -> Segment:
         segment = self.pending.pop((event["purpose"], event["trial"], event["replica"]))

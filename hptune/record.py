@@ -113,6 +113,7 @@ class Record:
     """A journal, read: its head, and the history that its events tell.
 
     elapsed_s: seconds spent searching, over all the times the search was resumed.
+    stabilized: the (architecture, replica) of the stabilised weights that were made.
     """
 
     def __init__(self, head: Event) -> None:
@@ -121,11 +122,18 @@ class Record:
         self.elapsed_s = 0.0
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
+        self.stabilized: set[tuple[str, int]] = set()
 
     def apply(self, event: Event) -> None:
         self.history.apply(event)
         self.elapsed_s = event.get("elapsed", self.elapsed_s)
-        self.ended = event["why"] if event["event"] == "search_ended" else None
+        kind = event["event"]
+        if kind == "search_ended":
+            self.ended = event["why"]
+        elif kind == "segment_started" and event["purpose"] not in ("best", "baseline"):
+            self.ended = None
+        elif kind == "stabilized":
+            self.stabilized.add((event["structure"], event["replica"]))
         self.last_time = event["time"]
 
 

@@ -64,6 +64,10 @@ class RunPaths:
         """The weights that the trials of one architecture start from."""
         return self.root / "stabilized" / f"{architecture}-r{replica}.npz"
 
+    def all_stabilized(self) -> list[Path]:
+        """The stabilised weights that are on the disk."""
+        return sorted(self.stabilized("any", 0).parent.glob("*"))
+
     def states(self, trial: int) -> list[Path]:
         """The states of a trial that are on the disk."""
         return sorted(self.trial(trial).glob("state-*.npz"))

@@ -10,9 +10,10 @@ import io
 import json
 from typing import Any, TypeAlias
 
+from hptune.checkpoints import drop_untold_weights
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor
-from hptune.history import best_of, failed, finished, started
+from hptune.history import best_of, failed, finished, stabilized, started
 from hptune.journal import Journal
 from hptune.record import Head, check_same_data, replay
 from hptune.reports.leaderboard import plain_json, ranked
@@ -24,13 +25,14 @@ from hptune.tuner import probe
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
 
-_PRINTED = ("trial", "values", "search_score", "test", "baseline", "model")
+_PRINTED = ("trial", "values", "search_score", "test", "ramp", "baseline", "model", "note")
+"""`ramp` (where its epoch was found) and `note` (on the model's file) only where there is one."""
 
 
 def printed(result: Result) -> Result:
     """What `hptune train-best --json` prints of a result."""
     baseline = {key: value for key, value in result["baseline"].items() if key != "training"}
-    return {**{key: result[key] for key in _PRINTED}, "baseline": baseline}
+    return {**{key: result[key] for key in _PRINTED if key in result}, "baseline": baseline}
 
 
 def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
@@ -49,6 +51,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         assert search_score is not None, "a ranked trial without a score"
         check_same_data(head, probe(executor))
         baseline_values = head.space.complete(head.experiment.baseline)
+        drop_untold_weights(paths, record)
         try:
             with Journal(paths.journal) as journal:
                 best = _train(trial.number, trial.values, "best", head=head, executor=executor, journal=journal)
@@ -84,7 +87,12 @@ def _train(
     journal.append(started(segment), durable=False)
     executor.submit(segment)
     (outcome,) = executor.wait()
-    journal.append(failed(outcome) if isinstance(outcome, SegmentFailure) else finished(outcome, complete=True))
+    if isinstance(outcome, SegmentFailure):
+        journal.append(failed(outcome))
+        return outcome
+    if (made := stabilized(outcome)) is not None:
+        journal.append(made)
+    journal.append(finished(outcome, complete=True))
     return outcome
 
 
@@ -96,7 +104,8 @@ def _told(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]
         return {"values": values, "test": {}, "error": outcome.reason, "training": training}
     score = best_of(outcome.curves, head.objectives[0])
     training |= {"score": score, "epochs": outcome.epochs, "parameters": outcome.facts.get("parameters")}
-    return {"values": values, "test": dict(outcome.facts.get("test", {})), "training": training}
+    told = {name: outcome.facts[name] for name in ("ramp", "note") if name in outcome.facts}
+    return {"values": values, "test": dict(outcome.facts.get("test", {})), **told, "training": training}
 
 
 def history_csv(result: SegmentResult) -> str:

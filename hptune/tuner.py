@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from hptune.budget import Limits, limits
-from hptune.checkpoints import Checkpoints
+from hptune.checkpoints import Checkpoints, drop_untold_weights
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
-from hptune.history import Event, SegmentKey, failed, finished, segment_key, started, stopped
+from hptune.finalists import next_finalist
+from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped
 from hptune.journal import Journal, read
 from hptune.record import (
     Head,
@@ -36,6 +37,7 @@ from hptune.rundir import RunPaths, locked, write_whole
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
+from hptune.stabilizing import Stabilizing
 from hptune.strategies.strategy import Continue, Start, Strategy, Wait
 from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Values
 
@@ -54,6 +56,10 @@ class Watch(Protocol):
 
     def reported(self, trial: Trial) -> None:
         """A trial has reported: it is trained as far as was asked for, or it has failed."""
+        ...
+
+    def tested(self, finalist: Trial) -> None:
+        """A finalist has been trained once more, or failed at it."""
         ...
 
 
@@ -137,9 +143,11 @@ class _Loop:
         self._executor = executor
         self._probed = probed
         self._limits = limits(experiment)
+        self._paths = paths
         self._checkpoints = Checkpoints(paths, self._history, keep=experiment.checkpoints.keep)
         self._replicas = experiment.evaluation.folds or experiment.evaluation.repeats
         self._queue: deque[Segment] = deque()  # recorded as started, not yet submitted
+        self._stabilizing = Stabilizing(experiment, self._history)
         self._running = 0
         self._paused: dict[int, None] = {}  # in the order in which they are looked at
         self._lost: Counter[SegmentKey] = Counter()
@@ -154,18 +162,13 @@ class _Loop:
         self._clock_from = time.monotonic() - self.record.elapsed_s
         self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
         self._checkpoints.tidy_all()
+        drop_untold_weights(self._paths, self.record)
         self._take_up_pending()
         watch.begun(self.record, self._limits)
-        while True:
-            while self._running < self._executor.slots and (segment := self._next()) is not None:
-                self._submit(segment)
-            if not self._running:
-                break
-            for outcome in self._executor.wait():
-                self._running -= 1
-                self._take_in(outcome)
+        self._train_while(self._decide)
         assert self._why is not None, "the strategy waits while nothing runs"
         self._stop_hopeless(len(self._paused))
+        self._train_while(self._start_finalist)
         if self.record.ended != self._why:
             self._write({"event": "search_ended", "why": self._why, "elapsed": self._elapsed_s()})
 
@@ -174,15 +177,25 @@ class _Loop:
         """Made when it is first asked: a search with nothing left to do is not kept waiting."""
         return self._make_strategy(self._experiment, self.record.head.space)
 
+    def _train_while(self, start_more: Callable[[], bool]) -> None:
+        """Train what is queued, and what `start_more` queues, until it has nothing and all is taken in."""
+        while True:
+            while self._running + self._stabilizing.idle < self._executor.slots and (self._queue or start_more()):
+                self._submit(self._queue.popleft())
+            if not self._running:
+                assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
+                return
+            for outcome in self._executor.wait():
+                self._running -= 1
+                self._take_in(outcome)
+
     # --- what to train next -------------------------------------------------------------------------------------
 
-    def _next(self) -> Segment | None:
-        """The next segment, recorded as started; None where there is nothing to do now."""
-        if self._queue:
-            return self._queue.popleft()
+    def _decide(self) -> bool:
+        """Whether the strategy has a next step, which is then recorded as started and queued."""
         self._why = self._limits.reached(self._history, self._elapsed_s(), paused=bool(self._paused))
         if self._why is not None:
-            return None
+            return False
         decision = self._strategy.next(self._history)
         if isinstance(decision, Start):
             self._start(len(self._history.trials), decision.values, 0, decision.to_epoch, decision.why)
@@ -190,11 +203,11 @@ class _Loop:
             trial = self._history.trials[decision.trial]
             self._start(trial.number, trial.values, trial.epochs, decision.to_epoch, decision.why)
         elif isinstance(decision, Wait):
-            return None
+            return False
         else:
             self._why = decision.why
-            return None
-        return self._queue.popleft()
+            return False
+        return True
 
     def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
         """Record a step of a trial as started, a segment for each replica that has more to learn."""
@@ -215,11 +228,21 @@ class _Loop:
         self._write({**started(segment, replicas), **because}, durable=False)
         self._queue.extend(replace(segment, replica=replica) for replica in replicas)
 
+    def _start_finalist(self) -> bool:
+        """Whether a finalist has repeats to train, which are then recorded as started and queued."""
+        found = next_finalist(self._experiment, self._history)
+        if found is None:
+            return False
+        self._ensure_probed()
+        segment, replicas = found
+        self._write(started(segment, replicas), durable=False)
+        self._queue.extend(replace(segment, replica=replica) for replica in replicas)
+        return True
+
     def _take_up_pending(self) -> None:
-        """What was started before the search was cut short is trained now."""
-        for segment in list(self._history.pending.values()):
-            if segment.purpose == "trial":
-                self._queue.append(segment)
+        """What was started before the search was cut short is trained now, the weights that others wait for first."""
+        for purposes in (("stabilize",), ("trial", "finalist")):
+            self._queue.extend(s for s in self._history.pending.values() if s.purpose in purposes)
         for trial in {segment.trial for segment in self._queue}:
             self._drop_failed(trial)
         if self._queue:
@@ -233,6 +256,13 @@ class _Loop:
             self._probed = True
 
     def _submit(self, segment: Segment) -> None:
+        """Submit a segment; where the weights that it starts from are missing, it waits and they are made."""
+        if self._stabilizing.must_wait(segment):
+            making = self._stabilizing.hold(segment)
+            if making is None:
+                return
+            self._write(started(making), durable=False)
+            segment = making
         self._executor.submit(segment)
         self._running += 1
 
@@ -244,14 +274,15 @@ class _Loop:
         if isinstance(outcome, SegmentFailure):
             if outcome.lost and self._try_again(outcome):
                 return
-            event = failed(outcome)
-        elif (reason := self._unusable(outcome)) is not None:
-            event = failed(SegmentFailure(segment, reason, outcome.seconds))
-        else:
-            enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
-            event = finished(outcome, complete=outcome.ended or enough)
+        elif (made := stabilized(outcome)) is not None:
+            self._write(made)
         reports = len(self._history.reports)
+        event = self._told(outcome)
         self._write({**event, "elapsed": self._elapsed_s()})
+        if segment.purpose == "finalist":
+            self._watch.tested(self._history.trials[segment.trial])
+        if segment.purpose == "stabilize":
+            self._after_stabilizing(segment, event.get("reason"))
         self._drop_failed(segment.trial)
         if len(self._history.reports) > reports:
             trial = self._history.trials[segment.trial]
@@ -259,6 +290,26 @@ class _Loop:
                 self._paused[trial.number] = None
             self._stop_hopeless(_PAUSED_LOOKED_AT)
             self._watch.reported(self._history.trials[segment.trial])
+
+    def _told(self, outcome: Outcome) -> dict[str, Any]:
+        """The event that tells of an outcome."""
+        if isinstance(outcome, SegmentFailure):
+            return failed(outcome)
+        segment = outcome.segment
+        if segment.purpose == "stabilize":
+            return finished(outcome, complete=True)
+        if (reason := self._unusable(outcome)) is not None:
+            return failed(SegmentFailure(segment, reason, outcome.seconds))
+        enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
+        return finished(outcome, complete=outcome.ended or enough)
+
+    def _after_stabilizing(self, making: Segment, reason: str | None) -> None:
+        """Let go on who waited for weights; where they could not be made, the segment they were made for has failed."""
+        for segment in reversed(self._stabilizing.release()):
+            if reason is not None and (segment.trial, segment.replica) == (making.trial, making.replica):
+                self._write(failed(SegmentFailure(segment, reason, 0.0)))
+            else:
+                self._queue.appendleft(segment)
 
     def _try_again(self, failure: SegmentFailure) -> bool:
         """Whether a lost segment is given another try."""
@@ -269,7 +320,7 @@ class _Loop:
         self._write(
             {"event": "segment_lost", "purpose": key[0], "trial": key[1], "replica": key[2], "reason": failure.reason}
         )
-        self._queue.append(failure.segment)
+        self._queue.appendleft(failure.segment)
         return True
 
     def _unusable(self, result: SegmentResult) -> str | None:
@@ -291,10 +342,11 @@ class _Loop:
         trial = self._history.trials[number]
         if trial.state != "failed":
             return
-        dropped = [segment for segment in self._queue if segment.trial == number]
-        for segment in dropped:
-            self._queue.remove(segment)
-            self._write(failed(SegmentFailure(segment, trial.error or "", 0.0)))
+        for waiting in (self._queue, self._stabilizing.waiting):
+            dropped = [segment for segment in waiting if segment.trial == number and segment.purpose == "trial"]
+            for segment in dropped:
+                waiting.remove(segment)
+                self._write(failed(SegmentFailure(segment, trial.error or "", 0.0)))
 
     def _stop_hopeless(self, most: int) -> None:
         """Stop paused trials, of `most` that are looked at in turn, which the strategy will never continue."""

@@ -21,8 +21,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("history", "journal", "rundir"),
     ("record", "checkpoints"),
     ("training",),
-    ("strategies", "executors", "reports.leaderboard"),
-    ("budget", "tuner", "train_best", "starter", "reports"),
+    ("strategies", "executors", "reports.leaderboard", "reports.confidence"),
+    ("budget", "finalists", "stabilizing", "tuner", "train_best", "starter", "reports"),
     ("cli",),
     ("__main__",),
 ]

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hptune.reports.confidence import difference_interval
 from hptune.reports.leaderboard import Row
 from hptune.trial import Value, Values
 
@@ -62,11 +63,12 @@ def values_line(values: Values) -> str:
     return " ".join(f"{name}={shown(value)}" for name, value in values.items())
 
 
-def trials_table(rows: Sequence[Row], metric: str) -> Table:
-    """The trials, a line each, a column for each hyperparameter that occurs."""
+def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) -> Table:
+    """The trials, a line each, a column for each hyperparameter that occurs. best_first: the first is the winner."""
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
+    finals = ["finalists' mean (95 %)"] if any("finalist" in row for row in rows) else []
     table = _table()
-    for heading in ("trial", metric):
+    for heading in ("trial", metric, *finals):
         table.add_column(heading, justify="right")
     for name in names:
         table.add_column(name, justify="right", style="cyan")
@@ -77,13 +79,43 @@ def trials_table(rows: Sequence[Row], metric: str) -> Table:
         state = row["state"] if row["state"] != "failed" else f"failed: {row['error']}"
         table.add_row(
             str(row["trial"]),
-            number(row["score"]),
+            _with_spread(row["score"], row.get("spread")),
+            *(_finalist(row, winner=best_first and row is rows[0]) for _ in finals),
             *(escape(shown(row["values"][name])) if name in row["values"] else "" for name in names),
             str(row["epochs"]),
             duration(row["seconds"]),
             escape(state),
         )
     return table
+
+
+def _with_spread(value: float | None, spread: float | None) -> str:
+    return number(value) if spread is None else f"{number(value)} ± {number(spread, 2)}"
+
+
+def _finalist(row: Row, *, winner: bool) -> str:
+    """The mean over a finalist's repeats, with half the width of its interval."""
+    if "finalist" not in row:
+        return ""
+    low, high = row["finalist"]["interval"]
+    return _with_spread(row["finalist"]["mean"], (high - low) / 2) + (" winner" if winner else "")
+
+
+def finalist_lines(rows: Sequence[Row]) -> list[str]:
+    """Whether the first of two finalists is ahead of the second by more than their noise; nothing where there are none.
+
+    rows: the best trials, the best first.
+    """
+    pair = [row for row in rows[:2] if "finalist" in row]
+    if len(pair) < 2:
+        return []
+    first, second = (row["finalist"] for row in pair)
+    low, high = difference_interval(first["scores"], second["scores"])
+    gap = number(abs(first["mean"] - second["mean"]), 3)
+    apart = f"trial {pair[0]['trial']} is ahead of trial {pair[1]['trial']} by {gap}"
+    interval = f"95 % interval of the difference {number(low, 2)} to {number(high, 2)}"
+    verdict = "within the noise" if low <= 0 <= high else "more than the noise"
+    return [f"{apart}, which is {verdict} ({interval})"]
 
 
 def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
@@ -115,6 +147,8 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
     table.add_row(result["metric"], *(number(one["score"], 5) for one in training))
     table.add_section()
     table.add_row("epochs", *(str(one["epochs"]) for one in training))
+    if any("ramp" in side for side in pair):
+        table.add_row("rate dropped at epoch", *(str(s["ramp"]["epoch"]) if "ramp" in s else "–" for s in pair))
     table.add_row("time", *(duration(one["seconds"]) for one in training))
     table.add_row("parameters", *(f"{n:,}" if (n := one["parameters"]) is not None else "–" for one in training))
     return titled(f"trial {result['trial']}, trained in full", table)
@@ -124,10 +158,16 @@ def winner_lines(result: Mapping[str, Any]) -> list[str]:
     """Expected against achieved, and where the model is."""
     expected, achieved = result["search_score"], result["training"]["score"]
     lines = [f"expected (search) {result['metric']} {number(expected, 6)}, achieved {number(achieved, 6)}"]
+    for who, side in (("", result), ("the baseline's ", result["baseline"])):
+        if (ramp := side.get("ramp")) is not None:
+            stopped = f"the validation loss had stopped falling at epoch {ramp['stopped_at']}"
+            lines.append(f"{who}ramp with epoch: auto drops the rate at epoch {ramp['epoch']}: {stopped}")
     if "error" in result["baseline"]:
         lines.append(f"the baseline could not be trained: {result['baseline']['error']}")
     if result["model"] is not None:
         lines.append(f"model: {result['model']}")
+    if "note" in result:
+        lines.append(f"note: {result['note']}")
     return lines
 
 

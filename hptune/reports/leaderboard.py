@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from hptune.history import History
+from hptune.reports.confidence import mean_interval
 from hptune.trial import Trial
 
 Row: TypeAlias = dict[str, Any]
-"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where failed `error`, with repeats `scores`."""
+"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where failed `error`; with repeats `scores`, one
+each, and their sample standard deviation `spread`; a finalist's `finalist`: {"scores", "mean", "interval": [low, high]}
+with the mean's 95 % interval."""
 
 
 def rows(history: History) -> list[Row]:
@@ -24,7 +28,19 @@ def best_rows(history: History, top: int | None = None) -> list[Row]:
 
 
 def ranked(history: History) -> list[Trial]:
-    """The trials that have a score, the best first; of equals the earlier one first."""
+    """The trials that have a score, the best first: the finalists by their means, then the others by their scores."""
+    means = {
+        number: history.objective.cost(statistics.fmean(scores))
+        for number in history.finals
+        if (scores := history.final_scores(number)) is not None
+    }
+    finalists = sorted(means, key=lambda number: (means[number], number))
+    others = [trial for trial in by_score(history) if trial.number not in means]
+    return [history.trials[number] for number in finalists] + others
+
+
+def by_score(history: History) -> list[Trial]:
+    """The trials that have a score, the best of the search first; of equals the earlier one first."""
     objective = history.objective
     scored = [(history.score(trial), trial) for trial in history.trials]
     costs = [(objective.cost(score), trial) for score, trial in scored if score is not None]
@@ -44,7 +60,12 @@ def row(trial: Trial, history: History) -> Row:
     if trial.state == "failed":
         found["error"] = trial.error
     if len(trial.curves) > 1:
-        found["scores"] = history.replica_scores(trial, history.objective)
+        found["scores"] = scores = history.replica_scores(trial, history.objective)
+        if len(scores) > 1:
+            found["spread"] = statistics.stdev(scores)
+    if (finals := history.final_scores(trial.number)) is not None:
+        mean, interval = statistics.fmean(finals), mean_interval(finals)
+        found["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
     return found
 
 

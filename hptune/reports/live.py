@@ -29,6 +29,7 @@ from hptune.trial import Purpose, Segment, Trial
 _SHOWN = 5
 _REPAINTS_A_SECOND = 8
 _NAMES: dict[Purpose, str] = {"best": "the winner", "baseline": "the baseline"}
+"""Who is trained, where it is no trial."""
 
 
 class View(Protocol):
@@ -37,6 +38,8 @@ class View(Protocol):
     def begun(self, record: Record, limits: Limits) -> None: ...
 
     def reported(self, trial: Trial) -> None: ...
+
+    def tested(self, finalist: Trial) -> None: ...
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None: ...
 
@@ -63,6 +66,9 @@ class Silent:
     def reported(self, trial: Trial) -> None:
         pass
 
+    def tested(self, finalist: Trial) -> None:
+        pass
+
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         pass
 
@@ -85,6 +91,11 @@ class Lines(Silent):
 
     def reported(self, trial: Trial) -> None:
         print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
+
+    def tested(self, finalist: Trial) -> None:
+        scores = self._record.history.finals[finalist.number].values()
+        told = " ".join("failed" if score is None else number(score) for score in scores)
+        print(f"finalist, trial {finalist.number}, again: {told}", file=sys.stderr)  # noqa: T201  # a renderer
 
 
 def told(trial: Trial, record: Record, limits: Limits) -> str:
@@ -184,6 +195,8 @@ class Screen(Silent):
         if self._current is not None:
             segment, epochs, metrics = self._current
             who = _NAMES.get(segment.purpose, f"trial {segment.trial}")
+            if segment.purpose == "finalist":
+                who = f"finalist, {who} again"
             figures = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
             parts.append(Text(f"{who}  epoch {epochs}/{segment.to_epoch}  {figures}", no_wrap=True))
         count, last = self._failed
