@@ -79,8 +79,10 @@ def test_the_tasks_of_the_built_in_sources() -> None:
 def test_the_built_in_sources_are_what_scikit_learn_holds() -> None:
     from sklearn import datasets
 
+    from hptune.spec.data import SOURCE_ROWS
     from hptune.spec.defaults import SOURCE_TASKS
 
     for name, known in SOURCE_TASKS.items():
         target = getattr(datasets, f"load_{name}")().target
+        assert len(target) == SOURCE_ROWS[name]
         assert known.classes == (len(set(target.tolist())) if known.task == "classes" else None)

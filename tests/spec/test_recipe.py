@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from hptune.errors import SegmentFailed, SpecError
 from hptune.spec.assemble import assemble
+from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import from_json, to_json
 from hptune.spec.recipe import LayerCall, full_epochs, resolve
 from hptune.spec.references import Ref, bind, spell, uses
 from hptune.spec.space import Space
+from hptune.spec.training import Initialization, KernelPenalty, Lottery, Regularization, Schedule
 
 TREE: dict[str, Any] = {
     "version": 1,
@@ -108,6 +110,67 @@ def test_a_section_without_names_is_handed_on_as_it_is() -> None:
     assert resolve(experiment, VALUES).initialization is experiment.initialization
 
 
+def test_the_whole_recipe_becomes_plain_numbers() -> None:
+    space = {
+        "units": {"type": "choice", "values": [8]},
+        "share": {"type": "float", "min": 0.0, "max": 0.5},
+        "fall": {"type": "float", "min": 0.1, "max": 0.5},
+        "init": {"type": "choice", "values": ["he_normal", "orthogonal"]},
+    }
+    tree = {
+        "version": 1,
+        "name": "a",
+        "data": {"source": "digits", "augment": {"flip": "both", "translate": "$share"}},
+        "model": {"layers": [{"Dense": {"units": "$units"}}]},
+        "search_space": space,
+        "training": {"regularization": {"kernel": {"l2": "$share"}, "label_smoothing": "$share"}},
+        "initialization": {"kernel": "$init", "stabilize": {"method": "lottery", "draws": 3}},
+        "schedule": {"name": "plateau", "factor": "$fall", "warmup": {"epochs": 1, "start": "$share"}},
+    }
+    recipe = resolve(made(tree), {"units": 8, "share": 0.25, "fall": 0.5, "init": "orthogonal"})
+    assert recipe.augment == Augment(flip="both", translate=0.25)
+    assert recipe.training.regularization == Regularization(kernel=KernelPenalty(l2=0.25), label_smoothing=0.25)
+    assert recipe.initialization == Initialization(kernel="orthogonal", stabilize=Lottery(method="lottery", draws=3))
+    assert recipe.schedule == Schedule.model_validate(
+        {"name": "plateau", "factor": 0.5, "warmup": {"epochs": 1.0, "start": 0.25}}
+    )
+    assert not list(uses([recipe.schedule.model_dump(), recipe.training.model_dump()]))
+
+
+@pytest.mark.parametrize("plan", ["constant", "piecewise", "plateau"])
+def test_a_searched_schedule_has_its_own_options_and_defaults(plan: str) -> None:
+    tree = {
+        "version": 1,
+        "name": "a",
+        "data": {"source": "digits"},
+        "model": {"layers": [{"Dense": {"units": 10}}]},
+        "search_space": {
+            "plan": {"type": "choice", "values": ["constant", "plateau"]},
+            "fall": {"type": "float", "min": 0.1, "max": 0.5, "when": {"plan": "plateau"}},
+            "late": {"type": "int", "min": 5, "max": 9},
+        },
+        "schedule": {"name": "$plan", "factor": "$fall"},
+    }
+    if plan == "piecewise":
+        tree["schedule"] = {"name": "piecewise", "epochs": [3, "$late"], "factors": [0.5, 0.1]}
+        tree["search_space"] = {"late": {"type": "int", "min": 5, "max": 9}}
+    else:
+        del tree["search_space"]["late"]  # type: ignore[attr-defined]
+    values = {"piecewise": {"late": 7}, "plateau": {"plan": "plateau", "fall": 0.5}, "constant": {"plan": "constant"}}
+    found = resolve(made(tree), values[plan]).schedule.model_dump(exclude_none=True)
+    assert (
+        found
+        == {
+            "constant": {"name": "constant"},
+            "piecewise": {"name": "piecewise", "epochs": [3.0, 7.0], "factors": [0.5, 0.1]},
+            "plateau": {
+                **{"name": "plateau", "factor": 0.5, "patience": 3, "min": 0.0},
+                **{"monitor": "val_loss", "goal": "minimize"},
+            },
+        }[plan]
+    )
+
+
 def test_full_epochs() -> None:
     assert full_epochs(made(TREE), VALUES) == 7
     assert (
@@ -165,6 +228,19 @@ def experiments(draw: st.DrawFn) -> Experiment:
     tree = json.loads(json.dumps(TREE))
     tree["seed"] = draw(st.integers(0, 10**6))
     tree["model"]["layers"][1]["Dense"]["name"] = "$" + draw(st.text(max_size=5).map(lambda t: f"${t}"))
+    tree["initialization"] = draw(
+        st.sampled_from(
+            [
+                {},
+                {"kernel": "he_normal", "stabilize": {"method": "lottery", "steps_per_epoch": None}},
+                {"kernel": {"TruncatedNormal": {"stddev": 0.1}}, "stabilize": {"method": "warmup", "start": 0}},
+            ]
+        )
+    )
+    tree["data"]["augment"] = draw(st.sampled_from([None, {"flip": "both", "zoom": 0.1, "export": True}]))
+    tree["training"]["regularization"] = draw(
+        st.sampled_from([None, {"kernel": {"l1": 0.1}, "label_smoothing": "$l2"}])
+    )
     tree["data"] |= draw(st.fixed_dictionaries({}, optional={"limit": st.integers(1, 99), "one_hot": st.booleans()}))
     tree["strategy"] = draw(
         st.sampled_from(

@@ -242,7 +242,7 @@ def test_plateau_is_keras_own(values: list[float], patience: int) -> None:
 
 def test_plateau_against_the_callback_itself() -> None:
     keras = pytest.importorskip("keras")
-    values = [1.0, 0.9, 0.95, 0.9, 0.89995, 0.8, 0.8, 0.8, 0.8, 0.8, 0.7]
+    values = [1.0, 0.9, 0.89995, 0.89995, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.7]
     model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
     callback = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=2, mode="min")

@@ -100,6 +100,12 @@ def test_the_examples_fit_and_carry_the_editors_comment(path: Path) -> None:
         ("goal: maximize", "goal: up"),
         ("name: random", "name: randm"),
         ("name: cosine", "name: cosin"),
+        ("name: cosine", "name: ramp, epoch: later"),
+        ("name: cosine", "name: piecewise, epochs: 3"),
+        ("source: digits", "source: digits\n  augment: {flip: up}"),
+        ("epochs: 12", "epochs: 12\n  regularization: {label_smoothing: 1}"),
+        ("version: 1\n", "version: 1\ninitialization: {stabilize: {method: lottery, draws: 1}}\n"),
+        ("version: 1\n", "version: 1\ninitialization: {stabilize: {method: warmup, draws: 3}}\n"),
         ("trials: 12", "trials: 0"),
         ("version: 1\n", ""),
     ],
@@ -108,6 +114,23 @@ def test_faults_do_not_fit(old: str, new: str) -> None:
     text = (CONFIGS / "digits.yaml").read_text()
     assert old in text
     assert not fits(read(text.replace(old, new, 1)).data, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: cosine", "name: ramp, epoch: auto"),
+        ("name: cosine", "name: piecewise, epochs: [3, $units], factors: [0.5, 0.1]"),
+        ("source: digits", "source: digits\n  augment: {flip: both, translate: $dropout}"),
+        ("epochs: 12", "epochs: 12\n  regularization: {kernel: {l2: 1e-4}, label_smoothing: 0.1}"),
+        ("version: 1\n", "version: 1\ninitialization: {kernel: he_normal, stabilize: {method: lottery, draws: 2}}\n"),
+        ("version: 1\n", "version: 1\ninitialization: {stabilize: {method: warmup, start: 1e-4}}\n"),
+    ],
+)
+def test_the_recipe_fits(old: str, new: str) -> None:
+    text = (CONFIGS / "digits.yaml").read_text()
+    assert old in text
+    assert fits(read(text.replace(old, new, 1)).data, SCHEMA)
 
 
 def test_every_reference_leads_somewhere_and_no_keyword_is_foreign() -> None:
