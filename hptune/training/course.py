@@ -60,7 +60,8 @@ class Course:
             return None
         assert schedule.monitor is not None, "filled in with the schedule's defaults"
         assert schedule.min is not None
-        monitor, least = schedule.monitor, concrete(schedule.min) / self.base_rate
+        monitor = schedule.monitor
+        least = min(1.0, concrete(schedule.min) / self.base_rate)  # a floor above the base rate raises nothing
         drop, patience = concrete(schedule.factor), concrete(schedule.patience)
 
         def factor(curves: Curves) -> float:

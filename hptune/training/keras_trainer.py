@@ -29,6 +29,7 @@ from hptune.training import state as states
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts, load_data
+from hptune.training.data.shared import SharedData
 from hptune.training.export import for_users, raw_inputs, save_model
 from hptune.training.hypermodel import Builder, discover
 from hptune.training.own_fit import OwnFit
@@ -81,17 +82,19 @@ class _Outcome:
 class KerasTrainer:
     """Keeps the data, and the programs and weights that the next trial may need."""
 
-    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths) -> None:
+    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
         runtime.start(experiment.execution.precision)
         self._given = experiment
         self._folder = folder
         self._run = run
+        self._shared = shared
 
     # --- what is loaded once ------------------------------------------------------------------------------------
 
     @cached_property
     def data(self) -> Data:
-        return self._load_data(with_test=False)
+        read = partial(self._load_data, with_test=False)
+        return self._shared.get(read) if self._shared is not None else read()
 
     def _load_data(self, *, with_test: bool) -> Data:
         assert self._given.data is not None, "the spec's check asks for data"

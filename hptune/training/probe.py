@@ -11,8 +11,9 @@ from hptune.spec.model import LayersModel
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import Ref
 from hptune.spec.space import Space
-from hptune.training.blueprint import Blueprint
+from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data
+from hptune.training.losses import SMOOTHABLE
 from hptune.trial import Values
 
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
@@ -34,6 +35,7 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
         try:
             blueprint = draw(resolve(experiment, values), values)
             check_batch_size(experiment, data)
+            check_smoothing(blueprint)
             check_output(blueprint.build(), data, _last_layer(experiment))
             check_objective(experiment, name_metrics(blueprint))
             return
@@ -53,6 +55,14 @@ def check_precision(experiment: Experiment) -> None:
     if experiment.execution.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
         told = "mixed_float16 needs a GPU, and this machine has none. Use mixed_bfloat16 or float32."
         raise spec_error(told, "execution", "precision")
+
+
+def check_smoothing(blueprint: Blueprint) -> None:
+    """Labels can be smoothed for a cross-entropy alone."""
+    kind = type(blueprint.loss()).__name__
+    if blueprint.dials.get(SMOOTHING, 0.0) > 0 and kind not in SMOOTHABLE:
+        told = f"needs a cross-entropy loss, and this is {kind}. Drop it, or choose one of {', '.join(SMOOTHABLE)}."
+        raise spec_error(told, "training", "regularization", "label_smoothing")
 
 
 def check_batch_size(experiment: Experiment, data: Data) -> None:

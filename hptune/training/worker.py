@@ -9,6 +9,7 @@ from hptune.errors import HptuneError, SegmentFailed
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
+from hptune.training.data.shared import SharedData
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
 
@@ -17,13 +18,14 @@ class Worker:
     """Runs the segments of one experiment in this process.
 
     folder: the YAML file's; relative paths and users' modules are looked for there.
-    run: where states and models are written.
+    run: where states and models are written. shared: where workers hand the data over; None where there is one alone.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths) -> None:
+    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
         self._experiment = experiment
         self._folder = folder
         self._run = run
+        self._shared = shared
         self._trainer: Trainer | None = None
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
@@ -45,7 +47,7 @@ class Worker:
             else:
                 from hptune.training.keras_trainer import KerasTrainer
 
-                self._trainer = KerasTrainer(self._experiment, self._folder, self._run)
+                self._trainer = KerasTrainer(self._experiment, self._folder, self._run, self._shared)
         return self._trainer
 
     def _keep_traceback(self, segment: Segment) -> None:

@@ -480,3 +480,15 @@ def test_a_probe_that_may_train_tells_what_training_costs(tmp_path: Path) -> Non
     assert facts["parameters"] == 64 * 20 + 20 + 20 * 10 + 10
     assert not (tmp_path / "runs").exists()
     assert "epoch_s" not in trained(tmp_path, DIGITS, purpose="probe", values={}, to_epoch=0).facts
+
+
+def test_smoothing_a_target_that_turns_out_to_be_a_number_is_told_with_its_place(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=generator.normal(size=(60, 8, 8, 1)), y=generator.normal(size=60))
+    text = DIGITS.replace("{source: digits, limit: 300}", "{npz: d.npz}").replace(
+        "units: 10, activation: softmax", "units: 1"
+    )
+    with pytest.raises(SpecError, match="needs a cross-entropy loss") as error:
+        smooth = text.replace("epochs: 4", "epochs: 4, regularization: {label_smoothing: 0.1}")
+        trained(tmp_path, smooth, purpose="probe", values={})
+    assert error.value.problems[0].path == ("training", "regularization", "label_smoothing")

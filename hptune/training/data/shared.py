@@ -1,0 +1,71 @@
+"""Data handed over once: the first worker that reads the samples leaves them for the others in a file without a name.
+
+The file is mapped into each worker's memory, so that all of them together hold the arrays once. It has no name on the
+disk: it is gone when the last process that has it open is, however that ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hptune.training.data.parts import Data
+
+_HEAD = struct.Struct("<Q")  # where the index begins; 0 until everything before it is written
+_ALIGNED = 64  # bytes: what TensorFlow wants of an array that it is to use in place
+
+
+@dataclass(frozen=True, slots=True)
+class SharedData:
+    """fd: the file's descriptor, open in every worker. Written once, under a lock, by whoever comes first."""
+
+    fd: int
+
+    def get(self, read: Callable[[], Data]) -> Data:
+        """What the first worker's `read` gave: this one's own if it is the first, else read-only arrays in the file.
+
+        Data that can't be pickled (an open stream, say) is not handed over: then each worker reads for itself.
+        """
+        fcntl.lockf(self.fd, fcntl.LOCK_EX)  # held by this process alone; it is free again if the process dies
+        try:
+            found = self._load()
+            if found is None:
+                found = read()
+                self._save(found)
+            return found
+        finally:
+            fcntl.lockf(self.fd, fcntl.LOCK_UN)
+
+    def _load(self) -> Data | None:
+        head = os.pread(self.fd, _HEAD.size, 0)
+        if not head or not (index_at := _HEAD.unpack(head)[0]):
+            return None
+        whole = memoryview(mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ))
+        text, places = pickle.loads(whole[index_at:])
+        data: Data = pickle.loads(text, buffers=[whole[start:end] for start, end in places])
+        return data
+
+    def _save(self, data: Data) -> None:
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            text = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+        except (pickle.PicklingError, TypeError, AttributeError):  # what pickle raises for what it can't take
+            return
+        at, places = _ALIGNED, []
+        for buffer in buffers:
+            raw = buffer.raw()
+            places.append((at, at + raw.nbytes))
+            self._write(raw, at)
+            at = -(-(at + raw.nbytes) // _ALIGNED) * _ALIGNED
+        self._write(memoryview(pickle.dumps((text, places))), at)
+        self._write(memoryview(_HEAD.pack(at)), 0)
+
+    def _write(self, raw: memoryview, at: int) -> None:
+        while raw.nbytes:
+            written = os.pwrite(self.fd, raw, at)
+            raw, at = raw[written:], at + written
