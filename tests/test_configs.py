@@ -1,0 +1,69 @@
+"""Every experiment under configs/ is right, names its own run and tells editors its schema; the lessons run, made small."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hptune import __main__ as main
+
+FOLDER = Path(__file__).parent.parent / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+
+SMALL = {
+    "baseline": ["budget.trials=3", "training.epochs=2", "evaluation.finalists={top: 2, repeats: 2}"],
+    "regularization": ["budget.trials=3", "training.epochs=2"],
+    "schedules": ["budget.trials=7", "training.epochs=2", "evaluation.repeats=2"],
+}
+"""What is set for a test. `stabilize` has a test of its own; `digits` is run whole by the README's."""
+
+
+def hptune(*arguments: str) -> str:
+    """What the command prints on stdout."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main.run(list(arguments))
+    assert code == 0, err.getvalue()
+    return out.getvalue()
+
+
+def test_every_config_is_here() -> None:
+    assert {path.stem for path in CONFIGS} == {*SMALL, "digits", "stabilize"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_is_valid(path: Path) -> None:
+    assert json.loads(hptune("validate", str(path), "--json")) == {"valid": True, "name": path.stem}
+    first, second = path.read_text().splitlines()[:2]
+    assert first == "# yaml-language-server: $schema=schema.json"
+    assert second.startswith("# "), "a comment says what it shows"
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_config_runs(name: str, tmp_path: Path) -> None:
+    sets = [word for pair in SMALL[name] for word in ("--set", pair)]
+    runs = ["--runs-dir", str(tmp_path)]
+    hptune("search", str(FOLDER / f"{name}.yaml"), "--quiet", *sets, *runs)
+    rows: list[dict[str, Any]] = json.loads(hptune("trials", "--json", *runs))
+    assert rows
+    assert all(row["state"] == "completed" for row in rows), [row.get("error") for row in rows]
+
+
+def test_stabilized_and_not_try_the_same_values(tmp_path: Path) -> None:
+    """As the comment of configs/stabilize.yaml has it."""
+    config, runs = str(FOLDER / "stabilize.yaml"), ["--runs-dir", str(tmp_path)]
+    sets = ("budget.trials=2", "training.epochs=1", "initialization.stabilize.epochs=1")
+    small = ["--quiet", *(word for pair in sets for word in ("--set", pair)), *runs]
+    hptune("search", config, *small)
+    plain = ["--set", "name=not-stabilized", "--set", "initialization.stabilize=null"]
+    hptune("search", config, *small, *plain)
+    both = [json.loads(hptune("trials", "--run", run, "--json", *runs)) for run in ("stabilize", "not-stabilized")]
+    assert [row["values"] for row in both[0]] == [row["values"] for row in both[1]]
+    assert [row["score"] for row in both[0]] != [row["score"] for row in both[1]]
+    told = json.loads(hptune("compare", "stabilize", "not-stabilized", "--json", *runs))
+    assert all(path.startswith(("name", "initialization.stabilize")) for path in told["differences"])
