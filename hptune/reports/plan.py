@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hptune.record import filled, joined_space, spell_json
-from hptune.reports.console import number
+from hptune.reports.console import duration, number
 from hptune.spec import schedules
 from hptune.spec.data import training_rows
 from hptune.spec.defaults import known_task
@@ -111,12 +111,15 @@ def _lowered_later(schedule: Schedule) -> str | None:
 def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Iterator[str]:
     """The plan in words: its size, the rungs, the learning rate drawn, every default."""
     size = told["space_size"]
-    yield f"space: {'continuous, or declared by code' if size is None else f'{size:,} points'}"
+    by_code = facts is None and "python" in told["experiment"]["model"]
+    endless = "declared by code, which --probe runs" if by_code else "continuous"
+    yield f"space: {endless if size is None else f'{size:,} points'}"
     yield f"trials: {_or_open(told['trials'])}, epochs: {_or_open(told['epochs'])}"
     for rung in told["rungs"]:
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
     if facts:
         yield f"data: {', '.join(f'{part} {rows:,}' for part, rows in facts.get('rows', {}).items()) or 'none'}"
+        yield from _cost(told["epochs"], facts)
     rates, note = told["schedule"]["learning_rate_by_epoch"], told["schedule"]["note"]
     if rates is None:
         yield ""
@@ -128,7 +131,19 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
         yield from [f"        {note}"] if note else []
     yield ""
     yield "every setting, the defaults filled in:"
-    yield from _tree(told["experiment"], "  ")
+    experiment = told["experiment"]
+    schedule = {name: value for name, value in experiment["schedule"].items() if value is not None}
+    yield from _tree({**experiment, "schedule": schedule}, "  ")
+
+
+def _cost(epochs: int | None, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Time and memory, from what the probe trained: at the default values, by one worker."""
+    if "epoch_s" not in facts:
+        return
+    each = facts["epoch_s"]
+    whole = "" if epochs is None else f", {duration(epochs * each + facts['first_epoch_s'])} for all {epochs:,}"
+    yield f"time: {duration(each)} an epoch at the default values{whole}, on one worker"
+    yield f"memory: {facts['memory_mb']:,.0f} MB; the model has {facts['parameters']:,} parameters"
 
 
 def _or_open(number: int | None) -> str:

@@ -488,7 +488,7 @@ def test_smoothing_a_target_that_turns_out_to_be_a_number_is_told_with_its_place
     text = DIGITS.replace("{source: digits, limit: 300}", "{npz: d.npz}").replace(
         "units: 10, activation: softmax", "units: 1"
     )
+    smooth = text.replace("epochs: 4", "epochs: 4, regularization: {label_smoothing: 0.1}")
     with pytest.raises(SpecError, match="needs a cross-entropy loss") as error:
-        smooth = text.replace("epochs: 4", "epochs: 4, regularization: {label_smoothing: 0.1}")
         trained(tmp_path, smooth, purpose="probe", values={})
     assert error.value.problems[0].path == ("training", "regularization", "label_smoothing")
