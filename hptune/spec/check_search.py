@@ -16,6 +16,9 @@ from hptune.spec.training import Training
 SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
 """The sections in which a `$name` may stand."""
 
+HALVING = ("hyperband", "asha")
+"""The strategies that train trials in part, up to one number of epochs for all."""
+
 
 def kind_of_model(raw: Mapping[str, Any]) -> str | None:
     """The key that says what kind of model it is, or None where that can't be told."""
@@ -91,15 +94,19 @@ def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Probl
     given = section(raw, "strategy")
     name, max_epochs = given.get("name", "tpe"), given.get("max_epochs")
     epochs = section(raw, "training").get("epochs", Training().epochs)
-    if name == "hyperband" and isinstance(epochs, Ref) and max_epochs is None:
-        told = f"hyperband needs one number of epochs, and {epochs} changes from trial to trial"
+    if name in HALVING and isinstance(epochs, Ref) and max_epochs is None:
+        told = f"{name} needs one number of epochs, and {epochs} changes from trial to trial"
         yield Problem(f"{told}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
     schedule = section(raw, "schedule")
     scheduled = schedule.get("name", "constant") != "constant" or schedule.get("python") is not None
     numbers = isinstance(epochs, int | float) and isinstance(max_epochs, int | float)
-    if name == "hyperband" and scheduled and numbers and max_epochs > epochs:
+    if name in HALVING and scheduled and numbers and max_epochs > epochs:
         told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
         yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
+    first, last = given.get("min_epochs", 1), epochs if max_epochs is None else max_epochs
+    if name == "asha" and isinstance(first, int | float) and isinstance(last, int | float) and first > last:
+        told = f"must be at most the epochs of the last rung ({last}), got {first}"
+        yield Problem(f"{told}. Lower it, or raise max_epochs or training.epochs.", ("strategy", "min_epochs"))
     # What code declares beside the YAML may bring numbers, and a grid must be listed either way.
     if name == "grid" or not declares_its_space(raw):
         yield from unserved(name, found["search_space"])

@@ -12,7 +12,7 @@ from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import LayersModel
 from hptune.spec.references import Ref
-from hptune.spec.sections import Hyperband
+from hptune.spec.sections import Asha, Hyperband
 from hptune.spec.training import Initialization, Schedule, Training
 from hptune.trial import Values
 
@@ -62,7 +62,7 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
 def full_epochs(experiment: Experiment, values: Values) -> int:
     """The most epochs that a trial with `values` gets: the strategy's `max_epochs` if given, else training.epochs."""
     strategy = experiment.strategy
-    if isinstance(strategy, Hyperband) and strategy.max_epochs is not None:
+    if isinstance(strategy, Hyperband | Asha) and strategy.max_epochs is not None:
         return strategy.max_epochs
     epochs = experiment.training.epochs
     if not isinstance(epochs, Ref):

@@ -50,17 +50,6 @@ class Bayesian(Spec):
     """How much uncertainty is worth: larger explores more."""
 
 
-class Hyperband(Spec):
-    """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
-
-    name: Literal["hyperband"]
-    max_epochs: Count | None = None
-    """The most epochs that a trial gets; training.epochs unless given."""
-    factor: Whole = Field(default=3, ge=2)
-    iterations: Count | None = None
-    """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
-
-
 class KerasTunerOracle(Spec):
     """Any KerasTuner Oracle class, given as `module:Class`."""
 
@@ -90,7 +79,7 @@ class CmaEs(Spec):
     """
 
     name: Literal["cmaes"]
-    population: Annotated[Whole, Field(ge=3)] | None = None
+    population: Annotated[int, Field(ge=3), BeforeValidator(whole)] | None = None
     """Trials in a generation; 4 + ⌊3 ln d⌋ for d parameters unless given."""
 
 
@@ -116,8 +105,54 @@ class Nsga2(Spec):
     """The chance that a parameter is drawn anew; 1 / the number of parameters unless given."""
 
 
+def _named(value: Any) -> Any:
+    """`tpe` for `{name: tpe}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+SamplerSpec: TypeAlias = Annotated[
+    Annotated[Random | Tpe | Qmc, Field(discriminator="name")],
+    BeforeValidator(_named, json_schema_input_type=Literal["random", "tpe", "qmc"] | Random | Tpe | Qmc),
+]
+"""Where the points of a halving strategy come from: a name, or a section with options.
+
+`tpe` learns from the longest training that has eight results, not from all of them mixed.
+"""
+
+
+class Hyperband(Spec):
+    """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
+
+    name: Literal["hyperband"]
+    max_epochs: Count | None = None
+    """The most epochs that a trial gets; training.epochs unless given."""
+    factor: Whole = Field(default=3, ge=2)
+    iterations: Count | None = None
+    """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
+    sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
+    """Where new points come from."""
+
+
+class Asha(Spec):
+    """Asynchronous successive halving: the best of each rung are trained on to the next, and no worker ever waits.
+
+    References: Li et al. 2020, arXiv:1810.05934; with a sampler that learns, Falkner et al. 2018, arXiv:1807.01774.
+    """
+
+    name: Literal["asha"]
+    min_epochs: Count = 1
+    """How far every trial is trained: the first rung."""
+    max_epochs: Count | None = None
+    """The last rung; training.epochs unless given."""
+    factor: Whole = Field(default=3, ge=2)
+    """One in so many goes on to the next rung, which is so many times as far."""
+    sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
+    """Where new points come from."""
+
+
 StrategySpec: TypeAlias = Annotated[
-    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2, Field(discriminator="name")
+    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2 | Asha,
+    Field(discriminator="name"),
 ]
 
 STRATEGIES: dict[str, type[Spec]] = {
@@ -126,6 +161,7 @@ STRATEGIES: dict[str, type[Spec]] = {
     "grid": Grid,
     "bayesian": Bayesian,
     "hyperband": Hyperband,
+    "asha": Asha,
     "cmaes": CmaEs,
     "qmc": Qmc,
     "nsga2": Nsga2,
@@ -133,7 +169,7 @@ STRATEGIES: dict[str, type[Spec]] = {
 }
 """`strategy.name` -> its class; the first is the default."""
 
-LATER_STRATEGIES = ("bayes_opt", "asha", "narrowing", "guided")
+LATER_STRATEGIES = ("bayes_opt", "narrowing", "guided")
 """What is to come."""
 
 
@@ -174,7 +210,7 @@ class Evaluation(Spec):
 
 
 class Execution(Spec):
-    """Where and how segments run. Only xla and precision may change the results."""
+    """Where and how segments run. Only xla and precision (and a GPU in place of a CPU) may change the results."""
 
     executor: Literal["local", "inline"] = "local"
     workers: Literal["auto"] | Count = "auto"
@@ -182,8 +218,17 @@ class Execution(Spec):
     """The longest that one segment may take."""
     retries: Whole = Field(default=1, ge=0)
     """How often a segment is tried again after its worker died or ran out of time."""
+    gpus_per_worker: float = Field(default=1, gt=0, allow_inf_nan=False)
+    """GPUs that each worker sees: a whole number, or a fraction to put several on one. Nothing without a GPU."""
     xla: bool = False
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _check(self) -> Execution:
+        if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
+            told = f"gpus_per_worker must be at most 1 or a whole number, got {self.gpus_per_worker:g}."
+            raise PydanticCustomError("execution", f"{told} A GPU can't be shared by a worker that has others alone.")
+        return self
 
 
 class Checkpoints(Spec):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
-from hptune.spec.sections import Hyperband
+from hptune.spec.sections import Asha, Hyperband
 from hptune.spec.space import Space
 from hptune.strategies.strategy import bounded, check, trial_limit
 
@@ -34,7 +34,8 @@ class Rung:
 class Plan:
     """What one worker will do, rung by rung, if no trial fails or stops early.
 
-    rungs: in order; where only time or chance ends the search, those of one iteration of `hyperband`, else none.
+    rungs: in order; where only time or chance ends the search, those of one iteration of `hyperband`, those of `asha`
+        for as many trials as it takes for one to reach the last rung, else none.
     trials: how many are started; None where only time ends the search.
     epochs: trained over all trials and replicas; None likewise.
     """
@@ -69,6 +70,30 @@ def _rounds(s: int, final: int, max_epochs: int, factor: int) -> Iterator[Rung]:
         before = epochs
 
 
+def rung_epochs(min_epochs: int, max_epochs: int, factor: int) -> list[int]:
+    """The rungs of `asha`: min_epochs · factor^k as long as it is below max_epochs, then max_epochs.
+
+    >>> rung_epochs(1, 20, 3)
+    [1, 3, 9, 20]
+    """
+    assert min_epochs <= max_epochs, "the spec's check lets none through"
+    rungs = []
+    epochs = min_epochs
+    while epochs < max_epochs:
+        rungs.append(epochs)
+        epochs *= factor
+    return [*rungs, max_epochs]
+
+
+def rungs_of(experiment: Experiment, space: Space) -> list[int]:
+    """The epochs at which a halving strategy compares its trials, rising."""
+    most, strategy = full_epochs(experiment, space.defaults()), experiment.strategy
+    if isinstance(strategy, Asha):
+        return rung_epochs(strategy.min_epochs, most, strategy.factor)
+    assert isinstance(strategy, Hyperband), "no other strategy halves"
+    return sorted({rung.epochs for bracket in brackets(most, strategy.factor) for rung in bracket})
+
+
 def plan(experiment: Experiment, space: Space) -> Plan:
     """What the search will do, without running any of it. Raises `SpecError` where the strategy can't serve the space.
 
@@ -79,6 +104,11 @@ def plan(experiment: Experiment, space: Space) -> Plan:
     points = min((n for n in (trial_limit(experiment), space.size) if n is not None), default=None)
     epochs = full_epochs(experiment, space.defaults())
     strategy, spend = experiment.strategy, experiment.budget.epochs
+    if isinstance(strategy, Asha):
+        steps = rungs_of(experiment, space)
+        endless = points is None and spend is None
+        most = strategy.factor ** (len(steps) - 1) if endless else points
+        return _plan(_promote(steps, strategy.factor, trials=most, spend=spend, replicas=replicas), replicas, endless)
     whole: Iterable[Rung]
     if isinstance(strategy, Hyperband):
         table = brackets(epochs, strategy.factor)
@@ -89,11 +119,34 @@ def plan(experiment: Experiment, space: Space) -> Plan:
         most = spend if points is None else points  # a trial trains an epoch at least
         endless = most is None
         whole = () if most is None else [Rung(epochs, most)]
-    rungs = tuple(_merge(_within(whole, spend, replicas)))
+    return _plan(_merge(_within(whole, spend, replicas)), replicas, endless)
+
+
+def _plan(rungs: Iterable[Rung], replicas: int, endless: bool) -> Plan:
+    """The plan over these rungs. endless: only time or chance ends the search, and the rungs are an example."""
+    shown = tuple(rungs)
     if endless:
-        return Plan(rungs, None, None)
-    started = sum(rung.trials for rung in rungs if rung.from_epoch == 0)
-    return Plan(rungs, started, sum(rung.cost for rung in rungs) * replicas)
+        return Plan(shown, None, None)
+    started = sum(rung.trials for rung in shown if rung.from_epoch == 0)
+    return Plan(shown, started, sum(rung.cost for rung in shown) * replicas)
+
+
+def _promote(steps: list[int], factor: int, *, trials: int | None, spend: int | None, replicas: int) -> list[Rung]:
+    """What `asha` does with one worker, step by step: as many trials on each rung as it then has."""
+    counts = [0] * len(steps)
+    costs = [(to - before) * replicas for before, to in pairwise([0, *steps])]
+    spent = 0
+    while spend is None or spent < spend:
+        rung = next((k for k in reversed(range(1, len(steps))) if counts[k] < counts[k - 1] // factor), None)
+        if rung is None and (trials is None or counts[0] < trials):
+            rung = 0
+        elif rung is None:  # nothing is started any more: each rung passes on its best at least
+            rung = next((k for k in reversed(range(1, len(steps))) if counts[k] == 0 < counts[k - 1]), None)
+        if rung is None:
+            break
+        counts[rung] += 1
+        spent += costs[rung]
+    return [Rung(to, n, before) for n, (before, to) in zip(counts, pairwise([0, *steps]), strict=True) if n]
 
 
 def _halve(table: list[tuple[Rung, ...]], *, iterations: int | None, points: int | None) -> Iterator[Rung]:

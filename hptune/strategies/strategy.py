@@ -15,6 +15,7 @@ from hptune.history import History
 from hptune.spec.check_search import unserved
 from hptune.spec.experiment import Experiment
 from hptune.spec.sections import (
+    Asha,
     Bayesian,
     Budget,
     CmaEs,
@@ -24,7 +25,6 @@ from hptune.spec.sections import (
     Nsga2,
     Qmc,
     Random,
-    StrategySpec,
     Tpe,
 )
 from hptune.spec.space import Space
@@ -107,6 +107,22 @@ def trial_limit(experiment: Experiment) -> int | None:
     return DEFAULT_TRIALS
 
 
+def order_is_free(experiment: Experiment) -> bool:
+    """Whether each trial is trained in one go on a point that no result can change, so that any order will do."""
+    return isinstance(experiment.strategy, Random | Grid | Qmc)
+
+
+def load_library(experiment: Experiment) -> None:
+    """Import what the strategy needs, which may take seconds; whoever waits for something else calls it early."""
+    options = getattr(experiment.strategy, "sampler", experiment.strategy)
+    if isinstance(options, Tpe | CmaEs | Qmc | Nsga2):
+        from hptune.strategies import optuna  # noqa: F401
+    else:
+        from hptune.strategies import keras_tuner
+
+        keras_tuner.library()
+
+
 def check(experiment: Experiment, space: Space) -> None:
     """Raise `SpecError`, with every problem, where the strategy can't serve the space."""
     problems = list(unserved(experiment.strategy.name, space.domains))
@@ -120,27 +136,30 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     `experiment.objective` is filled in. `folder`: the YAML file's, where a module that it names is looked for first.
     Raises `SpecError` where the strategy can't serve the space or the Oracle that it names can't be used.
     """
+    from hptune.strategies.asha import AshaStrategy
+    from hptune.strategies.hyperband import HyperbandStrategy
     from hptune.strategies.sampled import Points, Sampled, enqueued
 
     check(experiment, space)
     first = enqueued(experiment, space)
-    sampler = _sampler(experiment.strategy, experiment, space, folder=folder, first=first)
-    points = Points(experiment, space, sampler, first=first)
-    if isinstance(experiment.strategy, Hyperband):
-        from hptune.strategies.hyperband import HyperbandStrategy
+    points = Points(experiment, space, _sampler(experiment, space, folder=folder, first=first), first=first)
+    match experiment.strategy:
+        case Hyperband():
+            return HyperbandStrategy(experiment, space, points)
+        case Asha():
+            return AshaStrategy(experiment, space, points)
+        case _:
+            return Sampled(experiment, points)
 
-        return HyperbandStrategy(experiment, space, points)
-    return Sampled(experiment, points)
 
-
-def _sampler(
-    options: StrategySpec, experiment: Experiment, space: Space, *, folder: Path, first: Sequence[Point]
-) -> Sampler:
-    """Where the points of a strategy with these options come from. first: those that come before them."""
+def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Sequence[Point]) -> Sampler:
+    """Where the strategy's points come from. first: those that come before them."""
     from hptune.strategies import keras_tuner
 
-    match options:
-        case Random() | Hyperband():
+    options = experiment.strategy
+    source = options.sampler if isinstance(options, Hyperband | Asha) else options
+    match source:
+        case Random():
             return keras_tuner.RandomSampler(experiment, space)
         case Grid():
             return keras_tuner.GridSampler(space, skip=first)
@@ -151,6 +170,10 @@ def _sampler(
 
             return OracleSampler(experiment, space, folder=folder, enqueued=len(first))
         case Tpe() | CmaEs() | Qmc() | Nsga2():
+            from hptune.strategies.by_rung import ByRung
             from hptune.strategies.optuna import OptunaSampler
+            from hptune.strategies.plan import rungs_of
 
-            return OptunaSampler(experiment, space, options)
+            sampler = OptunaSampler(experiment, space, source)
+            return sampler if source is options else ByRung(sampler, rungs_of(experiment, space))
+    raise AssertionError(f"{source.name} is no sampler")
