@@ -1,4 +1,4 @@
-"""Every experiment under configs/ is right, names its own run and tells editors its schema; the lessons run, made small."""
+"""Every experiment under configs/ is right, names its run and tells editors its schema; the lessons run, made small."""
 
 from __future__ import annotations
 
