@@ -342,7 +342,7 @@ class _Loop:
         trial = self._history.trials[number]
         if trial.state != "failed":
             return
-        for waiting in (self._queue,):
+        for waiting in (self._queue, self._stabilizing.waiting):
             dropped = [segment for segment in waiting if segment.trial == number and segment.purpose == "trial"]
             for segment in dropped:
                 waiting.remove(segment)
