@@ -117,7 +117,7 @@ def search(
     from hptune.reports.compare import summary
     from hptune.reports.live import view
     from hptune.rundir import RunPaths, move_aside
-    from hptune.strategies.strategy import choose
+    from hptune.strategies.strategy import choose, load_library
     from hptune.tuner import Request, search
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
@@ -128,7 +128,7 @@ def search(
     command = _search_command(config, sets, workers, runs_dir)
     with _placed(loaded), view(quiet=quiet) as shown, closing(_executor(experiment, folder, paths, shown.epoch)) as at:
         record = search(
-            Request(experiment, loaded.text, folder, command),
+            Request(experiment, loaded.text, folder, command, meanwhile=lambda: load_library(experiment)),
             paths,
             at,
             make_strategy=lambda filled, space: choose(filled, space, folder=folder),
@@ -244,10 +244,15 @@ def _placed(loaded: Loaded) -> Iterator[None]:
 
 
 def _executor(experiment: Experiment, folder: Path, paths: RunPaths, on_epoch: OnEpoch) -> Executor:
-    """The executor that the experiment names. Worker processes for `local` come behind the same protocol."""
-    from hptune.executors.inline import InlineExecutor
+    """The executor that the experiment names."""
+    if experiment.execution.executor == "inline":
+        from hptune.executors.inline import InlineExecutor
 
-    return InlineExecutor(experiment, folder, paths, on_epoch)
+        return InlineExecutor(experiment, folder, paths, on_epoch)
+    from hptune.executors.processes import LocalExecutor
+    from hptune.strategies.strategy import trial_limit
+
+    return LocalExecutor(experiment, folder, paths, on_epoch, trials=trial_limit(experiment))
 
 
 def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path) -> str:
@@ -268,7 +273,7 @@ def _probed(loaded: Loaded) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         paths = RunPaths(Path(folder) / loaded.experiment.name)
         with closing(_executor(loaded.experiment, loaded.folder, paths, lambda *_: None)) as executor:
-            return probe(executor)
+            return probe(executor, epochs=1)
 
 
 def _replay(run: str | None, runs_dir: Path) -> tuple[RunPaths, Any]:

@@ -35,6 +35,7 @@ _FREE: tuple[KeyPath, ...] = (
     ("execution", "workers"),
     ("execution", "trial_timeout"),
     ("execution", "retries"),
+    ("execution", "gpus_per_worker"),
 )
 """What may change from one search to the next without changing what any trial scores."""
 

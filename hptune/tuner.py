@@ -38,7 +38,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
 from hptune.stabilizing import Stabilizing
-from hptune.strategies.strategy import Continue, Start, Strategy, Wait
+from hptune.strategies.strategy import Continue, Start, Strategy, Wait, order_is_free
 from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Values
 
 _PAUSED_LOOKED_AT = 8
@@ -68,12 +68,14 @@ class Request:
     """What one call of `hptune search` asks for.
 
     text: the YAML as given. folder: the YAML file's. command: what resumes the search, to be said after an interrupt.
+    meanwhile: called while the probe loads the data and the model, perhaps in another process.
     """
 
     experiment: Experiment
     text: str
     folder: Path
     command: str
+    meanwhile: Callable[[], None] = lambda: None
 
 
 def search(
@@ -101,9 +103,14 @@ def search(
     return loop.record
 
 
-def probe(executor: Executor) -> dict[str, Any]:
-    """What the worker finds in the data and the model: the probe's facts. Raises SpecError, or RunError."""
-    executor.submit(Segment(trial=0, values={}, purpose="probe"))
+def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """What the worker finds in the data and the model: the probe's facts. Raises SpecError, or RunError.
+
+    epochs: above 0, it may train a little, to tell what training costs. meanwhile: called before the facts are waited
+    for.
+    """
+    executor.submit(Segment(trial=0, values={}, to_epoch=epochs, purpose="probe"))
+    meanwhile()
     (outcome,) = executor.wait()
     if isinstance(outcome, SegmentFailure):
         raise RunError(f"the data or the model can't be loaded: {outcome.reason}")
@@ -111,13 +118,13 @@ def probe(executor: Executor) -> dict[str, Any]:
 
 
 def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
-    facts = probe(executor)
+    facts = probe(executor, meanwhile=request.meanwhile)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
     write_whole(paths.spec, request.text)
     with Journal(paths.journal) as journal:
         head = journal.append(head_event(experiment, space=space, facts=facts, folder=request.folder))
-    return _Loop(Record(head), experiment, paths, executor, probed=True)
+    return _Loop(Record(head), experiment, paths, executor, probed=True, meanwhile=request.meanwhile)
 
 
 def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> _Loop:
@@ -125,7 +132,7 @@ def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -
     check_same_spec(head, experiment)
     if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
         write_whole(paths.spec, request.text)
-    return _Loop(Record(head.event), experiment, paths, executor, probed=False)
+    return _Loop(Record(head.event), experiment, paths, executor, probed=False, meanwhile=request.meanwhile)
 
 
 class _Loop:
@@ -135,14 +142,23 @@ class _Loop:
     """
 
     def __init__(
-        self, record: Record, experiment: Experiment, paths: RunPaths, executor: Executor, *, probed: bool
+        self,
+        record: Record,
+        experiment: Experiment,
+        paths: RunPaths,
+        executor: Executor,
+        *,
+        probed: bool,
+        meanwhile: Callable[[], None],
     ) -> None:
         self.record = record
         self._history = record.history
         self._experiment = experiment
         self._executor = executor
         self._probed = probed
+        self._meanwhile = meanwhile
         self._limits = limits(experiment)
+        self._free = self._limits.time_s is None and self._limits.target is None and order_is_free(experiment)
         self._paths = paths
         self._checkpoints = Checkpoints(paths, self._history, keep=experiment.checkpoints.keep)
         self._replicas = experiment.evaluation.folds or experiment.evaluation.repeats
@@ -180,7 +196,7 @@ class _Loop:
     def _train_while(self, start_more: Callable[[], bool]) -> None:
         """Train what is queued, and what `start_more` queues, until it has nothing and all is taken in."""
         while True:
-            while self._running + self._stabilizing.idle < self._executor.slots and (self._queue or start_more()):
+            while self._running + self._stabilizing.idle < self._room() and (self._queue or start_more()):
                 self._submit(self._queue.popleft())
             if not self._running:
                 assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
@@ -188,6 +204,10 @@ class _Loop:
             for outcome in self._executor.wait():
                 self._running -= 1
                 self._take_in(outcome)
+
+    def _room(self) -> int:
+        """How many segments the executor is given at once; some to choose from where that changes no trial."""
+        return self._executor.slots + (self._executor.ahead if self._free else 0)
 
     # --- what to train next -------------------------------------------------------------------------------------
 
@@ -250,7 +270,7 @@ class _Loop:
 
     def _ensure_probed(self) -> None:
         if not self._probed:
-            check_same_data(self.record.head, probe(self._executor))
+            check_same_data(self.record.head, probe(self._executor, meanwhile=self._meanwhile))
             budget = self._experiment.budget.model_dump(mode="json", exclude_none=True)
             self._write({"event": "resumed", "versions": versions(), "budget": budget})
             self._probed = True

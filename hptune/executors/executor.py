@@ -1,10 +1,12 @@
-"""The Executor protocol: where segments run."""
+"""The Executor protocol: where segments run; and what becomes of a segment that a trainer raises in."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+from hptune.errors import SegmentFailed
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
 Outcome: TypeAlias = SegmentResult | SegmentFailure
@@ -18,7 +20,12 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many segments run at once; never more than this are submitted and not yet waited for."""
+        """How many segments run at once; it may grow. No more than this (and `ahead`) are submitted and unfinished."""
+        ...
+
+    @property
+    def ahead(self) -> int:
+        """How many more segments may wait here, where it does not matter in which order they run; 0 for none."""
         ...
 
     def submit(self, segment: Segment) -> None:
@@ -28,11 +35,31 @@ class Executor(Protocol):
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
         """The outcomes that have come since the last call, at least one unless the timeout (seconds) passes first.
 
-        Training that raises is a `SegmentFailure`. Raises `SpecError` where a probe finds that the data or the model
-        can't be used, `RunError` where the place itself has broken.
+        None at all where nothing was submitted. Training that raises is a `SegmentFailure`. Raises `SpecError` where a
+        probe finds that the data or the model can't be used, `RunError` where the place itself has broken.
         """
         ...
 
     def close(self) -> None:
         """End what is running, drop it, and give everything back."""
         ...
+
+
+class Runner(Protocol):
+    """What runs a segment: `hptune.training.worker.Worker`."""
+
+    def run(self, segment: Segment, on_epoch: OnEpoch) -> SegmentResult:
+        """Raises SegmentFailed, and SpecError where the data or the model can't be used."""
+        ...
+
+
+def attempt(runner: Runner, segment: Segment, on_epoch: OnEpoch) -> Outcome:
+    """Run the segment; a failure of its training is an outcome too. Every other HptuneError passes through."""
+    started = time.perf_counter()
+    try:
+        return runner.run(segment, on_epoch)
+    except SegmentFailed as failed:
+        reason = str(failed)
+    except SystemExit as ended:  # user code must not end the search
+        reason = f"the code ended the process: sys.exit({ended.code!r})"
+    return SegmentFailure(segment, reason, time.perf_counter() - started)

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections import deque
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
-from hptune.errors import SegmentFailed
-from hptune.executors.executor import OnEpoch, Outcome
+from hptune.executors.executor import OnEpoch, Outcome, Runner, attempt
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
-from hptune.trial import Segment, SegmentFailure, SegmentResult
-
-
-class Runner(Protocol):
-    """What runs a segment: `hptune.training.worker.Worker`."""
-
-    def run(self, segment: Segment, on_epoch: OnEpoch) -> SegmentResult:
-        """Raises SegmentFailed, and SpecError where the data or the model can't be used."""
-        ...
+from hptune.trial import Segment
 
 
 class InlineExecutor:
@@ -32,6 +21,7 @@ class InlineExecutor:
     """
 
     slots = 1
+    ahead = 0
 
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, on_epoch: OnEpoch) -> None:
         self._experiment = experiment
@@ -53,15 +43,8 @@ class InlineExecutor:
         if not self._queue:
             return []
         segment = self._queue.popleft()
-        started = time.perf_counter()
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                return [self._runner.run(segment, self._on_epoch)]
-        except SegmentFailed as failed:
-            reason = str(failed)
-        except SystemExit as ended:  # user code must not end the search
-            reason = f"the code ended the process: sys.exit({ended.code!r})"
-        return [SegmentFailure(segment, reason, time.perf_counter() - started)]
+        with contextlib.redirect_stdout(sys.stderr):
+            return [attempt(self._runner, segment, self._on_epoch)]
 
     def close(self) -> None:
         self._queue.clear()

@@ -1,0 +1,132 @@
+"""One worker process as its driver sees it: how it is started, spoken to, watched and ended.
+
+A fresh interpreter (never a fork, which TensorFlow does not survive) with a socket to it. Its standard output is
+the driver's standard error: what user code prints there must not mix with a command's result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Hashable, Mapping
+from multiprocessing.connection import Connection
+
+from hptune.executors.serve import Message, Setup
+from hptune.trial import Segment
+
+START_TIMEOUT_S = 600.0
+"""How long a worker may take until it is ready: TensorFlow and the user's modules are imported in it."""
+
+_HELD = 8
+"""How many structures a worker is taken to hold: as many as `training.programs` keeps."""
+
+
+class Process:
+    """A worker process, and the segment that it has, if any."""
+
+    def __init__(self, setup: Setup, environment: Mapping[str, str]) -> None:
+        self.ready = False
+        self.segment: Segment | None = None
+        self._resident_at_first: int | None = None
+        self.shapes: deque[Hashable] = deque(maxlen=_HELD)
+        self.started_at = time.monotonic()
+        self._since = self.started_at  # of what it does now: start, or train its segment
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = _start(theirs.fileno(), setup.data_fd, environment)
+        self.connection = Connection(ours.detach())
+        self._send(setup)
+
+    def give(self, segment: Segment) -> None:
+        """Have it train the segment. One that is not ready yet begins when it is."""
+        self.segment = segment
+        self.remember(segment)
+        if self.ready:
+            self._since = time.monotonic()
+        self._send(segment)
+
+    def remember(self, segment: Segment) -> None:
+        """That it holds the structure of the segment."""
+        shape = shape_of(segment)
+        if shape in self.shapes:
+            self.shapes.remove(shape)
+        self.shapes.append(shape)
+
+    def is_ready(self) -> None:
+        """It has said that it is ready: from here on the time counts as its segment's."""
+        self.ready = True
+        self._since = time.monotonic()
+
+    def receive(self) -> Message:
+        """Its next message. Raises EOFError, or another OSError, where it has ended."""
+        message: Message = self.connection.recv()
+        return message
+
+    def grown(self, resident: int) -> int:
+        """By how many bytes it holds more than after its first segment. resident: what it holds now."""
+        if self._resident_at_first is None:
+            self._resident_at_first = resident
+        return resident - self._resident_at_first
+
+    def busy_s(self) -> float:
+        """Seconds that it has been starting, or training its segment."""
+        return time.monotonic() - self._since
+
+    def allowed_s(self, trial_timeout_s: float | None) -> float | None:
+        """Seconds that it may take for what it does now; None where it may take for ever.
+
+        The timeout is a trial's: loading the data and the final training are waited for.
+        """
+        if not self.ready:
+            return START_TIMEOUT_S
+        if self.segment is None or self.segment.purpose in ("probe", "best", "baseline"):
+            return None
+        return trial_timeout_s
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone and everything that it has said was heard."""
+        return self._process.poll() is not None and not self.connection.poll()
+
+    def end(self, *, grace_s: float = 0.0) -> str:
+        """Kill it if it is still alive after `grace_s` seconds; how it ended, as a clause."""
+        try:
+            code = self._process.wait(timeout=grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self.connection.close()
+        return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended by itself (exit code {code})"
+
+    def _send(self, message: Setup | Segment) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
+            self.connection.send(message)
+
+
+def shape_of(segment: Segment) -> Hashable:
+    """What most likely tells this segment's structure from another's: every value but the floats, which are dials.
+
+    A guess that only decides which worker gets it; what is computed is the same in every one.
+    """
+    return tuple((name, value) for name, value in segment.values.items() if not isinstance(value, float))
+
+
+def _start(socket_fd: int, data_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    code = f"import sys; sys.path[:] = {sys.path!r}; from hptune.executors.serve import main; main({socket_fd})"
+    # SIGINT is blocked across exec: a worker that is just starting would answer Ctrl-C with a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            pass_fds=(socket_fd, data_fd),
+            env={**os.environ, **environment},
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

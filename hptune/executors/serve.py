@@ -1,0 +1,128 @@
+"""A worker process: takes segments one after the other, trains them, and keeps what makes the next one cheap.
+
+The whole of what runs in the worker is here and in `training`. Messages go over one socket: `Setup` and segments in,
+`Ready`, `Progress`, `Ended` and `Refused` out. The process ends by itself as soon as its driver is gone, however that
+ended: the socket's other end is then closed, which a thread of its own is told by the system at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from hptune.errors import HptuneError
+from hptune.executors import machine
+from hptune.executors.executor import Outcome, attempt
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.trial import Segment
+
+TELL_EVERY_S = 0.1
+"""Seconds between two messages of progress at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker is made for. data_fd: the file in which workers share the data."""
+
+    experiment: Experiment
+    folder: Path
+    run: RunPaths
+    data_fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The libraries are loaded; a segment's time counts from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Epochs done of the segment that runs, and the last one's metrics."""
+
+    epochs: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A segment's outcome. resident: the bytes of memory that the process holds after it."""
+
+    outcome: Outcome
+    resident: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A segment has shown that the search can't go on."""
+
+    error: HptuneError
+
+
+Message: TypeAlias = Ready | Progress | Ended | Refused
+
+
+def main(socket_fd: int) -> None:
+    """Serve the driver at the other end of the socket until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the driver decides what it means
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by the driver until here
+    driver = Connection(socket_fd)
+    orders: SimpleQueue[Segment] = SimpleQueue()
+    setup: Setup = driver.recv()
+    threading.Thread(target=_listen, args=(driver, orders), daemon=True).start()
+    from hptune.training.data.shared import SharedData
+    from hptune.training.worker import Worker
+
+    worker = Worker(setup.experiment, setup.folder, setup.run, SharedData(setup.data_fd))
+    with contextlib.suppress(Exception):  # the first segment meets it again, and its outcome tells of it
+        worker.trainer()
+    say = _Voice(driver)
+    say(Ready())
+    while True:
+        segment = orders.get()
+        try:
+            outcome = attempt(worker, segment, say.progress)
+        except HptuneError as error:
+            say(Refused(error))
+        else:
+            say(Ended(outcome, machine.resident_bytes()))
+
+
+class _Voice:
+    """Tells the driver what happens here."""
+
+    def __init__(self, driver: Connection) -> None:
+        self._driver = driver
+        self._told_at = 0.0
+
+    def __call__(self, message: Message) -> None:
+        sys.stdout.flush()
+        try:
+            self._driver.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(1)  # the driver is gone, and `_listen` is about to find out
+
+    def progress(self, _: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            self(Progress(epochs, metrics))
+
+
+def _listen(driver: Connection, orders: SimpleQueue[Segment]) -> None:
+    """Queue what the driver sends; end the process when the driver is gone, whatever it is busy with."""
+    while True:
+        try:
+            orders.put(driver.recv())
+        except (EOFError, OSError):
+            os._exit(1)
