@@ -34,6 +34,7 @@ class FakeExecutor:
     paths: RunPaths
     learn: Learn = rising
     slots: int = 1
+    ahead: int = 0
     facts: Mapping[str, Any] = field(default_factory=lambda: {"task": None, "fingerprint": "f"})
     structure: Callable[[Mapping[str, Value]], str] = lambda _: "one"
     ends: Callable[[Segment], int | None] = lambda _: None
@@ -45,7 +46,7 @@ class FakeExecutor:
     waiting: deque[Segment] = field(default_factory=deque)
 
     def submit(self, segment: Segment) -> None:
-        assert len(self.waiting) < self.slots, "more segments than slots"
+        assert len(self.waiting) < self.slots + self.ahead, "more segments than slots"
         self.waiting.append(segment)
 
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
