@@ -131,14 +131,17 @@ class Halving:
 
 @dataclass
 class InTurn:
-    """x = 0, 1, 2, … up to `trials` points, each trained in full at once."""
+    """x = 0, 1, 2, … up to `trials` points, each trained in full at once. also: further values by number."""
 
     trials: int
     epochs: int = 9
+    also: Callable[[int], dict[str, Value]] = lambda _: {}
 
     def next(self, history: History) -> Decision:
         number = len(history.trials)
-        return Start({"x": number}, self.epochs) if number < self.trials else Done("every point was tried")
+        if number >= self.trials:
+            return Done("every point was tried")
+        return Start({"x": number, **self.also(number)}, self.epochs)
 
     def may_continue(self, trial: Trial, history: History) -> bool:
         return False

@@ -29,6 +29,17 @@ SPEC: dict[str, Any] = {
 }
 
 
+STABILIZED: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "model": {"layers": [{"Dense": {"units": "$units"}}, {"Dropout": {"rate": "$x"}}]},
+    "initialization": {"stabilize": {"method": "lottery", "draws": 2}},
+}
+"""A model whose architecture `units` makes."""
+
+CODE = {**STABILIZED, "model": {"python": "m:build"}}
+"""A model of which nothing is known before it is built."""
+
+
 def run(
     paths: RunPaths,
     executor: FakeExecutor,
@@ -43,6 +54,11 @@ def run(
 
 def told(record: Record) -> list[dict[str, Any]]:
     return rows(record.history)
+
+
+def stabilized(paths: RunPaths) -> list[tuple[int, str, int]]:
+    """Of each line of the journal that tells of stabilised weights: the trial, the architecture, the replica."""
+    return [(e["trial"], e["structure"], e["replica"]) for e in read(paths.journal) if e["event"] == "stabilized"]
 
 
 def states(paths: RunPaths) -> list[str]:
@@ -111,15 +127,30 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, event: int, *, written: bool) -> N
 
 
 @pytest.mark.parametrize("written", [True, False])
-@pytest.mark.parametrize("sections", [{}, {"evaluation": {"repeats": 2}}, {"checkpoints": {"keep": 3}}])
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"evaluation": {"repeats": 2}},
+        {"checkpoints": {"keep": 3}},
+        {"evaluation": {"finalists": {"top": 2, "repeats": 3}}},
+        {**STABILIZED},
+        {**STABILIZED, "evaluation": {"repeats": 2, "finalists": {"top": 2, "repeats": 2}}},
+    ],
+    ids=str,
+)
 def test_killed_at_any_event_it_ends_as_if_never_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], written: bool
 ) -> None:
     def fails(segment: Any) -> str | None:
         return "broken" if segment.trial == 2 and segment.replica == 0 else None
 
+    def all_of(paths: RunPaths) -> Any:
+        record = run(paths, FakeExecutor(paths, fails=fails), **sections)
+        return told(record), best_rows(record.history), record.history.finals, stabilized(paths), states(paths)
+
     calm_paths = RunPaths(tmp_path / "calm")
-    calm = told(run(calm_paths, FakeExecutor(calm_paths, fails=fails), **sections))
+    calm = all_of(calm_paths)
     events = sum(1 for _ in read(calm_paths.journal))
     for event in range(events):
         paths = RunPaths(tmp_path / f"{event}")
@@ -127,8 +158,7 @@ def test_killed_at_any_event_it_ends_as_if_never_killed(
             _kill_at(patch, event, written=written)
             with pytest.raises(Killed):
                 run(paths, FakeExecutor(paths, fails=fails), **sections)
-        assert told(run(paths, FakeExecutor(paths, fails=fails), **sections)) == calm, f"killed at event {event}"
-        assert states(paths) == states(calm_paths), f"killed at event {event}"
+        assert all_of(paths) == calm, f"killed at event {event}"
 
 
 def test_again_is_free(paths: RunPaths) -> None:
@@ -336,6 +366,215 @@ def test_one_failed_repeat_fails_the_trial_and_spares_the_rest(paths: RunPaths) 
     assert [(s.trial, s.replica) for s in executor.trained] == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (1, 3)]
     assert [row["state"] for row in told(record)] == ["failed", "completed"]
     assert not record.history.pending
+
+
+# --- stabilised weights -----------------------------------------------------------------------------------------------
+
+
+def by_units(values: Any) -> str:
+    return f"{values['units']} units"
+
+
+def units(*of_trials: int) -> Any:
+    return lambda number: {"units": of_trials[number]}
+
+
+def lines(paths: RunPaths) -> list[tuple[str, ...]]:
+    """The journal in short: what happened, to what, of which trial."""
+    return [
+        (e["event"].removeprefix("segment_"), e.get("purpose", ""), str(e["trial"]))
+        for e in read(paths.journal)
+        if "trial" in e
+    ]
+
+
+def test_weights_are_stabilised_before_the_first_trial_of_each_architecture(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths, structure=by_units)
+    run(paths, executor, InTurn(4, also=units(8, 8, 16, 8)), **STABILIZED)
+    assert [(s.purpose, s.trial) for s in executor.trained] == [
+        ("stabilize", 0),
+        ("trial", 0),
+        ("trial", 1),
+        ("stabilize", 2),
+        ("trial", 2),
+        ("trial", 3),
+    ]
+    assert lines(paths)[:6] == [
+        ("started", "trial", "0"),
+        ("started", "stabilize", "0"),
+        ("stabilized", "", "0"),
+        ("finished", "stabilize", "0"),
+        ("finished", "trial", "0"),
+        ("started", "trial", "1"),
+    ]
+    event = next(e for e in read(paths.journal) if e["event"] == "stabilized")
+    told = {key: event[key] for key in ("structure", "replica", "method", "losses", "chosen")}
+    assert told == {"structure": "8 units", "replica": 0, "method": "lottery", "losses": [2.0, 1.0], "chosen": 1}
+
+
+def test_nothing_is_stabilised_unasked_or_for_a_function(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths)
+    run(paths, executor, InTurn(1), initialization=STABILIZED["initialization"])
+    assert [s.purpose for s in executor.trained] == ["trial"]
+
+
+def test_trials_wait_for_the_weights_that_another_one_makes(paths: RunPaths) -> None:
+    """Three slots: two trials of one architecture and one of another; what waits keeps its slot."""
+    seen: list[list[tuple[str, int]]] = []
+
+    def look(waiting: int) -> int:
+        seen.append([(s.purpose, s.trial) for s in executor.waiting])
+        return 0
+
+    executor = FakeExecutor(paths, structure=by_units, slots=3, order=look)
+    run(paths, executor, InTurn(4, also=units(8, 8, 16, 8)), **STABILIZED)
+    assert seen[1:] == [
+        [("stabilize", 0), ("stabilize", 2)],
+        [("stabilize", 2), ("trial", 0), ("trial", 1)],
+        [("trial", 0), ("trial", 1), ("trial", 2)],
+        [("trial", 1), ("trial", 2), ("trial", 3)],
+        [("trial", 2), ("trial", 3)],
+        [("trial", 3)],
+    ]
+    told = lines(paths)
+    assert told.index(("started", "trial", "3")) > told.index(("finished", "stabilize", "2")), "its slot was taken"
+
+
+def test_each_repeat_starts_from_weights_of_its_own(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths, slots=2)
+    run(paths, executor, InTurn(2), **STABILIZED, evaluation={"repeats": 2})
+    assert stabilized(paths) == [(0, "one", 0), (0, "one", 1)]
+    assert [(s.trial, s.replica) for s in executor.trained if s.purpose == "trial"] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_code_is_stabilised_one_after_the_other(paths: RunPaths) -> None:
+    """Every setting may be an architecture of its own, or the same: only its maker tells of it."""
+    making: list[int] = []
+
+    def look(waiting: int) -> int:
+        making.append(sum(s.purpose == "stabilize" for s in executor.waiting))
+        return 0
+
+    executor = FakeExecutor(paths, slots=3, order=look)
+    run(paths, executor, InTurn(4), **CODE)
+    assert max(making) == 1
+    assert [s.trial for s in executor.trained if s.purpose == "stabilize"] == [0, 1, 2, 3]
+    assert stabilized(paths) == [(0, "one", 0)]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_where_weights_can_not_be_made_the_trial_fails_and_the_next_one_tries(paths: RunPaths, slots: int) -> None:
+    def fails(segment: Any) -> str | None:
+        return "diverged" if segment.purpose == "stabilize" and segment.trial < 2 else None
+
+    executor = FakeExecutor(paths, structure=by_units, slots=slots, fails=fails)
+    record = run(paths, executor, InTurn(4, also=units(8, 8, 8, 8)), **STABILIZED)
+    assert [row.get("error") for row in told(record)] == ["diverged", "diverged", None, None]
+    assert stabilized(paths) == [(2, "8 units", 0)]
+    assert not record.history.pending
+
+
+@pytest.mark.parametrize(("retries", "errors"), [(0, ["the worker died", None]), (1, [None, None])])
+def test_stabilising_that_is_lost_is_tried_again(paths: RunPaths, retries: int, errors: list[str | None]) -> None:
+    executor = FakeExecutor(paths, slots=2)
+    executor.lost = lambda s: s.purpose == "stabilize" and len(executor.trained) == 1
+    record = run(paths, executor, InTurn(2), **STABILIZED, execution={"retries": retries})
+    assert [row.get("error") for row in told(record)] == errors
+
+
+def test_stabilising_that_is_lost_comes_before_what_would_wait_for_it(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths)
+    executor.lost = lambda s: s.purpose == "stabilize" and len(executor.trained) == 1
+    record = run(paths, executor, InTurn(1), **CODE, evaluation={"repeats": 2})
+    assert [row["state"] for row in told(record)] == ["completed"]
+
+
+@pytest.mark.parametrize("purpose", ["stabilize", "trial"])
+def test_a_failed_trial_gives_up_the_repeats_that_wait(paths: RunPaths, purpose: str) -> None:
+    executor = FakeExecutor(paths, slots=2, fails=lambda s: "no" if (s.purpose, s.replica) == (purpose, 0) else None)
+    with pytest.raises(RunError, match="no trial succeeded"):
+        run(paths, executor, InTurn(1), **CODE, evaluation={"repeats": 3})
+    trained = [("stabilize", 0), ("trial", 0), ("stabilize", 1)]
+    assert [(s.purpose, s.replica) for s in executor.trained] == (trained if purpose == "trial" else trained[:1])
+    assert not replay(paths).history.pending
+
+
+# --- finalists --------------------------------------------------------------------------------------------------------
+
+FINALISTS: dict[str, Any] = {"evaluation": {"finalists": {"top": 2, "repeats": 3}}}
+
+
+def lucky(values: Any, epoch: int, replica: int) -> float:
+    """The better x, the better the search's score; under other seeds, all but the winner of the search stay so."""
+    return float(values["x"]) - (replica * 0.1 + 5 if values["x"] == 3 and replica else 0)
+
+
+def test_finalists_are_trained_again_and_their_means_decide(paths: RunPaths) -> None:
+    executor, watch = FakeExecutor(paths, lucky), Watcher()
+    record = run(paths, executor, InTurn(4), watch=watch, **FINALISTS)
+    finals = [(s.trial, s.replica, s.from_epoch, s.to_epoch) for s in executor.trained if s.purpose == "finalist"]
+    assert finals == [(3, 1, 0, 9), (3, 2, 0, 9), (3, 3, 0, 9), (2, 1, 0, 9), (2, 2, 0, 9), (2, 3, 0, 9)]
+    assert [trial.number for trial in watch.tests] == [3, 3, 3, 2, 2, 2]
+    rows = best_rows(record.history)
+    assert [row["trial"] for row in rows] == [2, 3, 1, 0]
+    assert rows[1]["score"] == 3.0, "the search's score stands beside it"
+    assert rows[1]["finalist"]["scores"] == pytest.approx([-2.1, -2.2, -2.3])
+    assert rows[1]["finalist"]["mean"] == pytest.approx(-2.2)
+    assert rows[1]["finalist"]["interval"] == pytest.approx([-2.2 - 0.24841, -2.2 + 0.24841], abs=1e-4)
+    assert "finalist" not in rows[2]
+    assert record.history.epochs_trained == 4 * 9, "finalists are no part of the search's budget"
+    assert best_rows(replay(paths).history) == rows
+
+
+def test_finalists_start_from_seeds_that_no_repeat_has_used(paths: RunPaths) -> None:
+    executor = FakeExecutor(paths)
+    run(paths, executor, InTurn(2), evaluation={"repeats": 2, "finalists": {"top": 1, "repeats": 2}})
+    assert [s.replica for s in executor.trained if s.purpose == "finalist"] == [2, 3]
+
+
+def test_finalists_may_be_asked_for_later_and_more_of_them(paths: RunPaths) -> None:
+    run(paths, FakeExecutor(paths), InTurn(4), budget={"trials": 4})
+    executor = FakeExecutor(paths)
+    run(paths, executor, InTurn(4), budget={"trials": 4}, **FINALISTS)
+    assert [(s.trial, s.replica) for s in executor.trained] == [(3, 1), (3, 2), (3, 3), (2, 1), (2, 2), (2, 3)]
+    again = FakeExecutor(paths)
+    run(paths, again, InTurn(4), budget={"trials": 4}, **FINALISTS)
+    assert again.trained == []
+    more = FakeExecutor(paths)
+    evaluation = {"finalists": {"top": 3, "repeats": 4}}
+    run(paths, more, InTurn(5), budget={"trials": 5}, evaluation=evaluation)
+    assert [(s.purpose, s.trial, s.replica) for s in more.trained] == [
+        ("trial", 4, 0),
+        *(("finalist", 4, replica) for replica in (1, 2, 3, 4)),
+        ("finalist", 3, 4),
+        ("finalist", 2, 4),
+    ]
+
+
+def test_a_finalist_that_fails_once_is_none(paths: RunPaths) -> None:
+    executor = FakeExecutor(
+        paths, fails=lambda s: "boom" if (s.purpose, s.trial, s.replica) == ("finalist", 3, 2) else None
+    )
+    record = run(paths, executor, InTurn(4), **FINALISTS)
+    rows = best_rows(record.history)
+    assert [("finalist" in row, row["trial"]) for row in rows] == [(True, 2), (False, 3), (False, 1), (False, 0)]
+    assert rows[1]["state"] == "completed", "as a trial it stands"
+
+
+def test_interrupted_among_its_finalists_a_search_goes_on_there(paths: RunPaths) -> None:
+    def stop(segment: Any) -> str | None:
+        if (segment.purpose, segment.replica) == ("finalist", 2):
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(Interrupted):
+        run(paths, FakeExecutor(paths, fails=stop), InTurn(3), **FINALISTS)
+    record = replay(paths)
+    assert record.ended is None
+    assert [row["trial"] for row in best_rows(record.history)] == [2, 1, 0]
+    executor = FakeExecutor(paths)
+    run(paths, executor, InTurn(3), **FINALISTS)
+    assert [(s.trial, s.replica) for s in executor.trained] == [(2, 2), (2, 3), (1, 1), (1, 2), (1, 3)]
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------
