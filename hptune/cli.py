@@ -103,6 +103,31 @@ def plan(
     _say_json(told) if as_json else _say("\n".join(plan_lines(told, facts)))
 
 
+@app.command("lr-range")
+def lr_range(
+    config: Config,
+    sets: Sets = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE.png", help="The drawing; NAME-lr-range.png unless given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train once over rising learning rates, and suggest the range to search."""
+    from hptune.reports.lr_range import can_draw, range_lines, range_test, write_png
+
+    loaded = _load(config, sets)
+    draws = can_draw(asked=output is not None)
+    with _placed(loaded), _thrown_away(loaded) as executor:
+        told = range_test(executor, loaded.experiment)
+    _say_json(told) if as_json else _say("\n".join(range_lines(told, loaded.experiment)))
+    if draws:
+        path = output or Path(f"{loaded.experiment.name}-lr-range.png")
+        write_png(told, path)
+        _note(f"drawn in {path}")
+    else:
+        _note("not drawn as a picture: pip install 'hptune[plots]'")
+
+
 @app.command()
 def search(
     config: Config,
@@ -143,10 +168,10 @@ def search(
 @app.command()
 def trials(run: Run = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
     """List every trial, in order."""
-    from hptune.reports.leaderboard import rows
+    from hptune.reports.leaderboard import objective_name, rows
 
     record = _replay(run, runs_dir)[1]
-    _show_rows(rows(record.history), record.history.objective.metric, as_json=as_json)
+    _show_rows(rows(record.history), objective_name(record.history), as_json=as_json)
 
 
 @app.command()
@@ -156,12 +181,12 @@ def best(
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """The leaderboard: the best trials, the best first."""
-    from hptune.reports.leaderboard import best_rows
+    """The leaderboard: the best trials, the best first; with several objectives, the Pareto front."""
+    from hptune.reports.leaderboard import best_rows, objective_name
 
     record = _replay(run, runs_dir)[1]
     rows = best_rows(record.history, max(top, 2))
-    _show_rows(rows[:top], record.history.objective.metric, as_json=as_json, best_two=rows[:2])
+    _show_rows(rows[:top], objective_name(record.history), as_json=as_json, best_two=rows[:2])
 
 
 @app.command("train-best")
@@ -263,17 +288,25 @@ def _search_command(config: Path, sets: list[str] | None, workers: int | None, r
     return shlex.join(words)
 
 
-def _probed(loaded: Loaded) -> dict[str, Any]:
-    """The probe's facts, with a run's folder that is thrown away."""
+@contextmanager
+def _thrown_away(loaded: Loaded) -> Iterator[Executor]:
+    """An executor with a run's folder that is thrown away."""
     import tempfile
 
     from hptune.rundir import RunPaths
-    from hptune.tuner import probe
 
     with tempfile.TemporaryDirectory() as folder:
         paths = RunPaths(Path(folder) / loaded.experiment.name)
         with closing(_executor(loaded.experiment, loaded.folder, paths, lambda *_: None)) as executor:
-            return probe(executor, epochs=1)
+            yield executor
+
+
+def _probed(loaded: Loaded) -> dict[str, Any]:
+    """The probe's facts."""
+    from hptune.tuner import probe
+
+    with _thrown_away(loaded) as executor:
+        return probe(executor, epochs=1)
 
 
 def _replay(run: str | None, runs_dir: Path) -> tuple[RunPaths, Any]:
@@ -303,10 +336,9 @@ def _show_rows(
 
 def _show_search(paths: RunPaths, record: Any) -> None:
     from hptune.reports.console import stdout, titled, trials_table
-    from hptune.reports.leaderboard import best_rows
+    from hptune.reports.leaderboard import best_rows, objective_name
 
-    metric = record.history.objective.metric
-    table = trials_table(best_rows(record.history, 3), metric, best_first=True)
+    table = trials_table(best_rows(record.history, 3), objective_name(record.history), best_first=True)
     stdout().print(titled(f"{paths.name}: {record.ended}", table))
     _note(f"next: hptune train-best --run {paths.name}")
 

@@ -150,8 +150,10 @@ def _or_open(number: int | None) -> str:
     return "until the budget ends it" if number is None else f"{number:,}"
 
 
-def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT) -> list[str]:
+def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT, axis: str | None = None) -> list[str]:
     """`rates` (one an epoch) as block characters, the highest and the lowest rate beside them.
+
+    axis: what stands below it in place of the epochs.
 
     >>> print("\\n".join(curve([0.0, 0.5, 1.0, 0.5], height=2)))
             1 |  █ |
@@ -166,7 +168,7 @@ def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT)
         label = number(max(rates)) if row == height - 1 else number(0.0) if row == 0 else ""
         cells = "".join(_BLOCKS[min(max(level - row * 8, 0), 8)] for level in levels)
         lines.append(f"{label:>9} |{cells}|")
-    return [*lines, f"          epochs 1 to {len(rates)}"]
+    return [*lines, f"          {axis or f'epochs 1 to {len(rates)}'}"]
 
 
 def _tree(value: Any, indent: str) -> Iterator[str]:
