@@ -39,7 +39,7 @@ _SAFETY = 4.0
 rate that a few steps stood may still diverge."""
 
 _NARROWEST = 3.0
-_CLEAR = 4.0
+_CLEAR = 6.0
 """A fall is clear where it is more than so many standard deviations of the average's noise."""
 
 
@@ -74,15 +74,15 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion | Non
     at a safe distance below the rate at which it is lowest (beyond which it diverges).
     """
     loss = smoothed(losses)
-    before = losses[: max(len(loss) // _BEFORE, 2)]
-    if len(loss) < 2 * len(before):
+    before = losses[: len(loss) // _BEFORE]
+    if len(before) < 2:
         return None
-    level, lowest = statistics.fmean(before), min(loss)
+    level, lowest = statistics.fmean(before), min(loss[len(before) :])
     noise = statistics.stdev(before) * math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
     fall = level - lowest
     if fall <= max(_CLEAR * noise, 0.01 * abs(level)):
         return None
-    end = loss.index(lowest)
+    end = loss.index(lowest, len(before))
     begin = next(step for step in range(end, -1, -1) if step == 0 or loss[step - 1] > level - _FALLEN * fall)
     high = rates[end] / _SAFETY
     return Suggestion(_rounded(min(rates[begin], high / _NARROWEST)), _rounded(high))
