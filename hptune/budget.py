@@ -1,4 +1,4 @@
-"""When a search has had enough: trials, time, epochs, or a score that is good enough."""
+"""When a search has had enough: trials, time, epochs, a score that is good enough, or no better one for long."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ class Limits:
     """What ends a search, whichever is reached first; None where there is no limit.
 
     trials: started, the failed ones included. time_s: spent searching. epochs: trained, over all trials.
+    target: a score. patience: trials that reported, the failed ones included, since the best was found.
     """
 
     trials: int | None = None
     time_s: float | None = None
     epochs: int | None = None
     target: float | None = None
+    patience: int | None = None
 
     def reached(self, history: History, elapsed_s: float, *, paused: bool) -> str | None:
         """The limit that ends the search now, as one clause; None where it may go on.
@@ -38,7 +40,15 @@ class Limits:
             score = history.score(history.best)
             if score is not None and not history.objective.better(self.target, score):
                 return f"trial {history.best.number} reached the target of {self.target:g}"
+        if self.patience is not None and (since := self._since_the_best(history)) >= self.patience:
+            return f"{since} trials in a row brought nothing better"
         return None
+
+    @staticmethod
+    def _since_the_best(history: History) -> int:
+        """How many trials have reported since the best was found; the best itself, trained on, is none of them."""
+        found = set(history.reports[history.best_report + 1 :])
+        return len(found - {history.best.number} if history.best is not None else found)
 
     @staticmethod
     def _epochs_spoken_for(history: History) -> int:
@@ -51,4 +61,4 @@ class Limits:
 def limits(experiment: Experiment) -> Limits:
     """The experiment's budget; the strategy's own number of trials where nothing bounds the search."""
     budget = experiment.budget
-    return Limits(trial_limit(experiment), budget.time, budget.epochs, budget.target)
+    return Limits(trial_limit(experiment), budget.time, budget.epochs, budget.target, budget.patience)

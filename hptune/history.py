@@ -88,6 +88,7 @@ class History:
     """The trials in the order of their numbers, and the order in which they reported.
 
     trials: by number, from 0. A number is given once and never again.
+    earlier: complete trials of earlier runs (`warm_start`), numbered up to -1; a strategy may learn from them.
     reports: the trial's number each time all replicas of a step (a Start or a Continue) have finished or one failed;
         append-only, so that a strategy can keep a cache and read on from where it was.
     reports_before: by trial, how many reports had come when it was started: with `reports`, the journal's order.
@@ -97,8 +98,9 @@ class History:
     finals: by trial that is a finalist, by replica, the score; None where that training failed.
     """
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
+    def __init__(self, objectives: Sequence[Objective], earlier: Sequence[Trial] = ()) -> None:
         self.objectives: tuple[Objective, ...] = tuple(objectives)
+        self.earlier: tuple[Trial, ...] = tuple(earlier)
         self.trials: list[Trial] = []
         self.reports: list[int] = []
         self.reports_before: list[int] = []
@@ -190,10 +192,10 @@ class History:
             return
         self._waiting[segment.trial] = len(replicas)
         if segment.trial == len(self.trials):
-            self.trials.append(Trial(segment.trial, segment.values, "running", segment.to_epoch))
+            self.trials.append(Trial(segment.trial, segment.values, "running", segment.to_epoch, why=event.get("why")))
             self.reports_before.append(len(self.reports))
         else:
-            self._set(segment.trial, state="running", to_epoch=segment.to_epoch)
+            self._set(segment.trial, state="running", to_epoch=segment.to_epoch, why=event.get("why"))
 
     def _finish(self, event: Event) -> None:
         segment = self._take(event)

@@ -7,7 +7,7 @@ the probe found in the data and the model, and the versions that it was begun wi
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -26,6 +26,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.load import from_json, to_json
 from hptune.spec.objective import Objective
 from hptune.spec.space import Domain, Space
+from hptune.trial import Trial
 
 _FREE: tuple[KeyPath, ...] = (
     ("budget",),
@@ -61,7 +62,14 @@ class Head:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        return (Objective(**self.event["experiment"]["objective"]),)
+        told = self.event["experiment"]["objective"]
+        return tuple(Objective(**objective) for objective in (told if isinstance(told, list) else [told]))
+
+    @property
+    def earlier(self) -> tuple[Trial, ...]:
+        """The trials of earlier runs that this one learns from."""
+        told = self.event.get("earlier", ())
+        return tuple(_earlier_trial(number - len(told), trial) for number, trial in enumerate(told))
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -74,14 +82,36 @@ class Head:
         return Space(TypeAdapter(dict[str, Domain]).validate_python(self.event["space"]))
 
 
-def head_event(experiment: Experiment, *, space: Space, facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The head of a new journal. experiment: with every default filled in."""
+def _earlier_trial(number: int, told: Mapping[str, Any]) -> Trial:
+    curves = tuple({metric: tuple(curve) for metric, curve in replica.items()} for replica in told["curves"])
+    return Trial(
+        number,
+        told["values"],
+        "completed",
+        told["epochs"],
+        epochs=told["epochs"],
+        curves=curves,
+        seconds=told["seconds"],
+        facts=told["facts"],
+    )
+
+
+def head_event(
+    experiment: Experiment,
+    *,
+    space: Space,
+    facts: Mapping[str, Any],
+    folder: Path,
+    earlier: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The head of a new journal. experiment: with every default filled in. earlier: trials of earlier runs."""
     return {
         "event": "head",
         "experiment": to_json(experiment),
         "space": {name: domain.model_dump(mode="json", by_alias=True) for name, domain in space.domains.items()},
         "facts": dict(facts),
         "folder": str(folder.resolve()),
+        **({"earlier": list(earlier)} if earlier else {}),
         "versions": versions(),
         "platform": platform.platform(),
     }
@@ -119,7 +149,7 @@ class Record:
 
     def __init__(self, head: Event) -> None:
         self.head = Head(head)
-        self.history = History(self.head.objectives)
+        self.history = History(self.head.objectives, self.head.earlier)
         self.elapsed_s = 0.0
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])

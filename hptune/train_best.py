@@ -47,8 +47,9 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         if not trials:
             raise RunError(f"no trial of {paths.name} has succeeded, so there is no winner. See `hptune trials`.")
         trial = trials[0]
-        search_score = record.history.score(trial)
-        assert search_score is not None, "a ranked trial without a score"
+        scores = record.history.scores(trial)
+        assert scores is not None, "a ranked trial without a score"
+        search_score = scores[record.history.objectives[0].metric]
         check_same_data(head, probe(executor))
         baseline_values = head.space.complete(head.experiment.baseline)
         drop_untold_weights(paths, record)
@@ -65,7 +66,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         result: Result = plain_json(
             {
                 "trial": trial.number,
-                "metric": record.history.objective.metric,
+                "metric": record.history.objectives[0].metric,
                 "search_score": search_score,
                 **_told(best, head),
                 "model": str(paths.best_model) if best.facts.get("model") is not None else None,

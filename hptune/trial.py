@@ -83,6 +83,7 @@ class Trial:
 
     curves: one for each replica that reported, metric -> value after each epoch from the first.
     epochs: trained by every replica.
+    why: the strategy's reason for the last step of it, where it gave one.
     """
 
     number: int
@@ -94,3 +95,4 @@ class Trial:
     seconds: float = 0.0
     error: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    why: str | None = None

@@ -40,6 +40,7 @@ from hptune.spec.space import Space
 from hptune.stabilizing import Stabilizing
 from hptune.strategies.strategy import Continue, Start, Strategy, Wait, order_is_free
 from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Values
+from hptune.warm_start import earlier_trials
 
 _PAUSED_LOOKED_AT = 8
 """How many paused trials are looked at after each report, so that a report costs the same at 10,000 trials."""
@@ -121,9 +122,11 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
     facts = probe(executor, meanwhile=request.meanwhile)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
+    earlier = earlier_trials(experiment, space, paths.root.parent)
     write_whole(paths.spec, request.text)
     with Journal(paths.journal) as journal:
-        head = journal.append(head_event(experiment, space=space, facts=facts, folder=request.folder))
+        event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier)
+        head = journal.append(event)
     return _Loop(Record(head), experiment, paths, executor, probed=True, meanwhile=request.meanwhile)
 
 

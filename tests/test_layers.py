@@ -22,7 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("record", "checkpoints"),
     ("training",),
     ("strategies", "executors", "reports.leaderboard", "reports.confidence"),
-    ("budget", "finalists", "stabilizing", "tuner", "train_best", "starter", "reports"),
+    ("budget", "finalists", "stabilizing", "tuner", "train_best", "starter", "warm_start", "reports"),
     ("cli",),
     ("__main__",),
 ]

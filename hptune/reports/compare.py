@@ -7,7 +7,7 @@ from typing import Any
 
 from hptune.errors import RunError, SpecError, spell_path
 from hptune.record import Record, differences, replay
-from hptune.reports.leaderboard import best_rows, counts
+from hptune.reports.leaderboard import best_rows, counts, objective_name
 from hptune.rundir import RunPaths
 
 
@@ -27,7 +27,7 @@ def summary(record: Record) -> dict[str, Any]:
     return {
         "trials": len(history.trials),
         "failed": counts(history.trials).get("failed", 0),
-        "objective": history.objective.metric,
+        "objective": objective_name(history),
         "best": best[0]["score"] if best else None,
         "epochs": history.epochs_trained,
         "seconds": record.elapsed_s,

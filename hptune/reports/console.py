@@ -68,7 +68,8 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
     finals = ["finalists' mean (95 %)"] if any("finalist" in row for row in rows) else []
     table = _table()
-    for heading in ("trial", metric, *finals):
+    objectives = next((list(row["objectives"]) for row in rows if row.get("objectives")), None)
+    for heading in ("trial", *(objectives or [metric]), *finals):
         table.add_column(heading, justify="right")
     for name in names:
         table.add_column(name, justify="right", style="cyan")
@@ -79,7 +80,11 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
         state = row["state"] if row["state"] != "failed" else f"failed: {row['error']}"
         table.add_row(
             str(row["trial"]),
-            _with_spread(row["score"], row.get("spread")),
+            *(
+                [_with_spread(row["score"], row.get("spread"))]
+                if objectives is None
+                else [number((row["objectives"] or {}).get(name)) for name in objectives]
+            ),
             *(_finalist(row, winner=best_first and row is rows[0]) for _ in finals),
             *(escape(shown(row["values"][name])) if name in row["values"] else "" for name in names),
             str(row["epochs"]),

@@ -12,9 +12,10 @@ from hptune.reports.confidence import mean_interval
 from hptune.trial import Trial
 
 Row: TypeAlias = dict[str, Any]
-"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where failed `error`; with repeats `scores`, one
-each, and their sample standard deviation `spread`; a finalist's `finalist`: {"scores", "mean", "interval": [low, high]}
-with the mean's 95 % interval."""
+"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where its strategy gave a reason `why`; where
+failed `error`; with several objectives `objectives`, the scores by metric, and `score` is None; with repeats `scores`,
+one each, and their sample standard deviation `spread`; a finalist's `finalist`: {"scores", "mean", "interval":
+[low, high]} with the mean's 95 % interval."""
 
 
 def rows(history: History) -> list[Row]:
@@ -23,12 +24,20 @@ def rows(history: History) -> list[Row]:
 
 
 def best_rows(history: History, top: int | None = None) -> list[Row]:
-    """The `top` best trials (None: all that have a score), the best first; failed trials are never among them."""
+    """The `top` best trials (None: all that have a score), the best first; failed trials are never among them.
+
+    With several objectives these are the trials of the Pareto front, the best by the first objective first.
+    """
     return [row(trial, history) for trial in ranked(history)[:top]]
 
 
 def ranked(history: History) -> list[Trial]:
-    """The trials that have a score, the best first: the finalists by their means, then the others by their scores."""
+    """The trials that have a score, the best first: the finalists by their means, then the others by their scores.
+
+    With several objectives: the Pareto front.
+    """
+    if len(history.objectives) > 1:
+        return pareto_front(history)
     means = {
         number: history.objective.cost(statistics.fmean(scores))
         for number in history.finals
@@ -47,19 +56,49 @@ def by_score(history: History) -> list[Trial]:
     return [trial for _, trial in sorted(costs, key=lambda pair: (pair[0], pair[1].number))]
 
 
+def pareto_front(history: History) -> list[Trial]:
+    """The trials than which none is better by one objective and no worse by another; the first objective's best first.
+
+    In the order of their costs no trial is beaten by a later one, so that each is compared with the front alone.
+    """
+    costs: list[tuple[list[float], int]] = []
+    for trial in history.trials:
+        scores = history.scores(trial)
+        if scores is not None:
+            costs.append(([o.cost(scores[o.metric]) for o in history.objectives], trial.number))
+    front: list[tuple[list[float], int]] = []
+    for cost, number in sorted(costs):
+        if not any(_beats(other, cost) for other, _ in front):
+            front.append((cost, number))
+    return [history.trials[number] for _, number in front]
+
+
+def _beats(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+
+def objective_name(history: History) -> str:
+    """What is optimised, in a word."""
+    return ", ".join(objective.metric for objective in history.objectives)
+
+
 def row(trial: Trial, history: History) -> Row:
     """One trial's row."""
+    several = len(history.objectives) > 1
     found: Row = {
         "trial": trial.number,
-        "score": history.score(trial),
+        "score": None if several else history.score(trial),
+        **({"objectives": history.scores(trial)} if several else {}),
         "values": dict(trial.values),
         "epochs": trial.epochs,
         "seconds": round(trial.seconds, 6),
         "state": trial.state,
     }
+    if trial.why is not None:
+        found["why"] = trial.why
     if trial.state == "failed":
         found["error"] = trial.error
-    if len(trial.curves) > 1:
+    if len(trial.curves) > 1 and not several:
         found["scores"] = scores = history.replica_scores(trial, history.objective)
         if len(scores) > 1:
             found["spread"] = statistics.stdev(scores)

@@ -23,7 +23,7 @@ from rich.text import Text
 from hptune.budget import Limits
 from hptune.record import Record
 from hptune.reports.console import duration, number, trials_table, values_line
-from hptune.reports.leaderboard import row
+from hptune.reports.leaderboard import objective_name, row
 from hptune.trial import Purpose, Segment, Trial
 
 _SHOWN = 5
@@ -80,7 +80,9 @@ class Silent:
 
 
 class Lines(Silent):
-    """A line for each report of a trial."""
+    """A line for each report of a trial, after one with the strategy's reason where it gives a new one."""
+
+    _why: str | None = None
 
     def begun(self, record: Record, limits: Limits) -> None:
         self._record, self._limits = record, limits
@@ -90,6 +92,9 @@ class Lines(Silent):
             print(line, file=sys.stderr)  # noqa: T201  # a renderer
 
     def reported(self, trial: Trial) -> None:
+        if trial.why is not None and trial.why != self._why:
+            self._why = trial.why
+            print(f"because {trial.why}:", file=sys.stderr)  # noqa: T201  # a renderer
         print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
 
     def tested(self, finalist: Trial) -> None:
@@ -101,12 +106,13 @@ class Lines(Silent):
 def told(trial: Trial, record: Record, limits: Limits) -> str:
     """One report as one line."""
     history = record.history
-    objective = history.objective
     of = f"/{limits.trials}" if limits.trials is not None else ""
     head = f"[{len(history.trials)}{of}] trial {trial.number}"
     if trial.state == "failed":
         return f"{head} failed: {trial.error} ({values_line(trial.values)})"
-    line = f"{head} {objective.metric} {number(history.score(trial))} after {trial.epochs} epochs"
+    scores = history.scores(trial) or {}
+    figures = " ".join(f"{o.metric} {number(scores.get(o.metric))}" for o in history.objectives)
+    line = f"{head} {figures} after {trial.epochs} epochs"
     line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
     if history.best is not None and history.best.number != trial.number:
         line += f"; best {number(history.score(history.best))} (trial {history.best.number})"
@@ -129,6 +135,8 @@ def _rules(limits: Limits) -> str:
         parts.append(f"{limits.epochs} epochs")
     if limits.target is not None:
         parts.append(f"a score of {limits.target:g}")
+    if limits.patience is not None:
+        parts.append(f"{limits.patience} trials without a better one")
     return "budget: " + " or ".join(parts) if parts else "until the strategy is done"
 
 
@@ -140,6 +148,7 @@ class Screen(Silent):
         self._limits = Limits()
         self._best: list[tuple[float, int]] = []
         self._current: tuple[Segment, int, Mapping[str, float]] | None = None
+        self._why: str | None = None  # the strategy's last reason
         self._failed: tuple[int, Trial | None] = (0, None)  # how many have, and the last of them
         self._since = time.monotonic()
         # Its own descriptor: loading TensorFlow holds descriptor 2 back, and the screen must not be lost with it.
@@ -169,6 +178,7 @@ class Screen(Silent):
     def reported(self, trial: Trial) -> None:
         if trial.state == "failed":
             self._failed = (self._failed[0] + 1, trial)
+        self._why = trial.why
         self._rank(trial)
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -177,10 +187,11 @@ class Screen(Silent):
     def _rank(self, trial: Trial) -> None:
         assert self._record is not None
         history = self._record.history
+        objective = history.objectives[0]
         ranked = [entry for entry in self._best if entry[1] != trial.number]
-        score = history.score(trial)
-        if score is not None:
-            bisect.insort(ranked, (history.objective.cost(score), trial.number))
+        scores = history.scores(trial)
+        if scores is not None:
+            bisect.insort(ranked, (objective.cost(scores[objective.metric]), trial.number))
         self._best = ranked[:_SHOWN]
 
     def draw(self) -> RenderableType:
@@ -190,7 +201,7 @@ class Screen(Silent):
             history = self._record.history
             rows = [row(history.trials[trial], history) for _, trial in self._best]
             if rows:
-                parts += [trials_table(rows, history.objective.metric), Text()]
+                parts += [trials_table(rows, objective_name(history)), Text()]
             parts.append(self._progress())
         if self._current is not None:
             segment, epochs, metrics = self._current
@@ -199,6 +210,8 @@ class Screen(Silent):
                 who = f"finalist, {who} again"
             figures = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
             parts.append(Text(f"{who}  epoch {epochs}/{segment.to_epoch}  {figures}", no_wrap=True))
+        if self._why is not None:
+            parts.append(Text(f"because {self._why}", no_wrap=True))
         count, last = self._failed
         if last is not None:
             parts.append(

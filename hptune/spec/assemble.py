@@ -77,6 +77,8 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
         found["objective"] = _objective(raw["objective"], problems)
     if "strategy" in raw:
         found["strategy"] = _strategy(raw["strategy"], problems)
+    if raw.get("warm_start") is not None:
+        found["warm_start"] = _run_names(raw["warm_start"], found.get("name"), problems)
     _points(raw, found, problems)
     problems += _across(raw, found)
     return found
@@ -135,14 +137,37 @@ def _kind(
     return None
 
 
-def _objective(raw: Any, problems: list[Problem]) -> Objective | None:
-    if isinstance(raw, list):
-        told = "a list of objectives is not in this version. Give one: {metric: ..., goal: ...}."
-        problems.append(Problem(told, ("objective",)))
-        return None
-    objective, wrong = validate(Objective, raw, ("objective",))
-    problems += wrong
-    return objective
+def _objective(raw: Any, problems: list[Problem]) -> Objective | list[Objective] | None:
+    if not isinstance(raw, list):
+        one, wrong = validate(Objective, raw, ("objective",))
+        problems += wrong
+        return one
+    found = [validate(Objective, entry, ("objective", i)) for i, entry in enumerate(raw)]
+    problems += [problem for _, wrong in found for problem in wrong]
+    objectives = [objective for objective, _ in found if objective is not None]
+    for i, objective in enumerate(objectives):
+        if objective.metric in (known.metric for known in objectives[:i]):
+            told = f"{objective.metric} stands in the list twice. Drop one of them."
+            problems.append(Problem(told, ("objective", i)))
+    if len(raw) < 2:
+        problems.append(Problem("a list must hold at least two objectives. Give one without a list.", ("objective",)))
+    return objectives
+
+
+def _run_names(raw: Any, own: Any, problems: list[Problem]) -> list[str]:
+    """The earlier runs to learn from; whether they are there is seen when the search begins."""
+    if not isinstance(raw, list):
+        problems.append(
+            Problem(f"must be a list of runs, such as [digits, digits-2], got {show(raw)}.", ("warm_start",))
+        )
+        return []
+    for i, name in enumerate(raw):
+        if not isinstance(name, str):
+            problems.append(Problem(f"must be a run's name, got {show(name)}.", ("warm_start", i)))
+        elif name == own:
+            told = f"{name} is this run itself. Name an earlier one, or give this search another name:."
+            problems.append(Problem(told, ("warm_start", i)))
+    return raw
 
 
 def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:

@@ -136,13 +136,20 @@ def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
     return found
 
 
+def objectives(raw: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:
+    """The sections of what is optimised, each with its place."""
+    given = raw.get("objective")
+    entries = [((), given)] if not isinstance(given, list) else [((i,), entry) for i, entry in enumerate(given)]
+    return [(("objective", *place), entry) for place, entry in entries if isinstance(entry, dict)]
+
+
 def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """That the metrics that are optimised and watched are among those that the training reports."""
     plain = reported(raw, scope)
     curves = [f"val_{name}" for name in plain] + plain
-    metric = section(raw, "objective").get("metric")
-    if isinstance(metric, str):
-        yield from _metric(metric, [*curves, "seconds", "parameters", "penalty"], ("objective", "metric"))
+    for path, given in objectives(raw):
+        if isinstance(given.get("metric"), str):
+            yield from _metric(given["metric"], [*curves, "seconds", "parameters", "penalty"], (*path, "metric"))
     for path in (("training", "early_stopping"), ("schedule",)):
         monitor = section(raw, *path).get("monitor")
         if isinstance(monitor, str):

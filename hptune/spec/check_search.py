@@ -10,6 +10,7 @@ from hptune.spec.check_keras import Scope
 from hptune.spec.check_recipe import section
 from hptune.spec.model import MODEL_KINDS
 from hptune.spec.references import Ref, uses
+from hptune.spec.sections import STRATEGIES
 from hptune.spec.space import ChoiceDomain, Domain, FloatDomain
 from hptune.spec.training import Training
 
@@ -18,6 +19,12 @@ SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
 
 HALVING = ("hyperband", "asha")
 """The strategies that train trials in part, up to one number of epochs for all."""
+
+LEARNING = ("tpe", "cmaes", "nsga2", "bayesian", "bayes_opt", "narrowing")
+"""The strategies that learn from the trials of earlier runs too; of those that halve, their samplers."""
+
+SEVERAL = ("nsga2", "tpe", "random", "grid", "qmc")
+"""The strategies that serve several objectives."""
 
 
 def kind_of_model(raw: Mapping[str, Any]) -> str | None:
@@ -107,9 +114,34 @@ def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Probl
     if name == "asha" and isinstance(first, int | float) and isinstance(last, int | float) and first > last:
         told = f"must be at most the epochs of the last rung ({last}), got {first}"
         yield Problem(f"{told}. Lower it, or raise max_epochs or training.epochs.", ("strategy", "min_epochs"))
+    yield from _several_objectives(raw, name)
+    yield from _warm_start(raw, name)
     # What code declares beside the YAML may bring numbers, and a grid must be listed either way.
     if name == "grid" or not declares_its_space(raw):
         yield from unserved(name, found["search_space"])
+
+
+def _several_objectives(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """What goes by one score, where the objectives are several."""
+    if not isinstance(raw.get("objective"), list):
+        return
+    if name in STRATEGIES and name not in SEVERAL:
+        told = f"{name} optimises one objective, and {len(raw['objective'])} are given. Use {' or '.join(SEVERAL)}"
+        yield Problem(f"{told}, or give one objective.", ("strategy", "name") if "strategy" in raw else ("objective",))
+    for path in (("budget", "target"), ("budget", "patience"), ("evaluation", "finalists")):
+        if section(raw, *path[:-1]).get(path[-1]) is not None:
+            told = "goes by the best trial, and with several objectives there is none, but a Pareto front"
+            yield Problem(f"{told}. Drop it, or give one objective.", path, on_key=True)
+
+
+def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """That the strategy learns from trials at all."""
+    sampler = section(raw, "strategy").get("sampler", "random")
+    source = sampler.get("name") if isinstance(sampler, dict) else sampler
+    if raw.get("warm_start") and (source if name in HALVING else name) not in LEARNING:
+        told = f"{name} with the sampler {source}" if name in HALVING else name
+        remedy = f"Use {', '.join(LEARNING)} or a sampler: tpe, or drop this"
+        yield Problem(f"{told} learns nothing from earlier trials. {remedy}.", ("warm_start",), on_key=True)
 
 
 def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:

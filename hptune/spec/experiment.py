@@ -38,11 +38,21 @@ class Experiment(Head):
     training: Training = Field(default_factory=Training)
     initialization: Initialization = Field(default_factory=Initialization)
     schedule: Schedule = Field(default_factory=Schedule)
-    objective: Objective | None = None
+    objective: Objective | list[Objective] | None = None
+    """What is optimised; a list is optimised together, for a Pareto front."""
     strategy: StrategySpec = Field(default_factory=Tpe)
     budget: Budget = Field(default_factory=Budget)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     execution: Execution = Field(default_factory=Execution)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     enqueue: list[dict[str, Value]] = Field(default_factory=list)
+    """Points that are tried first; what is left out is drawn at random."""
+    warm_start: list[str] = Field(default_factory=list)
+    """Earlier runs in the same folder; the strategy learns from those of their trials that fit this search."""
     baseline: dict[str, Value] = Field(default_factory=dict)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives, filled in; most searches have one."""
+        assert self.objective is not None, "the objective is filled in before it is asked for"
+        return tuple(self.objective) if isinstance(self.objective, list) else (self.objective,)

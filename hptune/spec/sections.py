@@ -183,6 +183,8 @@ class Budget(Spec):
     """Every epoch trained, over all trials; a segment started within it is finished."""
     target: float | None = Field(default=None, allow_inf_nan=False)
     """A score that is good enough."""
+    patience: Count | None = None
+    """So many trials without a better one."""
 
 
 class Finalists(Spec):

@@ -41,17 +41,21 @@ class ByRung:
         self._reports = 0  # how many were read
         self._results = [0] * len(self._rungs)
         self._through: dict[int, int] = {}  # trial -> on how many rungs it has a score
+        for trial in history.earlier if history is not None else ():
+            self._count(trial)
 
     def _read(self, history: History) -> None:
         if history is not self._history:
             self._forget(history)
         for at in range(self._reports, len(history.reports)):
-            trial = history.trials[history.reports[at]]
-            before, now = self._through.get(trial.number, 0), self._rungs_of(trial)
-            for rung in range(len(self._rungs)):
-                self._results[rung] += (rung < now) - (rung < before)
-            self._through[trial.number] = now
+            self._count(history.trials[history.reports[at]])
         self._reports = len(history.reports)
+
+    def _count(self, trial: Trial) -> None:
+        before, now = self._through.get(trial.number, 0), self._rungs_of(trial)
+        for rung in range(len(self._rungs)):
+            self._results[rung] += (rung < now) - (rung < before)
+        self._through[trial.number] = now
 
     def _rungs_of(self, trial: Trial) -> int:
         if trial.state == "failed":

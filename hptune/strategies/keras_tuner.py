@@ -233,12 +233,12 @@ class BayesianSampler:
     def __init__(self, experiment: Experiment, space: Space) -> None:
         options = experiment.strategy
         assert isinstance(options, Bayesian)
-        assert experiment.objective is not None, "the objective is filled in before a strategy is chosen"
+        (objective,) = experiment.objectives
         self._seed = experiment.seed
         self._coding = Coding(space)
         self._initial = options.initial_points or max(3 * len(space.domains), 3)
         self._oracle = library().oracles.BayesianOptimizationOracle(
-            objective=objective_of(experiment.objective),
+            objective=objective_of(objective),
             num_initial_points=self._initial,
             alpha=options.alpha,
             beta=options.beta,
@@ -261,14 +261,15 @@ class BayesianSampler:
 
     def _known(self, history: History) -> list[Any]:
         """The trials as the Oracle may see them: all with a finite score, or none while there are too few."""
-        scores = [history.score(trial) for trial in history.trials]
+        trials = [*history.earlier, *history.trials]
+        scores = [history.score(trial) for trial in trials]
         finite = [score for score in scores if score is not None and math.isfinite(score)]
         if len(finite) < self._initial:
             return []
         worst = max(finite, key=history.objective.cost)
         lie = statistics.median(finite)
         known = []
-        for trial, score in zip(history.trials, scores, strict=True):
+        for trial, score in zip(trials, scores, strict=True):
             if score is None:
                 score = worst if trial.state == "failed" else lie
             shown = _trial(self._coding.encode(trial.values), str(trial.number))

@@ -233,6 +233,11 @@ class OptunaSampler:
         self._finished: dict[int, FrozenTrial] = {}
         self._attributes: dict[int, Attributes] = {}  # what the sampler wrote down of trials that run
         self._books: Attributes = {}  # what it wrote down of the study
+        # Trials of earlier runs stand before the first; to NSGA-II they are of its first generation.
+        first = {NSGAIISampler._get_generation_key(): 0} if isinstance(self._options, Nsga2) else None
+        if history is not None:
+            for trial in history.earlier:
+                self._finish(trial, history, first)
 
     def _follow(self, history: History) -> None:
         """Take in what has happened, in the order of the journal."""
@@ -243,14 +248,14 @@ class OptunaSampler:
                     self._attributes[self._started], self._books = answer.attributes, answer.books
                 self._started += 1
             elif self._reported < len(history.reports):
-                self._report(history.trials[history.reports[self._reported]], history)
+                trial = history.trials[history.reports[self._reported]]
+                self._finish(trial, history, self._attributes.pop(trial.number, None))
                 self._reported += 1
             else:
                 return
 
-    def _report(self, trial: Trial, history: History) -> None:
+    def _finish(self, trial: Trial, history: History, attributes: Attributes | None) -> None:
         scores = history.scores(trial, self._epochs)
-        attributes = self._attributes.pop(trial.number, None)
         if trial.state == "failed":
             self._finished[trial.number] = self._coding.trial(trial.number, trial.values, TrialState.PRUNED)
         elif scores is not None:

@@ -45,7 +45,6 @@ class OracleSampler:
 
     def __init__(self, experiment: Experiment, space: Space, *, folder: Path, enqueued: int) -> None:
         assert isinstance(experiment.strategy, KerasTunerOracle)
-        assert experiment.objective is not None, "the objective is filled in before a strategy is chosen"
         self._experiment = experiment
         self._name = experiment.strategy.oracle
         self._class = _load(self._name, folder)
@@ -101,9 +100,9 @@ class OracleSampler:
     def _construct(self) -> Any:
         experiment = self._experiment
         assert isinstance(experiment.strategy, KerasTunerOracle)
-        assert experiment.objective is not None
+        (objective,) = experiment.objectives
         given = {
-            "objective": objective_of(experiment.objective),
+            "objective": objective_of(objective),
             "hyperparameters": self._coding.hyperparameters.copy(),
             "max_trials": trial_limit(experiment),
             "seed": 1 + derive(experiment.seed, "oracle"),  # an Oracle takes 0 for "any"

@@ -14,9 +14,10 @@ from typing import Protocol, TypeAlias
 from hptune.errors import Problem, SpecError, unknown
 from hptune.history import History
 from hptune.seeds import derive
+from hptune.spec.check_search import LEARNING
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
-from hptune.spec.space import Domain, FloatDomain, IntDomain, Space, point_key
+from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
 from hptune.strategies.strategy import Decision, Done, Start, Wait, trial_limit
 from hptune.trial import Trial, Value
 
@@ -56,6 +57,27 @@ def enqueued(experiment: Experiment, space: Space) -> list[Point]:
         point = space.complete(plain, lambda _, domain, rng=rng: domain.from_unit(rng.random()))
         points.setdefault(point_key(point), point)
     return list(points.values())
+
+
+def first_points(experiment: Experiment, space: Space) -> list[Point]:
+    """What is tried before anything else: the points of `enqueue`, then what the user takes for good.
+
+    That is the defaults, where one says more than the middle or the first choice would and the strategy learns from
+    its trials; grid begins with them itself.
+    """
+    points = enqueued(experiment, space)
+    sampler = getattr(experiment.strategy, "sampler", experiment.strategy)
+    defaults = space.defaults()
+    known = point_key(defaults) in map(point_key, points)
+    if sampler.name in LEARNING and not known and any(map(_says_more, space.domains.values())):
+        points.append(defaults)
+    return points
+
+
+def _says_more(domain: Domain) -> bool:
+    """Whether the default is another than it would be if it had been left out."""
+    left_out = domain.values_[0] if isinstance(domain, ChoiceDomain) else domain.from_unit(0.5)
+    return domain.default_value() != left_out
 
 
 def _misfit(name: str, value: Value, space: Space) -> str:

@@ -94,7 +94,7 @@ DEFAULT_TRIALS = 20
 
 def bounded(budget: Budget) -> bool:
     """Whether the budget ends every search by itself; a `target` alone may never be reached."""
-    return budget.trials is not None or budget.time is not None or budget.epochs is not None
+    return any(limit is not None for limit in (budget.trials, budget.time, budget.epochs, budget.patience))
 
 
 def trial_limit(experiment: Experiment) -> int | None:
@@ -109,7 +109,7 @@ def trial_limit(experiment: Experiment) -> int | None:
 
 def order_is_free(experiment: Experiment) -> bool:
     """Whether each trial is trained in one go on a point that no result can change, so that any order will do."""
-    return isinstance(experiment.strategy, Random | Grid | Qmc)
+    return isinstance(experiment.strategy, Random | Grid | Qmc) and experiment.budget.patience is None
 
 
 def load_library(experiment: Experiment) -> None:
@@ -138,10 +138,10 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     """
     from hptune.strategies.asha import AshaStrategy
     from hptune.strategies.hyperband import HyperbandStrategy
-    from hptune.strategies.sampled import Points, Sampled, enqueued
+    from hptune.strategies.sampled import Points, Sampled, first_points
 
     check(experiment, space)
-    first = enqueued(experiment, space)
+    first = first_points(experiment, space)
     points = Points(experiment, space, _sampler(experiment, space, folder=folder, first=first), first=first)
     match experiment.strategy:
         case Hyperband():

@@ -252,8 +252,9 @@ class KerasTrainer:
 
     @property
     def _objective(self) -> Objective:
-        assert self.experiment.objective is not None, "filled in once the data is known"
-        return self.experiment.objective
+        """What tells the best epoch: the first objective that has a value each epoch, or else the validation loss."""
+        each_epoch = [one for one in self.experiment.objectives if one.metric not in ("seconds", "parameters")]
+        return each_epoch[0] if each_epoch else Objective(metric="val_loss", goal="minimize")
 
     # --- train-best ---------------------------------------------------------------------------------------------
 

@@ -74,11 +74,12 @@ def check_batch_size(experiment: Experiment, data: Data) -> None:
 
 
 def check_objective(experiment: Experiment, metrics: list[str]) -> None:
-    """The objective must be one of the reported metrics."""
-    assert experiment.objective is not None, "filled in once the data is known"
-    metric = experiment.objective.metric
-    if metric not in [*metrics, "seconds", "parameters"]:
-        raise spec_error(f"no metric {metric!r} is reported. Known: {', '.join(metrics)}.", "objective", "metric")
+    """Each objective must be one of the reported metrics."""
+    for i, objective in enumerate(experiment.objectives):
+        if objective.metric not in [*metrics, "seconds", "parameters"]:
+            place = (i,) if isinstance(experiment.objective, list) else ()
+            told = f"no metric {objective.metric!r} is reported. Known: {', '.join(metrics)}, seconds, parameters."
+            raise spec_error(told, "objective", *place, "metric")
 
 
 def _last_layer(experiment: Experiment) -> KeyPath:

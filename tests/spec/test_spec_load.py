@@ -80,7 +80,7 @@ BAD = [
         "objective: [{metric: loss}]",
         20,
         12,
-        ["not in this version"],
+        ["at least two objectives"],
     ),
     ("metric: val_accuracy, goal: maximize", "metric: val_accurcy", 20, 12, ["goal"]),
     ("metric: val_accuracy", "metric: val_accurcy", 20, 21, ["'val_accuracy'"]),
