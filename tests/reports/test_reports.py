@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from hptune.budget import Limits
 from hptune.history import failed, finished, started
 from hptune.record import Record
-from hptune.reports.console import trials_table, winner_lines, winner_table
+from hptune.reports.console import finalist_lines, trials_table, winner_lines, winner_table
 from hptune.reports.leaderboard import best_rows, ranked, rows
 from hptune.reports.live import Lines, Screen, told
 from hptune.reports.plan import curve
@@ -68,6 +69,74 @@ def test_the_table_shows_every_parameter_that_occurs() -> None:
     assert "0.1235" in text
     assert "[red]" in text, "what looks like markup is text"
     assert "failed: no [bold] way" in text
+
+
+def repeat(record: Record, number: int, *scores: float | None) -> None:
+    """A finalist's scores; None: that repeat failed."""
+    segment = Segment(number, {"x": number}, to_epoch=2, purpose="finalist")
+    record.apply({**started(segment, range(1, len(scores) + 1)), "time": 3.0})
+    for replica, score in enumerate(scores, start=1):
+        one = replace(segment, replica=replica)
+        if score is None:
+            event = failed(SegmentFailure(one, "boom", 0.5))
+        else:
+            event = finished(SegmentResult(one, 2, {"score": (score, 0.0)}, 1.5), complete=True)
+        record.apply({**event, "time": 4.0})
+
+
+def test_repeats_are_shown_with_their_spread() -> None:
+    run = record()
+    segment = Segment(0, {"x": 0}, to_epoch=1)
+    run.apply({**started(segment, [0, 1, 2]), "time": 1.0})
+    for replica, score in enumerate([1.0, 2.0, 3.0]):
+        result = SegmentResult(replace(segment, replica=replica), 1, {"score": (score,)}, 1.0)
+        run.apply({**finished(result, complete=True), "time": 2.0})
+    (row,) = rows(run.history)
+    assert (row["score"], row["scores"], row["spread"]) == (2.0, [1.0, 2.0, 3.0], 1.0)
+    assert "2 ± 1" in drawn(trials_table([row], "score"))
+
+
+@pytest.mark.parametrize(
+    ("second", "verdict"), [([0.80, 0.84, 0.82], "within the noise"), ([0.60, 0.61, 0.62], "more than the noise")]
+)
+def test_finalists_are_ranked_by_their_means_and_the_noise_is_told(second: list[float], verdict: str) -> None:
+    run = record()
+    for number, score in enumerate([0.9, 0.95, 0.99, 0.5]):
+        train(run, number, score)
+    repeat(run, 1, *second)
+    repeat(run, 0, 0.80, 0.86, 0.83)
+    repeat(run, 2, 1.0, None, 1.0)
+    best = best_rows(run.history)
+    assert [row["trial"] for row in best] == [0, 1, 2, 3], "one that failed at a repeat is no finalist"
+    assert best[0]["finalist"]["mean"] == pytest.approx(0.83)
+    assert best[0]["finalist"]["interval"] == pytest.approx([0.75547, 0.90453], abs=1e-5)
+    lines = drawn(trials_table(best, "score", best_first=True)).splitlines()
+    assert "finalists' mean (95 %)" in lines[0]
+    assert "0.9 0.83 ± 0.075 winner" in " ".join(lines[1].split()), "the search's score, and the finalist's mean"
+    assert [("winner" in line, "±" in line) for line in lines[2:]] == [(False, True), (False, False), (False, False)]
+    assert "winner" not in drawn(trials_table(rows(run.history), "score")), "in the order of the numbers none is first"
+    (told,) = finalist_lines(best)
+    assert told.startswith("trial 0 is ahead of trial 1 by 0.")
+    assert verdict in told
+
+
+def test_without_two_finalists_there_is_no_noise_to_tell() -> None:
+    run = record()
+    train(run, 0, 0.9)
+    train(run, 1, 0.8)
+    assert finalist_lines(best_rows(run.history)) == []
+    repeat(run, 0, 0.8, 0.9)
+    assert finalist_lines(best_rows(run.history)) == []
+
+
+def test_lines_tell_of_each_test_of_a_finalist(capsys: pytest.CaptureFixture[str]) -> None:
+    run = record()
+    train(run, 0, 0.9)
+    view = Lines()
+    view.begun(run, Limits())
+    repeat(run, 0, 0.8, None)
+    view.tested(run.history.trials[0])
+    assert capsys.readouterr().err.splitlines()[-1] == "finalist, trial 0, again: 0.8 failed"
 
 
 def drawn(renderable: Any) -> str:
@@ -133,6 +202,10 @@ def test_the_winner_beside_the_baseline() -> None:
     assert "1,234" in text
     assert "expected (search) val_accuracy 0.91, achieved 0.9" in winner_lines(result)
     assert "the baseline could not be trained: boom" in winner_lines(result)
+    told = {**result, "ramp": {"epoch": 12, "stopped_at": 17}, "note": "weights alone"}
+    assert "12" in drawn(winner_table(told)).split("rate dropped at epoch")[1].split()
+    assert any("at epoch 12" in line and "at epoch 17" in line for line in winner_lines(told))
+    assert "note: weights alone" in winner_lines(told)
 
 
 @pytest.mark.parametrize("rates", [[0.1], [0.0, 0.0], [1e-3] * 500, [0.0, float("inf")]])
