@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
+from collections.abc import Collection, Hashable, Sequence
 from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -85,6 +86,8 @@ class LocalExecutor:
             if until is not None and time.monotonic() >= until:
                 break
             self._watch(until)
+        if self._slots_told != inf:
+            self._slots_told = max(self._slots_told, self._slots())
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
@@ -125,14 +128,11 @@ class LocalExecutor:
         return len(self._queue) > workers - ready
 
     def _choose(self, process: Process) -> Segment:
-        """Take from the queue what suits a worker: a structure that it holds, one that nobody holds, or the first."""
+        """Take from the queue what suits a worker, unless the first has been passed over often enough."""
         others = {shape for other in self._processes if other is not process for shape in other.shapes}
         at = 0
         if len(self._queue) > 1 and self._passed_over < _PASSED_OVER:
-            shapes = [shape_of(segment) for segment in self._queue]
-            fitting = (at for at, shape in enumerate(shapes) if shape in process.shapes)
-            new = (at for at, shape in enumerate(shapes) if shape not in others)
-            at = next(fitting, next(new, 0))
+            at = best_suited([shape_of(segment) for segment in self._queue], process.shapes, others)
         self._passed_over = self._passed_over + 1 if at else 0
         segment = self._queue[at]
         del self._queue[at]
@@ -213,3 +213,16 @@ _TOO_LONG = {
     True: "the segment took longer than execution.trial_timeout ({:g} s)",
     False: "the worker was not ready after {:g} s",
 }
+
+
+def best_suited(shapes: Sequence[Hashable], held: Collection[Hashable], others: Collection[Hashable]) -> int:
+    """Which of these shapes a worker takes: the first that it holds, else that nobody holds, else the first of all.
+
+    >>> best_suited(["a", "b", "c"], held=["c"], others=["a"])
+    2
+    >>> best_suited(["a", "b"], held=[], others=["a"])
+    1
+    """
+    fitting = (at for at, shape in enumerate(shapes) if shape in held)
+    new = (at for at, shape in enumerate(shapes) if shape not in others)
+    return next(fitting, next(new, 0))

@@ -1,0 +1,92 @@
+"""Data that is handed over: read once, the same to the byte, and not kept where it can't be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hptune.spec.data import SourceData
+from hptune.training.data import Data, load_data
+from hptune.training.data.shared import SharedData
+
+
+@pytest.fixture
+def fd() -> Iterator[int]:
+    with tempfile.TemporaryFile() as file:
+        yield file.fileno()
+
+
+def digits() -> Data:
+    return load_data(SourceData(source="digits"), folder=Path(), seed=0)
+
+
+def never() -> Data:
+    raise AssertionError("read a second time")
+
+
+def test_the_second_has_what_the_first_read(fd: int) -> None:
+    first = SharedData(fd).get(digits)
+    second = SharedData(fd).get(never)
+    for one, other in ((first.train, second.train), (first.validation, second.validation)):
+        for a, b in ((one.x, other.x), (one.y, other.y)):
+            assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
+            assert b.flags.c_contiguous
+            assert b.ctypes.data % 64 == 0
+            assert not b.flags.writeable, "a worker must not change what the others see"
+    assert (second.labels, second.fingerprint, second.rows) == (first.labels, first.fingerprint, first.rows)
+
+
+def test_several_arrays_and_a_part_without_samples(fd: int) -> None:
+    data = digits()
+    x = {"a": np.arange(7, dtype=np.float32).reshape(7, 1), "b": np.zeros((0, 3), np.int32)}
+    given = replace(data, train=replace(data.train, x=x))
+    SharedData(fd).get(lambda: given)
+    found = SharedData(fd).get(never).train.x
+    assert found["a"].tolist() == x["a"].tolist()
+    assert found["b"].shape == (0, 3)
+
+
+def test_what_is_no_plain_data_is_read_by_each(fd: int) -> None:
+    calls: list[int] = []
+
+    def stream() -> Any:
+        calls.append(1)
+        return (sample for sample in range(3))
+
+    for _ in range(2):
+        assert list(SharedData(fd).get(stream)) == [0, 1, 2]  # type: ignore[call-overload]
+    assert len(calls) == 2
+
+
+def test_a_reader_that_fails_leaves_it_to_the_next(fd: int) -> None:
+    with pytest.raises(AssertionError, match="a second time"):
+        SharedData(fd).get(never)
+    assert SharedData(fd).get(digits).fingerprint == digits().fingerprint
+
+
+READER = """\
+import sys
+from pathlib import Path
+from hptune.spec.data import SourceData
+from hptune.training.data import load_data
+from hptune.training.data.shared import SharedData
+def read():
+    print("read")
+    return load_data(SourceData(source="digits"), folder=Path(), seed=0)
+SharedData(int(sys.argv[1])).get(read)
+"""
+
+
+def test_processes_that_come_at_the_same_time_read_once(fd: int) -> None:
+    command = [sys.executable, "-c", READER, str(fd)]
+    readers = [subprocess.Popen(command, pass_fds=(fd,), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert "".join(reader.communicate(timeout=120)[0] for reader in readers) == "read\n"
+    assert all(reader.returncode == 0 for reader in readers)
