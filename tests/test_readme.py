@@ -116,7 +116,7 @@ def test_every_command_prints_what_is_shown(folder: Path, monkeypatch: pytest.Mo
     for command, shown in commands():
         monkeypatch.delenv("COLUMNS", raising=False)  # tables as wide as what they hold …
         if "--help" in command:
-            monkeypatch.setenv("COLUMNS", "100")  # … and help as on a usual terminal
+            monkeypatch.setenv("COLUMNS", "120")  # … and help as on a wide terminal
         code, printed = run(command, folder)
         wanted = re.search(r"# exit code (\d+)", command)
         assert code == (int(wanted[1]) if wanted else 0), printed
