@@ -171,8 +171,8 @@ def winner_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"the baseline could not be trained: {result['baseline']['error']}")
     if result["model"] is not None:
         lines.append(f"model: {result['model']}")
-    if "note" in result:
-        lines.append(f"note: {result['note']}")
+    notes = (("note", result), ("note on the baseline", result["baseline"]))
+    lines += [f"{heading}: {side['note']}" for heading, side in notes if "note" in side]
     return lines
 
 
