@@ -280,6 +280,20 @@ class History:
         self.trials[number] = replace(self.trials[number], **changes)
 
 
+def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:
+    """Why a result can't be scored, in a clause; None where it can."""
+    for metric in (objective.metric for objective in objectives):
+        if metric == "seconds" or metric in result.facts:
+            continue
+        curve = result.curves.get(metric)
+        if curve is None:
+            return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
+        for epoch, value in enumerate(curve, start=result.segment.from_epoch + 1):
+            if not math.isfinite(value):
+                return f"{metric} is {value} after epoch {epoch}"
+    return None
+
+
 def best_of(curves: Curves, objective: Objective, epochs: int | None = None) -> float | None:
     """The objective's best value in the first `epochs` epochs of one replica, or None where it has no value."""
     curve = curves.get(objective.metric, ())[:epochs]

@@ -20,7 +20,7 @@ from hptune.checkpoints import Checkpoints, drop_untold_weights
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
-from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped
+from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped, unusable
 from hptune.journal import Journal, read
 from hptune.record import (
     Head,
@@ -321,7 +321,7 @@ class _Loop:
         segment = outcome.segment
         if segment.purpose == "stabilize":
             return finished(outcome, complete=True)
-        if (reason := self._unusable(outcome)) is not None:
+        if (reason := unusable(outcome, self._history.objectives)) is not None:
             return failed(SegmentFailure(segment, reason, outcome.seconds))
         enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
         return finished(outcome, complete=outcome.ended or enough)
@@ -345,20 +345,6 @@ class _Loop:
         )
         self._queue.appendleft(failure.segment)
         return True
-
-    def _unusable(self, result: SegmentResult) -> str | None:
-        """Why a result can't be scored; None where it can."""
-        for objective in self._history.objectives:
-            metric = objective.metric
-            if metric == "seconds" or metric in result.facts:
-                continue
-            curve = result.curves.get(metric)
-            if curve is None:
-                return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
-            for epoch, value in enumerate(curve, start=result.segment.from_epoch + 1):
-                if value != value or value in (float("inf"), float("-inf")):
-                    return f"{metric} is {value} after epoch {epoch}"
-        return None
 
     def _drop_failed(self, number: int) -> None:
         """Where a trial has failed, its replicas that have not begun are not trained."""
