@@ -19,8 +19,8 @@ from hptune.spec.space import Space
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Strategy, Wait, choose
 from hptune.trial import Segment, SegmentFailure, SegmentResult, Values
 
-Curve = Callable[[Values, int], float | None]
-"""(values, epoch from 1) -> the metric after that epoch; None: the training fails there."""
+Curve = Callable[[Values, int], float | Mapping[str, float] | None]
+"""(values, epoch from 1) -> the metric `score` after that epoch, or several by name; None: the training fails there."""
 
 
 @dataclass
@@ -87,8 +87,7 @@ def simulate(
     start_from: the events of a search that this one resumes; what was under way is trained again. fresh_each_time: ask
     a new strategy object each time, as if the process had been killed after every decision.
     """
-    assert experiment.objective is not None
-    run = Simulation(History([experiment.objective]))
+    run = Simulation(History(experiment.objectives))
     for event in start_from:
         run.apply(event)
     running = list(run.history.pending.values())
@@ -126,11 +125,12 @@ def _segment(decision: Start | Continue, history: History) -> Segment:
 def _outcome(segment: Segment, experiment: Experiment, curve: Curve, ends_at: int | None) -> dict[str, Any]:
     last = min(segment.to_epoch, ends_at) if ends_at is not None else segment.to_epoch
     values = [curve(segment.values, epoch) for epoch in range(segment.from_epoch + 1, last + 1)]
-    numbers = tuple(v for v in values if v is not None)
-    if len(numbers) < len(values):
+    known = [v if isinstance(v, Mapping) else {"score": v} for v in values if v is not None]
+    if len(known) < len(values):
         return events.failed(SegmentFailure(segment, "boom", 0.1))
+    curves = {name: tuple(float(metrics[name]) for metrics in known) for name in (known[0] if known else {})}
     ended = ends_at is not None and last >= ends_at
-    result = SegmentResult(segment, last, {"score": numbers}, 0.1, ended=ended)
+    result = SegmentResult(segment, last, curves, 0.1, ended=ended)
     return events.finished(result, complete=ended or last >= full_epochs(experiment, segment.values))
 
 
@@ -142,10 +142,9 @@ def _stop_hopeless(strategy: Strategy, run: Simulation) -> None:
 
 def prefix_histories(run: Simulation, experiment: Experiment) -> list[History]:
     """The history after each event of a search, the empty one first."""
-    assert experiment.objective is not None
     found = []
     for length in range(len(run.events) + 1):
-        history = History([experiment.objective])
+        history = History(experiment.objectives)
         for event in run.events[:length]:
             history.apply(event)
         found.append(history)
