@@ -18,6 +18,7 @@ def start(precision: str = "float32") -> None:
     with quietly():
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # it takes each new structure for a function that is traced too often
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         for gpu in tf.config.list_physical_devices("GPU"):

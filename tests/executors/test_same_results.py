@@ -1,0 +1,97 @@
+"""Results are equal to the bit in this process, in one worker and in several, for a dense net and a convolutional one."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from hptune.executors.executor import Executor
+from hptune.executors.inline import InlineExecutor
+from hptune.executors.processes import LocalExecutor
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.spec.load import from_json
+from hptune.trial import Segment, SegmentResult
+
+Learnt: TypeAlias = dict[int, tuple[Any, bytes]]
+
+CODE = """\
+import keras
+
+def build(hp):
+    model = keras.Sequential([keras.Input((8, 8, 1))])
+    if hp.Boolean("convolve"):
+        model.add(keras.layers.Conv2D(16, 3, activation="relu"))
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dense(24, activation="relu"))
+    model.add(keras.layers.Dropout(hp.Float("dropout", 0.0, 0.5)))
+    model.add(keras.layers.Dense(10, activation="softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+"""
+
+SEGMENTS = [
+    Segment(trial, {"convolve": trial % 2 == 0, "dropout": 0.1 * trial}, to_epoch=2, keep_state=True)
+    for trial in range(6)
+]
+
+
+def experiment(workers: int) -> Experiment:
+    return from_json(
+        {
+            "version": 1,
+            "name": "same",
+            "data": {"source": "digits", "limit": 300},
+            "model": {"python": "same_results:build"},
+            "execution": {"workers": workers},
+        }
+    )
+
+
+def learnt(executor: Executor, run: RunPaths) -> Learnt:
+    """By trial: its curves, and the variables that it left."""
+    found: Learnt = {}
+    for segment in SEGMENTS:
+        executor.submit(segment)
+    while len(found) < len(SEGMENTS):
+        for outcome in executor.wait():
+            assert isinstance(outcome, SegmentResult), outcome
+            state = run.state(outcome.segment.trial, 0, 2).read_bytes()
+            found[outcome.segment.trial] = (outcome.curves, state)
+    return found
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
+    folder = tmp_path_factory.mktemp("inline")
+    (folder / "same_results.py").write_text(CODE)
+    run = RunPaths(folder / "run")
+    with closing(InlineExecutor(experiment(1), folder, run, lambda *_: None)) as executor:
+        return learnt(executor, run)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_learn_what_this_process_learns(inline: Learnt, workers: int, tmp_path: Path) -> None:
+    (tmp_path / "same_results.py").write_text(CODE)
+    run = RunPaths(tmp_path / "run")
+    with closing(LocalExecutor(experiment(workers), tmp_path, run, lambda *_: None)) as executor:
+        _start_all(executor, workers)
+        found = learnt(executor, run)
+    assert found == inline
+    assert len({str(curves) for curves, _ in found.values()}) == len(SEGMENTS)
+
+
+def _start_all(executor: LocalExecutor, workers: int) -> None:
+    """So that each has some of the segments, though starting takes longer than all of them."""
+    until = time.monotonic() + 300
+    for _ in range(workers):
+        executor.submit(Segment(0, {}, purpose="probe"))
+    while sum(process.ready for process in executor._processes) < workers:
+        assert time.monotonic() < until, "the workers never became ready"
+        executor.wait(0.1)
+    while executor.wait():
+        pass
