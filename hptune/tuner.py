@@ -39,7 +39,7 @@ from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
 from hptune.stabilizing import Stabilizing
 from hptune.strategies.strategy import Continue, Start, Strategy, Wait, order_is_free
-from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Values
+from hptune.trial import Segment, SegmentFailure, Trial, Values
 from hptune.warm_start import earlier_trials
 
 _PAUSED_LOOKED_AT = 8

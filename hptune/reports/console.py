@@ -115,8 +115,9 @@ def finalist_lines(rows: Sequence[Row]) -> list[str]:
     if len(pair) < 2:
         return []
     first, second = (row["finalist"] for row in pair)
-    low, high = difference_interval(first["scores"], second["scores"])
-    gap = number(abs(first["mean"] - second["mean"]), 3)
+    higher, lower = (first, second) if first["mean"] >= second["mean"] else (second, first)
+    low, high = difference_interval(higher["scores"], lower["scores"])
+    gap = number(higher["mean"] - lower["mean"], 3)
     apart = f"trial {pair[0]['trial']} is ahead of trial {pair[1]['trial']} by {gap}"
     interval = f"95 % interval of the difference {number(low, 2)} to {number(high, 2)}"
     verdict = "within the noise" if low <= 0 <= high else "more than the noise"

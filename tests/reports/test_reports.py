@@ -120,6 +120,18 @@ def test_finalists_are_ranked_by_their_means_and_the_noise_is_told(second: list[
     assert verdict in told
 
 
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+def test_the_interval_holds_the_lead_whichever_way_is_better(goal: str) -> None:
+    run = record(goal)
+    for number in (0, 1):
+        train(run, number, float(number))
+        score = number + (0.5 if goal == "maximize" else -5.0)
+        repeat(run, number, score, score)
+    assert finalist_lines(best_rows(run.history))[0].endswith(
+        "by 1, which is more than the noise (95 % interval of the difference 1 to 1)"
+    )
+
+
 def test_without_two_finalists_there_is_no_noise_to_tell() -> None:
     run = record()
     train(run, 0, 0.9)
