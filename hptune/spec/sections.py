@@ -110,6 +110,21 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class Narrowing(Spec):
+    """Random trials over the whole space, then around the best, ever closer as it gets better; and again.
+
+    References: F. Ferlitsch, Deep Learning Patterns and Practices, chapter 10.
+    """
+
+    name: Literal["narrowing"]
+    explore: Count = 10
+    """Trials over the whole space, first and whenever the search goes back to it."""
+    exploit: Count | None = None
+    """The most trials around the best before the search goes back to the whole space; no limit but patience."""
+    patience: Count = 20
+    """So many trials around the best without a better one send the search back to the whole space."""
+
+
 SamplerSpec: TypeAlias = Annotated[
     Annotated[Random | Tpe | Qmc, Field(discriminator="name")],
     BeforeValidator(_named, json_schema_input_type=Literal["random", "tpe", "qmc"] | Random | Tpe | Qmc),
@@ -151,7 +166,7 @@ class Asha(Spec):
 
 
 StrategySpec: TypeAlias = Annotated[
-    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2 | Asha,
+    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2 | Asha | Narrowing,
     Field(discriminator="name"),
 ]
 
@@ -165,11 +180,12 @@ STRATEGIES: dict[str, type[Spec]] = {
     "cmaes": CmaEs,
     "qmc": Qmc,
     "nsga2": Nsga2,
+    "narrowing": Narrowing,
     "keras_tuner": KerasTunerOracle,
 }
 """`strategy.name` -> its class; the first is the default."""
 
-LATER_STRATEGIES = ("bayes_opt", "narrowing", "guided")
+LATER_STRATEGIES = ("bayes_opt", "guided")
 """What is to come."""
 
 

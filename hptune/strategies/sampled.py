@@ -7,7 +7,7 @@ trials is bounded. So a sampler (KerasTuner's Oracles here, others later) is one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Protocol, TypeAlias
 
@@ -106,7 +106,7 @@ class Points:
         self._seed = experiment.seed
         self._space = space
         self._sampler = sampler
-        self._first = first
+        self.first = first
         self._size = space.size
         self._limit = trial_limit(experiment)
         self._why = "the budget's number" if experiment.budget.trials else "as many as a search without a budget gets"
@@ -118,8 +118,8 @@ class Points:
         if end is not None:
             return end
         number = len(history.trials)
-        if number < len(self._first):
-            return self._first[number]
+        if number < len(self.first):
+            return self.first[number]
         suggestion = self._sampler.suggest(history)
         if isinstance(suggestion, Wait | Done) or point_key(suggestion) not in self._tried:
             return suggestion
@@ -174,11 +174,15 @@ class Points:
 
 
 class Sampled:
-    """The strategy that trains every point in full and asks a sampler for the next."""
+    """The strategy that trains every point in full and asks a sampler for the next.
 
-    def __init__(self, experiment: Experiment, points: Points) -> None:
+    why: gives the sampler's reason for its next point.
+    """
+
+    def __init__(self, experiment: Experiment, points: Points, *, why: Callable[[History], str] | None = None) -> None:
         self._experiment = experiment
         self._points = points
+        self._why = why
 
     def next(self, history: History) -> Decision:
         point = self._points.next(history)
@@ -187,7 +191,9 @@ class Sampled:
         if isinstance(point, Wait):
             running = any(True for _ in history.running())
             return point if running else Done("the strategy waits for trials, and none is running")
-        return Start(point, full_epochs(self._experiment, point))
+        given = len(history.trials) < len(self._points.first)
+        why = self._why(history) if self._why is not None and not given else None
+        return Start(point, full_epochs(self._experiment, point), why)
 
     def may_continue(self, trial: Trial, history: History) -> bool:  # noqa: ARG002 - the protocol's
         return False

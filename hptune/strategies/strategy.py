@@ -22,6 +22,7 @@ from hptune.spec.sections import (
     Grid,
     Hyperband,
     KerasTunerOracle,
+    Narrowing,
     Nsga2,
     Qmc,
     Random,
@@ -142,14 +143,15 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
 
     check(experiment, space)
     first = first_points(experiment, space)
-    points = Points(experiment, space, _sampler(experiment, space, folder=folder, first=first), first=first)
+    sampler = _sampler(experiment, space, folder=folder, first=first)
+    points = Points(experiment, space, sampler, first=first)
     match experiment.strategy:
         case Hyperband():
             return HyperbandStrategy(experiment, space, points)
         case Asha():
             return AshaStrategy(experiment, space, points)
         case _:
-            return Sampled(experiment, points)
+            return Sampled(experiment, points, why=getattr(sampler, "why", None))
 
 
 def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Sequence[Point]) -> Sampler:
@@ -169,6 +171,10 @@ def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Seque
             from hptune.strategies.oracle import OracleSampler
 
             return OracleSampler(experiment, space, folder=folder, enqueued=len(first))
+        case Narrowing():
+            from hptune.strategies.narrowing import NarrowingSampler
+
+            return NarrowingSampler(experiment, space)
         case Tpe() | CmaEs() | Qmc() | Nsga2():
             from hptune.strategies.by_rung import ByRung
             from hptune.strategies.optuna import OptunaSampler

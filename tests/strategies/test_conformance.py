@@ -27,6 +27,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "cmaes": {"name": "cmaes", "population": 3},
     "qmc": {"name": "qmc"},
     "nsga2": {"name": "nsga2", "population": 3},
+    "narrowing": {"name": "narrowing", "explore": 3, "exploit": 5, "patience": 3},
     "asha": {"name": "asha", "max_epochs": 9},
     "bohb": {"name": "asha", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
     "hyperband_tpe": {"name": "hyperband", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
