@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from hptune.errors import RunError
+from hptune.stopwatch import counts
 
 _TAG = "$float"
 
@@ -87,6 +88,7 @@ class Journal:
         except OSError as error:
             raise self._broken(error) from error
 
+    @counts("journal")
     def append(self, event: Mapping[str, Any], *, durable: bool = True) -> dict[str, Any]:
         """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
 

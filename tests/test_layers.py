@@ -16,7 +16,7 @@ import hptune
 ROOT = Path(hptune.__file__).parent
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "seeds", "quiet", "user_code"),
+    ("errors", "seeds", "quiet", "user_code", "stopwatch"),
     ("trial", "spec"),
     ("history", "journal", "rundir"),
     ("record", "checkpoints"),

@@ -23,6 +23,7 @@ from hptune.executors.serve import Ended, Message, Progress, Ready, Refused, Set
 from hptune.executors.staffing import Staffing
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
+from hptune.stopwatch import WATCH
 from hptune.trial import Segment, SegmentFailure
 
 _LOOK_S = 1.0
@@ -51,7 +52,7 @@ class LocalExecutor:
         self, experiment: Experiment, folder: Path, run: RunPaths, on_epoch: OnEpoch, *, trials: int | None = None
     ) -> None:
         self._data = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it; see training.data.shared
-        self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno())
+        self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
         self._staffing = Staffing(experiment.execution, trials)
@@ -189,6 +190,7 @@ class LocalExecutor:
             self._staffing.start_s = time.monotonic() - process.started_at
         if message.outcome.segment.purpose == "trial":
             self._staffing.ended(message.outcome.seconds)
+        WATCH.add(message.spent, message.notes)
         self._outcomes.append(message.outcome)
         process.segment = None
         if process.grown(message.resident) > max(_LEAST_GROWTH, machine.memory_bytes() / (4 * self._staffing.most)):

@@ -25,6 +25,7 @@ from hptune.executors import machine
 from hptune.executors.executor import Outcome, attempt
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
+from hptune.stopwatch import WATCH, Part
 from hptune.trial import Segment
 
 TELL_EVERY_S = 0.1
@@ -33,12 +34,13 @@ TELL_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker is made for. data_fd: the file in which workers share the data."""
+    """What a worker is made for. data_fd: the file in which workers share the data. profile: somebody asks for one."""
 
     experiment: Experiment
     folder: Path
     run: RunPaths
     data_fd: int
+    profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A segment's outcome. resident: the bytes of memory that the process holds after it."""
+    """A segment's outcome. resident: the bytes that the process holds after it. spent, notes: of its stopwatch."""
 
     outcome: Outcome
     resident: int
+    spent: Mapping[Part, float]
+    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ def main(socket_fd: int) -> None:
     orders: SimpleQueue[Segment] = SimpleQueue()
     setup: Setup = driver.recv()
     threading.Thread(target=_listen, args=(driver, orders), daemon=True).start()
+    WATCH.asked = setup.profile
     from hptune.training.data.shared import SharedData
     from hptune.training.worker import Worker
 
@@ -95,7 +100,7 @@ def main(socket_fd: int) -> None:
         except HptuneError as error:
             say(Refused(error))
         else:
-            say(Ended(outcome, machine.resident_bytes()))
+            say(Ended(outcome, machine.resident_bytes(), *WATCH.take()))
 
 
 class _Voice:

@@ -24,8 +24,10 @@ from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.spec.space import Space
+from hptune.stopwatch import WATCH, counts
 from hptune.training import dials, own_fit, runtime
 from hptune.training import state as states
+from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts, load_data
@@ -88,6 +90,7 @@ class KerasTrainer:
         self._folder = folder
         self._run = run
         self._shared = shared
+        self._advised = False
 
     # --- what is loaded once ------------------------------------------------------------------------------------
 
@@ -96,6 +99,7 @@ class KerasTrainer:
         read = partial(self._load_data, with_test=False)
         return self._shared.get(read) if self._shared is not None else read()
 
+    @counts("data")
     def _load_data(self, *, with_test: bool) -> Data:
         assert self._given.data is not None, "the spec's check asks for data"
         return load_data(self._given.data, folder=self._folder, seed=self._given.seed, with_test=with_test)
@@ -158,21 +162,31 @@ class KerasTrainer:
             if epoch >= segment.to_epoch:
                 told["note"] = f"the rate did not drop: its epoch, {epoch}, lies behind the {segment.to_epoch} trained"
         course = self._course(blueprint, recipe, segment, program)
+        setting = self._setting(blueprint, course, segment)
         ended = course.ended()
         curves = program.run(
             state,
-            self._setting(blueprint, course, segment),
+            setting,
             segment.from_epoch,
             segment.to_epoch,
             so_far=so_far,
             ended=ended,
             on_epoch=partial(after, program),
         )
+        if WATCH.asked:
+            self._explain(blueprint, program, state, setting, epochs=_epochs(curves))
         whole = _joined(so_far, curves)
         over = _epochs(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
             told["learning_rates"] = course.rates_by_epoch(whole, _epochs(whole))
         return _Outcome(program, curves, whole, over, partial(self._export, blueprint, program), told)
+
+    def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
+        """For who asks where the time goes: what can't be told from outside one call for an epoch."""
+        tell_validation(program, self.data.validation, epochs=epochs)
+        if not self._advised and program.epoch_s is not None:
+            self._advised = True
+            advise(program, partial(self.programs.compile, blueprint, xla=True), state, setting)
 
     def _fresh(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> State:
         """The state before the first epoch: weights by architecture, noise by values."""

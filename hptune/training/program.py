@@ -8,6 +8,7 @@ as its result. Hyperparameters that shape no graph are dials; the learning rate 
 from __future__ import annotations
 
 import math
+import time
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from hptune import seeds
 from hptune.errors import SegmentFailed
+from hptune.stopwatch import WATCH, counts
 from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Part
@@ -54,6 +56,7 @@ class Program:
     """A model, its optimizer and its data, traced once.
 
     train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
+    epoch_s: seconds of the fastest epoch, the first one (which compiles) left out; None before the second.
     traces, brief_traces: how often `run`'s and `run_steps`'s functions were traced, for those who want to know.
     """
 
@@ -77,6 +80,7 @@ class Program:
         self.rows = _rows(train)
         self.steps_per_epoch = math.ceil(self.rows / self.batch_size)
         self.traces = self.brief_traces = 0
+        self.epoch_s: float | None = None
         core = blueprint.build()
         self._dials = dial_places.attach(dial_places.in_layers(core.layers)) if blueprint.dialled else {}
         self._dials |= dials or {}
@@ -158,6 +162,7 @@ class Program:
             losses += self._brief(_tensor(order), _tensor(np.asarray(steps, np.int32))).numpy().tolist()
         return losses
 
+    @counts("set up")
     def fresh(self, weights: Sequence[NDArray[Any]], noise_seed: int) -> State:
         """The state before training: these weights (as `get_weights` orders them), noise and dropout from the seed."""
         given = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
@@ -169,6 +174,7 @@ class Program:
         ]
         return State(tuple(model))
 
+    @counts("checkpoint")
     def state(self) -> State:
         """Every variable as it is now."""
         return State(
@@ -207,6 +213,7 @@ class Program:
     def _penalties(self) -> list[Any]:
         return list(self.model._get_regularization_losses())
 
+    @counts("set up")
     def _turn(self, setting: Setting) -> None:
         for name, dial in self._dials.items():
             dial.set(setting.dials[name])
@@ -214,6 +221,7 @@ class Program:
             self._rates.table.assign(setting.rates)
             self._rates.factor.assign(1.0)
 
+    @counts("set up")
     def load(self, state: State) -> None:
         """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
         for variable, value in zip(self.model.variables, state.model, strict=True):
@@ -222,9 +230,32 @@ class Program:
             variable.assign(value)
 
     def _run_epoch(self, order_seed: int, epoch: int) -> dict[str, float]:
-        order = sample_order(order_seed, epoch, self.rows)
-        values = self._epoch(_tensor(order)).numpy().tolist()
+        order = _tensor(sample_order(order_seed, epoch, self.rows))
+        if not self.traces:
+            self._trace(order)
+            values = self._first_epoch(order)
+        else:
+            values = self._next_epoch(order)
         return dict(zip(self.metric_names, values, strict=True))
+
+    @counts("trace")
+    def _trace(self, order: Any) -> None:
+        self._epoch.get_concrete_function(order)
+
+    @counts("compile")
+    def _first_epoch(self, order: Any) -> list[float]:
+        values: list[float] = self._epoch(order).numpy().tolist()
+        return values
+
+    @counts("train")
+    def _next_epoch(self, order: Any) -> list[float]:
+        started = time.perf_counter()
+        values: list[float] = self._epoch(order).numpy().tolist()
+        took_s = time.perf_counter() - started
+        if self.epoch_s is None:  # as long as this one took, the first has not compiled but trained
+            WATCH.move("compile", "train", took_s)
+        self.epoch_s = took_s if self.epoch_s is None else min(took_s, self.epoch_s)
+        return values
 
     def _one_epoch(self, order: Any) -> Any:
         """One epoch over the training samples in this order, then validation: every metric as one float32 vector."""

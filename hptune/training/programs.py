@@ -13,6 +13,7 @@ from hptune.rundir import RunPaths
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import Recipe
+from hptune.stopwatch import counts
 from hptune.training import augment
 from hptune.training import blueprint as blueprints
 from hptune.training import state as states
@@ -46,6 +47,7 @@ class Programs:
         self._weights: dict[tuple[str, int], Weights] = {}
         self.news: dict[str, Any] = {}
 
+    @counts("build")
     def blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
         """How the model of `recipe` is made. A model from code is built for it, the rest is read off the recipe."""
         builder = self._builder
@@ -79,9 +81,10 @@ class Programs:
             raise SegmentFailed(f"batch_size {blueprint.batch_size} is larger than the training part ({rows} samples)")
         while len(self._programs) >= KEPT:
             self._programs.popitem(last=False)
-        self._programs[key] = self._compile(blueprint)
+        self._programs[key] = self.compile(blueprint, xla=self._experiment.execution.xla)
         return self._programs[key]
 
+    @counts("build")
     def weights(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
         """The weights that a trial starts from, by (seed, architecture, replica); stabilised if asked for."""
         key = (blueprint.architecture, replica)
@@ -106,7 +109,9 @@ class Programs:
             model(self._data.train.x[:1])
         return model
 
-    def _compile(self, blueprint: Blueprint) -> Program:
+    @counts("build")
+    def compile(self, blueprint: Blueprint, *, xla: bool) -> Program:
+        """A new program, which is not kept."""
         data, loss = self._data, blueprint.loss()
         front = blueprint.front()
         if self.restores_targets:
@@ -116,7 +121,7 @@ class Programs:
         def around(model: Any) -> Any:
             return behind(front, in_own_unit(model, data) if self.restores_targets else model, data)
 
-        xla, dials = self._experiment.execution.xla, augment.attach(front)
+        dials = augment.attach(front)
         return Program(blueprint, data.train, data.validation, loss=loss, around=around, dials=dials, xla=xla)
 
     def _stabilized(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hptune.errors import SegmentFailed
+from hptune.stopwatch import counts
 from hptune.trial import Curves
 
 
@@ -27,6 +28,7 @@ class State:
     optimizer: tuple[NDArray[Any], ...] = ()
 
 
+@counts("checkpoint")
 def save(path: Path, state: State, curves: Curves) -> None:
     """Write the state and the curves so far; whole or not at all."""
     arrays = {f"model.{i}": a for i, a in enumerate(state.model)}
@@ -41,6 +43,7 @@ def save(path: Path, state: State, curves: Curves) -> None:
     temporary.replace(path)
 
 
+@counts("checkpoint")
 def load(path: Path) -> tuple[State, Curves]:
     """Read what `save` wrote. Raises SegmentFailed where the file is gone or damaged."""
     try:

@@ -9,6 +9,7 @@ from hptune.errors import HptuneError, SegmentFailed
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
+from hptune.stopwatch import counts
 from hptune.training.data.shared import SharedData
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
@@ -28,6 +29,7 @@ class Worker:
         self._shared = shared
         self._trainer: Trainer | None = None
 
+    @counts("rest")
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         """Train a segment, or probe. Raises `SegmentFailed` for whatever training raises, `SpecError` from a probe."""
         try:
@@ -38,6 +40,7 @@ class Worker:
             self._keep_traceback(segment)
             raise SegmentFailed(reason(error)) from error
 
+    @counts("start")
     def trainer(self) -> Trainer:
         if self._trainer is None:
             if isinstance(self._experiment.model, FunctionModel):
