@@ -11,6 +11,7 @@ import pytest
 
 from hptune.spec.directions import DIRECTIONS, direction
 from hptune.spec.keras_table import arguments, names, reported_name, table
+from hptune.training import runtime
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,8 +50,7 @@ def test_every_metric_has_a_direction() -> None:
 
 def test_directions_agree_with_keras() -> None:
     """What Keras itself knows of a metric's direction is what the table says."""
-    import keras
-
+    keras = runtime.keras()  # not imported bare: TensorFlow must be started as hptune starts it
     checked = 0
     for name in names("metrics"):
         try:

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose
 from hptune.errors import SegmentFailed
 from hptune.spec.schedules import by_epoch, counts_steps, cycle_ends, plateau_multiplier, rates, table
 from hptune.spec.training import SCHEDULE_OPTIONS, Schedule
+from hptune.training import runtime
 
 R, EPOCHS, STEPS = 0.1, 12, 7
 AT = np.arange(EPOCHS * STEPS) / STEPS
@@ -215,7 +216,7 @@ TOTAL = EPOCHS * STEPS
     ids=lambda value: value[0] if isinstance(value, tuple) else value["name"],
 )
 def test_the_same_as_keras(given_: dict[str, Any], theirs: tuple[str, tuple[Any, ...], dict[str, Any]]) -> None:
-    keras = pytest.importorskip("keras")
+    keras = runtime.keras()
     name, arguments, more = theirs
     schedule = getattr(keras.optimizers.schedules, name)(*arguments, **more)
     assert_allclose(curve(**given_), [float(schedule(step)) for step in range(TOTAL)], atol=1e-6)
@@ -241,7 +242,7 @@ def test_plateau_is_keras_own(values: list[float], patience: int) -> None:
 
 
 def test_plateau_against_the_callback_itself() -> None:
-    keras = pytest.importorskip("keras")
+    keras = runtime.keras()
     values = [1.0, 0.9, 0.89995, 0.89995, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.7]
     model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
