@@ -16,6 +16,9 @@ from hptune.training.data import Data
 from hptune.training.losses import SMOOTHABLE
 from hptune.trial import Values
 
+BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
+"""The losses that want a value for each class."""
+
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
 
 NameMetrics: TypeAlias = Callable[[Blueprint], list[str]]
@@ -36,7 +39,8 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
             blueprint = draw(resolve(experiment, values), values)
             check_batch_size(experiment, data)
             check_smoothing(blueprint)
-            check_output(blueprint.build(), data, _last_layer(experiment))
+            by_class = type(blueprint.loss()).__name__ in BY_CLASS
+            check_output(blueprint.build(), data, _last_layer(experiment), by_class=by_class)
             check_objective(experiment, name_metrics(blueprint))
             return
         except SpecError:
@@ -87,11 +91,12 @@ def _last_layer(experiment: Experiment) -> KeyPath:
     return ("model", "layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ("model",)
 
 
-def check_output(model: Any, data: Data, path: KeyPath) -> None:
+def check_output(model: Any, data: Data, path: KeyPath, *, by_class: bool = False) -> None:
     """Compare the last layer's shape with the target. Raises SpecError with the remedy.
 
     Integer labels 0..k-1 need k values a sample (or one sigmoid where k is 2), one-hot rows as many as their columns,
-    regression one for each output. `path`: where the last layer stands in the YAML.
+    regression one for each output. `path`: where the last layer stands in the YAML. `by_class`: the loss wants a value
+    for each class, so that one sigmoid will not do.
     """
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
@@ -106,10 +111,11 @@ def check_output(model: Any, data: Data, path: KeyPath) -> None:
     classes = len(data.labels)
     if len(shape) > 2:
         _refuse(path, shape, "the target is one class a sample", "Put Flatten or a pooling layer before the last layer")
-    if data.train.y.ndim == 1 and classes == 2 and got == 1:
+    if data.train.y.ndim == 1 and classes == 2 and got == 1 and not by_class:
         return
     if got != classes:
         remedy = f"End with Dense: {{units: {classes}, activation: softmax}}"
+        remedy += " or {units: 1, activation: sigmoid}" if classes == 2 else ""
         _refuse(path, shape, f"the target has {classes} classes", remedy)
 
 

@@ -60,6 +60,12 @@ class Worker:
 
 
 def reason(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message that says something."""
+    """An exception in one line: its type and the first line of its message that says something.
+
+    Where TensorFlow tells of a graph, that is the line behind the places in it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Graph execution error"):
+        places = ("Graph execution error", "Detected at", "File ", "[[", "Errors may have", "Function call stack")
+        lines = [line for line in lines if not line.startswith(places)] or lines
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -492,3 +492,35 @@ def test_smoothing_a_target_that_turns_out_to_be_a_number_is_told_with_its_place
     with pytest.raises(SpecError, match="needs a cross-entropy loss") as error:
         trained(tmp_path, smooth, purpose="probe", values={})
     assert error.value.problems[0].path == ("training", "regularization", "label_smoothing")
+
+
+def test_one_softmax_for_two_classes_is_told_before_the_first_trial(tmp_path: Path) -> None:
+    text = """
+    version: 1
+    name: t
+    data: {source: breast_cancer}
+    model: {layers: [Dense: {units: $units}, Dense: {units: 1, activation: %s}]}
+    search_space: {units: {type: int, min: 8, max: 32}}
+    """
+    with pytest.raises(SpecError, match=r"units: 2, activation: softmax. or .units: 1, activation: sigmoid"):
+        trained(tmp_path, text % "softmax", purpose="probe", values={})
+    assert trained(tmp_path, text % "sigmoid", purpose="probe", values={}).facts["task"] == "classes"
+
+
+def test_an_error_inside_a_graph_is_told_by_what_it_says() -> None:
+    from hptune.training import runtime
+    from hptune.training.worker import reason
+
+    runtime.start()
+    import tensorflow as tf
+
+    @tf.function
+    def fail(x: Any) -> Any:
+        with tf.control_dependencies([tf.debugging.assert_positive(x, "all must be above 0")]):
+            return x + 1
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        fail(tf.constant([-1.0]))
+    assert "all must be above 0" in reason(error.value)
+    assert reason(ValueError("first\nsecond")) == "ValueError: first"
+    assert reason(KeyError()) == "KeyError"
