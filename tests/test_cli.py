@@ -28,6 +28,7 @@ search_space:
 objective: {metric: score, goal: maximize}
 strategy: {name: grid}
 training: {epochs: 2}
+execution: {executor: inline}
 """
 
 FUNCTIONS = """\
