@@ -136,19 +136,23 @@ def search(
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many workers to use.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move an old run of that name aside.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Tell at the end where the time went.")] = False,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
     """Run the search. The same command again resumes it, or continues it when its budget was raised."""
     from hptune.reports.compare import summary
+    from hptune.reports.console import stderr
     from hptune.reports.live import view
     from hptune.rundir import RunPaths, move_aside
+    from hptune.stopwatch import WATCH
     from hptune.strategies.strategy import choose, load_library
     from hptune.tuner import Request, search
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
     experiment, folder = loaded.experiment, loaded.folder
     paths = RunPaths(runs_dir / experiment.name)
+    WATCH.asked = profile
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
     command = _search_command(config, sets, workers, runs_dir)
@@ -164,6 +168,10 @@ def search(
         _say_json({"run": paths.name, **summary(record)})
     else:
         _show_search(paths, record)
+    if profile:
+        from hptune.reports.profile import profile_rows, profile_table
+
+        stderr().print(profile_table(profile_rows(WATCH.spent, len(record.history.trials)), WATCH.notes))
 
 
 @app.command()

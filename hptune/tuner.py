@@ -38,7 +38,8 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
 from hptune.stabilizing import Stabilizing
-from hptune.strategies.strategy import Continue, Start, Strategy, Wait, order_is_free
+from hptune.stopwatch import counts
+from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
 from hptune.trial import Segment, SegmentFailure, Trial, Values
 from hptune.warm_start import earlier_trials
 
@@ -219,7 +220,7 @@ class _Loop:
         self._why = self._limits.reached(self._history, self._elapsed_s(), paused=bool(self._paused))
         if self._why is not None:
             return False
-        decision = self._strategy.next(self._history)
+        decision = self._ask()
         if isinstance(decision, Start):
             self._start(len(self._history.trials), decision.values, 0, decision.to_epoch, decision.why)
         elif isinstance(decision, Continue):
@@ -231,6 +232,10 @@ class _Loop:
             self._why = decision.why
             return False
         return True
+
+    @counts("strategy")
+    def _ask(self) -> Decision:
+        return self._strategy.next(self._history)
 
     def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
         """Record a step of a trial as started, a segment for each replica that has more to learn."""
@@ -357,6 +362,7 @@ class _Loop:
                 waiting.remove(segment)
                 self._write(failed(SegmentFailure(segment, trial.error or "", 0.0)))
 
+    @counts("strategy")
     def _stop_hopeless(self, most: int) -> None:
         """Stop paused trials, of `most` that are looked at in turn, which the strategy will never continue."""
         for number in list(islice(self._paused, most)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -22,8 +22,16 @@ _WIDE = 10_000
 
 def stdout() -> Console:
     """A console on stdout; cut to the terminal's width where it is one (or COLUMNS says one)."""
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
-    return Console(width=wide, highlight=False)
+    return Console(width=_width(sys.stdout), highlight=False)
+
+
+def stderr() -> Console:
+    """A console on stderr, as wide as `stdout`'s."""
+    return Console(width=_width(sys.stderr), highlight=False, stderr=True)
+
+
+def _width(stream: TextIO) -> int | None:
+    return None if stream.isatty() or "COLUMNS" in os.environ else _WIDE
 
 
 def number(value: float | None, digits: int = 4) -> str:
