@@ -35,7 +35,7 @@ from hptune.training.data.shared import SharedData
 from hptune.training.export import for_users, raw_inputs, save_model
 from hptune.training.hypermodel import Builder, discover
 from hptune.training.own_fit import OwnFit
-from hptune.training.probe import check_precision, check_recipes
+from hptune.training.probe import check_own_fit, check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
 from hptune.training.state import State
@@ -281,7 +281,9 @@ class KerasTrainer:
         if test is not None:
             told["test"] = outcome.trained.evaluate(test)
         if segment.purpose == "best":
-            told |= outcome.write()
+            written = outcome.write()
+            notes = [facts["note"] for facts in (outcome.facts, written) if "note" in facts]
+            told |= {**written, **({"note": "; ".join(notes)} if notes else {})}
         return told
 
     def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
@@ -303,6 +305,7 @@ class KerasTrainer:
             ask = partial(own_fit.ask, builder, data=self.data) if builder.has_own_fit else None
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
+                check_own_fit(self._given)
                 return {**found, "own_fit": True}
         programs = self.programs
         check_recipes(self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names)

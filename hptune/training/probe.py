@@ -61,6 +61,20 @@ def check_precision(experiment: Experiment) -> None:
         raise spec_error(told, "execution", "precision")
 
 
+def check_own_fit(experiment: Experiment) -> None:
+    """What hptune's own training does can't be asked of a HyperModel's `fit`."""
+    given = {
+        ("initialization", "stabilize"): experiment.initialization.stabilize is not None,
+        ("schedule",): "name" in experiment.schedule.model_fields_set and experiment.schedule.name != "constant",
+        ("training", "regularization"): experiment.training.regularization is not None,
+        ("training", "early_stopping"): experiment.training.early_stopping is not None,
+    }
+    told = "has no effect, since the HyperModel trains by a fit of its own. Drop it, or drop that fit."
+    problems = [Problem(told, path) for path, stands in given.items() if stands]
+    if problems:
+        raise SpecError(*problems)
+
+
 def check_smoothing(blueprint: Blueprint) -> None:
     """Labels can be smoothed for a cross-entropy alone."""
     kind = type(blueprint.loss()).__name__

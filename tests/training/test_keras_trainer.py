@@ -524,3 +524,12 @@ def test_an_error_inside_a_graph_is_told_by_what_it_says() -> None:
     assert "all must be above 0" in reason(error.value)
     assert reason(ValueError("first\nsecond")) == "ValueError: first"
     assert reason(KeyError()) == "KeyError"
+
+
+@pytest.mark.usefixtures("fresh_modules")
+def test_what_a_fit_of_its_own_would_ignore_is_refused(tmp_path: Path) -> None:
+    text = python("Mine").replace("epochs: 4", "epochs: 4, early_stopping: {patience: 2}") + LOTTERY
+    with pytest.raises(SpecError, match="has no effect") as error:
+        worker(tmp_path, text).run(Segment(0, {}, purpose="probe"))
+    paths = [problem.path for problem in error.value.problems]
+    assert paths == [("initialization", "stabilize"), ("training", "early_stopping")]
