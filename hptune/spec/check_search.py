@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from hptune.errors import Problem, unknown
@@ -150,6 +151,9 @@ def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:
         for parameter, domain in domains.items():
             if domain.values() is None:
                 yield Problem(_continuous(parameter, domain), ("search_space", parameter))
+    if name == "bayes_opt" and find_spec("bayes_opt") is None:
+        told = "bayes_opt needs the package bayesian-optimization, which is not installed"
+        yield Problem(f"{told}. Run: pip install 'hptune[bayes-opt]'.", ("strategy", "name"))
     if name == "cmaes" and domains and not any(map(_is_number, domains.values())):
         told = "cmaes needs a parameter that is a number, and the search space has choices without an order alone"
         yield Problem(f"{told}. Use tpe or random, or give one type: float or int.", ("strategy", "name"))

@@ -110,6 +110,30 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class BayesOpt(Spec):
+    """A Gaussian process (the bayesian-optimization package, to be installed with `pip install 'hptune[bayes-opt]'`)."""
+
+    name: Literal["bayes_opt"]
+    initial_points: Count = 5
+    """Random points first."""
+    iterations: Count | None = None
+    """Trials after them; as many as the budget allows unless given."""
+    acquisition: Literal["ucb", "ei", "poi"] = "ucb"
+    """What is sought: the upper confidence bound, the expected improvement, or the probability of one."""
+    kappa: float | None = Field(default=None, ge=0)
+    """ucb: how much uncertainty is worth; 2.576 unless given."""
+    xi: float | None = Field(default=None, ge=0)
+    """ei and poi: how large an improvement must be to count; 0.01 unless given."""
+
+    @model_validator(mode="after")
+    def _check(self) -> BayesOpt:
+        strange = "xi" if self.acquisition == "ucb" else "kappa"
+        if getattr(self, strange) is not None:
+            told = f"{strange} does not belong to acquisition: {self.acquisition}. Drop it, or choose another."
+            raise PydanticCustomError("acquisition", told)
+        return self
+
+
 class Narrowing(Spec):
     """Random trials over the whole space, then around the best, ever closer as it gets better; and again.
 
@@ -166,7 +190,7 @@ class Asha(Spec):
 
 
 StrategySpec: TypeAlias = Annotated[
-    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2 | Asha | Narrowing,
+    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2 | BayesOpt | Asha | Narrowing,
     Field(discriminator="name"),
 ]
 
@@ -180,12 +204,13 @@ STRATEGIES: dict[str, type[Spec]] = {
     "cmaes": CmaEs,
     "qmc": Qmc,
     "nsga2": Nsga2,
+    "bayes_opt": BayesOpt,
     "narrowing": Narrowing,
     "keras_tuner": KerasTunerOracle,
 }
 """`strategy.name` -> its class; the first is the default."""
 
-LATER_STRATEGIES = ("bayes_opt", "guided")
+LATER_STRATEGIES = ("guided",)
 """What is to come."""
 
 

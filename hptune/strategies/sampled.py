@@ -109,7 +109,8 @@ class Points:
         self.first = first
         self._size = space.size
         self._limit = trial_limit(experiment)
-        self._why = "the budget's number" if experiment.budget.trials else "as many as a search without a budget gets"
+        budgeted = self._limit is None or self._limit == experiment.budget.trials
+        self._why = "the budget's number" if budgeted else "as many as this strategy starts without a budget"
         self._forget(None)
 
     def next(self, history: History) -> Point | Wait | Done:

@@ -17,6 +17,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.sections import (
     Asha,
     Bayesian,
+    BayesOpt,
     Budget,
     CmaEs,
     Grid,
@@ -101,8 +102,12 @@ def bounded(budget: Budget) -> bool:
 def trial_limit(experiment: Experiment) -> int | None:
     """How many trials are started at most: `budget.trials`, or without any budget 20; None: no such limit.
 
-    `grid` and `hyperband` end by themselves (the whole space, one iteration).
+    `grid` and `hyperband` end by themselves (the whole space, one iteration), `bayes_opt` after its `iterations`.
     """
+    strategy = experiment.strategy
+    if isinstance(strategy, BayesOpt) and strategy.iterations is not None:
+        own = strategy.initial_points + strategy.iterations
+        return min(own, experiment.budget.trials or own)
     if bounded(experiment.budget) or isinstance(experiment.strategy, Grid | Hyperband):
         return experiment.budget.trials
     return DEFAULT_TRIALS
@@ -115,13 +120,15 @@ def order_is_free(experiment: Experiment) -> bool:
 
 def load_library(experiment: Experiment) -> None:
     """Import what the strategy needs, which may take seconds; whoever waits for something else calls it early."""
-    options = getattr(experiment.strategy, "sampler", experiment.strategy)
-    if isinstance(options, Tpe | CmaEs | Qmc | Nsga2):
-        from hptune.strategies import optuna  # noqa: F401
-    else:
-        from hptune.strategies import keras_tuner
+    match getattr(experiment.strategy, "sampler", experiment.strategy):
+        case Tpe() | CmaEs() | Qmc() | Nsga2():
+            from hptune.strategies import optuna  # noqa: F401
+        case BayesOpt():
+            from hptune.strategies import bayes_opt  # noqa: F401
+        case Random() | Grid() | Bayesian() | KerasTunerOracle():
+            from hptune.strategies import keras_tuner
 
-        keras_tuner.library()
+            keras_tuner.library()
 
 
 def check(experiment: Experiment, space: Space) -> None:
@@ -171,6 +178,10 @@ def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Seque
             from hptune.strategies.oracle import OracleSampler
 
             return OracleSampler(experiment, space, folder=folder, enqueued=len(first))
+        case BayesOpt():
+            from hptune.strategies.bayes_opt import BayesOptSampler
+
+            return BayesOptSampler(experiment, space)
         case Narrowing():
             from hptune.strategies.narrowing import NarrowingSampler
 

@@ -21,18 +21,22 @@ from hptune.trial import Values
 STRATEGIES: dict[str, dict[str, Any]] = {
     "random": {"name": "random"},
     "grid": {"name": "grid"},
-    "bayesian": {"name": "bayesian", "initial_points": 5},
+    "bayesian": {"name": "bayesian", "initial_points": 6},
     "hyperband": {"name": "hyperband", "max_epochs": 9, "factor": 3},
     "tpe": {"name": "tpe", "initial_points": 3},
     "cmaes": {"name": "cmaes", "population": 3},
     "qmc": {"name": "qmc"},
     "nsga2": {"name": "nsga2", "population": 3},
+    "bayes_opt": {"name": "bayes_opt"},
     "narrowing": {"name": "narrowing", "explore": 3, "exploit": 5, "patience": 3},
     "asha": {"name": "asha", "max_epochs": 9},
     "bohb": {"name": "asha", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
     "hyperband_tpe": {"name": "hyperband", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
     "oracle": {"name": "keras_tuner", "oracle": "oracles_of_a_user:Walk", "options": {"start": 0.1}},
 }
+
+SLOW = ("bayesian", "bayes_opt")
+"""A question takes a good part of a second."""
 
 HALVING = ("hyperband", "hyperband_tpe", "asha", "bohb")
 
@@ -134,7 +138,7 @@ def test_another_process_answers_the_same() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_small_space_is_used_up_without_a_duplicate(name: str, workers: int) -> None:
-    if name == "bayesian" and workers > 1:
+    if name in SLOW and workers > 1:
         pytest.skip("a question takes most of a second")
     run = simulate(experiment_for(name, trials=100, space=FINITE), score, workers=workers)
     assert len(run.points) == 20
@@ -161,7 +165,7 @@ def test_a_search_in_which_all_fail_ends(name: str) -> None:
 
 @pytest.mark.parametrize("workers", range(1, 9))
 def test_any_number_of_workers_in_any_order(name: str, workers: int) -> None:
-    if name == "bayesian" and workers not in (2, 8):
+    if name in SLOW and workers != 8:
         pytest.skip("a question takes most of a second")
     experiment = experiment_for(name, trials=12)
     run = simulate(experiment, score, workers=workers, order=workers)
@@ -175,7 +179,7 @@ def test_any_number_of_workers_in_any_order(name: str, workers: int) -> None:
 
 
 def test_enqueued_points_come_first_and_once(name: str) -> None:
-    size = 12 if name == "bayesian" else 20
+    size = 9 if name in SLOW else 20
     given = [{"x": 1, "kind": "b", "n": 2.0}, {"x": 0.5, "kind": "a"}, {"x": 1.0, "kind": "b", "n": 2}, {"x": 0.25}]
     experiment = experiment_for(name, trials=size, space=FINITE, enqueue=given)
     points = simulate(experiment, score).points
@@ -188,7 +192,7 @@ def test_enqueued_points_come_first_and_once(name: str) -> None:
 
 def test_a_search_ends_by_itself_without_a_budget(name: str) -> None:
     experiment = experiment_for(name, trials=None)
-    if name == "bayesian":  # random points, which cost nothing
+    if name in SLOW:  # random points, which cost nothing
         strategy = experiment.strategy.model_copy(update={"initial_points": 30})
         experiment = experiment.model_copy(update={"strategy": strategy})
     assert len(simulate(experiment, score).points) == {"hyperband": 17, "hyperband_tpe": 17}.get(name, 20)
