@@ -1,0 +1,1 @@
+"""What hptune is measured by. Nothing of the package imports from here."""
