@@ -120,7 +120,8 @@ def head_event(
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
     """The experiment with the defaults that depend on the data. Raises SpecError where one can't be told."""
     labels = facts.get("classes")
-    return fill(experiment, facts.get("task"), len(labels) if labels is not None else None)
+    rows = facts.get("rows", {}).get("train")
+    return fill(experiment, facts.get("task"), len(labels) if labels is not None else None, rows=rows)
 
 
 def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:

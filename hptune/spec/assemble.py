@@ -21,7 +21,8 @@ from hptune.spec.model import LATER_MODELS, MODEL_KINDS
 from hptune.spec.objective import Objective
 from hptune.spec.problems import ALIASES, show, unknown_key, validate
 from hptune.spec.references import bind
-from hptune.spec.sections import LATER_STRATEGIES, STRATEGIES, Budget, Checkpoints, Evaluation, Execution
+from hptune.spec.roles import miscast
+from hptune.spec.sections import STRATEGIES, Budget, Checkpoints, Evaluation, Execution, Guided
 from hptune.spec.training import Initialization, Schedule, Training
 
 _PLAIN_SECTIONS: dict[str, type[Spec]] = {
@@ -51,7 +52,10 @@ def assemble(tree: Any) -> tuple[Experiment | None, list[Problem]]:
     sections = _sections(raw, problems)
     if problems:
         return None, _without_echoes(problems)
-    return Experiment.model_construct(**sections), []  # each section was validated by itself
+    experiment = Experiment.model_construct(**sections)  # each section was validated by itself
+    if isinstance(experiment.strategy, Guided) and not check_search.declares_its_space(raw):
+        problems += miscast(experiment, experiment.search_space)
+    return (experiment if not problems else None), problems
 
 
 def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
@@ -179,11 +183,7 @@ def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
         strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
         problems += wrong
         return strategy
-    if name in LATER_STRATEGIES:
-        told = f"{name} is not in this version. Available: {', '.join(STRATEGIES)}."
-    else:
-        told = unknown("strategy", name, STRATEGIES)
-    problems.append(Problem(told, ("strategy", "name")))
+    problems.append(Problem(unknown("strategy", name, STRATEGIES), ("strategy", "name")))
     return None
 
 

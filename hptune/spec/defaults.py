@@ -14,6 +14,10 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.keras_table import reported_name
 from hptune.spec.model import LayersModel
 from hptune.spec.objective import Objective
+from hptune.spec.sections import Guided
+
+MANY_ROWS = 50_000
+"""Of more samples than these, batches of 32 make an epoch too long to begin with."""
 
 Task: TypeAlias = Literal["classes", "regression"]
 
@@ -46,10 +50,13 @@ def known_task(experiment: Experiment) -> KnownTask | None:
     return KnownTask(data.task)
 
 
-def fill(experiment: Experiment, task: Task | None, classes: int | None = None) -> Experiment:
+def fill(
+    experiment: Experiment, task: Task | None, classes: int | None = None, *, rows: int | None = None
+) -> Experiment:
     """`experiment` with its loss, metrics and objective filled in, where they were left out.
 
-    task: what the target is, None where there is no data (a function). classes: how many, where known.
+    task: what the target is, None where there is no data (a function). classes: how many, where known. rows: of the
+    training part, where known; what `guided` begins doubling the batch size at is then filled in too.
     A model from code keeps what its builder compiled; only its objective is filled in. Filling twice changes nothing.
     Raises `SpecError` for a function without an objective.
     """
@@ -62,7 +69,10 @@ def fill(experiment: Experiment, task: Task | None, classes: int | None = None) 
         metrics = training.metrics if training.metrics is not None else ["accuracy" if task == "classes" else "mae"]
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
     objective = experiment.objective or _objective(training.metrics, task)
-    return experiment.model_copy(update={"training": training, "objective": objective})
+    strategy = experiment.strategy
+    if isinstance(strategy, Guided) and strategy.first_batch_size is None and (task is None or rows is not None):
+        strategy = strategy.model_copy(update={"first_batch_size": 256 if (rows or 0) > MANY_ROWS else 32})
+    return experiment.model_copy(update={"training": training, "objective": objective, "strategy": strategy})
 
 
 def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:

@@ -111,7 +111,7 @@ def _named(value: Any) -> Any:
 
 
 class BayesOpt(Spec):
-    """A Gaussian process (the bayesian-optimization package, to be installed with `pip install 'hptune[bayes-opt]'`)."""
+    """A Gaussian process (the bayesian-optimization package, an extra: `pip install 'hptune[bayes-opt]'`)."""
 
     name: Literal["bayes_opt"]
     initial_points: Count = 5
@@ -132,6 +132,26 @@ class BayesOpt(Spec):
             told = f"{strange} does not belong to acquisition: {self.acquisition}. Drop it, or choose another."
             raise PydanticCustomError("acquisition", told)
         return self
+
+
+class Guided(Spec):
+    """What an expert does by hand: learning rate, batch size, learning rate again, schedule; the rest at its defaults.
+
+    First the learning rate, an order of magnitude either way, then the batch size doubled while it helps, the learning
+    rate within a factor of 2, then a cosine schedule, or else a ramp where the validation loss stops falling.
+    """
+
+    name: Literal["guided"]
+    learning_rate: str | None = None
+    """The parameter that plays this role; the one whose $name stands in training.optimizer unless given."""
+    batch_size: str | None = None
+    """The parameter that plays this role; the one whose $name stands in training unless given."""
+    schedule: str | None = None
+    """The parameter that chooses the schedule's name; the one whose $name stands in schedule unless given."""
+    ramp_epoch: str | None = None
+    """The parameter that says when `ramp` drops; the one whose $name stands in schedule.epoch unless given."""
+    first_batch_size: Count | None = None
+    """Where doubling begins: 32, or 256 for more than 50,000 samples, unless given."""
 
 
 class Narrowing(Spec):
@@ -190,7 +210,19 @@ class Asha(Spec):
 
 
 StrategySpec: TypeAlias = Annotated[
-    Random | Grid | Bayesian | Hyperband | KerasTunerOracle | Tpe | CmaEs | Qmc | Nsga2 | BayesOpt | Asha | Narrowing,
+    Random
+    | Grid
+    | Bayesian
+    | Hyperband
+    | KerasTunerOracle
+    | Tpe
+    | CmaEs
+    | Qmc
+    | Nsga2
+    | BayesOpt
+    | Asha
+    | Narrowing
+    | Guided,
     Field(discriminator="name"),
 ]
 
@@ -206,12 +238,10 @@ STRATEGIES: dict[str, type[Spec]] = {
     "nsga2": Nsga2,
     "bayes_opt": BayesOpt,
     "narrowing": Narrowing,
+    "guided": Guided,
     "keras_tuner": KerasTunerOracle,
 }
 """`strategy.name` -> its class; the first is the default."""
-
-LATER_STRATEGIES = ("guided",)
-"""What is to come."""
 
 
 class Budget(Spec):

@@ -11,7 +11,7 @@ from itertools import count, pairwise
 
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
-from hptune.spec.sections import Asha, Hyperband
+from hptune.spec.sections import Asha, Guided, Hyperband
 from hptune.spec.space import Space
 from hptune.strategies.strategy import bounded, check, trial_limit
 
@@ -34,8 +34,8 @@ class Rung:
 class Plan:
     """What one worker will do, rung by rung, if no trial fails or stops early.
 
-    rungs: in order; where only time or chance ends the search, those of one iteration of `hyperband`, those of `asha`
-        for as many trials as it takes for one to reach the last rung, else none.
+    rungs: in order; where only time, chance or what is found ends the search, those of one iteration of `hyperband`,
+        those of `asha` for as many trials as it takes for one to reach the last rung, else none.
     trials: how many are started; None where only time ends the search.
     epochs: trained over all trials and replicas; None likewise.
     """
@@ -109,6 +109,8 @@ def plan(experiment: Experiment, space: Space) -> Plan:
         endless = points is None and spend is None
         most = strategy.factor ** (len(steps) - 1) if endless else points
         return _plan(_promote(steps, strategy.factor, trials=most, spend=spend, replicas=replicas), replicas, endless)
+    if isinstance(strategy, Guided):
+        return Plan((), None, None)  # how many trials it takes follows from their results
     whole: Iterable[Rung]
     if isinstance(strategy, Hyperband):
         table = brackets(epochs, strategy.factor)

@@ -14,6 +14,7 @@ from hptune.errors import SpecError
 from hptune.history import History
 from hptune.spec.check_search import unserved
 from hptune.spec.experiment import Experiment
+from hptune.spec.roles import miscast
 from hptune.spec.sections import (
     Asha,
     Bayesian,
@@ -21,6 +22,7 @@ from hptune.spec.sections import (
     Budget,
     CmaEs,
     Grid,
+    Guided,
     Hyperband,
     KerasTunerOracle,
     Narrowing,
@@ -102,13 +104,14 @@ def bounded(budget: Budget) -> bool:
 def trial_limit(experiment: Experiment) -> int | None:
     """How many trials are started at most: `budget.trials`, or without any budget 20; None: no such limit.
 
-    `grid` and `hyperband` end by themselves (the whole space, one iteration), `bayes_opt` after its `iterations`.
+    `grid`, `hyperband` and `guided` end by themselves (the whole space, one iteration, all steps), `bayes_opt` after its
+    `iterations`.
     """
     strategy = experiment.strategy
     if isinstance(strategy, BayesOpt) and strategy.iterations is not None:
         own = strategy.initial_points + strategy.iterations
         return min(own, experiment.budget.trials or own)
-    if bounded(experiment.budget) or isinstance(experiment.strategy, Grid | Hyperband):
+    if bounded(experiment.budget) or isinstance(strategy, Grid | Hyperband | Guided):
         return experiment.budget.trials
     return DEFAULT_TRIALS
 
@@ -134,6 +137,8 @@ def load_library(experiment: Experiment) -> None:
 def check(experiment: Experiment, space: Space) -> None:
     """Raise `SpecError`, with every problem, where the strategy can't serve the space."""
     problems = list(unserved(experiment.strategy.name, space.domains))
+    if isinstance(experiment.strategy, Guided):
+        problems += miscast(experiment, space.domains)
     if problems:
         raise SpecError(*problems)
 
@@ -182,6 +187,10 @@ def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Seque
             from hptune.strategies.bayes_opt import BayesOptSampler
 
             return BayesOptSampler(experiment, space)
+        case Guided():
+            from hptune.strategies.guided import GuidedSampler
+
+            return GuidedSampler(experiment, space)
         case Narrowing():
             from hptune.strategies.narrowing import NarrowingSampler
 
