@@ -151,7 +151,7 @@ WORKLOADS: tuple[Workload, ...] = (
         },
         epochs=10,
         seeds=3,
-        budget_s=25,
+        budget_s=12,
     ),
     Workload(
         name="digits-cnn",
@@ -166,7 +166,7 @@ WORKLOADS: tuple[Workload, ...] = (
         },
         epochs=10,
         seeds=5,
-        budget_s=40,
+        budget_s=20,
     ),
     Workload(
         name="cancer-dense",
@@ -181,7 +181,7 @@ WORKLOADS: tuple[Workload, ...] = (
         },
         epochs=10,
         seeds=2,
-        budget_s=25,
+        budget_s=12,
     ),
     Workload(
         name="images-cnn",
@@ -205,7 +205,7 @@ WORKLOADS: tuple[Workload, ...] = (
         },
         epochs=3,
         seeds=1,
-        budget_s=90,
+        budget_s=60,
     ),
 )
 """In the order of the report. The ranges were chosen before anything was measured."""
