@@ -107,7 +107,8 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     """One report as one line."""
     history = record.history
     of = f"/{limits.trials}" if limits.trials is not None else ""
-    head = f"[{len(history.trials)}{of}] trial {trial.number}"
+    done = len(history.trials) - sum(1 for _ in history.running())
+    head = f"[{done}{of}] trial {trial.number}"
     if trial.state == "failed":
         return f"{head} failed: {trial.error} ({values_line(trial.values)})"
     scores = history.scores(trial) or {}

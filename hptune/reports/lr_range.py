@@ -85,11 +85,9 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion | Non
     end = loss.index(lowest, len(before))
     begin = next(step for step in range(end, -1, -1) if step == 0 or loss[step - 1] > level - _FALLEN * fall)
     high = rates[end] / _SAFETY
-    return Suggestion(_rounded(min(rates[begin], high / _NARROWEST)), _rounded(high))
-
-
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.2g}")
+    high = float(f"{high:.2g}")
+    low = float(f"{min(rates[begin], high / _NARROWEST):.2g}")
+    return Suggestion(low if high / low >= _NARROWEST else float(f"{0.95 * low:.2g}"), high)
 
 
 # --- the test -------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
         "trials": found.trials,
         "epochs": found.epochs,
         "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in found.rungs],
-        "experiment": to_json(experiment),
+        "experiment": to_json(experiment.model_copy(update={"search_space": space.domains})),
         "schedule": _schedule(experiment, space, facts, folder),
     }
 
@@ -74,13 +74,16 @@ def _schedule(experiment: Experiment, space: Space, facts: Mapping[str, Any] | N
     recipe = resolve(experiment, space.defaults())
     schedule = recipe.schedule
     rows = facts["rows"]["train"] if facts is not None else _training_rows(experiment)
+    own_rate = isinstance(experiment.model, PythonModel) and "optimizer" not in experiment.training.model_fields_set
+    if own_rate and (facts or {}).get("learning_rate") is None:
+        return _unknown("the model's code sets it" + ("; give --probe" if facts is None else ""))
     if schedule.name == "python" and facts is None:
         return _unknown(f"{schedule.python} is not called without --probe")
     if schedules.counts_steps(schedule) and rows is None:
         return _unknown("it counts steps, and how many an epoch has is known once the data is read: give --probe")
     rates = schedules.by_epoch(
         schedule,
-        base_rate=concrete(recipe.training.optimizer.learning_rate),
+        base_rate=(facts or {})["learning_rate"] if own_rate else concrete(recipe.training.optimizer.learning_rate),
         epochs=concrete(recipe.training.epochs),
         steps_per_epoch=None if rows is None else math.ceil(rows / concrete(recipe.training.batch_size)),
         function=load_object(concrete(schedule.python), folder, ("schedule", "python")) if schedule.python else None,

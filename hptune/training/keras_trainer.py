@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -308,7 +309,11 @@ class KerasTrainer:
                 check_own_fit(self._given)
                 return {**found, "own_fit": True}
         programs = self.programs
-        check_recipes(self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names)
+        drawn = check_recipes(
+            self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names
+        )
+        if builder is not None and not math.isnan(drawn.learning_rate):
+            found["learning_rate"] = drawn.learning_rate
         return {**found, **self._cost(segment)} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:

@@ -25,8 +25,8 @@ NameMetrics: TypeAlias = Callable[[Blueprint], list[str]]
 """Compiles a program and tells which metrics it reports."""
 
 
-def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: NameMetrics) -> None:
-    """Try the recipe at the defaults, and if no model comes of them at both ends of the space.
+def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: NameMetrics) -> Blueprint:
+    """Try the recipe at the defaults, and if no model comes of them at both ends of the space; the first blueprint.
 
     Raises SpecError if none of the three can be built, or if what is built does not fit the data. Values that fail on
     their own are left to their trials.
@@ -42,7 +42,7 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
             by_class = type(blueprint.loss()).__name__ in BY_CLASS
             check_output(blueprint.build(), data, _last_layer(experiment), by_class=by_class)
             check_objective(experiment, name_metrics(blueprint))
-            return
+            return blueprint
         except SpecError:
             raise
         except Exception as error:  # noqa: BLE001  # Keras and users' code raise anything; it is told below

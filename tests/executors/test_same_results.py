@@ -1,4 +1,4 @@
-"""Results are equal to the bit in this process, in one worker and in several, for a dense net and a convolutional one."""
+"""Results are equal to the bit in this process, in one worker and in several, for a dense net and a CNN."""
 
 from __future__ import annotations
 
