@@ -60,7 +60,8 @@ class AsOptuna(BaseSampler):
         try:
             strategy = strategy_of(experiment)
         except SpecError as error:  # where Optuna's own sampler falls back on random points without a word
-            assert "cmaes needs a parameter that is a number" in str(error)
+            if "cmaes needs a parameter that is a number" not in str(error):
+                raise
             pytest.skip("CMA-ES over choices without an order is refused, with its place, before anything runs")
         decision = strategy.next(told(study, space, experiment))
         if not isinstance(decision, Start):
