@@ -97,7 +97,7 @@ def write_images(folder: Path, *, count: int = 20_000) -> None:
     random = np.random.RandomState(0)  # its stream is frozen for all versions of numpy
     coarse = random.normal(size=(10, 7, 7))
     patterns = np.kron(coarse, np.ones((1, 6, 6)))[:, 1:41, 1:41]
-    patterns = sum(np.roll(patterns, (i, j), (1, 2)) for i in range(-2, 3) for j in range(-2, 3)) / 25
+    patterns = np.mean([np.roll(patterns, (i, j), (1, 2)) for i in range(-2, 3) for j in range(-2, 3)], axis=0)
     y = random.randint(0, 10, count)
     down, right = random.randint(0, 9, (2, count))
     rows, columns = np.arange(28)[None, :, None], np.arange(28)[None, None, :]
