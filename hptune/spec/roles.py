@@ -57,10 +57,9 @@ def miscast(experiment: Experiment, domains: Mapping[str, Domain]) -> Iterator[P
                 f"{name} must be whole numbers for guided, and is {domain}. Make it an int.", ("search_space", name)
             )
     if not cast.keys() - {"ramp_epoch"}:
-        told = "guided found no parameter to turn. Write $name at training.optimizer.learning_rate, training.batch_size or "
-        yield Problem(
-            f"{told}schedule.name, or name it: {{name: guided, learning_rate: my_rate}}.", ("strategy", "name")
-        )
+        places = "training.optimizer.learning_rate, training.batch_size or schedule.name"
+        told = f"guided found no parameter to turn. Write $name at {places}"
+        yield Problem(f"{told}, or name it: {{name: guided, learning_rate: my_rate}}.", ("strategy", "name"))
 
 
 def _positive(domain: Domain) -> bool:

@@ -104,8 +104,8 @@ def bounded(budget: Budget) -> bool:
 def trial_limit(experiment: Experiment) -> int | None:
     """How many trials are started at most: `budget.trials`, or without any budget 20; None: no such limit.
 
-    `grid`, `hyperband` and `guided` end by themselves (the whole space, one iteration, all steps), `bayes_opt` after its
-    `iterations`.
+    `grid`, `hyperband` and `guided` end by themselves (the whole space, one iteration, all steps), `bayes_opt` after
+    its `iterations`.
     """
     strategy = experiment.strategy
     if isinstance(strategy, BayesOpt) and strategy.iterations is not None:
