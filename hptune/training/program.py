@@ -198,6 +198,7 @@ class Program:
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
         batch = _map(lambda a: a[: self.batch_size], (train.x, train.y, train.sample_weight))
         model._symbolic_build(data_batch=batch)  # also makes the metrics' variables, outside any graph
+        _without_replicas(model.optimizer)
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
         own = type(model).compute_loss is not keras().Model.compute_loss or model._compile_loss is None
@@ -231,16 +232,8 @@ class Program:
 
     def _run_epoch(self, order_seed: int, epoch: int) -> dict[str, float]:
         order = _tensor(sample_order(order_seed, epoch, self.rows))
-        if not self.traces:
-            self._trace(order)
-            values = self._first_epoch(order)
-        else:
-            values = self._next_epoch(order)
+        values = self._next_epoch(order) if self.traces else self._first_epoch(order)
         return dict(zip(self.metric_names, values, strict=True))
-
-    @counts("trace")
-    def _trace(self, order: Any) -> None:
-        self._epoch.get_concrete_function(order)
 
     @counts("compile")
     def _first_epoch(self, order: Any) -> list[float]:
@@ -257,6 +250,7 @@ class Program:
         self.epoch_s = took_s if self.epoch_s is None else min(took_s, self.epoch_s)
         return values
 
+    @counts("trace")
     def _one_epoch(self, order: Any) -> Any:
         """One epoch over the training samples in this order, then validation: every metric as one float32 vector."""
         import tensorflow as tf
@@ -337,6 +331,17 @@ def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
         return tf.add_n([goal, *(tf.cast(extra, goal.dtype) for extra in self.losses)])
 
     return compute_loss
+
+
+def _without_replicas(optimizer: Any) -> None:
+    """Leave out the sum of the gradients over replicas, of which there is one.
+
+    Each trace of it adds a gradient to a registry of TensorFlow's (`tf.custom_gradient`) that keeps the whole graph for
+    ever: 6 MB for each structure that was compiled.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of Keras's loss scaling, under float16
+    assert hasattr(inner, "_all_reduce_sum_gradients"), "Keras has another way to sum gradients now"
+    inner._all_reduce_sum_gradients = list
 
 
 def rate_table() -> Any:
