@@ -17,6 +17,7 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 
 SMALL = {
     "baseline": ["budget.trials=3", "training.epochs=2", "evaluation.finalists={top: 2, repeats: 2}"],
+    "guided": ["budget.trials=5", "training.epochs=3", "search_space.ramp_at.max=2"],
     "schedules": ["budget.trials=7", "training.epochs=2", "evaluation.repeats=2"],
 }
 """What is set for a test in place of `ANY`."""
