@@ -12,6 +12,7 @@ import pytest
 from simulate import make_experiment, simulate, space_of, strategy_of
 
 from hptune.history import History
+from hptune.seeds import derive
 from hptune.spec.space import point_key
 from hptune.strategies.strategy import Start
 from hptune.trial import Values
@@ -54,6 +55,18 @@ def test_it_maximises_what_is_to_be_maximised() -> None:
     assert statistics.median(bowl(p, 1) for p in run.points[-8:]) < statistics.median(
         bowl(p, 1) for p in run.points[:8]
     )
+
+
+def test_the_points_are_those_that_optuna_itself_suggests() -> None:
+    """An Optuna study whose sampler is made anew for each trial, from the same seeds, goes the same way."""
+    strategy = {"name": "tpe", "candidates": 24}
+    run = simulate(make_experiment(search_space=PLANE, strategy=strategy, budget={"trials": 40}), bowl)
+    study = optuna.create_study()
+    for number in range(40):
+        study.sampler = optuna.samplers.TPESampler(seed=derive(0, "suggest", number))
+        trial = study.ask()
+        study.tell(trial, bowl({name: trial.suggest_float(name, -1.0, 1.0) for name in PLANE}, 1))
+    assert [dict(trial.params) for trial in study.trials] == run.points
 
 
 def test_qmc_fills_a_space_evenly() -> None:
