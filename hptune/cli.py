@@ -77,12 +77,7 @@ def init(
 @app.command()
 def validate(config: Config, sets: Sets = None, as_json: Json = False) -> None:
     """Check an experiment, without running anything of it."""
-    from hptune.spec.space import Space
-    from hptune.strategies.strategy import check
-
     loaded = _load(config, sets)
-    with _placed(loaded):
-        check(loaded.experiment, Space(loaded.experiment.search_space))
     name = loaded.experiment.name
     _say_json({"valid": True, "name": name}) if as_json else _say(f"{config}: valid (run name: {name})")
 

@@ -17,7 +17,7 @@ from hptune.spec.load import to_json
 from hptune.spec.model import FunctionModel, PythonModel
 from hptune.spec.recipe import resolve
 from hptune.spec.references import concrete
-from hptune.spec.sections import Grid
+from hptune.spec.sections import Grid, Guided
 from hptune.spec.space import FloatDomain, Space
 from hptune.spec.training import Schedule
 from hptune.strategies.plan import Plan, plan
@@ -61,7 +61,7 @@ def _filled_as_known(experiment: Experiment) -> Experiment:
 
 def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
     """The plan where the model's code declares more of the space: how large it is can't be known yet."""
-    if isinstance(experiment.strategy, Grid):
+    if isinstance(experiment.strategy, Grid | Guided):
         return Plan((), None, None)
     unknown = FloatDomain(type="float", min=0, max=1)  # stands for what the code will declare
     return plan(experiment, Space({**space.domains, "declared by the code": unknown}))

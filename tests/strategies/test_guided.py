@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from simulate import Simulation, make_experiment, simulate, space_of
 
 from hptune.errors import SpecError
+from hptune.reports.plan import plan_data
 from hptune.spec.defaults import fill
+from hptune.spec.load import load
 from hptune.spec.references import Ref
 from hptune.spec.roles import roles
 from hptune.strategies.strategy import Done, Start, Wait, check
@@ -190,3 +193,14 @@ def test_a_space_that_it_can_not_serve(space: Any, strategy: Any, path: Any, wor
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in problem.message
+
+
+def test_roles_that_code_declares_are_told_of_once_the_space_is_known(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        "version: 1\ndata: {source: digits}\nmodel: {python: 'nowhere:build'}\n"
+        "strategy: {name: guided, learning_rate: rate}\n"
+    )
+    experiment = load(tmp_path / "spec.yaml").experiment
+    assert plan_data(experiment)["trials"] is None
+    with pytest.raises(SpecError, match="unknown parameter 'rate'"):
+        check(experiment, space_of(experiment))
