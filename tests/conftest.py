@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from hptune.training import runtime
 
 # No deadline: a test must not depend on the speed of the machine. Derandomised: a failure is the change's, not luck.
 settings.register_profile("hptune", deadline=None, derandomize=True)
 settings.load_profile("hptune")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tensorflow() -> None:
+    """TensorFlow is started in hptune's way before any test can start it in another: its threads can't be set later."""
+    runtime.start()
