@@ -131,12 +131,22 @@ def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a score may depend on; nothing is imported for it."""
+    """Of everything that a score or a suggestion may depend on; nothing is imported for it."""
     found = {"hptune": __version__, "python": platform.python_version()}
-    for package in ("tensorflow", "keras", "keras-tuner", "scikit-learn", "numpy"):
+    libraries = (
+        "tensorflow",
+        "keras",
+        "keras-tuner",
+        "optuna",
+        "cmaes",
+        "bayesian-optimization",
+        "scikit-learn",
+        "numpy",
+    )
+    for package in libraries:
         try:
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # tensorflow-cpu, say: the name of a distribution, not of a module
+        except metadata.PackageNotFoundError:  # an extra; or tensorflow-cpu, say: the name of a distribution
             continue
     return found
 

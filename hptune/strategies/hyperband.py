@@ -1,7 +1,8 @@
 """Hyperband: successive halving in brackets, with KerasTuner's sizes and books that are read out of the history.
 
-Trials belong to brackets by their numbers, and who is promoted follows from the scores alone, so neither the number
-of workers nor the order in which they finish changes what is trained. A promotion continues the trial.
+Trials belong to brackets by their numbers, and who is promoted follows from the scores alone, so with random points
+neither the number of workers nor the order in which they finish changes what is trained. A promotion continues the
+trial.
 
 A failed trial is passed over, never replaced by a new one: a search has as many trials as `hptune plan` says, and ends
 where all fail. It costs no promotion either: a round takes the best of those that are left, and where a promoted trial

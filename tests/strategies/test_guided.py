@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulate import Simulation, make_experiment, simulate, space_of
+from simulate import Simulation, make_experiment, prefix_histories, simulate, space_of, strategy_of
 
 from hptune.errors import SpecError
 from hptune.reports.plan import plan_data
@@ -204,3 +204,14 @@ def test_roles_that_code_declares_are_told_of_once_the_space_is_known(tmp_path: 
     assert plan_data(experiment)["trials"] is None
     with pytest.raises(SpecError, match="unknown parameter 'rate'"):
         check(experiment, space_of(experiment))
+
+
+def test_a_fresh_object_and_one_that_is_kept_answer_the_same() -> None:
+    asked, curve = experiment(), loss(0.02, 64)
+    kept = simulate(asked, curve, workers=3, order=2)
+    assert simulate(asked, curve, workers=3, order=2, fresh_each_time=True).decisions == kept.decisions
+    strategy = strategy_of(asked)
+    histories = prefix_histories(kept, asked)
+    assert [strategy.next(h) for h in histories] == [strategy.next(h) for h in reversed(histories)][::-1]
+    half = simulate(asked, curve, start_from=kept.events[: len(kept.events) // 2])
+    assert half.points == simulate(asked, curve).points
