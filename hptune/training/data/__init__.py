@@ -2,10 +2,10 @@
 
 A source (`sklearn_sets`, `npz`, `csv_table`) reads `Raw`; `target` tells classes from numbers; `split` deals the rows;
 `inputs` learns how x is prepared from the training part; `load` puts them together. A new kind of data is one more
-source that returns `Raw`.
+source that returns `Raw`. `folds` deals the rows that are not the test part's once more, for cross-validation.
 """
 
-from hptune.training.data.load import load_data
+from hptune.training.data.load import load_data, load_folds, load_joined
 from hptune.training.data.parts import Data, Part, facts
 
-__all__ = ["Data", "Part", "facts", "load_data"]
+__all__ = ["Data", "Part", "facts", "load_data", "load_folds", "load_joined"]

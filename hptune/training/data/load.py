@@ -11,6 +11,7 @@ from hptune import seeds
 from hptune.errors import spec_error
 from hptune.spec.data import CsvData, NpzData, SourceData, part_sizes
 from hptune.training.data.csv_table import read_csv
+from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.inputs import learn, statistics
 from hptune.training.data.npz import read_npz
 from hptune.training.data.parts import Array, Data, Part
@@ -31,10 +32,36 @@ def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = Fals
     Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
     that was met first, at most ten of them told one by one.
     """
+    raw, target = _checked(spec, folder)
+    return _data(spec, raw, target, _split(spec, target, raw, seed), with_test=with_test)
+
+
+def load_folds(spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test: bool = False) -> tuple[Data, ...]:
+    """The samples once for each fold, whose validation part it is; prepared by what its own training part shows.
+
+    The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
+    samples for so many folds.
+    """
+    raw, target = _checked(spec, folder)
+    whole = _split(spec, target, raw, seed)
+    splits = fold_splits(whole, target.codes, folds, seed=seeds.derive(seed, "folds"))
+    return tuple(_data(spec, raw, target, parts, with_test=with_test) for parts in splits)
+
+
+def load_joined(spec: DataSpec, *, folder: Path, seed: int) -> Data:
+    """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
+    raw, target = _checked(spec, folder)
+    return _data(spec, raw, target, joined(_split(spec, target, raw, seed)), with_test=True)
+
+
+def _checked(spec: DataSpec, folder: Path) -> tuple[Raw, Target]:
     raw = _read(spec, folder)
     _check_finite(raw)
-    target = read_target(raw, task=spec.task, one_hot=spec.one_hot)
-    parts = _split(spec, target, raw, seed)
+    return raw, read_target(raw, task=spec.task, one_hot=spec.one_hot)
+
+
+def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: bool) -> Data:
+    """The parts, prepared by what the training part shows."""
     prepare = learn(raw, parts.train, spec.scale)
 
     def part(rows: Rows) -> Part:
