@@ -1,0 +1,117 @@
+"""Folds: every row that is not the test part's validates once, stratified, by whole groups or forward in time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hptune.errors import SpecError
+from hptune.spec.data import CsvData, SourceData
+from hptune.training.data import load_data, load_folds, load_joined
+from hptune.training.data.folds import fold_splits
+from hptune.training.data.split import split
+
+
+@st.composite
+def problems(draw):
+    """(codes, a split of them, the folds)."""
+    counts = draw(st.lists(st.integers(8, 40), min_size=1, max_size=6))
+    codes = np.random.RandomState(draw(st.integers(0, 99))).permutation(np.repeat(np.arange(len(counts)), counts))
+    test = draw(st.sampled_from([0.0, 0.1, 0.3]))
+    return codes, split(codes, validation=0.2, test=test, seed=1), draw(st.integers(2, 5))
+
+
+def check_parts(whole, splits):
+    """Nothing is in two parts, the test part is everywhere the same, and each other row validates once."""
+    rest = np.sort(np.concatenate([whole.train, whole.validation]))
+    assert np.array_equal(np.sort(np.concatenate([one.validation for one in splits])), rest)
+    for one in splits:
+        assert np.array_equal(one.test, whole.test)
+        assert np.array_equal(np.sort(np.concatenate([one.train, one.validation])), rest)
+
+
+@given(problems())
+def test_stratified_folds_share_out_each_class(problem):
+    codes, whole, folds = problem
+    splits = fold_splits(whole, codes, folds, seed=3)
+    check_parts(whole, splits)
+    counts = np.array([np.bincount(codes[one.validation], minlength=codes.max() + 1) for one in splits])
+    assert (counts.max(axis=0) - counts.min(axis=0) <= 1).all()
+    assert np.ptp(counts.sum(axis=1)) <= 1
+    again = fold_splits(whole, codes, folds, seed=3)
+    assert all(np.array_equal(a.train, b.train) for a, b in zip(splits, again, strict=True))
+
+
+@given(problems(), st.integers(0, 9))
+def test_no_group_is_in_two_folds_and_the_classes_are_shared_out(problem, seed):
+    codes, whole, folds = problem
+    groups = np.array([f"g{number}" for number in np.random.RandomState(seed).randint(0, 24, len(codes))])
+    rest = np.concatenate([whole.train, whole.validation])
+    if len(set(groups[rest])) < folds:
+        with pytest.raises(SpecError, match=f"{folds} folds need at least {folds} groups"):
+            fold_splits(whole, codes, folds, seed=seed, groups=groups)
+        return
+    splits = fold_splits(whole, codes, folds, seed=seed, groups=groups)
+    check_parts(whole, splits)
+    for one in splits:
+        assert len(one.validation)
+        assert not set(groups[one.train]) & set(groups[one.validation])
+
+
+def test_groups_of_one_class_each_are_spread_over_the_folds():
+    groups = np.repeat(np.arange(12), 10)
+    codes = (groups >= 6).astype(np.int64)
+    whole = split(codes, validation=0.2, test=0.0, seed=0)
+    for one in fold_splits(whole, codes, 3, seed=0, groups=groups):
+        assert np.bincount(codes[one.validation]).tolist() == [20, 20]
+
+
+@given(st.integers(2, 5), st.integers(6, 60), st.integers(0, 99))
+def test_folds_in_time_train_on_the_past_alone(folds, rows, seed):
+    random = np.random.RandomState(seed)
+    times = random.randint(0, 15, rows).astype(float)
+    codes = np.zeros(rows, np.int64)
+    whole = split(codes, validation=0.2, test=0.0, seed=0)
+    if len(set(times)) < folds + 1:
+        with pytest.raises(SpecError, match="points in time"):
+            fold_splits(whole, codes, folds, seed=0, times=times)
+        return
+    splits = fold_splits(whole, codes, folds, seed=0, times=times)
+    assert len(splits) == folds
+    for before, one in zip([None, *splits], splits, strict=False):
+        assert len(one.train)
+        assert len(one.validation)
+        assert times[one.train].max() < times[one.validation].min()
+        if before is not None:
+            assert len(one.train) == len(before.train) + len(before.validation)
+    assert len(splits[-1].train) + len(splits[-1].validation) == rows
+
+
+def test_too_few_rows_are_told_with_what_to_do():
+    codes = np.zeros(3, np.int64)
+    with pytest.raises(SpecError, match=r"evaluation.folds: 5 folds need at least 5 rows, got 3. Lower it"):
+        fold_splits(split(codes, validation=0.3, test=0.0, seed=0), codes, 5, seed=0)
+
+
+def test_folds_hold_the_test_part_that_a_search_without_them_has():
+    spec = SourceData(source="wine")
+    plain = load_data(spec, folder=Path(), seed=4, with_test=True)
+    folds = load_folds(spec, folder=Path(), seed=4, folds=4, with_test=True)
+    whole = load_joined(spec, folder=Path(), seed=4)
+    assert [len(one.validation) for one in folds] == [36, 36, 35, 35]
+    assert len(whole.train) == 142
+    assert len(whole.validation) == 0
+    for one in (*folds, whole):
+        assert np.array_equal(one.test.y, plain.test.y)
+    assert load_folds(spec, folder=Path(), seed=4, folds=4)[0].test is None
+
+
+def test_each_fold_is_prepared_by_its_own_training_part(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{n**2},{n % 2}\n" for n in range(40)))
+    folds = load_folds(CsvData(csv="a.csv", target="y", task="classes"), folder=tmp_path, seed=0, folds=4)
+    scales = [float(one.input_scale[0][0]) for one in folds]
+    assert len(set(scales)) == 4
+    for one in folds:
+        assert abs(float(one.train.x.mean())) < 1e-5
