@@ -75,18 +75,45 @@ class NpzData(_Data):
     y: str = "y"
 
 
-class CsvData(_Data):
-    """A table with a header line."""
+Kind: TypeAlias = Literal["number", "date", "category", "text"]
+"""How a table's column is read: numbers; dates, as days since 1970-01-01; text one-hot encoded; or free text."""
 
-    csv: str
+WordsAs: TypeAlias = Literal["multi_hot", "count", "tf_idf", "int"]
+
+
+class TextColumn(Spec):
+    """A column of free text, which becomes numbers as keras.layers.TextVectorization makes them."""
+
+    kind: Literal["text"]
+    max_tokens: Count = 1000
+    """So many of the training part's most frequent words are known; the others are all one unknown word."""
+    output_mode: WordsAs = "multi_hot"
+    """multi_hot: which words occur; count: how often; tf_idf: how often, rare words counting more; int: their order."""
+    length: Count | None = None
+    """With int: how many words are kept of a text."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> TextColumn:
+        if (self.output_mode == "int") != (self.length is not None):
+            needed = "output_mode: int needs length:, how many words are kept of a text. Add it."
+            told = needed if self.length is None else "length is for output_mode: int alone. Drop it, or say int."
+            raise PydanticCustomError("length", "{told}", {"told": told})
+        return self
+
+
+class TableData(_Data):
+    """A table: named columns, one row a sample."""
+
     target: str
     features: list[str] | None = None
-    """The columns that are the input; every column but the target unless given."""
+    """The columns that are the input; every column that has no other part unless given."""
+    columns: dict[str, Kind | TextColumn] = {}  # noqa: RUF012  # pydantic copies it
+    """How a column is read, where that is not to be seen from its values."""
     missing: Any = None
     """What to do with missing values: drop, mean, median or most_frequent, for all or by column; else an error."""
 
     @model_validator(mode="after")
-    def _check_missing(self) -> CsvData:
+    def _check_missing(self) -> TableData:
         rules = ("drop", "mean", "median", "most_frequent")
         given = (
             self.missing if isinstance(self.missing, dict) else {"": self.missing} if self.missing is not None else {}
@@ -96,6 +123,12 @@ class CsvData(_Data):
                 where = f" for {column!r}" if column else ""
                 raise PydanticCustomError("missing", f"missing must be one of {', '.join(rules)}{where}, got {rule!r}.")
         return self
+
+
+class CsvData(TableData):
+    """A table in a text file with a header line."""
+
+    csv: str
 
 
 DataSpec: TypeAlias = SourceData | NpzData | CsvData

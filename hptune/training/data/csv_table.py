@@ -276,7 +276,10 @@ def _raw(spec: CsvData, columns: list[_Cells], rules: dict[str, str | None]) -> 
     keep = ~np.any(dropped, axis=0) if dropped else np.ones(len(columns[0].texts), bool)
     if not keep.any():
         raise spec_error(f"{spec.csv}: every row has a missing value, so drop leaves none.", "data", "missing")
-    made = [Column(c.name, _values(c)[keep], _FILLS.get(rules[c.name])) for c in columns]
+    made = [
+        Column(c.name, "number" if c.numeric else "category", _values(c)[keep], _FILLS.get(rules[c.name]))
+        for c in columns
+    ]
     features = tuple(column.name for column in made[:-1])
     return Raw(tuple(made[:-1]), made[-1].values, features, ("data", "csv"), ("data", "target"))
 

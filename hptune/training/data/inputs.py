@@ -1,23 +1,26 @@
-"""How x is prepared: missing values filled, text one-hot encoded, numbers scaled, all learnt from the training part.
+"""How x is prepared: missing values filled, text and dates made numbers, numbers scaled; learnt from the training part.
 
-Text becomes one column of 0 and 1 for each category of the training part, sorted; a category that the training part
-has not is all zeros, as an unknown one will be when the model is used. Under `scale: auto` the columns of a table (csv,
-or floats [n, d]) are standardised, uint8 of three dimensions or more goes to [0, 1], and the rest stays as it is:
-integers (token ids) as int32, other floats (pictures, sequences) as float32.
+A category that the training part has not is all zeros among its columns in the other parts. Under `scale: auto` the
+columns of a table (or floats [n, d]) are standardised, uint8 of three dimensions or more goes to [0, 1], and the rest
+stays as it is: integers (token ids) as int32, other floats (pictures, sequences) as float32.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from hptune.errors import spec_error
+from hptune.errors import SpecError, spec_error
+from hptune.spec.data import Kind
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Raw
 from hptune.training.data.split import Rows
+from hptune.training.data.words import Vocabulary, learn_words
 
 Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
 
@@ -27,34 +30,84 @@ MOST_CATEGORIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What the training part says of one column. fill: in place of a missing value; categories: of a text column."""
+    """What the training part says of one column of a table: how its raw value becomes `width` numbers.
 
-    fill: float | str | None
-    categories: tuple[str, ...] | None
+    In this order: a missing value (NaN, or "" among texts) becomes `fill`, where that is not None; then, by kind,
+    number: the value itself. One number.
+    date: days since 1970-01-01 (UTC), the time of day as a fraction. One number.
+    category: one number for each of `categories`, sorted: 1 for the one that the value is, 0 for the others; all 0 for
+        a value that is none of them.
+    text: what `vocabulary` makes of it.
+    Then `Preparation.scale` is applied, which leaves the columns of categories and texts as they are.
+    """
+
+    name: str
+    kind: Kind
+    fill: float | str | None = None
+    categories: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def width(self) -> int:
+        """How many columns of x it makes."""
+        if self.vocabulary is not None:
+            return self.vocabulary.width
+        return len(self.categories) if self.kind == "category" else 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preparation:
     """Everything that was learnt from the training part; turns raw samples into x.
 
-    encodings: one for each column of a table; () for an array.
-    scale: (offset, divisor), float64: x = (raw − offset) / divisor; None: x is raw.
+    encodings: one for each column of a table, whose columns of x stand side by side in this order; () for an array.
+    scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor; None: x is raw.
+    words: x is the numbers of words, in their order, and nothing else (`output_mode: int`).
     """
 
     encodings: tuple[Encoding, ...]
     scale: tuple[Array, Array] | None
 
+    @property
+    def words(self) -> bool:
+        return any(e.vocabulary is not None and e.vocabulary.length is not None for e in self.encodings)
+
     def __call__(self, x: Array | tuple[Column, ...], rows: Rows) -> Array:
         """The samples `rows`, prepared: float32 or int32, C-contiguous."""
         part = x[rows] if isinstance(x, np.ndarray) else _matrix(x, rows, self.encodings)
         if self.scale is None:
-            return np.ascontiguousarray(part, np.int32 if part.dtype.kind in "iu" else np.float32)
+            return np.ascontiguousarray(part, np.int32 if part.dtype.kind in "iu" or self.words else np.float32)
         # Bytes are exact in float32, which halves the memory of pictures; statistics are applied in float64.
         offset, divisor = self.scale
         scaled = part.astype(np.float32 if part.dtype == np.uint8 else np.float64)
         np.subtract(scaled, offset, out=scaled, casting="same_kind")
         np.divide(scaled, divisor, out=scaled, casting="same_kind")
         return np.ascontiguousarray(scaled, np.float32)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON data; `from_json` makes an equal one of it."""
+        scale = None if self.scale is None else [np.asarray(a, np.float64).tolist() for a in self.scale]
+        return {"encodings": [dataclasses.asdict(one) for one in self.encodings], "scale": scale}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Preparation:
+        """What `as_json` gave, read back."""
+        scale = None if told["scale"] is None else tuple(np.asarray(a, np.float64) for a in told["scale"])
+        encodings = tuple(
+            Encoding(
+                one["name"],
+                one["kind"],
+                one["fill"],
+                tuple(one["categories"]),
+                None if one["vocabulary"] is None else _vocabulary(one["vocabulary"]),
+            )
+            for one in told["encodings"]
+        )
+        assert scale is None or len(scale) == 2
+        return cls(encodings, scale)
+
+
+def _vocabulary(told: Mapping[str, Any]) -> Vocabulary:
+    return Vocabulary(tuple(told["words"]), told["output_mode"], tuple(told["idf"]), told["length"])
 
 
 def learn(raw: Raw, train: Rows, scale: Scale) -> Preparation:
@@ -66,11 +119,12 @@ def learn(raw: Raw, train: Rows, scale: Scale) -> Preparation:
             return Preparation((), (np.asarray(0.0), np.asarray(255.0)))
         return Preparation((), None if rule == "none" else _scale(raw.x[train], rule))
     encodings = tuple(_encoding(column, train, raw) for column in raw.x)
-    if scale == "none":
-        return Preparation(encodings, None)
+    learnt = Preparation(encodings, None)
+    if scale == "none" or learnt.words:
+        return learnt
     offset, divisor = _scale(_matrix(raw.x, train, encodings), "standardize" if scale == "auto" else scale)
-    one_hot = np.concatenate([np.full(len(e.categories or "1"), e.categories is not None) for e in encodings])
-    return Preparation(encodings, (np.where(one_hot, 0.0, offset), np.where(one_hot, 1.0, divisor)))
+    plain = np.concatenate([np.full(e.width, e.kind in ("category", "text")) for e in encodings])
+    return Preparation(encodings, (np.where(plain, 0.0, offset), np.where(plain, 1.0, divisor)))
 
 
 def statistics(values: Array) -> tuple[Array, Array]:
@@ -110,17 +164,27 @@ def _check_range(raw: Raw, rule: str) -> None:
 
 def _encoding(column: Column, train: Rows, raw: Raw) -> Encoding:
     values = column.values[train]
-    present = values[~np.isnan(values)] if column.numeric else values[values != ""]
+    if column.words is not None:
+        vocabulary = learn_words(values.tolist(), column.words)
+        if not vocabulary.words:
+            raise _without_values(column, raw, "word")
+        return Encoding(column.name, column.kind, None, (), vocabulary)
+    present = values[values != ""] if column.kind == "category" else values[~np.isnan(values)]
     if not len(present):
-        message = f"column {column.name!r} has no value in the training part. Leave it out of data.features."
-        raise spec_error(message, *raw.x_path)
-    if column.numeric:
-        return Encoding(_fill(column, present), None)
+        raise _without_values(column, raw, "value")
+    if column.kind != "category":
+        return Encoding(column.name, column.kind, _fill(column, present))
     categories = tuple(sorted(set(present.tolist())))
     if len(categories) > MOST_CATEGORIES:
         message = f"column {column.name!r} holds {len(categories)} different texts, more than {MOST_CATEGORIES}."
-        raise spec_error(f"{message} Leave it out of data.features.", *raw.x_path)
-    return Encoding(_fill(column, present), categories)
+        ways = f"Leave it out of data.features, or say data.columns: {{{column.name}: text}} if it is free text."
+        raise spec_error(f"{message} {ways}", *raw.x_path)
+    return Encoding(column.name, column.kind, _fill(column, present), categories)
+
+
+def _without_values(column: Column, raw: Raw, what: str) -> SpecError:
+    message = f"column {column.name!r} has no {what} in the training part. Leave it out of data.features."
+    return spec_error(message, *raw.x_path)
 
 
 def _fill(column: Column, present: Array) -> float | str | None:
@@ -133,13 +197,21 @@ def _fill(column: Column, present: Array) -> float | str | None:
 
 
 def _matrix(columns: tuple[Column, ...], rows: Rows, encodings: tuple[Encoding, ...]) -> Array:
-    """float64 [rows, width]: filled and one-hot encoded, not yet scaled."""
-    blocks = [_block(c.values[rows], encoding) for c, encoding in zip(columns, encodings, strict=True)]
-    return np.concatenate(blocks, axis=1)
+    """float64 [rows, width]: filled and encoded, not yet scaled."""
+    width = sum(encoding.width for encoding in encodings)
+    matrix = np.empty((len(rows), width), np.float64)
+    start = 0
+    for column, encoding in zip(columns, encodings, strict=True):
+        matrix[:, start : start + encoding.width] = encode(column.values[rows], encoding)
+        start += encoding.width
+    return matrix
 
 
-def _block(values: Array, encoding: Encoding) -> Array:
-    if encoding.categories is None:
+def encode(values: Array, encoding: Encoding) -> Array:
+    """[n, width] numbers of one column's raw values (floats, or str objects), filled and encoded, not yet scaled."""
+    if encoding.vocabulary is not None:
+        return encoding.vocabulary(values.tolist())
+    if encoding.kind != "category":
         filled = values if encoding.fill is None else np.where(np.isnan(values), encoding.fill, values)
         return filled.reshape(-1, 1)
     index = {category: i for i, category in enumerate(encoding.categories)}

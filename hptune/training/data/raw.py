@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from hptune.errors import KeyPath, SpecError, spec_error
+from hptune.spec.data import Kind, TextColumn
 from hptune.training.data.parts import Array
 from hptune.trial import Value
 
@@ -22,17 +23,17 @@ Fill: TypeAlias = Literal["mean", "median", "most_frequent"]
 class Column:
     """One column of a table.
 
-    values: float64 [n] with NaN where a value is missing, or str objects [n] with "" where one is missing.
-    fill: the rule for missing values; None: there are none.
+    kind, values: number: floats [n]; date: floats [n], days since 1970-01-01 (UTC), the time of day as a fraction;
+        category and text: str objects [n]. A missing value is NaN, or "" among texts.
+    fill: the rule for missing values; None: there are none (in free text: they are texts without words).
+    words: how free text becomes numbers; None for the other kinds.
     """
 
     name: str
+    kind: Kind
     values: Array
     fill: Fill | None = None
-
-    @property
-    def numeric(self) -> bool:
-        return self.values.dtype.kind == "f"
+    words: TextColumn | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
