@@ -61,11 +61,16 @@ class Preparation:
 
     encodings: one for each column of a table, whose columns of x stand side by side in this order; () for an array.
     scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor; None: x is raw.
-    words: x is the numbers of words, in their order, and nothing else (`output_mode: int`).
+    width: the columns of x, of a table. words: x is the numbers of words, in their order, and nothing else
+        (`output_mode: int`).
     """
 
     encodings: tuple[Encoding, ...]
     scale: tuple[Array, Array] | None
+
+    @property
+    def width(self) -> int:
+        return sum(encoding.width for encoding in self.encodings)
 
     @property
     def words(self) -> bool:

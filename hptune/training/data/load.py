@@ -79,6 +79,7 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
         target_scale=statistics(target.y[parts.train]) if standardised else None,
         input_scale=prepare.scale,
         features=raw.features,
+        preparation=prepare,
     )
 
 

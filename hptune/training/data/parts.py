@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hptune.trial import Value
+
+if TYPE_CHECKING:
+    from hptune.training.data.inputs import Preparation
 
 Array: TypeAlias = NDArray[Any]
 Task: TypeAlias = Literal["classes", "regression"]
@@ -48,6 +51,7 @@ class Data:
     input_scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor was done already. For a
         standardised table these are mean and standard deviation, [columns]; for pictures 0 and 255. None: unscaled.
     features: the columns of the source, in its own words; () for arrays without names.
+    preparation: how a raw sample became x, all of it; `input_scale` is its last step.
     """
 
     train: Part
@@ -60,6 +64,7 @@ class Data:
     target_scale: tuple[Array, Array] | None
     input_scale: tuple[Array, Array] | None
     features: tuple[str, ...]
+    preparation: Preparation | None = None
 
 
 def facts(data: Data) -> dict[str, Any]:
