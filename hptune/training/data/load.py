@@ -15,10 +15,13 @@ from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.inputs import learn, statistics
 from hptune.training.data.npz import read_npz
 from hptune.training.data.parts import Array, Data, Part
-from hptune.training.data.raw import Raw, fingerprint
+from hptune.training.data.raw import Raw, fingerprint, take
 from hptune.training.data.sklearn_sets import read_source
 from hptune.training.data.split import Rows, Split, split, subset
 from hptune.training.data.target import Target, read_target
+
+EXAMPLES = 64
+"""So many raw samples are kept, to hold an exported model against the one that was trained."""
 
 DataSpec: TypeAlias = SourceData | NpzData | CsvData
 
@@ -80,6 +83,7 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
         input_scale=prepare.scale,
         features=raw.features,
         preparation=prepare,
+        examples=take(raw.x, parts.train[:EXAMPLES]),
     )
 
 

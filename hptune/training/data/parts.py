@@ -13,6 +13,7 @@ from hptune.trial import Value
 
 if TYPE_CHECKING:
     from hptune.training.data.inputs import Preparation
+    from hptune.training.data.raw import Column
 
 Array: TypeAlias = NDArray[Any]
 Task: TypeAlias = Literal["classes", "regression"]
@@ -52,6 +53,7 @@ class Data:
         standardised table these are mean and standard deviation, [columns]; for pictures 0 and 255. None: unscaled.
     features: the columns of the source, in its own words; () for arrays without names.
     preparation: how a raw sample became x, all of it; `input_scale` is its last step.
+    examples: the first samples of the training part as they lay in the source: an array, or the columns of a table.
     """
 
     train: Part
@@ -65,6 +67,7 @@ class Data:
     input_scale: tuple[Array, Array] | None
     features: tuple[str, ...]
     preparation: Preparation | None = None
+    examples: Array | tuple[Column, ...] = ()
 
 
 def facts(data: Data) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hptune.errors import KeyPath, SpecError, spec_error
 from hptune.spec.data import Kind, TextColumn
@@ -52,6 +53,13 @@ class Raw:
     x_path: KeyPath
     y_path: KeyPath
     labels: tuple[Value, ...] | None = None
+
+
+def take(x: Array | tuple[Column, ...], rows: NDArray[np.int64]) -> Array | tuple[Column, ...]:
+    """Some of the samples, as they are."""
+    if isinstance(x, np.ndarray):
+        return x[rows]
+    return tuple(replace(column, values=column.values[rows]) for column in x)
 
 
 def unreadable(file: str, path: Path, error: OSError, key: str) -> SpecError:
