@@ -25,20 +25,20 @@ from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.spec.space import Space
-from hptune.stopwatch import WATCH, counts
+from hptune.stopwatch import WATCH
 from hptune.training import dials, own_fit, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
-from hptune.training.data import Data, Part, facts, load_data
-from hptune.training.data.shared import SharedData
-from hptune.training.export import for_users, raw_inputs, save_model
+from hptune.training.data import Data, Part, facts
+from hptune.training.export import for_users, predictions, save_model
 from hptune.training.hypermodel import Builder, discover
 from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_own_fit, check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
+from hptune.training.samples import Samples
 from hptune.training.state import State
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Curves, Segment, SegmentResult
@@ -83,27 +83,22 @@ class _Outcome:
 
 
 class KerasTrainer:
-    """Keeps the data, and the programs and weights that the next trial may need."""
+    """Keeps the data of one fold (or of the one split), and the programs and weights that the next trial may need."""
 
-    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
+    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, samples: Samples, *, fold: int = 0) -> None:
         runtime.start(experiment.execution.precision)
         self._given = experiment
         self._folder = folder
         self._run = run
-        self._shared = shared
+        self._samples = samples
+        self._fold = fold
         self._advised = False
 
     # --- what is loaded once ------------------------------------------------------------------------------------
 
     @cached_property
     def data(self) -> Data:
-        read = partial(self._load_data, with_test=False)
-        return self._shared.get(read) if self._shared is not None else read()
-
-    @counts("data")
-    def _load_data(self, *, with_test: bool) -> Data:
-        assert self._given.data is not None, "the spec's check asks for data"
-        return load_data(self._given.data, folder=self._folder, seed=self._given.seed, with_test=with_test)
+        return self._samples.data(self._fold)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -118,7 +113,8 @@ class KerasTrainer:
 
     @cached_property
     def programs(self) -> Programs:
-        return Programs(self.experiment, self.data, self.builder, self._run)
+        folds = self._given.evaluation.folds or 1
+        return Programs(self.experiment, self.data, self.builder, self._run, folds=folds)
 
     # --- segments -----------------------------------------------------------------------------------------------
 
@@ -278,7 +274,7 @@ class KerasTrainer:
         told: dict[str, Any] = {"best_epoch": best.epoch}
         if best.state is not None:  # None: a fit of its own that passed no callbacks on
             outcome.trained.load(best.state)
-        test = self._load_data(with_test=True).test
+        test = self._samples.test(self._fold)
         if test is not None:
             told["test"] = outcome.trained.evaluate(test)
         if segment.purpose == "best":
@@ -366,10 +362,9 @@ def _joined(so_far: Curves, curves: Curves) -> Curves:
 
 
 def _check_export(model: Any, program: Program, data: Data) -> None:
-    """The written model must predict from raw inputs what the program predicts. Raises SegmentFailed where not."""
-    x = data.validation.x[:64]
-    ours = np.asarray(program.model(x, training=False))
-    theirs = np.asarray(model(raw_inputs(x, data), training=False))
+    """The written model must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
+    theirs = predictions(model, data.examples)
+    ours = np.asarray(program.model(data.train.x[: len(theirs)], training=False))
     if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
         gap = float(np.max(np.abs(ours - theirs)))
         raise SegmentFailed(f"the exported model's predictions differ from the trained one's by up to {gap:.3g}")

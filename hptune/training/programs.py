@@ -34,15 +34,18 @@ KEPT = 8
 class Programs:
     """Makes blueprints, programs and initial weights, and keeps what the next trial may need.
 
-    builder: the user's code, where the model comes from code. news: what was stabilised since it was last taken, as
-    facts for the journal.
+    builder: the user's code, where the model comes from code. folds: how many others like this one there are, each
+    with the programs of its own fold. news: what was stabilised since it was last taken, as facts for the journal.
     """
 
-    def __init__(self, experiment: Experiment, data: Data, builder: Builder | None, run: RunPaths) -> None:
+    def __init__(
+        self, experiment: Experiment, data: Data, builder: Builder | None, run: RunPaths, *, folds: int = 1
+    ) -> None:
         self._experiment = experiment
         self._data = data
         self._builder = builder
         self._run = run
+        self._kept = KEPT if folds == 1 else max(2, KEPT // folds)
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._weights: dict[tuple[str, int], Weights] = {}
         self.news: dict[str, Any] = {}
@@ -79,7 +82,7 @@ class Programs:
         rows = len(self._data.train)
         if blueprint.batch_size > rows:
             raise SegmentFailed(f"batch_size {blueprint.batch_size} is larger than the training part ({rows} samples)")
-        while len(self._programs) >= KEPT:
+        while len(self._programs) >= self._kept:
             self._programs.popitem(last=False)
         self._programs[key] = self.compile(blueprint, xla=self._experiment.execution.xla)
         return self._programs[key]

@@ -11,6 +11,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
 from hptune.stopwatch import counts
 from hptune.training.data.shared import SharedData
+from hptune.training.folded import FoldedTrainer
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
 
@@ -48,10 +49,19 @@ class Worker:
 
                 self._trainer = FunctionTrainer(self._experiment, self._folder)
             else:
-                from hptune.training.keras_trainer import KerasTrainer
-
-                self._trainer = KerasTrainer(self._experiment, self._folder, self._run, self._shared)
+                self._trainer = self._keras_trainer()
         return self._trainer
+
+    def _keras_trainer(self) -> Trainer:
+        from hptune.training.keras_trainer import KerasTrainer
+        from hptune.training.samples import Samples
+
+        folds, samples = self._experiment.evaluation.folds, Samples(self._experiment, self._folder, self._shared)
+
+        def of_fold(fold: int) -> Trainer:
+            return KerasTrainer(self._experiment, self._folder, self._run, samples, fold=fold)
+
+        return of_fold(0) if folds is None else FoldedTrainer(folds, of_fold)
 
     def _keep_traceback(self, segment: Segment) -> None:
         path = self._run.trial(segment.trial) / "error.txt"

@@ -13,8 +13,9 @@ import pickle
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from hptune.training.data.parts import Data
+T = TypeVar("T")
 
 _HEAD = struct.Struct("<Q")  # where the index begins; 0 until everything before it is written
 _ALIGNED = 64  # bytes: what TensorFlow wants of an array that it is to use in place
@@ -26,14 +27,14 @@ class SharedData:
 
     fd: int
 
-    def get(self, read: Callable[[], Data]) -> Data:
+    def get(self, read: Callable[[], T]) -> T:
         """What the first worker's `read` gave: this one's own if it is the first, else read-only arrays in the file.
 
         Data that can't be pickled (an open stream, say) is not handed over: then each worker reads for itself.
         """
         fcntl.lockf(self.fd, fcntl.LOCK_EX)  # held by this process alone; it is free again if the process dies
         try:
-            found = self._load()
+            found: T | None = self._load()
             if found is None:
                 found = read()
                 self._save(found)
@@ -41,16 +42,15 @@ class SharedData:
         finally:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
 
-    def _load(self) -> Data | None:
+    def _load(self) -> Any:
         head = os.pread(self.fd, _HEAD.size, 0)
         if not head or not (index_at := _HEAD.unpack(head)[0]):
             return None
         whole = memoryview(mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ))
         text, places = pickle.loads(whole[index_at:])
-        data: Data = pickle.loads(text, buffers=[whole[start:end] for start, end in places])
-        return data
+        return pickle.loads(text, buffers=[whole[start:end] for start, end in places])
 
-    def _save(self, data: Data) -> None:
+    def _save(self, data: object) -> None:
         buffers: list[pickle.PickleBuffer] = []
         try:
             text = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)

@@ -1,0 +1,28 @@
+"""Cross-validation: the segments of a fold go to a trainer of its own, which keeps that fold's samples and programs.
+
+The replica of a segment says which fold it is; finalists, whose replicas come after the folds, begin with the first
+again, under seeds that no trial has used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hptune.training.trainer import OnEpoch, Trainer
+from hptune.trial import Segment, SegmentResult
+
+
+class FoldedTrainer:
+    """make: the trainer of a fold, from 0; called when the fold's first segment comes."""
+
+    def __init__(self, folds: int, make: Callable[[int], Trainer]) -> None:
+        self._folds = folds
+        self._make = make
+        self._trainers: dict[int, Trainer] = {0: make(0)}  # the libraries are loaded before a segment's time counts
+
+    def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        """As the fold's trainer does it."""
+        fold = segment.replica % self._folds
+        if fold not in self._trainers:
+            self._trainers[fold] = self._make(fold)
+        return self._trainers[fold].run(segment, on_epoch)
