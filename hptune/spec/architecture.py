@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hptune.spec.experiment import Experiment
+from hptune.spec.graph import LayerCall
 from hptune.spec.model import LayersModel
-from hptune.spec.recipe import LayerCall, resolve
+from hptune.spec.recipe import resolve
 from hptune.trial import Values
 
 LAYER_DIALS: Mapping[str, str] = {
@@ -36,8 +37,8 @@ def architecture_key(experiment: Experiment, values: Values) -> str:
     if not isinstance(experiment.model, LayersModel):
         return json.dumps(dict(values), sort_keys=True)
     recipe = resolve(experiment, values)
-    layers = [[call.name, bare_arguments(call)] for call in recipe.layers]
-    return json.dumps([layers, recipe.initialization.kernel], sort_keys=True)
+    layers = [[call.name, bare_arguments(call), call.source] for call in recipe.layers]
+    return json.dumps([layers, recipe.graph.outputs, recipe.initialization.kernel], sort_keys=True)
 
 
 def bare_arguments(call: LayerCall) -> dict[str, Any]:

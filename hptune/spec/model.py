@@ -13,9 +13,16 @@ CodeName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][
 
 
 class LayersModel(Spec):
-    """A stack of Keras layers: `- Flatten`, `- Dense: {units: 10}`, `- repeat: {times: 2, layers: […]}`."""
+    """Keras layers: `- Flatten`, `- Dense: {units: 10}`, `- repeat: {times: 2, layers: […]}`.
+
+    Each takes the output of the one before it, unless its `from:` names others above it by their `name:`.
+    """
 
     layers: list[Any] = Field(min_length=1)
+    inputs: list[str] | None = Field(default=None, min_length=1)
+    """What `from:` calls the arrays of the data, where it has several; else `input` is its one array."""
+    outputs: list[str] | None = Field(default=None, min_length=1)
+    """The names of the layers that are the model's outputs; the last one unless given."""
 
 
 class PythonModel(Spec):

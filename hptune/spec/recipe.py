@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,7 +10,8 @@ from hptune.errors import SegmentFailed
 from hptune.spec.base import Spec
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import LayersModel
+from hptune.spec.graph import Graph, LayerCall, wire
+from hptune.spec.model import LayersModel, ModelSpec
 from hptune.spec.references import Ref
 from hptune.spec.sections import Asha, Hyperband
 from hptune.spec.training import Initialization, Schedule, Training
@@ -20,25 +21,22 @@ S = TypeVar("S", bound=Spec)
 
 
 @dataclass(frozen=True, slots=True)
-class LayerCall:
-    """One layer: a `keras.layers` class by its name, and its arguments as the YAML gives them.
+class Recipe:
+    """What is trained, in plain numbers. `graph` is empty for the kinds of models that have no layers in the YAML.
 
-    A layer, initialiser or regulariser among the arguments stands as its name or as `{Name: {arguments}}`.
+    model: the section of a model without layers in the YAML.
     """
 
-    name: str
-    args: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What is trained, in plain numbers. `layers` is empty for the kinds of models that have none in the YAML."""
-
-    layers: tuple[LayerCall, ...]
+    graph: Graph
     training: Training
     initialization: Initialization
     schedule: Schedule
     augment: Augment | None
+    model: ModelSpec | None = None
+
+    @property
+    def layers(self) -> tuple[LayerCall, ...]:
+        return self.graph.calls
 
 
 def resolve(experiment: Experiment, values: Values) -> Recipe:
@@ -48,14 +46,14 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
     inactive name stands anywhere else, or where a value does not fit its field.
     """
     model = experiment.model
-    layers = _plain(model.layers, values, "model.layers") if isinstance(model, LayersModel) else []
     augment = experiment.data.augment if experiment.data is not None else None
     return Recipe(
-        layers=tuple(_calls(layers)),
+        graph=_graph(model, values) if isinstance(model, LayersModel) else Graph(),
         training=_section(experiment.training, values, "training"),
         initialization=_section(experiment.initialization, values, "initialization"),
         schedule=_section(experiment.schedule, values, "schedule"),
         augment=None if augment is None else _section(augment, values, "data.augment"),
+        model=None if isinstance(model, LayersModel) else _section(model, values, "model"),
     )
 
 
@@ -120,6 +118,11 @@ def _plain(value: Any, values: Values, where: str) -> Any:
     if isinstance(value, list):
         return [_plain(item, values, f"{where}[{i}]") for i, item in enumerate(value)]
     return value
+
+
+def _graph(model: LayersModel, values: Values) -> Graph:
+    calls = _calls(_plain(model.layers, values, "model.layers"))
+    return wire(calls, inputs=model.inputs or (), outputs=model.outputs or ())
 
 
 def _calls(layers: list[Any]) -> Iterator[LayerCall]:

@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from hptune.errors import SegmentFailed
 from hptune.spec.architecture import LAYER_DIALS, bare_arguments
-from hptune.spec.recipe import LayerCall, Recipe
+from hptune.spec.graph import LayerCall
+from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
 from hptune.training import dials as dial_places
+from hptune.training import graphs
 from hptune.training.dials import OPTIMIZER_DIALS, PLACEHOLDER, REGULARIZER_DIALS
-from hptune.training.keras_objects import make_layer, make_loss, make_metric, make_optimizer, make_regularizer
+from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.runtime import keras
 
 SMOOTHING = "label_smoothing"
@@ -41,6 +43,7 @@ class Blueprint:
     dialled: whether the numbers of its layers are dials.
     front: fresh stock layers that stand before the model while it is trained (`data.augment`).
     exports_front: whether the exported model holds them too.
+    layers: the layers of a model made by `build`, in the order by which its dials are named.
     """
 
     architecture: str
@@ -57,6 +60,7 @@ class Blueprint:
     dialled: bool = True
     front: Callable[[], list[Any]] = list
     exports_front: bool = False
+    layers: Callable[[Any], list[Any]] = lambda model: list(model.layers)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -70,8 +74,9 @@ def of_layers(
 ) -> Blueprint:
     """The blueprint of a `layers` model, made without building anything: what a known structure costs is this."""
     calls = [_with_defaults(call, recipe) for call in recipe.layers]
-    if precision != "float32":  # the output stays in float32: a softmax in half precision is too coarse for the loss
-        calls[-1] = LayerCall(calls[-1].name, {"dtype": "float32", **calls[-1].args})
+    if precision != "float32":  # outputs stay in float32: a softmax in half precision is too coarse for the loss
+        for end in recipe.graph.ends:
+            calls[end] = replace(calls[end], args={"dtype": "float32", **calls[end].args})
     dials: dict[str, float] = {}
     frame: list[Any] = []  # the calls with their dials taken out
     layers: list[Any] = []  # and their regularisers too
@@ -80,11 +85,13 @@ def of_layers(
         found = _dials_of_call(index, call)
         dials |= {name: value for name, _, value in found}
         kept = _replace(call.args, {path: "dial" for _, path, _ in found})
-        frame.append([call.name, kept])
-        layers.append([call.name, bare_arguments(call)])
-        placed.append(LayerCall(call.name, _replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
+        frame.append([call.name, kept, call.source])
+        layers.append([call.name, bare_arguments(call), call.source])
+        placed.append(replace(call, args=_replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
 
     shape = (tuple(input_shape), input_dtype)
+    graph = recipe.graph
+    ends = [graph.inputs, graph.outputs]
     optimizer, arguments = _optimizer(recipe)
     dials |= {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
     dials |= _smoothing(recipe)
@@ -93,17 +100,18 @@ def of_layers(
     batch_size = concrete(recipe.training.batch_size)
     loss, metrics = recipe.training.loss, recipe.training.metrics or []
     return Blueprint(
-        architecture=fingerprint(shape, layers),
-        structure=fingerprint(shape, frame, optimizer, fixed, batch_size, loss, metrics, [*_smoothing(recipe)]),
+        architecture=fingerprint(shape, layers, ends),
+        structure=fingerprint(shape, frame, ends, optimizer, fixed, batch_size, loss, metrics, [*_smoothing(recipe)]),
         dials=dials,
         learning_rate=rate,
         batch_size=batch_size,
-        build=lambda: _sequential(placed, shape),
-        weights=lambda seed: _seeded_weights(seed, lambda: _sequential(placed, shape)),
-        stock=lambda: _sequential(calls, shape),
+        build=lambda: graphs.build(graph.with_calls(placed), shape),
+        weights=lambda seed: _seeded_weights(seed, lambda: graphs.build(graph.with_calls(placed), shape)),
+        stock=lambda: graphs.build(graph.with_calls(calls), shape),
         optimizer=lambda: make_optimizer(optimizer, {**arguments, "learning_rate": rate}),
         loss=lambda: make_loss(loss),
         metrics=lambda: [make_metric(metric) for metric in metrics],
+        layers=lambda model: graphs.layers_in_order(graph, model),
     )
 
 
@@ -199,7 +207,7 @@ def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
     kernel, penalty = recipe.initialization.kernel, _penalty(recipe)
     wanted = {"kernel_initializer": kernel, "kernel_regularizer": penalty}
     more = {name: value for name, value in wanted.items() if value is not None and name in _parameters(call.name)}
-    return LayerCall(call.name, {**more, **call.args}) if more else call
+    return replace(call, args={**more, **call.args}) if more else call
 
 
 def _penalty(recipe: Recipe) -> dict[str, dict[str, float]] | None:
@@ -247,11 +255,6 @@ def _replace(args: Mapping[str, Any], new: Mapping[tuple[str, ...], Any]) -> dic
     for (first, *rest), value in new.items():
         copy[first] = _replace(copy[first], {tuple(rest): value}) if rest else value
     return copy
-
-
-def _sequential(calls: Sequence[LayerCall], shape: tuple[tuple[int | None, ...], str]) -> Any:
-    layers = [make_layer(call.name, call.args) for call in calls]
-    return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
 
 
 def _optimizer(recipe: Recipe) -> tuple[str, dict[str, Any]]:

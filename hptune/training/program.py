@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class Program:
         self.traces = self.brief_traces = 0
         self.epoch_s: float | None = None
         core = blueprint.build()
-        self._dials = dial_places.attach(dial_places.in_layers(core.layers)) if blueprint.dialled else {}
+        self._dials = dial_places.attach(_dials_of(core, blueprint)) if blueprint.dialled else {}
         self._dials |= dials or {}
         self.model = around(core)
         optimizer = blueprint.optimizer()
@@ -310,6 +310,11 @@ class Program:
             results = {**results, "loss": self._plain_loss.result()}
         ordered = ["loss", *(name for name in results if name != "loss")]
         return [tf.cast(results[name], tf.float32) for name in ordered]
+
+
+def _dials_of(core: Any, blueprint: Blueprint) -> Iterator[tuple[str, Any, str]]:
+    """The places in a model's layers where the blueprint's dials stand."""
+    return (place for place in dial_places.in_layers(blueprint.layers(core)) if place[0] in blueprint.dials)
 
 
 def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:

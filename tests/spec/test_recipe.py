@@ -13,8 +13,9 @@ from hptune.errors import SegmentFailed, SpecError
 from hptune.spec.assemble import assemble
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
+from hptune.spec.graph import LayerCall
 from hptune.spec.load import from_json, to_json
-from hptune.spec.recipe import LayerCall, full_epochs, resolve
+from hptune.spec.recipe import full_epochs, resolve
 from hptune.spec.references import Ref, bind, spell, uses
 from hptune.spec.space import Space
 from hptune.spec.training import Initialization, KernelPenalty, Lottery, Regularization, Schedule

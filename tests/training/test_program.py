@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hptune.spec import schedules
-from hptune.spec.recipe import LayerCall, Recipe
+from hptune.spec.graph import Graph, LayerCall
+from hptune.spec.recipe import Recipe
 from hptune.spec.training import Initialization, Schedule, Training
 from hptune.training import blueprint as blueprints
 from hptune.training import runtime
@@ -67,7 +68,7 @@ def recipe(
     **optimizer: Any,
 ) -> Recipe:
     return Recipe(
-        layers=tuple(LayerCall(name, args) for name, args in layers),
+        graph=Graph(tuple(LayerCall(name, args) for name, args in layers)),
         training=Training.model_validate(
             {
                 "optimizer": {"name": "adam", "learning_rate": 0.01, **optimizer},

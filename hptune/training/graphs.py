@@ -1,0 +1,51 @@
+"""From a recipe's graph of layers to a Keras model: a Sequential where it is a stack, else a functional model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from hptune.spec.graph import INPUT, Graph, LayerCall, Source
+from hptune.training.keras_objects import make_layer
+from hptune.training.runtime import keras
+
+Shape: TypeAlias = tuple[tuple[int | None, ...], str]
+"""The shape of one sample and its dtype."""
+
+
+def build(graph: Graph, shape: Shape | Mapping[str, Shape]) -> Any:
+    """A fresh model over samples of that shape; for several inputs, of a shape each."""
+    if graph.is_stack:
+        assert not isinstance(shape, Mapping), "several inputs are named"
+        layers = [make_layer(call.name, call.args) for call in graph.calls]
+        return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
+    shapes = shape if isinstance(shape, Mapping) else {(graph.inputs or (INPUT,))[0]: shape}
+    inputs = {name: keras().Input(shapes[name][0], dtype=shapes[name][1], name=name) for name in graph.inputs or shapes}
+    tensors: dict[int, Any] = {-1 - i: tensor for i, tensor in enumerate(inputs.values())}
+    for number, call in enumerate(graph.calls):
+        layer = make_layer(call.name, {**call.args, "name": _name(number, call)})
+        tensors[number] = _called(layer, number - 1 if call.source is None else call.source, tensors)
+    ends = {name: tensors[number] for name, number in (graph.outputs or {}).items()}
+    outputs = ends if len(ends) > 1 else tensors[graph.ends[0]]
+    return keras().Model(inputs if isinstance(shape, Mapping) else inputs.popitem()[1], outputs)
+
+
+def layers_in_order(graph: Graph, model: Any) -> list[Any]:
+    """The layers of a model that `build` made, as the graph numbers them."""
+    if graph.is_stack:
+        return list(model.layers)
+    return [model.get_layer(_name(number, call)) for number, call in enumerate(graph.calls)]
+
+
+def _name(number: int, call: LayerCall) -> str:
+    """The layer's own name; one that tells its place where it has none."""
+    return str(call.args.get("name") or f"{call.name.split(':')[-1].split('.')[-1].lower()}_at_{number}")
+
+
+def _called(layer: Any, source: Source, tensors: Mapping[int, Any]) -> Any:
+    def taken(one: int | tuple[int, ...]) -> Any:
+        return [tensors[number] for number in one] if isinstance(one, tuple) else tensors[one]
+
+    if isinstance(source, Mapping):
+        return layer(**{key: taken(one) for key, one in source.items()})
+    return layer(taken(source))
