@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
+from hptune.training.data.parts import Array
+from hptune.training.data.raw import Column
+from hptune.training.raw_rows import as_inputs, behind_raw_rows
 from hptune.training.runtime import keras
 
 
@@ -28,14 +31,18 @@ def in_own_unit(model: Any, data: Data) -> Any:
 
 
 def for_raw_inputs(model: Any, data: Data) -> Any:
-    """The model with the scaling of its inputs in front, as a stock `Rescaling` or `Normalization` layer."""
+    """The model with the preparation of its inputs in front, as stock layers; for a table, an input a column."""
+    if data.preparation is not None and data.preparation.encodings:
+        assert not isinstance(data.examples, np.ndarray), "a table is read as columns"
+        return behind_raw_rows(model, data.preparation, data.examples)
     if data.input_scale is None:
         return model
     offset, divisor = (np.asarray(a, np.float64) for a in data.input_scale)
+    layers = keras().layers
     if offset.ndim == 0:
-        front = keras().layers.Rescaling(float(1 / divisor), offset=float(-offset / divisor), name="input_unit")
+        front = layers.Rescaling(float(1 / divisor), offset=float(-offset / divisor), name="input_unit")
     else:
-        front = keras().layers.Normalization(mean=offset, variance=divisor**2, name="input_unit")
+        front = layers.Normalization(mean=offset, variance=divisor**2, name="input_unit")
     return behind([front], model, data)
 
 
@@ -77,12 +84,10 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
     return {"model": str(path)}
 
 
-def raw_inputs(x: NDArray[Any], data: Data) -> NDArray[Any]:
-    """The samples before their scaling."""
-    if data.input_scale is None:
-        return x
-    offset, divisor = data.input_scale
-    return (np.asarray(x, np.float64) * divisor + offset).astype(np.float32)
+def predictions(model: Any, samples: Array | Sequence[Column]) -> Array:
+    """What an exported model says of raw samples: an array, or the columns of a table."""
+    x = samples if isinstance(samples, np.ndarray) else as_inputs(samples)
+    return np.asarray(model(x, training=False))
 
 
 def behind(front: Sequence[Any], model: Any, data: Data) -> Any:
