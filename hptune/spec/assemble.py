@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hptune.errors import Problem, nearest, unknown
-from hptune.spec import check_keras, check_recipe, check_schedule, check_search
+from hptune.spec import check_evaluation, check_keras, check_recipe, check_schedule, check_search
 from hptune.spec.base import Spec
 from hptune.spec.check_keras import Scope
 from hptune.spec.check_space import domains, examples, point
@@ -34,11 +34,6 @@ _PLAIN_SECTIONS: dict[str, type[Spec]] = {
     "execution": Execution,
     "checkpoints": Checkpoints,
 }
-
-LATER_SECTIONS: dict[tuple[str, ...], str] = {
-    ("evaluation", "folds"): "cross-validation",
-}
-"""What is to come; refused, so that nothing that was asked for is passed over in silence."""
 
 
 def assemble(tree: Any) -> tuple[Experiment | None, list[Problem]]:
@@ -69,7 +64,6 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     found: dict[str, Any] = head.model_dump() if head is not None else {}
     found["search_space"] = domains(raw.get("search_space", {}), problems)
     values = {name: examples(domain) for name, domain in found["search_space"].items()}
-    raw = _without_later(raw, problems)
 
     found["model"] = _kind(raw, "model", MODEL_KINDS, LATER_MODELS, values, problems)
     if raw.get("data") is not None:
@@ -92,17 +86,6 @@ def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], 
     section, wrong = validate(cls, raw, (key,), values)
     problems += wrong
     return section
-
-
-def _without_later(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
-    """`raw` without what is to come, each of which is told."""
-    for (section, key), what in LATER_SECTIONS.items():
-        given = raw.get(section)
-        if isinstance(given, dict) and given.get(key) not in (None, {}):
-            told = f"not in this version: {what}. Drop it."
-            problems.append(Problem(told, (section, key), on_key=True))
-            raw = {**raw, section: {k: v for k, v in given.items() if k != key}}
-    return raw
 
 
 def _kind(
@@ -211,6 +194,7 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
     yield from check_search.references(raw, scope)
     yield from check_search.required_sections(raw, _misspelt(raw))
     yield from check_search.strategy(raw, found)
+    yield from check_evaluation.evaluation(raw)
     if kind == "layers":
         yield from check_keras.layers(raw["model"]["layers"], ("model", "layers"), scope)
         yield from check_recipe.objective(raw, scope)

@@ -272,7 +272,9 @@ class Evaluation(Spec):
     """How often a point is trained, and on what."""
 
     repeats: Count = 1
+    """Under other seeds each time; the score is the mean."""
     folds: Folds | None = None
+    """Cross-validation: each point is trained so many times, and scored by another part of the samples each time."""
     finalists: Finalists | None = None
 
     @model_validator(mode="after")

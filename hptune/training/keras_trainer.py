@@ -85,7 +85,9 @@ class _Outcome:
 class KerasTrainer:
     """Keeps the data of one fold (or of the one split), and the programs and weights that the next trial may need."""
 
-    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, samples: Samples, *, fold: int = 0) -> None:
+    def __init__(
+        self, experiment: Experiment, folder: Path, run: RunPaths, samples: Samples, *, fold: int | None = None
+    ) -> None:
         runtime.start(experiment.execution.precision)
         self._given = experiment
         self._folder = folder
@@ -274,7 +276,7 @@ class KerasTrainer:
         told: dict[str, Any] = {"best_epoch": best.epoch}
         if best.state is not None:  # None: a fit of its own that passed no callbacks on
             outcome.trained.load(best.state)
-        test = self._samples.test(self._fold)
+        test = self._samples.test()
         if test is not None:
             told["test"] = outcome.trained.evaluate(test)
         if segment.purpose == "best":

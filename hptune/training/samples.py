@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from hptune.spec.experiment import Experiment
 from hptune.stopwatch import counts
 from hptune.training.data import Data, Part, load_data, load_folds, load_joined
 from hptune.training.data.shared import SharedData
+
+T = TypeVar("T")
 
 
 class Samples:
@@ -25,13 +29,14 @@ class Samples:
         self._folds = experiment.evaluation.folds
         self._shared = shared
 
-    def data(self, fold: int = 0) -> Data:
-        """The samples without the test part. Raises SpecError where they can't be used."""
-        return self._all[fold]
+    def data(self, fold: int | None = None) -> Data:
+        """The samples without the test part, split as for the fold, or once. Raises SpecError for unusable ones."""
+        return self._split if fold is None else self._folded[fold]
 
-    def test(self, fold: int = 0) -> Part | None:
-        """The test part, prepared as the fold's training part says; None where there is none."""
-        return self._load(with_test=True)[fold].test
+    @counts("data")
+    def test(self) -> Part | None:
+        """The test part, prepared as the training part of the one split says; None where there is none."""
+        return load_data(self._spec, folder=self._folder, seed=self._seed, with_test=True).test
 
     @counts("data")
     def joined(self) -> Data:
@@ -39,11 +44,22 @@ class Samples:
         return load_joined(self._spec, folder=self._folder, seed=self._seed)
 
     @cached_property
-    def _all(self) -> tuple[Data, ...]:
-        return self._shared.get(self._load) if self._shared is not None else self._load()
+    def _split(self) -> Data:
+        return self._once(self._read_split) if self._folds is None else self._read_split()
+
+    @cached_property
+    def _folded(self) -> tuple[Data, ...]:
+        return self._once(self._read_folds)
 
     @counts("data")
-    def _load(self, *, with_test: bool = False) -> tuple[Data, ...]:
-        if self._folds is None:
-            return (load_data(self._spec, folder=self._folder, seed=self._seed, with_test=with_test),)
-        return load_folds(self._spec, folder=self._folder, seed=self._seed, folds=self._folds, with_test=with_test)
+    def _read_split(self) -> Data:
+        return load_data(self._spec, folder=self._folder, seed=self._seed)
+
+    @counts("data")
+    def _read_folds(self) -> tuple[Data, ...]:
+        assert self._folds is not None, "asked for a fold where there are none"
+        return load_folds(self._spec, folder=self._folder, seed=self._seed, folds=self._folds)
+
+    def _once(self, read: Callable[[], T]) -> T:
+        """What the first worker reads is handed over to the others: what the search's segments train on."""
+        return self._shared.get(read) if self._shared is not None else read()

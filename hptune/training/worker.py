@@ -58,10 +58,10 @@ class Worker:
 
         folds, samples = self._experiment.evaluation.folds, Samples(self._experiment, self._folder, self._shared)
 
-        def of_fold(fold: int) -> Trainer:
+        def of_fold(fold: int | None) -> Trainer:
             return KerasTrainer(self._experiment, self._folder, self._run, samples, fold=fold)
 
-        return of_fold(0) if folds is None else FoldedTrainer(folds, of_fold)
+        return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)
 
     def _keep_traceback(self, segment: Segment) -> None:
         path = self._run.trial(segment.trial) / "error.txt"

@@ -106,7 +106,7 @@ BAD = [
     ("search_space:", "serch_space:", 11, 1, ["'search_space'"]),
     ("search_space:", "parameters:", 11, 1, ["'search_space'"]),
     ("model:", "modle:", 5, 1, ["'model'"]),
-    ("execution: {workers: 1}", "evaluation: {folds: 3}", 23, 14, ["not in this version"]),
+    ("execution: {workers: 1}", "evaluation: {folds: 1}", 23, 21, ["at least 2", "1"]),
     # layers
     ("- Dense: {units: $units", "- Dens: {units: $units", 8, 7, ["'Dense'"]),
     ("activation: relu", "activaton: relu", 8, 30, ["'activation'", "of Dense"]),
