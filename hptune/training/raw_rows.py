@@ -83,8 +83,9 @@ def _layers(preparation: Preparation, dtypes: Sequence[str]) -> Any:
     for value, encoding in zip(inputs, preparation.encodings, strict=True):
         block = _block(value, encoding)
         if value.dtype == "float64":  # brought near 0 before it becomes float32
-            block = layers.Rescaling(1.0, offset=-float(offset[start]), dtype="float64")(block)
-            offset[start] = 0.0
+            near = float(np.float32(offset[start]))  # Keras takes a layer's own numbers in float32
+            block = layers.Rescaling(1.0, offset=-near, dtype="float64")(block)
+            offset[start] -= near
         blocks.append(block)
         start += encoding.width
     x = layers.Concatenate(dtype="float32")(blocks)
