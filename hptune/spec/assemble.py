@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hptune.errors import Problem, nearest, unknown
-from hptune.spec import check_evaluation, check_keras, check_recipe, check_schedule, check_search
+from hptune.spec import check_evaluation, check_graph, check_keras, check_recipe, check_schedule, check_search
 from hptune.spec.base import Spec
 from hptune.spec.check_keras import Scope
 from hptune.spec.check_space import domains, examples, point
@@ -196,7 +196,8 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
     yield from check_search.strategy(raw, found)
     yield from check_evaluation.evaluation(raw)
     if kind == "layers":
-        yield from check_keras.layers(raw["model"]["layers"], ("model", "layers"), scope)
+        wrong = list(check_keras.layers(raw["model"]["layers"], ("model", "layers"), scope))
+        yield from wrong or check_graph.graph(raw["model"], scope)
         yield from check_recipe.objective(raw, scope)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from hptune.errors import KeyPath, Problem, nearest, unknown
 from hptune.spec.check_space import examples
 from hptune.spec.conditions import Conditions
-from hptune.spec.keras_table import Arguments, Kind, arguments, names, table
+from hptune.spec.graph import FROM
+from hptune.spec.keras_table import Arguments, Kind, arguments, names
+from hptune.spec.model import CODE_NAME
 from hptune.spec.problems import show, unknown_key
 from hptune.spec.references import Ref
 from hptune.spec.space import Domain
@@ -29,6 +32,9 @@ _ELSEWHERE = {
     "InputLayer": "the input's shape is taken from the data. Drop this layer.",
     "Lambda": "a Python function can't be said in YAML. Use model: {python: module:function}.",
 }
+
+FROM_CODE: tuple[Kind, ...] = ("layers", "losses", "metrics")
+"""What may be a user's own, as `module:name`."""
 
 _LAYER_ARGUMENTS = ("layer", "forward_layer", "backward_layer", "cell", "cells", "layers")
 _SUFFIXES: dict[str, Kind] = {"activation": "activations", "initializer": "initializers", "regularizer": "regularizers"}
@@ -65,7 +71,17 @@ def _layer(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     if isinstance(raw, dict) and set(raw) & {"repeat"}:
         yield from _one_key(raw, path, "repeat") or _repeat(raw["repeat"], (*path, "repeat"), scope)
     else:
-        yield from named("layers", raw, path, scope)
+        yield from named("layers", _without_from(raw), path, scope)
+
+
+def _without_from(raw: Any) -> Any:
+    """The layer without what it takes its input from, which is no argument of its class."""
+    if not isinstance(raw, dict):
+        return raw
+    return {
+        name: {k: v for k, v in args.items() if k != FROM} if isinstance(args, dict) else args
+        for name, args in raw.items()
+    }
 
 
 def _repeat(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
@@ -125,10 +141,17 @@ def _one_key(raw: Mapping[str, Any], path: KeyPath, what: str) -> list[Problem]:
 def _known(kind: Kind, name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
     if kind == "layers" and name in _ELSEWHERE:
         return [Problem(f"{name} can't stand here: {_ELSEWHERE[name]}", path, on_key=on_key)]
-    known = list(table()["layers"]) if kind == "layers" else names(kind)
-    if name in known:
-        return []
+    known = names(kind)
+    if name in known or (kind in FROM_CODE and ":" in name):
+        return _misspelt_code(name, path, on_key=on_key)
     return [Problem(unknown(_ONE[kind], name, known), path, on_key=on_key)]
+
+
+def _misspelt_code(name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
+    if ":" not in name or re.fullmatch(CODE_NAME, name):
+        return []
+    told = f"must be module:name for what stands in a Python module, got {name!r}."
+    return [Problem(told, path, on_key=on_key)]
 
 
 def _call(kind: Kind, name: str, given: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
@@ -144,7 +167,12 @@ def _call(kind: Kind, name: str, given: Any, path: KeyPath, scope: Scope) -> Ite
 
 
 def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
-    """The arguments themselves: required ones there, no unknown ones, values of the right kind."""
+    """The arguments themselves: required ones there, no unknown ones, values of the right kind.
+
+    Those of a user's own class are not known before its code is run.
+    """
+    if ":" in name:
+        return
     known = arguments(kind, name)
     meant = {nearest(key, known) for key in given if key not in known}
     for key, value in given.items():

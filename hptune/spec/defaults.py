@@ -14,6 +14,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.keras_table import reported_name
 from hptune.spec.model import LayersModel
 from hptune.spec.objective import Objective
+from hptune.spec.output import output_size, with_output
 from hptune.spec.sections import Guided
 
 MANY_ROWS = 50_000
@@ -51,11 +52,17 @@ def known_task(experiment: Experiment) -> KnownTask | None:
 
 
 def fill(
-    experiment: Experiment, task: Task | None, classes: int | None = None, *, rows: int | None = None
+    experiment: Experiment,
+    task: Task | None,
+    classes: int | None = None,
+    *,
+    outputs: int | None = None,
+    rows: int | None = None,
 ) -> Experiment:
     """`experiment` with its loss, metrics and objective filled in, where they were left out.
 
-    task: what the target is, None where there is no data (a function). classes: how many, where known. rows: of the
+    task: what the target is, None where there is no data (a function). classes: how many, where known. outputs: the
+    values of one sample of the target, where known; each layer `Output` is a Dense of that size then. rows: of the
     training part, where known; what `guided` begins doubling the batch size at is then filled in too.
     A model from code keeps what its builder compiled; only its objective is filled in. Filling twice changes nothing.
     Raises `SpecError` for a function without an objective.
@@ -63,6 +70,7 @@ def fill(
     if task is None and experiment.objective is None:
         told = "is required where there is no data. Add objective: {metric: score, goal: minimize} (or maximize)."
         raise spec_error(told, "objective")
+    experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
     if task is not None and isinstance(experiment.model, LayersModel):
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes)

@@ -16,6 +16,9 @@ Kind: TypeAlias = Literal["layers", "optimizers", "losses", "metrics", "activati
 Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """name -> {} where it is required, else {"default": its default}; a default that is no plain value is "..."."""
 
+OUTPUT = "Output"
+"""The layer that is as large as the data wants it: a Dense, once the data is known (`spec/output.py`)."""
+
 CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
 """Names for which `model.compile` chooses the class by the shape of the output."""
 
@@ -29,8 +32,9 @@ def table() -> dict[str, Any]:
 
 
 def names(kind: Kind) -> list[str]:
-    """Every name of that kind that Keras takes, in the order of the alphabet."""
-    return sorted({*table()[kind], *CHOSEN_BY_KERAS.get(kind, ())})
+    """Every name of that kind that Keras takes, in the order of the alphabet; `Output` is hptune's own layer."""
+    own = [OUTPUT] if kind == "layers" else []
+    return sorted({*table()[kind], *CHOSEN_BY_KERAS.get(kind, ()), *own})
 
 
 def arguments(kind: Kind, name: str) -> Arguments:
@@ -40,6 +44,8 @@ def arguments(kind: Kind, name: str) -> Arguments:
     """
     if kind == "activations" or (name in CHOSEN_BY_KERAS.get(kind, ()) and name not in table()[kind]):
         return {}
+    if kind == "layers" and name == OUTPUT:  # a Dense layer whose size is the data's
+        return {key: facts for key, facts in table()[kind]["Dense"].items() if key != "units"}
     found = table()[kind][name]
     given: Arguments = found["arguments"] if kind == "metrics" else found
     return given
@@ -60,6 +66,8 @@ def reported_name(metric: str, given: Mapping[str, Any] | None = None) -> str:
     >>> reported_name("mae"), reported_name("AUC", {"curve": "PR"}), reported_name("AUC", {"name": "pr"})
     ('mae', 'auc', 'pr')
     """
+    if ":" in metric:  # of a user's own function, or of a class whose code may say something else
+        return str((given or {}).get("name", metric.split(":")[-1]))
     if given is None:
         return metric
     if "name" in given:

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from hptune.spec.base import Spec
 
-CodeName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+CODE_NAME = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+
+CodeName: TypeAlias = Annotated[str, Field(pattern=CODE_NAME)]
 """`module:name`; modules are looked for beside the YAML file first."""
 
 

@@ -15,10 +15,12 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from hptune.spec.base import Spec
+from hptune.spec.check_keras import FROM_CODE
 from hptune.spec.data import DATA_KINDS
 from hptune.spec.experiment import Experiment
+from hptune.spec.graph import FROM
 from hptune.spec.keras_table import Kind, arguments, names, table
-from hptune.spec.model import MODEL_KINDS
+from hptune.spec.model import CODE_NAME, MODEL_KINDS
 from hptune.spec.references import NAME, REF_SCHEMA
 
 _TEMPLATE = "#/$defs/{model}"
@@ -96,7 +98,8 @@ def _named(kind: Kind) -> dict[str, Any]:
     """A name, `{Name: {arguments}}` or a `$name`."""
     known = names(kind)
     call = {**_SECTION, "propertyNames": {"enum": known}, "minProperties": 1, "maxProperties": 1}
-    return {"anyOf": [{"enum": [*known, None]}, call, _REF]}
+    own = [{"type": "string", "pattern": CODE_NAME}, _own_call()] if kind in FROM_CODE else []
+    return {"anyOf": [{"enum": [*known, None]}, call, *own, _REF]}
 
 
 def _optimizer_arguments(present: Iterable[str]) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _optimizer_arguments(present: Iterable[str]) -> dict[str, Any]:
 
 def _layers() -> dict[str, Any]:
     """The list entries under `layers`: a bare name, one name with its arguments, or a repeat."""
-    known: dict[str, Any] = table()["layers"]
+    known = names("layers")
     calls = {name: _layer_call(name) for name in known}
     repeat = {
         **_SECTION,
@@ -121,7 +124,22 @@ def _layers() -> dict[str, Any]:
     bare = [name for name in known if all("default" in facts for facts in arguments("layers", name).values())]
     call = {**_SECTION, "minProperties": 1, "maxProperties": 1, "additionalProperties": False}
     call["properties"] = {**calls, "repeat": repeat}
-    return {"Layer": {"description": "A keras.layers class by its name.", "anyOf": [{"enum": bare}, call, _REF]}}
+    own = [{"type": "string", "pattern": CODE_NAME}, _own_call()]
+    told = "A keras.layers class by its name; Output, as large as the data wants it; or module:Class."
+    return {"Layer": {"description": told, "anyOf": [{"enum": bare}, call, *own, _REF]}, "From": _from()}
+
+
+def _own_call() -> dict[str, Any]:
+    """`{module:name: {arguments}}`, of a user's own."""
+    return {**_SECTION, "propertyNames": {"pattern": CODE_NAME}, "minProperties": 1, "maxProperties": 1}
+
+
+def _from() -> dict[str, Any]:
+    name = {"type": "string"}
+    several = {"anyOf": [name, {"type": "array", "items": name}]}
+    by_argument = {"type": "object", "additionalProperties": several}
+    told = "The layer, by its name, whose output this one takes; a list of them; or one for each argument of its call."
+    return {"description": told, "anyOf": [*several["anyOf"], by_argument]}
 
 
 def _layer_call(name: str) -> dict[str, Any]:
@@ -130,7 +148,7 @@ def _layer_call(name: str) -> dict[str, Any]:
     shown = {key: {"default": f["default"]} if f.get("default", "...") != "..." else {} for key, f in given.items()}
     needed = {"required": required} if required else {}
     kind = {"type": "object"} if required else {"type": ["object", "null"]}
-    return {**kind, "properties": shown, **needed, "additionalProperties": False}
+    return {**kind, "properties": {**shown, FROM: {"$ref": "#/$defs/From"}}, **needed, "additionalProperties": False}
 
 
 def _without_titles(value: Any) -> Any:

@@ -105,7 +105,8 @@ class KerasTrainer:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment with the defaults that the data decides."""
-        return fill(self._given, task=self.data.task, classes=len(self.data.labels) if self.data.labels else None)
+        labels, shape = self.data.labels, self.data.train.y.shape[1:]
+        return fill(self._given, self.data.task, len(labels) if labels else None, outputs=math.prod(shape))
 
     @cached_property
     def builder(self) -> Builder | None:
