@@ -9,11 +9,13 @@ written as `{"$float": "nan"}`, `"inf"` or `"-inf"`.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,24 +56,37 @@ def decode(line: bytes) -> dict[str, Any]:
     return event
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
+def read(path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Iterator[dict[str, Any]]:
     """Every whole event, in order.
 
-    Raises RunError where the file can't be read, or where a line that is not the last is damaged.
+    check: raises ValueError for an event that can't be made anything of. Raises RunError where the file can't be read,
+    or where a line is damaged; a last line without its newline was cut short, and is passed over.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(_content(path).split(b"\n")[:-1], start=1):
         try:
-            yield decode(line)
-        except ValueError as error:
+            event = decode(line)
+            check(event)
+        except (ValueError, RecursionError) as error:  # the second: brackets, a thousand deep
+            why = str(error) if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else "it is no JSON"
             raise RunError(
-                f"{path}:{number}: the journal is damaged here: a line must hold one JSON event, got {line[:40]!r}. "
-                "Remove this line and those after it (what they tell is then trained again), "
+                f"{path}:{number}: the journal is damaged here: a line must hold one JSON event, got {line[:40]!r} "
+                f"({why}). Remove this line and those after it (what they tell is then trained again), "
                 "or begin anew with `hptune search CONFIG --fresh`."
             ) from error
+        yield event
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a journal, which is a file of its own: no link to another, no pipe, no device. Raises RunError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "it is no file")
+            return file.read()
+    except OSError as error:
+        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise RunError(f"{path} can't be read: {why}. Check the run's folder.") from error
 
 
 class Journal:
@@ -81,10 +96,13 @@ class Journal:
         """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError."""
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-            whole = path.read_bytes().rfind(b"\n") + 1
-            os.ftruncate(self._fd, whole)
+            new = not path.exists()
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            self._size = path.read_bytes().rfind(b"\n") + 1
+            os.ftruncate(self._fd, self._size)
             self._synced_at = -math.inf
+            if new:  # that the file is there must outlive a power cut too
+                sync_folder(path.parent)
         except OSError as error:
             raise self._broken(error) from error
 
@@ -98,8 +116,14 @@ class Journal:
         timed = {"event": event["event"], "time": round(time.time(), 3), **event}
         line = encode(timed)
         try:
+            if os.fstat(self._fd).st_size != self._size:
+                raise RunError(
+                    f"{self.path} was written by another process while this one was searching (on another machine, "
+                    "perhaps, whose lock the file system does not show here). End one of them, then run this again."
+                )
             if os.write(self._fd, line) != len(line):
-                raise OSError(0, "the disk is full")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._size += len(line)
             if durable and time.monotonic() - self._synced_at >= SYNC_EVERY_S:
                 self._sync()
         except OSError as error:
@@ -130,6 +154,15 @@ class Journal:
             f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
             "write, then run the same command again."
         )
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, as fsync has the bytes of a file. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _tagged(value: Any) -> Any:

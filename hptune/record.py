@@ -6,6 +6,7 @@ the probe found in the data and the model, and the versions that it was begun wi
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 
 from hptune import __version__
 from hptune.errors import KeyPath, Problem, RunError, SpecError
+from hptune.event_check import EventCheck
 from hptune.history import Event, History
 from hptune.journal import read
 from hptune.rundir import RunPaths
@@ -120,8 +122,14 @@ def head_event(
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
     """The experiment with the defaults that depend on the data. Raises SpecError where one can't be told."""
     labels = facts.get("classes")
-    rows = facts.get("rows", {}).get("train")
-    return fill(experiment, facts.get("task"), len(labels) if labels is not None else None, rows=rows)
+    shape = facts.get("y", {}).get("shape")
+    return fill(
+        experiment,
+        facts.get("task"),
+        len(labels) if labels is not None else None,
+        outputs=None if shape is None else math.prod(shape),
+        rows=facts.get("rows", {}).get("train"),
+    )
 
 
 def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:
@@ -181,7 +189,7 @@ class Record:
 
 def replay(paths: RunPaths) -> Record:
     """The run as its journal tells it. Raises RunError where it is damaged or was never begun."""
-    events = read(paths.journal)
+    events = recorded(paths)
     head = first(events)
     if head is None:
         raise RunError(f"{paths.journal} holds nothing yet. Run `hptune search` on its YAML file again.")
@@ -191,12 +199,14 @@ def replay(paths: RunPaths) -> Record:
     return record
 
 
+def recorded(paths: RunPaths) -> Iterator[dict[str, Any]]:
+    """The events of a run's journal, in order; none where nothing was begun. Raises RunError where one is damaged."""
+    return read(paths.journal, EventCheck()) if paths.journal.exists() else iter(())
+
+
 def first(events: Iterator[dict[str, Any]]) -> Event | None:
-    """The head; None for an empty journal. Raises RunError where the first event is something else."""
-    head = next(events, None)
-    if head is not None and head["event"] != "head":
-        raise RunError(f"the journal begins with {head['event']!r}, not with its head. Begin anew with --fresh.")
-    return head
+    """The head; None for an empty journal."""
+    return next(events, None)
 
 
 def check_same_spec(head: Head, experiment: Experiment) -> None:

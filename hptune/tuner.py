@@ -21,7 +21,7 @@ from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
 from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped, unusable
-from hptune.journal import Journal, read
+from hptune.journal import Journal
 from hptune.record import (
     Head,
     Record,
@@ -31,6 +31,7 @@ from hptune.record import (
     first,
     head_event,
     joined_space,
+    recorded,
     versions,
 )
 from hptune.rundir import RunPaths, locked, write_whole
@@ -90,7 +91,7 @@ def search(
     """
     with locked(paths):
         try:
-            events = read(paths.journal) if paths.journal.exists() else iter(())
+            events = recorded(paths)
             head = first(events)
             if head is not None:
                 loop = _resume(request, Head(head), paths, executor)
