@@ -90,6 +90,11 @@ class RunPaths:
         return self.best / "model.keras"
 
     @property
+    def best_signature(self) -> Path:
+        """What the best model takes and gives."""
+        return self.best / "signature.json"
+
+    @property
     def best_result(self) -> Path:
         return self.best / "result.json"
 
