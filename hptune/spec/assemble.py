@@ -10,15 +10,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hptune.errors import Problem, nearest, unknown
-from hptune.spec import check_evaluation, check_graph, check_keras, check_recipe, check_schedule, check_search
+from hptune.spec import (
+    check_evaluation,
+    check_graph,
+    check_keras,
+    check_recipe,
+    check_schedule,
+    check_search,
+    check_sklearn,
+)
 from hptune.spec.base import Spec
 from hptune.spec.check_keras import Scope
 from hptune.spec.check_space import domains, examples, point
 from hptune.spec.conditions import Conditions
 from hptune.spec.data import DATA_KINDS, LATER_DATA
+from hptune.spec.estimators import with_folds
 from hptune.spec.experiment import Experiment, Head
 from hptune.spec.model import LATER_MODELS, MODEL_KINDS
 from hptune.spec.objective import Objective
+from hptune.spec.presets import expand
 from hptune.spec.problems import ALIASES, show, unknown_key, validate
 from hptune.spec.references import bind
 from hptune.spec.roles import miscast
@@ -43,11 +53,11 @@ def assemble(tree: Any) -> tuple[Experiment | None, list[Problem]]:
         needs = "must be a mapping with at least version, data, model and search_space"
         return None, [Problem(f"{needs}, got {got}. `hptune init` writes one to begin with.")]
     problems: list[Problem] = []
-    raw: dict[str, Any] = bind(tree, problems)
+    raw: dict[str, Any] = expand(bind(tree, problems), problems)
     sections = _sections(raw, problems)
     if problems:
         return None, _without_echoes(problems)
-    experiment = Experiment.model_construct(**sections)  # each section was validated by itself
+    experiment = with_folds(Experiment.model_construct(**sections))  # each section was validated by itself
     if isinstance(experiment.strategy, Guided) and not check_search.declares_its_space(raw):
         problems += miscast(experiment, experiment.search_space)
     return (experiment if not problems else None), problems
@@ -199,6 +209,8 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
         wrong = list(check_keras.layers(raw["model"]["layers"], ("model", "layers"), scope))
         yield from wrong or check_graph.graph(raw["model"], scope)
         yield from check_recipe.objective(raw, scope)
+    if kind == "sklearn":
+        yield from check_sklearn.sklearn(raw)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)
     yield from check_recipe.regularization(raw, scope)

@@ -82,7 +82,7 @@ def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         elif use.name in scope.domains and not use.of_key and not scope.always(Ref(use.name)):
             told = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
             yield Problem(f"{told}. Take its when: away, or give it a key of its own.", use.path)
-    if kind_of_model(raw) != "layers":  # code receives every name
+    if kind_of_model(raw) not in ("layers", "sklearn"):  # code receives every name
         return
     used |= {parent for name in declared for parent in section(raw, "search_space", name, "when")}
     for name in declared:

@@ -12,7 +12,7 @@ from hptune.errors import spec_error
 from hptune.spec.data import SourceData
 from hptune.spec.experiment import Experiment
 from hptune.spec.keras_table import reported_name
-from hptune.spec.model import LayersModel
+from hptune.spec.model import LayersModel, SklearnModel
 from hptune.spec.objective import Objective
 from hptune.spec.output import output_size, with_output
 from hptune.spec.sections import Guided
@@ -76,7 +76,7 @@ def fill(
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes)
         metrics = training.metrics if training.metrics is not None else ["accuracy" if task == "classes" else "mae"]
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
-    objective = experiment.objective or _objective(training.metrics, task)
+    objective = experiment.objective or _objective(experiment, training.metrics, task)
     strategy = experiment.strategy
     if isinstance(strategy, Guided) and strategy.first_batch_size is None and (task is None or rows is not None):
         strategy = strategy.model_copy(update={"first_batch_size": 256 if (rows or 0) > MANY_ROWS else 32})
@@ -101,8 +101,13 @@ def _is_one_probability(layers: list[Any]) -> bool:
     return isinstance(args, dict) and args.get("units") == 1 and args.get("activation") == "sigmoid"
 
 
-def _objective(metrics: list[Any] | None, task: Task | None) -> Objective:
-    """val_accuracy where classes are told apart and accuracy is measured; val_loss otherwise."""
+def _objective(experiment: Experiment, metrics: list[Any] | None, task: Task | None) -> Objective:
+    """val_accuracy where classes are told apart and accuracy is measured; val_loss otherwise.
+
+    Of a scikit-learn model the scorer that its own `score` goes by.
+    """
+    if isinstance(experiment.model, SklearnModel):
+        return Objective(metric="r2" if task == "regression" else "accuracy", goal="maximize")
     measured = ["accuracy"] if metrics is None else [_reported(metric) for metric in metrics]
     if task == "classes" and "accuracy" in measured:
         return Objective(metric="val_accuracy", goal="maximize")

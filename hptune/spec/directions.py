@@ -1,8 +1,10 @@
-"""Which direction is better, for every metric that Keras or hptune itself reports. Never guessed from a spelling."""
+"""Which direction is better, for every metric of Keras, scikit-learn or hptune. Never guessed from a spelling."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
+
+from hptune.spec.scorers import SCORERS
 
 Goal: TypeAlias = Literal["minimize", "maximize"]
 
@@ -29,6 +31,7 @@ root_mean_squared_error sparse_categorical_crossentropy squared_hinge
 """
 
 DIRECTIONS: dict[str, Goal] = {
+    **dict.fromkeys(SCORERS, "maximize"),
     **dict.fromkeys(_MAXIMIZE.split(), "maximize"),
     **dict.fromkeys(_MINIMIZE.split(), "minimize"),
 }

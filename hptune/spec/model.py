@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from hptune.spec.base import Spec
+from hptune.spec.base import Count, Spec
+from hptune.spec.references import Searchable
 
 CODE_NAME = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 
@@ -27,6 +28,24 @@ class LayersModel(Spec):
     """The names of the layers that are the model's outputs; the last one unless given."""
 
 
+class PresetModel(Spec):
+    """A model with a search space of its own. What is given here, or under `training`, is fixed; the rest is searched."""
+
+    preset: Literal["mlp", "cnn", "resnet"]
+    """mlp: dense layers. cnn: convolutions, then a dense layer. resnet: residual blocks. The last two are for pictures."""
+    depth: Searchable[Count] | None = None
+    """mlp: how many hidden layers."""
+    units: Searchable[Count] | None = None
+    """mlp, cnn: of each hidden layer."""
+    stages: Searchable[Count] | None = None
+    """resnet: how often the picture is halved."""
+    blocks: Searchable[Count] | None = None
+    """cnn: convolutions, each with a pooling. resnet: residual blocks in each stage."""
+    filters: Searchable[Count] | None = None
+    """cnn, resnet: of each convolution."""
+    dropout: Searchable[Annotated[float, Field(ge=0, lt=1)]] | None = None
+
+
 class PythonModel(Spec):
     """A `build(hp)` function or a KerasTuner `HyperModel` class, as `module:name`."""
 
@@ -39,10 +58,24 @@ class FunctionModel(Spec):
     function: CodeName
 
 
-ModelSpec: TypeAlias = LayersModel | PythonModel | FunctionModel
+class SklearnModel(Spec):
+    """A scikit-learn estimator by its import path, or a pipeline: a list of them. Scored by cross-validation."""
 
-LATER_MODELS = ("preset", "application", "hypermodel", "saved", "sklearn")
+    sklearn: str | list[Any]
+    """`sklearn.svm.SVC`, or the steps of a pipeline, each a path or `{path: {its parameters}}`."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The estimator's own arguments; a `{path: {parameters}}` among them is an estimator too."""
+
+
+ModelSpec: TypeAlias = LayersModel | PythonModel | FunctionModel | SklearnModel
+
+LATER_MODELS = ("application", "hypermodel", "saved")
 """The kinds that are to come."""
 
-MODEL_KINDS: dict[str, type[Spec]] = {"layers": LayersModel, "python": PythonModel, "function": FunctionModel}
+MODEL_KINDS: dict[str, type[Spec]] = {
+    "layers": LayersModel,
+    "python": PythonModel,
+    "function": FunctionModel,
+    "sklearn": SklearnModel,
+}
 """The key that says which kind of model a section is -> its class."""

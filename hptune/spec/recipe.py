@@ -11,7 +11,7 @@ from hptune.spec.base import Spec
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.graph import Graph, LayerCall, wire
-from hptune.spec.model import LayersModel, ModelSpec
+from hptune.spec.model import LayersModel, ModelSpec, SklearnModel
 from hptune.spec.references import Ref
 from hptune.spec.sections import Asha, Hyperband
 from hptune.spec.training import Initialization, Schedule, Training
@@ -58,7 +58,12 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
 
 
 def full_epochs(experiment: Experiment, values: Values) -> int:
-    """The most epochs that a trial with `values` gets: the strategy's `max_epochs` if given, else training.epochs."""
+    """The most epochs that a trial with `values` gets: the strategy's `max_epochs` if given, else training.epochs.
+
+    A scikit-learn model has none: what a fold of it costs counts as one.
+    """
+    if isinstance(experiment.model, SklearnModel):
+        return 1
     strategy = experiment.strategy
     if isinstance(strategy, Hyperband | Asha) and strategy.max_epochs is not None:
         return strategy.max_epochs
