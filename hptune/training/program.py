@@ -1,8 +1,8 @@
 """The training core: a Keras model compiled once for one structure, and run for many trials; state in, state out.
 
-An epoch is one call of one compiled function: a loop inside the graph gathers each batch by index from data that lies
-on the device and calls the model's own `train_step`, then `test_step` over the validation part; the metrics come back
-as its result. Hyperparameters that shape no graph are dials; the learning rate is a table with a rate for every step.
+An epoch is one call of one compiled function: a loop inside the graph takes each batch (by index from data that lies on
+the device, or as it is streamed from the disk) and calls the model's own `train_step`, then `test_step` over the
+validation part; the metrics come back as its result. Hyperparameters that shape no graph are dials; the learning rate is a table with a rate for every step.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Part
 from hptune.training.dials import Dial
+from hptune.training.fused import fuse
 from hptune.training.losses import smoothed
 from hptune.training.runtime import keras
 from hptune.training.state import State
@@ -77,7 +78,7 @@ class Program:
         Raises whatever Keras raises where the recipe makes no model.
         """
         self.batch_size = blueprint.batch_size
-        self.rows = _rows(train)
+        self.rows = len(train)
         self.steps_per_epoch = math.ceil(self.rows / self.batch_size)
         self.traces = self.brief_traces = 0
         self.epoch_s: float | None = None
@@ -92,6 +93,7 @@ class Program:
         self._dials |= dial_places.attach(
             place for place in dial_places.in_optimizer(optimizer) if place[0] in blueprint.dials
         )
+        fuse(optimizer)
         loss = loss if loss is not None else blueprint.loss()
         self._smoothed = None
         if SMOOTHING in blueprint.dials:
@@ -100,9 +102,9 @@ class Program:
         self._compile(optimizer, loss, blueprint.metrics(), train)
         self._initial = [v.numpy() for v in self.model.variables]
         self._slots = [v.numpy() for v in self.model.optimizer.variables]
-        self._train = _on_device(train)
-        self._validation = _on_device(validation)
-        self._epoch = _function(self._one_epoch, xla=xla)
+        self._parts = {id(train): train, id(validation): validation}
+        self._train = batches(train, self.batch_size)
+        self._validation = batches(validation, self._evaluation_batch)
         self._brief = _function(self._some_steps, xla=False)
         self._test = _function(self._evaluate, xla=False)
         self.metric_names: list[str] = self._names()
