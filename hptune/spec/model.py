@@ -29,10 +29,10 @@ class LayersModel(Spec):
 
 
 class PresetModel(Spec):
-    """A model with a search space of its own. What is given here, or under `training`, is fixed; the rest is searched."""
+    """A model with a search space of its own: what is not given here, or under `training`, is searched."""
 
     preset: Literal["mlp", "cnn", "resnet"]
-    """mlp: dense layers. cnn: convolutions, then a dense layer. resnet: residual blocks. The last two are for pictures."""
+    """mlp: dense layers. cnn: convolutions, then a dense layer. resnet: residual blocks. These two: for pictures."""
     depth: Searchable[Count] | None = None
     """mlp: how many hidden layers."""
     units: Searchable[Count] | None = None
@@ -74,8 +74,9 @@ LATER_MODELS = ("application", "hypermodel", "saved")
 
 MODEL_KINDS: dict[str, type[Spec]] = {
     "layers": LayersModel,
+    "preset": PresetModel,
     "python": PythonModel,
     "function": FunctionModel,
     "sklearn": SklearnModel,
 }
-"""The key that says which kind of model a section is -> its class."""
+"""The key that says which kind of model a section is -> its class. A preset is written out as layers first."""
