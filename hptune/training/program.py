@@ -2,7 +2,8 @@
 
 An epoch is one call of one compiled function: a loop inside the graph takes each batch (by index from data that lies on
 the device, or as it is streamed from the disk) and calls the model's own `train_step`, then `test_step` over the
-validation part; the metrics come back as its result. Hyperparameters that shape no graph are dials; the learning rate is a table with a rate for every step.
+validation part; the metrics come back as its result. Hyperparameters that shape no graph are dials; the learning rate
+is a table with a rate for every step.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from hptune.training.fused import fuse
 from hptune.training.losses import smoothed
 from hptune.training.runtime import keras
 from hptune.training.state import State
+from hptune.training.streamed import Feed, batches, leaves, mapped, next_batch
 from hptune.trial import Curves
 
 EVALUATION_BATCH = 512
@@ -102,9 +104,13 @@ class Program:
         self._compile(optimizer, loss, blueprint.metrics(), train)
         self._initial = [v.numpy() for v in self.model.variables]
         self._slots = [v.numpy() for v in self.model.optimizer.variables]
-        self._parts = {id(train): train, id(validation): validation}
         self._train = batches(train, self.batch_size)
-        self._validation = batches(validation, self._evaluation_batch)
+        self._scored = validation
+        self._validation = batches(validation, self._evaluation_size)
+        self._train_step = self.model.train_step
+        if xla and self._train.streamed:  # XLA can't compile what brings the batches
+            self._train_step, xla = _function(self.model.train_step, xla=True), False
+        self._epoch = _function(self._one_epoch, xla=xla)
         self._brief = _function(self._some_steps, xla=False)
         self._test = _function(self._evaluate, xla=False)
         self.metric_names: list[str] = self._names()
@@ -160,8 +166,8 @@ class Program:
         steps = whole if steps_per_epoch is None else min(steps_per_epoch, whole)
         losses: list[float] = []
         for epoch in range(epochs):
-            order = sample_order(setting.order_seed, epoch, self.rows)
-            losses += self._brief(_tensor(order), _tensor(np.asarray(steps, np.int32))).numpy().tolist()
+            feed = self._train.shuffled(setting.order_seed, epoch)
+            losses += self._brief(feed, _tensor(np.asarray(steps, np.int32))).numpy().tolist()
         return losses
 
     @counts("set up")
@@ -185,7 +191,8 @@ class Program:
 
     def evaluate(self, part: Part) -> dict[str, float]:
         """The plain loss and the metrics of the current weights on samples that were not trained on."""
-        values = self._test(_on_device(part)).numpy().tolist()
+        way = self._validation if part is self._scored else batches(part, self._evaluation_size)
+        values = self._test(way.whole(), len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))
 
@@ -198,7 +205,7 @@ class Program:
     def _compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any], train: Part) -> None:
         model = self.model
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
-        batch = _map(lambda a: a[: self.batch_size], (train.x, train.y, train.sample_weight))
+        batch = mapped(lambda a: a[: self.batch_size], (train.x, train.y, train.sample_weight))
         model._symbolic_build(data_batch=batch)  # also makes the metrics' variables, outside any graph
         _without_replicas(model.optimizer)
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
@@ -233,19 +240,19 @@ class Program:
             variable.assign(value)
 
     def _run_epoch(self, order_seed: int, epoch: int) -> dict[str, float]:
-        order = _tensor(sample_order(order_seed, epoch, self.rows))
-        values = self._next_epoch(order) if self.traces else self._first_epoch(order)
+        feeds = (self._train.shuffled(order_seed, epoch), self._validation.whole())
+        values = self._next_epoch(*feeds) if self.traces else self._first_epoch(*feeds)
         return dict(zip(self.metric_names, values, strict=True))
 
     @counts("compile")
-    def _first_epoch(self, order: Any) -> list[float]:
-        values: list[float] = self._epoch(order).numpy().tolist()
+    def _first_epoch(self, feed: Feed, scored: Feed) -> list[float]:
+        values: list[float] = self._epoch(feed, scored).numpy().tolist()
         return values
 
     @counts("train")
-    def _next_epoch(self, order: Any) -> list[float]:
+    def _next_epoch(self, feed: Feed, scored: Feed) -> list[float]:
         started = time.perf_counter()
-        values: list[float] = self._epoch(order).numpy().tolist()
+        values: list[float] = self._epoch(feed, scored).numpy().tolist()
         took_s = time.perf_counter() - started
         if self.epoch_s is None:  # as long as this one took, the first has not compiled but trained
             WATCH.move("compile", "train", took_s)
@@ -253,8 +260,8 @@ class Program:
         return values
 
     @counts("trace")
-    def _one_epoch(self, order: Any) -> Any:
-        """One epoch over the training samples in this order, then validation: every metric as one float32 vector."""
+    def _one_epoch(self, feed: Feed, scored: Feed) -> Any:
+        """One epoch over the training samples, then validation: every metric as one float32 vector."""
         import tensorflow as tf
 
         self.traces += 1  # Python runs only while the function is traced
@@ -262,16 +269,14 @@ class Program:
         _each_batch(
             self.rows,
             self.batch_size,
-            lambda start, size: self.model.train_step(
-                _map(lambda a: tf.gather(a, tf.slice(order, [start], [size])), self._train)
-            ),
+            lambda start, size: self._train_step(next_batch(feed, start, size)),
         )
         trained = self._results()
         penalty = [tf.add_n([tf.cast(p, tf.float32) for p in self._penalties()])] if self._penalties() else []
-        return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(self._validation)], 0)
+        return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(scored, len(self._scored))], 0)
 
-    def _some_steps(self, order: Any, steps: Any) -> Any:
-        """float32 [steps]: the plain loss of each of the first whole batches of this order, trained on in turn."""
+    def _some_steps(self, feed: Feed, steps: Any) -> Any:
+        """float32 [steps]: the plain loss of each of the first whole batches, trained on in turn."""
         import tensorflow as tf
 
         self.brief_traces += 1
@@ -279,24 +284,27 @@ class Program:
 
         def body(index: Any, losses: Any) -> Any:
             loss.reset_state()
-            batch = tf.slice(order, [index * self.batch_size], [self.batch_size])
-            self.model.train_step(_map(lambda a: tf.gather(a, batch), self._train))
+            self._train_step(next_batch(feed, index * self.batch_size, self.batch_size))
             return index + 1, losses.write(index, tf.cast(loss.result(), tf.float32))
 
         empty = tf.TensorArray(tf.float32, size=steps)
         start = [tf.constant(0), empty]
         return tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1].stack()
 
-    def _evaluate(self, part: Any) -> Any:
+    def _evaluate(self, feed: Feed, rows: int) -> Any:
         import tensorflow as tf
 
         self._reset()
         _each_batch(
-            int(_leaves(part)[0].shape[0]),
-            max(self.batch_size, EVALUATION_BATCH),
-            lambda start, size: self.model.test_step(_map(lambda a: a[start : start + size], part)),
+            rows,
+            self._evaluation_size,
+            lambda start, size: self.model.test_step(next_batch(feed, start, size)),
         )
         return tf.stack(self._results())
+
+    @property
+    def _evaluation_size(self) -> int:
+        return max(self.batch_size, EVALUATION_BATCH)
 
     def _reset(self) -> None:
         for metric in self.model.metrics:
@@ -331,7 +339,7 @@ def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
         import tensorflow as tf
 
         data_loss = self._compile_loss(y, y_pred, sample_weight)
-        plain.update_state(data_loss, sample_weight=tf.shape(_leaves(x)[0])[0])
+        plain.update_state(data_loss, sample_weight=tf.shape(leaves(x)[0])[0])
         if not training:
             return data_loss
         goal = data_loss if smoothed_loss is None else smoothed_loss(y, y_pred, sample_weight)
@@ -369,11 +377,6 @@ def rate_table() -> Any:
     return RateTable()
 
 
-def sample_order(order_seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
-    """int32 [rows]: the order of the training samples in `epoch` (from 0), a pure function of its arguments."""
-    return np.random.default_rng(seeds.derive(order_seed, "order", epoch)).permutation(rows).astype(np.int32)
-
-
 def _each_batch(rows: int, batch_size: int, step: Callable[[Any, Any], Any]) -> None:
     """`step(start, size)` for every batch, in a graph: one loop over the whole batches, one more step for the rest.
 
@@ -405,21 +408,3 @@ def _tensor(array: NDArray[Any]) -> Any:
     import tensorflow as tf
 
     return tf.constant(array)
-
-
-def _on_device(part: Part) -> Any:
-    import tensorflow as tf
-
-    return _map(tf.constant, (part.x, part.y, part.sample_weight))
-
-
-def _map(function: Callable[[Any], Any], structure: Any) -> Any:
-    return keras().tree.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
-
-
-def _leaves(structure: Any) -> list[Any]:
-    return [leaf for leaf in keras().tree.flatten(structure) if leaf is not None]
-
-
-def _rows(part: Part) -> int:
-    return len(_leaves(part.x)[0])

@@ -15,9 +15,10 @@ from hptune.training import blueprint as blueprints
 from hptune.training import runtime
 from hptune.training import state as states
 from hptune.training.data import Part
-from hptune.training.program import Program, Setting, sample_order
+from hptune.training.program import Program, Setting
 from hptune.training.stabilize import stabilize
 from hptune.training.state import State
+from hptune.training.streamed import sample_order
 
 EPOCHS = 6
 

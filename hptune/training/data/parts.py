@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from hptune.trial import Value
 
 if TYPE_CHECKING:
+    from hptune.training.data.flow import Flow
     from hptune.training.data.inputs import Preparation
     from hptune.training.data.raw import Column
 
 Array: TypeAlias = NDArray[Any]
-Task: TypeAlias = Literal["classes", "regression"]
+Task: TypeAlias = Literal["classes", "labels", "regression"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,17 +25,20 @@ class Part:
     """Some of the samples, in a shuffled order that depends on the seed alone. All arrays are C-contiguous.
 
     x: a pytree of arrays whose first axis is the sample; one float32 or int32 array for every source there is now.
-    y: int32 [n], the index of the class in `Data.labels`; float32 [n, classes] one-hot rows; or float32 [n] or
-        [n, outputs] for regression, in the target's own unit.
-    sample_weight: float32 [n], or None where all samples count alike.
+        An array that is not held in memory is `Stored`, which is indexed like one.
+    y: int32 [n], the index of the class in `Data.labels`; float32 [n, classes] one-hot rows; float32
+        [n, labels] of 0 and 1; or float32 [n] or [n, outputs] for regression, in the target's own unit.
+    sample_weight: float32 [n], or None where all samples count alike. Of the training part it holds the classes'
+        weights too. It counts in the loss, as Keras has it, and not in the metrics.
     """
 
     x: Any
     y: Array
     sample_weight: Array | None = None
+    flow: Flow | None = None
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.y) if self.flow is None else self.flow.rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +48,8 @@ class Data:
     test: None unless it was asked for (`load_data(…, with_test=True)`), so that no search can reach it; also None
         where `data.test` is 0.
     rows: how many samples each part has, by name; `test` is counted even where it is not loaded.
-    labels: the classes as the source spells them, in the order of their index; None for regression.
+    labels: the classes as the source spells them, in the order of their index; for `labels` the names of y's columns
+        (their numbers where they have none); None for regression.
     fingerprint: sha256 (hex) of the raw values that are used and of the options that choose rows and meaning. The
         experiment's seed is no part of it.
     target_scale: (mean, standard deviation) of the training part's y, float64 of shape y.shape[1:], by which the
@@ -52,6 +57,7 @@ class Data:
     input_scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor was done already. For a
         standardised table these are mean and standard deviation, [columns]; for pictures 0 and 255. None: unscaled.
     features: the columns of the source, in its own words; () for arrays without names.
+    outputs: the names of the target's columns, of a single one too; () where it has none.
     preparation: how a raw sample became x, all of it; `input_scale` is its last step.
     examples: the first samples of the training part as they lay in the source: an array, or the columns of a table.
     """
@@ -66,6 +72,7 @@ class Data:
     target_scale: tuple[Array, Array] | None
     input_scale: tuple[Array, Array] | None
     features: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
     preparation: Preparation | None = None
     examples: Array | tuple[Column, ...] = ()
 

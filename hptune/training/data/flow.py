@@ -1,0 +1,64 @@
+"""Samples that come from a user's `tf.data.Dataset`: as many as there are, in an order of their own.
+
+The function that gives them is called anew wherever a pass is to begin in a known state, under a seed: what the data
+set shuffles then depends on that seed and on the pass alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hptune.errors import KeyPath, spec_error
+from hptune.training.runtime import keras
+from hptune.user_code import load_object
+
+PYTHON: KeyPath = ("data", "python")
+
+SINGLES = 64
+"""Samples that come one by one are batched by so many, to be cut anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One part of what a function returns. Plain data, so that it can be handed to another process.
+
+    reference: `module:function`, looked for beside the YAML file in `folder` first. index: which of the parts that it
+    returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
+    """
+
+    reference: str
+    folder: Path
+    index: int
+    steps: int | None
+    rows: int
+
+    def open(self, seed: int) -> Any:
+        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight), with or without an end."""
+        keras().utils.set_random_seed(seed)
+        returned = load_object(self.reference, self.folder, PYTHON)()
+        parts = returned if isinstance(returned, tuple | list) else (returned,)
+        if self.index >= len(parts) or not is_dataset(parts[self.index]):
+            told = f"{self.reference} returned data sets when it was called first, and something else now."
+            raise spec_error(f"{told} Return the same at each call.", *PYTHON)
+        return in_batches(parts[self.index])
+
+
+def is_dataset(thing: Any) -> bool:
+    import tensorflow as tf
+
+    return isinstance(thing, tf.data.Dataset)
+
+
+def in_batches(dataset: Any) -> Any:
+    """The data set as batches. One whose elements are single samples is batched; see `comes_in_batches`."""
+    return dataset if comes_in_batches(dataset) else dataset.batch(SINGLES)
+
+
+def comes_in_batches(dataset: Any) -> bool:
+    """Whether the elements are batches: all that they hold has the same first axis, or one of unknown size."""
+    shapes = [spec.shape for spec in keras().tree.flatten(dataset.element_spec) if spec is not None]
+    if any(shape.rank == 0 for shape in shapes):
+        return False
+    return len({shape[0] if shape.rank is not None else None for shape in shapes}) == 1

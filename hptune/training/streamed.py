@@ -1,0 +1,196 @@
+"""How an epoch gets its batches: from the device, where the samples lie whole, or streamed from the disk.
+
+A `Feed` is what the traced function is given for one pass over the samples; it is either the samples with the order in
+which to take them, or an iterator that brings one batch after the other. `next_batch` takes a batch from either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hptune import seeds
+from hptune.training.data import Part
+from hptune.training.data.flow import Flow
+from hptune.training.data.stream import Stored
+from hptune.training.runtime import keras
+
+Feed: TypeAlias = Any
+
+READERS = 2
+"""Threads that gather batches from the disk ahead of the one that trains."""
+
+
+class Batches(Protocol):
+    """The samples of one part, as batches of one size and a smaller rest."""
+
+    streamed: bool
+
+    def shuffled(self, order_seed: int, epoch: int) -> Feed:
+        """The samples in the order of `epoch` (from 0), a pure function of both arguments."""
+        ...
+
+    def whole(self) -> Feed:
+        """The samples in the order in which they lie."""
+        ...
+
+
+def batches(part: Part, batch_size: int) -> Batches:
+    """The way that this part's samples go."""
+    if part.flow is not None:
+        return _Flowing(part.flow, batch_size)
+    if any(isinstance(leaf, Stored) for leaf in leaves(part.x)):
+        return _Gathered(part, batch_size)
+    return _OnDevice(part)
+
+
+def next_batch(feed: Feed, start: Any, size: int) -> Any:
+    """In a graph: `size` samples (x, y, sample_weight), from the place `start` of the order on.
+
+    An iterator goes from batch to batch by itself: it must be asked for all of them in turn.
+    """
+    import tensorflow as tf
+
+    if isinstance(feed, tf.data.Iterator):
+        return _sized(feed.get_next(), size)
+    samples, order = feed
+    if order is None:
+        return mapped(lambda a: a[start : start + size], samples)
+    rows = tf.slice(order, [start], [size])
+    return mapped(lambda a: tf.gather(a, rows), samples)
+
+
+def sample_order(order_seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
+    """int32 [rows]: the order of the training samples in `epoch` (from 0), a pure function of its arguments."""
+    return np.random.default_rng(seeds.derive(order_seed, "order", epoch)).permutation(rows).astype(np.int32)
+
+
+class _OnDevice:
+    """Samples that lie on the device whole."""
+
+    streamed = False
+
+    def __init__(self, part: Part) -> None:
+        import tensorflow as tf
+
+        self._rows = len(part)
+        self._samples = mapped(tf.constant, (part.x, part.y, part.sample_weight))
+
+    def shuffled(self, order_seed: int, epoch: int) -> Feed:
+        import tensorflow as tf
+
+        return self._samples, tf.constant(sample_order(order_seed, epoch, self._rows))
+
+    def whole(self) -> Feed:
+        return self._samples, None
+
+
+class _Gathered:
+    """Samples on the disk, gathered by a few threads ahead of the training; the batches come in order all the same."""
+
+    streamed = True
+
+    def __init__(self, part: Part, batch_size: int) -> None:
+        import tensorflow as tf
+
+        self._rows, self._size = len(part), batch_size
+        self._samples = (part.x, part.y, part.sample_weight)
+        self._leaves = leaves(self._samples)
+        self._order: NDArray[np.int32] | None = None
+        dtypes = [tf.as_dtype(leaf.dtype) for leaf in self._leaves]
+
+        def batch(index: Any) -> Any:
+            found = tf.numpy_function(self._gather, [index], dtypes)
+            for tensor, leaf in zip(found, self._leaves, strict=True):
+                tensor.set_shape([None, *leaf.shape[1:]])
+            rest = iter(found)
+            return mapped(lambda _: next(rest), self._samples)
+
+        steps = -(-self._rows // batch_size)
+        self._dataset = _ordered(tf.data.Dataset.range(steps).map(batch, READERS)).prefetch(READERS)
+
+    def shuffled(self, order_seed: int, epoch: int) -> Feed:
+        self._order = sample_order(order_seed, epoch, self._rows)
+        return iter(self._dataset)
+
+    def whole(self) -> Feed:
+        self._order = None
+        return iter(self._dataset)
+
+    def _gather(self, index: int) -> list[NDArray[Any]]:
+        place = slice(index * self._size, (index + 1) * self._size)
+        rows = place if self._order is None else self._order[place]
+        return [np.ascontiguousarray(leaf[rows]) for leaf in self._leaves]
+
+
+class _Flowing:
+    """Samples of a user's `tf.data.Dataset`, which come in an order of their own; cut anew into batches of our size.
+
+    An epoch goes on where the one before it has ended. An epoch that is trained in another process than the one before
+    reads past what came before it, so that it has the same samples.
+    """
+
+    streamed = True
+
+    def __init__(self, flow: Flow, batch_size: int) -> None:
+        self._flow = flow
+        self._batch_size = batch_size
+        whole, rest = divmod(flow.rows, batch_size)
+        self._sizes = [batch_size] * whole + ([rest] if rest else [])
+        self._stands: tuple[int, int] | None = None  # whose order, and which epoch comes next
+        self._iterator: Any = None
+        self._once: Any = None
+
+    def shuffled(self, order_seed: int, epoch: int) -> Feed:
+        if self._stands != (order_seed, epoch):
+            # Under a seed of the trial's own, so that what it shuffles does not depend on what ran before.
+            endless = self._cut(self._flow.open(order_seed % 2**31).repeat())
+            self._iterator = iter(_ordered(endless.skip(epoch * len(self._sizes))).prefetch(READERS))
+        self._stands = (order_seed, epoch + 1)
+        return self._iterator
+
+    def whole(self) -> Feed:
+        if self._once is None:
+            once = self._flow.open(0)
+            once = once if self._flow.steps is None else once.take(self._flow.steps)
+            self._once = _ordered(self._cut(once)).prefetch(READERS)
+        return iter(self._once)
+
+    def _cut(self, dataset: Any) -> Any:
+        """Batches of our size, and at the end of each pass the rest."""
+        return dataset.rebatch(self._sizes).map(_as_triple)
+
+
+def _as_triple(*batch: Any) -> Any:
+    x, y, *weight = batch
+    return x, y, weight[0] if weight else None
+
+
+def _ordered(dataset: Any) -> Any:
+    """The dataset, whose elements come in order however many threads make them."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = READERS
+    return dataset.with_options(options)
+
+
+def _sized(batch: Any, size: int) -> Any:
+    """The batch with its size known to the graph; one of another size is an error there."""
+    import tensorflow as tf
+
+    return mapped(lambda a: tf.ensure_shape(a, [size, *a.shape[1:]]), batch)
+
+
+def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
+    """`function` of every leaf; None stays None."""
+    return keras().tree.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
+
+
+def leaves(structure: Any) -> list[Any]:
+    """The leaves that are there."""
+    return [leaf for leaf in keras().tree.flatten(structure) if leaf is not None]
