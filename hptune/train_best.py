@@ -17,7 +17,8 @@ from hptune.history import best_of, failed, finished, stabilized, started
 from hptune.journal import Journal
 from hptune.record import Head, check_same_data, replay
 from hptune.reports.leaderboard import plain_json, ranked
-from hptune.rundir import RunPaths, locked, write_whole
+from hptune.lock import locked
+from hptune.rundir import RunPaths, write_whole
 from hptune.spec.recipe import resolve
 from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Values
 from hptune.tuner import probe
@@ -69,11 +70,12 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 "metric": record.history.objectives[0].metric,
                 "search_score": search_score,
                 **_told(best, head),
-                "model": str(paths.best_model) if best.facts.get("model") is not None else None,
+                "model": best.facts.get("model"),
                 "baseline": _told(beside, head),
             }
         )
-        write_whole(paths.best_history, history_csv(best))
+        if best.curves:  # a scikit-learn model has no epochs to tell of
+            write_whole(paths.best_history, history_csv(best))
         write_whole(paths.best_result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
 

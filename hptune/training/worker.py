@@ -6,9 +6,9 @@ import traceback
 from pathlib import Path
 
 from hptune.errors import HptuneError, SegmentFailed
-from hptune.rundir import RunPaths
+from hptune.rundir import RunPaths, write_whole
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import FunctionModel
+from hptune.spec.model import FunctionModel, SklearnModel
 from hptune.stopwatch import counts
 from hptune.training.data.shared import SharedData
 from hptune.training.folded import FoldedTrainer
@@ -48,6 +48,10 @@ class Worker:
                 from hptune.training.function import FunctionTrainer
 
                 self._trainer = FunctionTrainer(self._experiment, self._folder)
+            elif isinstance(self._experiment.model, SklearnModel):
+                from hptune.training.sklearn_trainer import SklearnTrainer
+
+                self._trainer = SklearnTrainer(self._experiment, self._folder, self._run, self._shared)
             else:
                 self._trainer = self._keras_trainer()
         return self._trainer
@@ -64,9 +68,7 @@ class Worker:
         return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)
 
     def _keep_traceback(self, segment: Segment) -> None:
-        path = self._run.trial(segment.trial) / "error.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(traceback.format_exc(), encoding="utf-8")
+        write_whole(self._run.trial_error(segment.trial), traceback.format_exc())
 
 
 def reason(error: BaseException) -> str:

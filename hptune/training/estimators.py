@@ -1,0 +1,87 @@
+"""scikit-learn estimators made of what the YAML says, and what can be known of them before the first is fitted."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hptune.errors import Problem, SpecError, unknown
+from hptune.spec.estimators import EstimatorCall, call, calls
+from hptune.spec.model import SklearnModel
+from hptune.user_code import load_object
+
+Estimator: TypeAlias = Any
+"""Whatever has scikit-learn's `fit` and `predict`."""
+
+
+def build(model: SklearnModel, folder: Path) -> Estimator:
+    """The estimator, or the pipeline, that a model without references names; not fitted."""
+    made = [_make(one, folder) for one in calls(model)]
+    if isinstance(model.sklearn, str):
+        return made[0]
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(*made)
+
+
+def seeded(estimator: Estimator, seed_of: Callable[[str], int]) -> Estimator:
+    """The estimator with every `random_state` that was left open set to `seed_of` its name, `step__…` included."""
+    free = [
+        name
+        for name, value in estimator.get_params(deep=True).items()
+        if name.rsplit("__", 1)[-1] == "random_state" and value is None
+    ]
+    return estimator.set_params(**{name: seed_of(name) for name in free})
+
+
+def weights_keyword(estimator: Estimator) -> str | None:
+    """The keyword under which `fit` takes sample weights; None where the (last) estimator takes none."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import has_fit_parameter
+
+    last = estimator.steps[-1] if isinstance(estimator, Pipeline) else None
+    if not has_fit_parameter(last[1] if last is not None else estimator, "sample_weight"):
+        return None
+    return f"{last[0]}__sample_weight" if last is not None else "sample_weight"
+
+
+def check(model: SklearnModel, folder: Path) -> None:
+    """That each name is an estimator's and takes the parameters that it is given. Raises SpecError with all faults."""
+    problems: list[Problem] = []
+    found = calls(model)
+    for one in found:
+        last = one is found[-1]
+        problems += _faults(one, folder, needs="predict" if last else "transform")
+    if problems:
+        raise SpecError(*problems)
+
+
+def _faults(one: EstimatorCall, folder: Path, *, needs: str | None) -> Iterator[Problem]:
+    """needs: the method that its place asks for beside `fit`; None where any estimator will do."""
+    made = load_object(one.reference, folder, one.place)
+    name = one.reference.rpartition(":")[2]
+    if not inspect.isclass(made) or not callable(getattr(made, "get_params", None)):
+        told = f"{one.reference} is no scikit-learn estimator (a class with fit and get_params). Name one."
+        yield Problem(told, one.place)
+        return
+    if needs is not None and not hasattr(made, needs):
+        role = "the last step must predict" if needs == "predict" else "every step but the last must transform"
+        yield Problem(f"{name} has no {needs}, and {role}. Name another.", one.place)
+        return
+    known = inspect.signature(made).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    for key, value in one.params.items():
+        if key not in known and not takes_any:
+            yield Problem(unknown(f"parameter of {name}", key, known, show=30), (*one.at, key), on_key=True)
+        if isinstance(value, Mapping) and (inner := call(value, (*one.at, key))) is not None:
+            yield from _faults(inner, folder, needs=None)
+
+
+def _make(one: EstimatorCall, folder: Path) -> Estimator:
+    given: dict[str, Any] = {}
+    for key, value in one.params.items():
+        inner = call(value, (*one.at, key)) if isinstance(value, Mapping) else None
+        given[key] = value if inner is None else _make(inner, folder)
+    return load_object(one.reference, folder, one.place)(**given)

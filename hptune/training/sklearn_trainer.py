@@ -1,0 +1,218 @@
+"""Trials of scikit-learn models: a segment fits one fold and scores it on the samples that the fold holds back.
+
+Nothing here loads TensorFlow. The winner is fitted again on everything but the test part and written by skops, whose
+files, unlike a pickle, run no code when they are read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hptune import seeds
+from hptune.errors import SegmentFailed, spec_error
+from hptune.rundir import RunPaths
+from hptune.spec.defaults import fill
+from hptune.spec.experiment import Experiment
+from hptune.spec.model import SklearnModel
+from hptune.spec.recipe import resolve
+from hptune.stopwatch import counts
+from hptune.training import estimators
+from hptune.training.data import Data, Part, facts
+from hptune.training.data.parts import Array
+from hptune.training.data.shared import SharedData
+from hptune.training.estimators import Estimator
+from hptune.training.samples import Samples
+from hptune.training.signature import signature_of, write_signature
+from hptune.training.trainer import OnEpoch
+from hptune.trial import Segment, SegmentResult
+
+
+class SklearnTrainer:
+    """Fits in one thread, so that results are the same in one worker and in many.
+
+    Samples of several dimensions (pictures) are laid out flat. Numbers stay as they are unless `data.scale` is given: a
+    pipeline brings its own scaling, and trees need none.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
+        import sklearn  # noqa: F401  # loaded before a segment's time counts
+
+        assert isinstance(experiment.model, SklearnModel)
+        assert experiment.evaluation.folds is not None, "filled in with the spec"
+        assert experiment.data is not None, "the spec's check asks for data"
+        self._model = experiment.model
+        self._folds = experiment.evaluation.folds
+        if experiment.data.scale == "auto":
+            plain = experiment.data.model_copy(update={"scale": "none"})
+            experiment = experiment.model_copy(update={"data": plain})
+        self._given = experiment
+        self._folder = folder
+        self._run = run
+        self._samples = Samples(experiment, folder, shared)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment with the defaults that the data decides."""
+        return fill(self._given, task=self._samples.data(0).task)
+
+    @property
+    def scorers(self) -> list[str]:
+        """What is measured: the objectives, and what tells the most of the task."""
+        common = {"classes": ["accuracy"], "labels": ["accuracy"], "regression": ["r2"]}[self._samples.data(0).task]
+        asked = [objective.metric for objective in self.experiment.objectives if objective.metric != "seconds"]
+        return list(dict.fromkeys([*asked, *common]))
+
+    def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        from threadpoolctl import threadpool_limits
+
+        started = time.perf_counter()
+        with threadpool_limits(1):
+            if segment.purpose == "probe":
+                found = self._probe()
+                return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
+            if segment.purpose in ("best", "baseline"):
+                found = self._fit_in_full(segment)
+                return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=found)
+            scores = self._fit_fold(segment)
+        if on_epoch is not None:
+            on_epoch(segment, 1, scores)
+        curves = {name: (score,) for name, score in scores.items()}
+        return SegmentResult(segment, 1, curves, time.perf_counter() - started, ended=True)
+
+    def _fit_fold(self, segment: Segment) -> dict[str, float]:
+        data = self._samples.data(segment.replica % self._folds)
+        return measured(self._fitted(segment, data.train), data.validation, self.scorers)
+
+    @counts("train")
+    def _fitted(self, segment: Segment, train: Part) -> Estimator:
+        model = resolve(self.experiment, segment.values).model
+        assert isinstance(model, SklearnModel)
+        estimator = estimators.build(model, self._folder)
+
+        def seed_of(name: str) -> int:
+            return seeds.derive(self.experiment.seed, "estimator", dict(segment.values), segment.replica, name)
+
+        estimator = estimators.seeded(estimator, seed_of)
+        weights: dict[str, Any] = {}
+        if train.sample_weight is not None:
+            keyword = estimators.weights_keyword(estimator)
+            if keyword is None:
+                raise SegmentFailed(f"{type(estimator).__name__} takes no sample weights; choose one that does")
+            weights[keyword] = train.sample_weight
+        return estimator.fit(table(train), target(train), **weights)
+
+    # --- train-best ---------------------------------------------------------------------------------------------
+
+    def _fit_in_full(self, segment: Segment) -> dict[str, Any]:
+        """Fit on all but the test part, measure that, and for the winner write `best/model.skops`."""
+        data = self._samples.joined()
+        estimator = self._fitted(segment, data.train)
+        told: dict[str, Any] = {}
+        if data.test is not None:
+            told["test"] = measured(estimator, data.test, self.scorers)
+            if data.task == "regression":
+                told["test"]["mae"] = _mean_absolute_error(estimator, data.test)
+        if segment.purpose == "best":
+            told["model"] = str(save(self._run.best_estimator, estimator))
+            write_signature(self._run.best_signature, signature_of(self.experiment, data, raw=False))
+        return told
+
+    # --- probe --------------------------------------------------------------------------------------------------
+
+    def _probe(self) -> dict[str, Any]:
+        """Facts for the journal's head, after everything that can be known before trial 1 was checked."""
+        estimators.check(self._model, self._folder)
+        data = self._samples.data(0)
+        if not isinstance(data.train.x, np.ndarray):
+            told = "a scikit-learn model takes samples that lie in memory as one array. Choose another kind of data."
+            raise spec_error(told, "data")
+        self._check_task(data)
+        self._check_scorers(data)
+        return facts(data)
+
+    def _check_task(self, data: Data) -> None:
+        """That a classifier meets classes, and a regressor numbers."""
+        from sklearn.base import is_classifier, is_regressor
+
+        defaults = self._space_defaults()
+        model = resolve(self.experiment, defaults).model
+        assert isinstance(model, SklearnModel)
+        try:
+            estimator = estimators.build(model, self._folder)
+        except Exception as error:  # an estimator's own constructor may raise anything
+            told = f"can't be made with the defaults: {type(error).__name__}: {error}. Mend its parameters."
+            raise spec_error(told, "model") from error
+        if data.task == "regression" and is_classifier(estimator):
+            raise spec_error(f"{_name(estimator)} tells classes apart, and the target is numbers.", "model", "sklearn")
+        if data.task != "regression" and is_regressor(estimator):
+            raise spec_error(f"{_name(estimator)} predicts numbers, and the target is classes.", "model", "sklearn")
+
+    def _space_defaults(self) -> Mapping[str, Any]:
+        from hptune.spec.space import Space
+
+        return Space(self.experiment.search_space).defaults()
+
+    def _check_scorers(self, data: Data) -> None:
+        """That each scorer can score this target, tried on a model that has learnt nothing."""
+        from sklearn.dummy import DummyClassifier, DummyRegressor
+
+        dummy = DummyRegressor() if data.task == "regression" else DummyClassifier(strategy="prior")
+        dummy.fit(table(data.train), target(data.train))
+        for i, objective in enumerate(self.experiment.objectives):
+            place = (i,) if isinstance(self.experiment.objective, list) else ()
+            if objective.metric == "seconds":
+                continue
+            try:
+                measured(dummy, data.validation, [objective.metric])
+            except ValueError as error:
+                told = f"{objective.metric} can't score this target: {str(error).splitlines()[0]}"
+                raise spec_error(
+                    f"{told.rstrip('.')}. Choose another scorer.", "objective", *place, "metric"
+                ) from error
+
+
+def table(part: Part) -> Array:
+    """The samples as scikit-learn takes them: [n, columns]."""
+    flat: Array = part.x.reshape(len(part), -1)
+    return flat
+
+
+def target(part: Part) -> Array:
+    """The target as scikit-learn takes it: class indices [n], 0 and 1 [n, labels], or numbers [n] or [n, outputs]."""
+    return part.y
+
+
+def measured(estimator: Estimator, part: Part, scorers: list[str]) -> dict[str, float]:
+    """Each scorer's value on the part."""
+    from sklearn.metrics import get_scorer
+
+    x, y = table(part), target(part)
+    return {name: float(get_scorer(name)(estimator, x, y)) for name in scorers}
+
+
+def _mean_absolute_error(estimator: Estimator, part: Part) -> float:
+    from sklearn.metrics import mean_absolute_error
+
+    return float(mean_absolute_error(target(part), estimator.predict(table(part))))
+
+
+def _name(estimator: Estimator) -> str:
+    steps = getattr(estimator, "steps", None)
+    return type(steps[-1][1] if steps else estimator).__name__
+
+
+def save(path: Path, estimator: Estimator) -> Path:
+    """Write a skops file, whole or not at all."""
+    from skops import io
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"tmp-{path.name}")
+    io.dump(estimator, temporary)
+    temporary.replace(path)
+    return path
