@@ -89,6 +89,10 @@ class RunPaths:
     def best_model(self) -> Path:
         return self.best / "model.keras"
 
+    def best_as(self, format_name: str) -> Path:
+        """The best model in another format than Keras's own: a folder for a SavedModel, else a file."""
+        return self.best / (format_name if format_name == "savedmodel" else f"model.{format_name}")
+
     @property
     def best_signature(self) -> Path:
         """What the best model takes and gives."""
