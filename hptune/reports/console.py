@@ -158,7 +158,8 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
     for name in _names(side["test"] for side in pair):
         table.add_row(f"test {name}", *(number(side["test"].get(name), 5) for side in pair))
     training = [side["training"] for side in pair]
-    table.add_row(result["metric"], *(number(one["score"], 5) for one in training))
+    if any(one["score"] is not None for one in training):  # else nothing was held back to score them on
+        table.add_row(result["metric"], *(number(one["score"], 5) for one in training))
     table.add_section()
     table.add_row("epochs", *(str(one["epochs"]) for one in training))
     if any("ramp" in side for side in pair):
@@ -171,7 +172,9 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
 def winner_lines(result: Mapping[str, Any]) -> list[str]:
     """Expected against achieved, and where the model is."""
     expected, achieved = result["search_score"], result["training"]["score"]
-    lines = [f"expected (search) {result['metric']} {number(expected, 6)}, achieved {number(achieved, 6)}"]
+    lines = [f"expected (search) {result['metric']} {number(expected, 6)}"]
+    if achieved is not None:
+        lines[0] += f", achieved {number(achieved, 6)}"
     for who, side in (("", result), ("the baseline's ", result["baseline"])):
         if (ramp := side.get("ramp")) is not None:
             stopped = f"the validation loss had stopped falling at epoch {ramp['stopped_at']}"

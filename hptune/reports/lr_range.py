@@ -20,7 +20,7 @@ from hptune.record import filled, joined_space
 from hptune.reports.console import number
 from hptune.reports.plan import curve
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import FunctionModel, PythonModel
+from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
 from hptune.spec.references import Ref
 from hptune.trial import Segment, SegmentFailure
 from hptune.tuner import probe
@@ -115,9 +115,10 @@ def range_test(executor: Executor, experiment: Experiment) -> dict[str, Any]:
 
 def check_has_rate(experiment: Experiment) -> None:
     """Raises SpecError where the learning rate is not the YAML's."""
-    if isinstance(experiment.model, FunctionModel):
-        raise spec_error("a function has no learning rate that lr-range could try. Give it a Keras model.", "model")
-    if isinstance(experiment.model, PythonModel) and "optimizer" not in experiment.training.model_fields_set:
+    if isinstance(experiment.model, FunctionModel | SklearnModel):
+        what = "a function" if isinstance(experiment.model, FunctionModel) else "a scikit-learn model"
+        raise spec_error(f"{what} has no learning rate that lr-range could try. Give it a Keras model.", "model")
+    if isinstance(experiment.model, DECLARING) and "optimizer" not in experiment.training.model_fields_set:
         told = "lr-range tries the rates of the YAML's optimizer, and the model's code brings its own. "
         raise spec_error(told + "Add training: {optimizer: {name: adam, learning_rate: 1e-3}}.", "training")
 

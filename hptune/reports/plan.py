@@ -14,7 +14,7 @@ from hptune.spec.data import training_rows
 from hptune.spec.defaults import known_task
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import to_json
-from hptune.spec.model import FunctionModel, PythonModel
+from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
 from hptune.spec.recipe import resolve
 from hptune.spec.references import concrete
 from hptune.spec.sections import Grid, Guided
@@ -37,7 +37,7 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
     tell them, and `note` says why. Raises SpecError where the strategy can't serve the space.
     """
     experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)
-    declared = isinstance(experiment.model, PythonModel) and facts is None
+    declared = isinstance(experiment.model, DECLARING) and facts is None
     space = joined_space(experiment, facts or {})
     found = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
     return {
@@ -68,13 +68,13 @@ def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
 
 
 def _schedule(experiment: Experiment, space: Space, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
-    """The rate at the first step of each epoch, for the default values; nothing for a function, which has none."""
-    if isinstance(experiment.model, FunctionModel):
+    """The rate at the first step of each epoch, for the default values; nothing for a model that has none."""
+    if isinstance(experiment.model, FunctionModel | SklearnModel):
         return {"learning_rate_by_epoch": [], "note": None}
     recipe = resolve(experiment, space.defaults())
     schedule = recipe.schedule
     rows = facts["rows"]["train"] if facts is not None else _training_rows(experiment)
-    own_rate = isinstance(experiment.model, PythonModel) and "optimizer" not in experiment.training.model_fields_set
+    own_rate = isinstance(experiment.model, DECLARING) and "optimizer" not in experiment.training.model_fields_set
     if own_rate and (facts or {}).get("learning_rate") is None:
         return _unknown("the model's code sets it" + ("; give --probe" if facts is None else ""))
     if schedule.name == "python" and facts is None:
@@ -114,7 +114,7 @@ def _lowered_later(schedule: Schedule) -> str | None:
 def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Iterator[str]:
     """The plan in words: its size, the rungs, the learning rate drawn, every default."""
     size = told["space_size"]
-    by_code = facts is None and "python" in told["experiment"]["model"]
+    by_code = facts is None and {"python", "hypermodel"} & set(told["experiment"]["model"])
     endless = "declared by code, which --probe runs" if by_code else "continuous"
     yield f"space: {endless if size is None else f'{size:,} points'}"
     yield f"trials: {_or_open(told['trials'])}, epochs: {_or_open(told['epochs'])}"
@@ -134,9 +134,10 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
         yield from [f"        {note}"] if note else []
     yield ""
     yield "every setting, the defaults filled in:"
-    experiment = told["experiment"]
-    schedule = {name: value for name, value in experiment["schedule"].items() if value is not None}
-    yield from _tree({**experiment, "schedule": schedule}, "  ")
+    experiment = dict(told["experiment"])
+    if "schedule" in experiment:  # a scikit-learn model has none
+        experiment["schedule"] = {name: value for name, value in experiment["schedule"].items() if value is not None}
+    yield from _tree(experiment, "  ")
 
 
 def _cost(epochs: int | None, facts: Mapping[str, Any]) -> Iterator[str]:

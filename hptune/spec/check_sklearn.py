@@ -11,14 +11,17 @@ from hptune.spec.check_recipe import objectives, section
 from hptune.spec.check_search import HALVING
 from hptune.spec.scorers import SCORERS
 
-_OF_KERAS = "is for Keras models, and this is a scikit-learn model. Drop it."
+OF_KERAS = ("training", "initialization", "schedule")
+"""The sections that say how a Keras model is trained."""
+
+_DROP = "is for Keras models, and this is a scikit-learn model. Drop it."
 
 
 def sklearn(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Everything about `model: {sklearn: …}` that can be told without scikit-learn."""
     yield from estimators.faults(section(raw, "model"))
     for path in _keras_only(raw):
-        yield Problem(_OF_KERAS, path, on_key=True)
+        yield Problem(_DROP, path, on_key=True)
     strategy = section(raw, "strategy").get("name")
     if strategy in (*HALVING, "guided"):
         told = f"{strategy} trains by epochs, which a scikit-learn model has not. Use tpe, random or bayesian."
@@ -31,7 +34,7 @@ def sklearn(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _keras_only(raw: Mapping[str, Any]) -> Iterator[KeyPath]:
-    for key in ("training", "initialization", "schedule"):
+    for key in OF_KERAS:
         if raw.get(key):
             yield (key,)
     plain = {

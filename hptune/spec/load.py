@@ -14,9 +14,10 @@ from typing import Any
 from hptune.errors import Problem, SpecError, unknown
 from hptune.spec.assemble import assemble
 from hptune.spec.base import Spec
+from hptune.spec.check_sklearn import OF_KERAS
 from hptune.spec.experiment import Experiment
 from hptune.spec.marks import Document, Spot, read
-from hptune.spec.model import PythonModel
+from hptune.spec.model import DECLARING, SklearnModel
 from hptune.spec.overrides import Overrides
 from hptune.spec.references import bind, spell
 
@@ -142,12 +143,15 @@ def _named(tree: Any, path: Path, problems: list[Problem]) -> Any:
 def to_json(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON data, every default filled in; `from_json` gives the same experiment back."""
     found: dict[str, Any] = spell(_plain(experiment))
-    if isinstance(experiment.model, PythonModel):
+    if isinstance(experiment.model, DECLARING):
         # What a builder compiled stands unless the YAML names its own, so what was left out must stay left out.
         training = found["training"]
         for key in ("optimizer", "loss", "metrics"):
             if key not in experiment.training.model_fields_set:
                 del training[key]
+    if isinstance(experiment.model, SklearnModel):
+        for key in OF_KERAS:
+            del found[key]
     return found
 
 
