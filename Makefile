@@ -17,7 +17,7 @@ install: .venv/installed
 	 too), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bayes-opt]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bayes-opt,parquet]'
 	touch $@
 
 search: install

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hptune.spec.base import Count, Spec
@@ -37,17 +37,32 @@ class Augment(Spec):
     """Whether the exported model holds these layers too; they do nothing in prediction."""
 
 
+Task: TypeAlias = Literal["classes", "labels", "regression"]
+
+
+def _by_text(weights: Any) -> Any:
+    """Labels as text, as which YAML and JSON spell them differently: 1 and "1" are the same class."""
+    return {str(label): weight for label, weight in weights.items()} if isinstance(weights, dict) else weights
+
+
+ClassWeights: TypeAlias = Annotated[
+    dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1), BeforeValidator(_by_text)
+]
+
+
 class _Data(Spec):
     validation: Share = 0.2
     """The part of all samples that scores a trial."""
     test: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """The part that no search sees; only train-best measures on it."""
-    task: Literal["classes", "regression"] | None = None
-    """What the target is; seen from the target unless given."""
+    task: Task | None = None
+    """What the target is (labels: several at once, each 0 or 1); seen from the target unless given."""
     scale: Literal["auto", "none", "standardize", "unit"] = "auto"
     """auto: tables standardised on the training part, pictures to [0, 1], the rest as it is."""
     one_hot: bool = False
     """Integer labels as one-hot rows, for losses that want them."""
+    class_weight: Literal["balanced"] | ClassWeights | None = None
+    """How much a sample counts in training by its class; balanced: every class as much as another in all."""
     limit: Count | None = None
     """Only the first N samples of a seeded shuffle."""
     augment: Augment | None = None
@@ -104,13 +119,27 @@ class TextColumn(Spec):
 class TableData(_Data):
     """A table: named columns, one row a sample."""
 
-    target: str
+    target: str | Annotated[list[str], Field(min_length=1)]
+    """The column to predict; or a list of columns of numbers, for several outputs or for labels of 0 and 1."""
     features: list[str] | None = None
     """The columns that are the input; every column that has no other part unless given."""
     columns: dict[str, Kind | TextColumn] = {}  # noqa: RUF012  # pydantic copies it
     """How a column is read, where that is not to be seen from its values."""
     missing: Any = None
     """What to do with missing values: drop, mean, median or most_frequent, for all or by column; else an error."""
+
+    sample_weight: str | None = None
+    """A column of numbers of at least 0: how much each row counts in the loss."""
+    group: str | None = None
+    """A column whose equal values stay together: no group has rows in two parts."""
+    time: str | None = None
+    """A column of dates or numbers: training lies before validation, and validation before test."""
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> TableData:
+        if self.group is not None and self.time is not None:
+            raise PydanticCustomError("parts", "group and time can't stand together: each says how to split. Keep one.")
+        return self
 
     @model_validator(mode="after")
     def _check_missing(self) -> TableData:
@@ -131,12 +160,18 @@ class CsvData(TableData):
     csv: str
 
 
-DataSpec: TypeAlias = SourceData | NpzData | CsvData
+class ParquetData(TableData):
+    """A table in a Parquet file."""
 
-LATER_DATA = ("parquet", "images", "keras", "python")
+    parquet: str
+
+
+DataSpec: TypeAlias = SourceData | NpzData | CsvData | ParquetData
+
+LATER_DATA = ("images", "keras", "python")
 """The kinds that are to come."""
 
-DATA_KINDS: dict[str, type[_Data]] = {"source": SourceData, "npz": NpzData, "csv": CsvData}
+DATA_KINDS: dict[str, type[_Data]] = {"source": SourceData, "npz": NpzData, "csv": CsvData, "parquet": ParquetData}
 """The key that says which kind of data a section is -> its class."""
 
 

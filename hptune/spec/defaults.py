@@ -6,13 +6,13 @@ Everything else has its default in its own section.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from hptune.errors import spec_error
-from hptune.spec.data import SourceData
+from hptune.spec.data import SourceData, Task
 from hptune.spec.experiment import Experiment
 from hptune.spec.keras_table import reported_name
-from hptune.spec.model import LayersModel, SklearnModel
+from hptune.spec.model import COMPILED_HERE, LayersModel, SklearnModel
 from hptune.spec.objective import Objective
 from hptune.spec.output import output_size, with_output
 from hptune.spec.sections import Guided
@@ -20,12 +20,12 @@ from hptune.spec.sections import Guided
 MANY_ROWS = 50_000
 """Of more samples than these, batches of 32 make an epoch too long to begin with."""
 
-Task: TypeAlias = Literal["classes", "regression"]
+_METRICS: dict[Task, str] = {"classes": "accuracy", "labels": "binary_accuracy", "regression": "mae"}
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTask:
-    """What the target is. classes: how many there are; None for a regression, or where it is not known yet."""
+    """What the target is. classes: how many there are; None for labels and regression, or where it is not known."""
 
     task: Task
     classes: int | None = None
@@ -72,9 +72,9 @@ def fill(
         raise spec_error(told, "objective")
     experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
-    if task is not None and isinstance(experiment.model, LayersModel):
+    if task is not None and isinstance(experiment.model, COMPILED_HERE):
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes)
-        metrics = training.metrics if training.metrics is not None else ["accuracy" if task == "classes" else "mae"]
+        metrics = training.metrics if training.metrics is not None else [_METRICS[task]]
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
     objective = experiment.objective or _objective(experiment, training.metrics, task)
     strategy = experiment.strategy
@@ -86,17 +86,19 @@ def fill(
 def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:
     if task == "regression":
         return "mean_squared_error"
+    if task == "labels":
+        return "binary_crossentropy"
     if experiment.data is not None and experiment.data.one_hot:
         return "categorical_crossentropy"
-    assert isinstance(experiment.model, LayersModel)
-    if classes in (2, None) and _is_one_probability(experiment.model.layers):
+    layers = experiment.model.layers if isinstance(experiment.model, LayersModel) else []
+    if classes in (2, None) and _is_one_probability(layers):
         return "binary_crossentropy"
     return "sparse_categorical_crossentropy"
 
 
 def _is_one_probability(layers: list[Any]) -> bool:
     """Whether the last layer is one sigmoid unit."""
-    last = layers[-1]
+    last = layers[-1] if layers else None
     args = last.get("Dense") if isinstance(last, dict) else None
     return isinstance(args, dict) and args.get("units") == 1 and args.get("activation") == "sigmoid"
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from hptune import seeds
 from hptune.errors import spec_error
-from hptune.spec.data import CsvData, NpzData, SourceData, part_sizes
+from hptune.spec.data import CsvData, DataSpec, NpzData, SourceData
 from hptune.training.data.csv_table import read_csv
+from hptune.training.data.deal import deal
 from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.inputs import learn, statistics
 from hptune.training.data.npz import read_npz
+from hptune.training.data.parquet_table import read_parquet
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw, fingerprint, take
 from hptune.training.data.sklearn_sets import read_source
-from hptune.training.data.split import Rows, Split, split, subset
+from hptune.training.data.split import Rows, Split
 from hptune.training.data.target import Target, read_target
+from hptune.training.data.weights import class_weights, product
 
 EXAMPLES = 64
 """So many raw samples are kept, to hold an exported model against the one that was trained."""
 
-DataSpec: TypeAlias = SourceData | NpzData | CsvData
+_CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
+"""The options that choose rows and meaning."""
 
 
 def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = False) -> Data:
@@ -36,7 +39,7 @@ def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = Fals
     that was met first, at most ten of them told one by one.
     """
     raw, target = _checked(spec, folder)
-    return _data(spec, raw, target, _split(spec, target, raw, seed), with_test=with_test)
+    return _data(spec, raw, target, deal(spec, target, raw, seed), with_test=with_test)
 
 
 def load_folds(spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test: bool = False) -> tuple[Data, ...]:
@@ -46,15 +49,17 @@ def load_folds(spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test
     samples for so many folds.
     """
     raw, target = _checked(spec, folder)
-    whole = _split(spec, target, raw, seed)
-    splits = fold_splits(whole, target.codes, folds, seed=seeds.derive(seed, "folds"))
+    whole = deal(spec, target, raw, seed)
+    splits = fold_splits(
+        whole, target.codes, folds, seed=seeds.derive(seed, "folds"), groups=raw.groups, times=raw.times
+    )
     return tuple(_data(spec, raw, target, parts, with_test=with_test) for parts in splits)
 
 
 def load_joined(spec: DataSpec, *, folder: Path, seed: int) -> Data:
     """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
     raw, target = _checked(spec, folder)
-    return _data(spec, raw, target, joined(_split(spec, target, raw, seed)), with_test=True)
+    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), with_test=True)
 
 
 def _checked(spec: DataSpec, folder: Path) -> tuple[Raw, Target]:
@@ -67,21 +72,26 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
     """The parts, prepared by what the training part shows."""
     prepare = learn(raw, parts.train, spec.scale)
 
-    def part(rows: Rows) -> Part:
-        return Part(prepare(raw.x, rows), np.ascontiguousarray(target.y[rows]))
+    by_class = class_weights(spec.class_weight, target, parts.train)
+
+    def part(rows: Rows, by_class: Array | None = None) -> Part:
+        weights = product(raw.weights, by_class)
+        y = np.ascontiguousarray(target.y[rows])
+        return Part(prepare(raw.x, rows), y, None if weights is None else weights[rows])
 
     standardised = target.task == "regression" and spec.scale != "none"
     return Data(
-        train=part(parts.train),
+        train=part(parts.train, by_class),
         validation=part(parts.validation),
         test=part(parts.test) if with_test and len(parts.test) else None,
         rows={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
         task=target.task,
         labels=target.labels,
-        fingerprint=fingerprint(raw, spec.model_dump(include={"validation", "test", "limit", "task", "missing"})),
+        fingerprint=fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True)),
         target_scale=statistics(target.y[parts.train]) if standardised else None,
         input_scale=prepare.scale,
         features=raw.features,
+        outputs=raw.outputs,
         preparation=prepare,
         examples=take(raw.x, parts.train[:EXAMPLES]),
     )
@@ -90,7 +100,9 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
 def _read(spec: DataSpec, folder: Path) -> Raw:
     if isinstance(spec, SourceData):
         return read_source(spec)
-    return read_npz(spec, folder) if isinstance(spec, NpzData) else read_csv(spec, folder)
+    if isinstance(spec, NpzData):
+        return read_npz(spec, folder)
+    return read_csv(spec, folder) if isinstance(spec, CsvData) else read_parquet(spec, folder)
 
 
 def _check_finite(raw: Raw) -> None:
@@ -103,37 +115,3 @@ def _check_finite(raw: Raw) -> None:
             first = [int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape)]
             message = f"{name} holds NaN or infinity in {int(bad.sum())} of {bad.size} values, first at index {first}."
             raise spec_error(f"{message} Remove those samples, or replace the values.", *path)
-
-
-def _split(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
-    rows: Rows = np.arange(len(target.codes))
-    parts = 3 if spec.test else 2
-    if spec.limit is not None and spec.limit < len(rows):
-        rows = subset(target.codes, size=spec.limit, least=parts, seed=seeds.derive(seed, "limit"))
-    _check_enough(spec, target, target.codes[rows], parts, raw)
-    _, codes = np.unique(target.codes[rows], return_inverse=True)
-    found = split(codes, validation=spec.validation, test=spec.test, seed=seeds.derive(seed, "split"))
-    return Split(rows[found.train], rows[found.validation], rows[found.test])
-
-
-def _check_enough(spec: DataSpec, target: Target, codes: Array, parts: int, raw: Raw) -> None:
-    """Every part needs a row, the training part one of each class, and each class one for every part."""
-    whole = np.bincount(target.codes)
-    counts = np.bincount(codes, minlength=len(whole))
-    train, _, _ = part_sizes(len(codes), validation=spec.validation, test=spec.test)
-    limited = f" under limit: {spec.limit}" if len(codes) < len(target.codes) else ""
-    remedy = "Raise data.limit" if limited else "Add samples"
-    few = np.flatnonzero((counts < parts) & (whole > 0))
-    if target.labels is not None and len(few):
-        others = f" ({len(few) - 1} more classes are as small)" if len(few) > 1 else ""
-        message = (
-            f"class {target.labels[few[0]]!r} has too few rows{limited}: {counts[few[0]]}{others}, and needs at least"
-        )
-        names = "train, validation and test" if parts == 3 else "train and validation"
-        ways = f"{remedy}, or leave the class out" + ("" if raw.y.dtype.kind in "OU" else ", or say task: regression")
-        raise spec_error(f"{message} {parts}, one for each of {names}. {ways}.", *raw.y_path)
-    classes = int((whole > 0).sum())  # one-hot rows may have columns that are never 1
-    if train < classes:
-        least = f"a row of each of the {classes} classes" if target.labels is not None else "a row"
-        message = f"{len(codes)} rows{limited} leave {max(train, 0)} for training, which needs {least}."
-        raise spec_error(f"{message} {remedy}, or lower data.validation or data.test.", *raw.x_path)

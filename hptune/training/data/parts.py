@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hptune.spec.data import Task
 from hptune.trial import Value
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from hptune.training.data.raw import Column
 
 Array: TypeAlias = NDArray[Any]
-Task: TypeAlias = Literal["classes", "labels", "regression"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,6 +45,9 @@ class Raw:
     y: numbers, booleans or str [n]; or numbers [n, k].
     labels: where the source names its classes; y is then the index into them.
     x_path, y_path: the keys of the YAML that errors about them point to.
+    outputs: the names of y's columns (of its one column too); () where it has none.
+    weights: float32 [n], how much each sample counts; groups: [n], anything that compares, whose equals stay in one
+        part; times: floats [n], in whose order the parts stand. None where there is no such column.
     """
 
     x: Array | tuple[Column, ...]
@@ -53,6 +56,10 @@ class Raw:
     x_path: KeyPath
     y_path: KeyPath
     labels: tuple[Value, ...] | None = None
+    outputs: tuple[str, ...] = ()
+    weights: Array | None = None
+    groups: Array | None = None
+    times: Array | None = None
 
 
 def take(x: Array | tuple[Column, ...], rows: NDArray[np.int64]) -> Array | tuple[Column, ...]:
@@ -79,9 +86,10 @@ def fingerprint(raw: Raw, options: Mapping[str, Any]) -> str:
     Equal on every machine: numbers are hashed little-endian, integers as 64 bits, every NaN as the same one.
     """
     digest = hashlib.sha256()
-    digest.update(_json([options, raw.features, raw.labels]))
+    digest.update(_json([options, raw.features, raw.labels, raw.outputs]))
     arrays = [raw.x] if isinstance(raw.x, np.ndarray) else [column.values for column in raw.x]
-    for array in [*arrays, raw.y]:
+    others = [array for array in (raw.weights, raw.groups, raw.times) if array is not None]
+    for array in [*arrays, raw.y, *others]:
         head, content = _canonical(array)
         digest.update(_json([head, list(array.shape)]))
         digest.update(content)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hptune.spec.data import part_sizes
+from hptune.training.data.parts import Array
 
 Rows: TypeAlias = NDArray[np.int64]
 """Indices of samples."""
@@ -20,7 +21,7 @@ Rows: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The rows of each part, each in a shuffled order; together every row once."""
+    """The rows of each part, in a shuffled order unless they go forward in time; together every row once."""
 
     train: Rows
     validation: Rows
@@ -47,6 +48,68 @@ def split(codes: Rows, *, validation: float, test: float, seed: int) -> Split:
     train_rows = _take(blocks, held + scored, counts)
     test_rows, validation_rows, train_rows = map(random.permutation, (test_rows, validation_rows, train_rows))
     return Split(train_rows, validation_rows, test_rows)
+
+
+def forward(times: Array, *, validation: float, test: float) -> Split:
+    """Deal the rows forward in time: every row of a part comes later than all of the part before it, in that order.
+
+    times: floats [n], with at least as many distinct values as there are parts. Rows of the same moment stay together,
+    so that sizes are off by less than the moments' own.
+    """
+    order = np.argsort(times, kind="stable")
+    moments, starts = np.unique(times[order], return_index=True)
+    train_size, validation_size, test_size = part_sizes(len(times), validation=validation, test=test)
+    parts = 3 if test_size else 2
+    first = _boundary(starts, train_size, least=1, most=len(moments) - parts + 1)
+    if parts == 2:
+        return Split(order[: starts[first]], order[starts[first] :], order[:0])
+    second = _boundary(starts, train_size + validation_size, least=first + 1, most=len(moments) - 1)
+    return Split(order[: starts[first]], order[starts[first] : starts[second]], order[starts[second] :])
+
+
+def _boundary(starts: Rows, size: int, *, least: int, most: int) -> int:
+    """The index of the moment before which there are about `size` rows."""
+    return least + int(np.argmin(np.abs(starts[least : most + 1] - size)))
+
+
+def grouped(groups: Array, codes: Rows, *, validation: float, test: float, seed: int) -> Split:
+    """Deal whole groups, so that each part has about its share of every class, and the test part first.
+
+    groups: [n], anything that compares, with at least as many distinct values as there are parts. The test part does
+    not depend on `validation`.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    counts = np.zeros((int(group.max()) + 1, int(codes.max()) + 1), np.int64)
+    np.add.at(counts, (group, codes), 1)
+    _, validation_size, test_size = part_sizes(len(groups), validation=validation, test=test)
+    random = np.random.RandomState(seed)
+    order = random.permutation(len(counts))
+    order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]  # the large ones first, while there is room
+    part = np.zeros(len(counts), np.int64)
+    for number, size, others in ((2, test_size, 2), (1, validation_size, 1)):
+        left = order[part[order] == 0]
+        part[_chosen(counts[left], size, others=others, of=left)] = number
+    rows = [random.permutation(np.flatnonzero(part[group] == number)) for number in range(3)]
+    return Split(*rows)
+
+
+def _chosen(counts: Rows, size: int, *, others: int, of: Rows) -> Rows:
+    """The groups (of `of`, in this order) that together come near to `size` rows, with its share of each class.
+
+    counts: [groups, classes]. others: so many groups at least are left.
+    """
+    whole = counts.sum(axis=0)
+    goal = size * whole / whole.sum()
+    held = np.zeros(len(goal))
+    chosen: list[int] = []
+    for i, count in enumerate(counts if size else counts[:0]):
+        far, near = (float((((mine - goal) ** 2) / np.maximum(whole, 1)).sum()) for mine in (held, held + count))
+        if near < far and len(counts) - len(chosen) > others:
+            chosen.append(i)
+            held = held + count
+    if size and not chosen:  # every group is larger than twice the part: the smallest is the nearest
+        chosen.append(len(counts) - 1)
+    return of[chosen]
 
 
 def subset(codes: Rows, *, size: int, least: int, seed: int) -> Rows:

@@ -1,8 +1,8 @@
-"""What the target is: classes or numbers.
+"""What the target is: classes, labels of which several may hold at once, or numbers.
 
 Text and booleans are classes. So are whole numbers with at most 20 distinct values that occur twice or more on average;
-arrays of an integer type that hold exactly 0..k−1, whatever k; and one-hot rows. Everything else is regression.
-`data.task` overrides it where the target can be read both ways.
+arrays of an integer type that hold exactly 0..k−1, whatever k; and one-hot rows. Other rows of 0 and 1 are labels.
+Everything else is regression. `data.task` overrides it where the target can be read both ways.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hptune.errors import spec_error
-from hptune.training.data.parts import Array, Task
+from hptune.spec.data import Task
+from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw
 from hptune.training.data.split import Rows
 from hptune.trial import Value
@@ -25,8 +26,9 @@ FEW = 20
 class Target:
     """The target of all samples.
 
-    y: int32 [n] class indices, float32 [n, k] one-hot rows, or float32 [n] or [n, k].
-    codes: the class of each row, for the split; zeros for regression.
+    y: int32 [n] class indices, float32 [n, k] one-hot rows or labels, or float32 [n] or [n, k].
+    codes: the class of each row, for the split; zeros for labels and regression.
+    labels: the classes in the order of their index, or the labels' names in that of their columns; None for regression.
     """
 
     task: Task
@@ -42,11 +44,14 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
     """
     y = raw.y[:, 0] if raw.y.ndim == 2 and raw.y.shape[1] == 1 else raw.y
     rows_are_one_hot = _is_one_hot(y)
-    seen = task or ("classes" if raw.labels is not None or rows_are_one_hot or _like_classes(y) else "regression")
+    seen = task or _task(y, raw, one_hot=rows_are_one_hot)
     if seen == "regression":
         return _numbers(y, raw, one_hot=one_hot)
+    if seen == "labels":
+        return _several(y, raw, one_hot=one_hot)
     if y.ndim == 2 and not rows_are_one_hot:
-        message = f"task: classes needs one label a row or one-hot rows, got {list(y.shape)}. Say task: regression."
+        message = f"task: classes needs one label a row or one-hot rows, got {list(y.shape)}."
+        message += " Say task: labels." if _is_binary(y) else " Say task: regression."
         raise spec_error(message, *raw.y_path)
     return _classes(y, raw, one_hot=one_hot or rows_are_one_hot)
 
@@ -55,7 +60,7 @@ def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
     if raw.labels is not None:
         labels, codes = raw.labels, y
     elif y.ndim == 2:
-        labels, codes = tuple(range(y.shape[1])), y.argmax(axis=1)
+        labels, codes = _names(y, raw), y.argmax(axis=1)
     else:
         values, codes = np.unique(y, return_inverse=True)
         labels = tuple(_plain(value) for value in values.tolist())
@@ -66,6 +71,30 @@ def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
     codes = codes.astype(np.int64)
     encoded = np.eye(len(labels), dtype=np.float32)[codes] if one_hot else codes.astype(np.int32)
     return Target("classes", encoded, codes, labels)
+
+
+def _several(y: Array, raw: Raw, *, one_hot: bool) -> Target:
+    if one_hot:
+        raise spec_error("one_hot is for classes, and this target is labels. Drop it.", "data", "one_hot")
+    if y.ndim != 2 or not _is_binary(y):
+        got = f"{y.dtype} {list(y.shape)}"
+        wrong = np.argwhere(~np.isin(y, (0, 1))) if y.ndim == 2 and y.dtype.kind in "iuf" else np.empty((0, 2), int)
+        for row, column in wrong[:1].tolist():
+            got += f" with {y[row, column]:g} for {_names(y, raw)[column]!r} in sample {row + 1}"
+        message = f"task: labels needs a row of 0 and 1 a sample, a column for each label, got {got}."
+        raise spec_error(f"{message} Give such columns, or another task.", *raw.y_path)
+    names = _names(y, raw)
+    for name, column in zip(names, y.T, strict=True):
+        if (column == column[0]).all():
+            message = f"label {name!r} is {column[0]:g} in every sample: there is nothing to learn. Leave it out."
+            raise spec_error(message, *raw.y_path)
+    return Target("labels", y.astype(np.float32), np.zeros(len(y), np.int64), names)
+
+
+def _names(y: Array, raw: Raw) -> tuple[Value, ...]:
+    """The names of the columns of a target; their numbers where it has none."""
+    columns: int = y.shape[-1]
+    return raw.outputs if len(raw.outputs) == columns else tuple(range(columns))
 
 
 def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
@@ -80,10 +109,18 @@ def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
     return Target("regression", y.astype(np.float32), np.zeros(len(y), np.int64), None)
 
 
+def _task(y: Array, raw: Raw, *, one_hot: bool) -> Task:
+    if raw.labels is not None or one_hot or _like_classes(y):
+        return "classes"
+    return "labels" if y.ndim == 2 and _is_binary(y) and not (y == y[:1]).all() else "regression"
+
+
 def _like_classes(y: Array) -> bool:
+    if y.ndim == 2:
+        return y.dtype.kind not in "biuf"
     if y.dtype.kind not in "iuf":
         return True  # text and booleans
-    if y.ndim == 2 or (y.dtype.kind == "f" and not (y == np.floor(y)).all()):
+    if y.dtype.kind == "f" and not (y == np.floor(y)).all():
         return False
     values = np.unique(y)
     if 2 * len(values) > len(y):
@@ -92,7 +129,11 @@ def _like_classes(y: Array) -> bool:
 
 
 def _is_one_hot(y: Array) -> bool:
-    return bool(y.ndim == 2 and y.dtype.kind in "biuf" and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
+    return y.ndim == 2 and _is_binary(y) and bool((y.sum(axis=1) == 1).all())
+
+
+def _is_binary(y: Array) -> bool:
+    return y.dtype.kind in "biuf" and bool(np.isin(y, (0, 1)).all())
 
 
 def _plain(value: Value) -> Value:

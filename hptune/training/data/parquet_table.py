@@ -1,0 +1,120 @@
+"""A table in a Parquet file. Its columns have types of their own, so that nothing is guessed from their values.
+
+Numbers and booleans are numbers, dates and timestamps (without a zone: UTC) are dates, strings are categories. Of a
+column of floats of 32 bits or fewer, float32 is kept. Missing is null, NaN, and the empty string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hptune.errors import spec_error
+from hptune.spec.data import ParquetData
+from hptune.training.data.cells import Content, Typed
+from hptune.training.data.parts import Array
+from hptune.training.data.raw import Raw, unreadable
+from hptune.training.data.table import read_table
+
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParquetSheet:
+    """A file's table, whose columns are read when they are asked for.
+
+    table: pyarrow's ParquetFile, or a Table or RecordBatch of some of its rows. start: its first row.
+    """
+
+    file: str
+    header: list[str]
+    table: Any
+    start: int = 0
+    key: str = "parquet"
+
+    def place(self, row: int) -> str:
+        return f"{self.file}: row {self.start + row + 1}"
+
+    def column(self, name: str) -> Content:
+        """Raises `SpecError` for a type that is no number, date or text."""
+        whole = self.table.read([name]) if hasattr(self.table, "read") else self.table.select([name])
+        return _content(whole.column(0), f"{self.file}: column {name!r}")
+
+
+def read_parquet(spec: ParquetData, folder: Path) -> Raw:
+    """The used columns of a Parquet file. Raises `SpecError` with the problems of the first step that found any."""
+    return read_table(spec, open_parquet(spec.parquet, folder / spec.parquet))
+
+
+def open_parquet(file: str, path: Path) -> ParquetSheet:
+    """The table of a Parquet file. file: the path as errors are to spell it. Raises `SpecError`."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        message = "needs the package pyarrow, which is not installed. Run: pip install 'hptune[parquet]'."
+        raise spec_error(message, "data", "parquet") from error
+    try:
+        opened = parquet.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        message = f"{file} is no readable Parquet file ({str(error).splitlines()[0]}). Write it again."
+        raise spec_error(message, "data", "parquet") from error
+    except OSError as error:
+        raise unreadable(file, path, error, "parquet") from error
+    names = list(opened.schema_arrow.names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        message = f"{file} names the column {twice[0]!r} more than once. Give each column its own name."
+        raise spec_error(message, "data", "parquet")
+    if not opened.metadata.num_rows:
+        raise spec_error(f"{file} has no rows. Add rows.", "data", "parquet")
+    return ParquetSheet(file, names, opened)
+
+
+def parquet_sheets(file: str, path: Path, names: Sequence[str], *, rows: int) -> Iterator[ParquetSheet]:
+    """The columns `names` piece by piece, `rows` at a time, as far as the file has them. Raises `SpecError`."""
+    import pyarrow as pa
+
+    whole = open_parquet(file, path)
+    start = 0
+    for batch in whole.table.iter_batches(rows, columns=[name for name in names if name in whole.header]):
+        yield ParquetSheet(file, whole.header, pa.Table.from_batches([batch]), start)
+        start += batch.num_rows
+
+
+def _content(column: Any, told: str) -> Content:
+    """A pyarrow ChunkedArray as texts or numbers."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_boolean(kind):
+        return Typed(_floats(column.cast(pa.int8()), pa.float32()), "boolean")
+    if pa.types.is_integer(kind):
+        return Typed(_floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64()), "number", whole=True)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        small = pa.types.is_floating(kind) and kind.bit_width <= 32
+        return Typed(_floats(column, pa.float32() if small else pa.float64()), "number")
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        moments = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        return Typed(_floats(moments, pa.float64()) / _MICROSECONDS_A_DAY, "date")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        coded = compute.dictionary_encode(column.fill_null("")).combine_chunks()  # each text is held once
+        coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
+        texts = np.array(coded.dictionary.to_pylist(), object)
+        return texts[coded.indices.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
+    message = f"{told} holds {kind}, and only numbers, booleans, dates and text can be used."
+    raise spec_error(f"{message} Leave it out of data.features, or write it as one of them.", "data", "parquet")
+
+
+def _floats(column: Any, kind: Any) -> Array:
+    """Floats with NaN for null. Integers above 2**53 are rounded."""
+    values: Array = column.cast(kind, safe=False).fill_null(float("nan")).to_numpy()
+    return values

@@ -1,0 +1,327 @@
+"""A table of any file: which columns are used and for what, what is wrong with their cells, and the samples they make.
+
+The files differ in how a column is got and in how a row is named; all else is the same for them and stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from hptune.errors import KeyPath, Problem, SpecError, spec_error, unknown
+from hptune.spec.data import Kind, TableData, TextColumn
+from hptune.training.data.cells import COMMA_NUMBER, Cells, Content, Typed, read_cells
+from hptune.training.data.parts import Array
+from hptune.training.data.raw import Column, Fill, Raw
+
+SHOWN = 10
+"""So many problems of a file are told one by one; of the rest, how many there are."""
+
+Role: TypeAlias = Literal["features", "target", "sample_weight", "group", "time"]
+
+_FILLS: Mapping[str | None, Fill] = {"mean": "mean", "median": "median", "most_frequent": "most_frequent"}
+
+
+class Sheet(Protocol):
+    """A file's table. key: of the YAML, that names the file. file: as the YAML spells it."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def header(self) -> Sequence[str]: ...
+
+    def place(self, row: int) -> str:
+        """How a row (from 0) is named to users."""
+        ...
+
+    def column(self, name: str) -> Content:
+        """All cells of a column of the header."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """A column and what it is for; `path`: the key that names it."""
+
+    name: str
+    role: Role
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """A used column, its cells, and what `data.missing` says for it: a fill, `drop` or None."""
+
+    used: _Used
+    cells: Cells
+    words: TextColumn | None
+    rule: str | None
+
+
+def targets_of(spec: TableData) -> list[str]:
+    """The columns to predict."""
+    return spec.target if isinstance(spec.target, list) else [spec.target]
+
+
+def used_columns(spec: TableData) -> list[str] | None:
+    """The names of all columns that are read; None where the header decides."""
+    if spec.features is None:
+        return None
+    others = [spec.sample_weight, spec.group, spec.time]
+    return list(dict.fromkeys([*spec.features, *targets_of(spec), *(name for name in others if name is not None)]))
+
+
+def read_table(spec: TableData, sheet: Sheet) -> Raw:
+    """The samples of a table. Raises `SpecError` with the problems of the first step that found any."""
+    used = _uses(spec, sheet)
+    _check_rules(spec, [one.name for one in used])
+    columns = [_read(one, spec, sheet) for one in used]
+    _check_cells(spec, sheet, columns)
+    return _raw(spec, sheet, columns)
+
+
+# --- which columns ---------------------------------------------------------------------------------------------------
+
+
+def _uses(spec: TableData, sheet: Sheet) -> list[_Used]:
+    """Every use of a column, checked: the features, the targets, and the others."""
+    targets = targets_of(spec)
+    listed = isinstance(spec.target, list)
+    uses = [_Used(name, "target", ("data", "target", i) if listed else ("data", "target"))
+            for i, name in enumerate(targets)]  # fmt: skip
+    named: dict[Role, str | None] = {"sample_weight": spec.sample_weight, "group": spec.group, "time": spec.time}
+    uses += [_Used(name, role, ("data", role)) for role, name in named.items() if name is not None]
+    problems = [_unknown(one, sheet) for one in uses if one.name not in sheet.header]
+    problems += [
+        Problem(f"{one.name!r} is the target and can't be the {one.role} too. Name another column.", one.path)
+        for one in uses
+        if one.role != "target" and one.name in targets
+    ]
+    problems += [
+        Problem(f"{name!r} stands here twice. Drop one.", ("data", "target", i))
+        for i, name in enumerate(targets)
+        if name in targets[:i]
+    ]
+    if problems:
+        raise SpecError(*problems)
+    features = _features(spec, sheet, taken={one.name for one in uses})
+    _check_columns_key(spec, sheet, [*features, *uses])
+    return [*features, *uses]
+
+
+def _features(spec: TableData, sheet: Sheet, taken: set[str]) -> list[_Used]:
+    """The input columns; every column that has no other part unless they are named."""
+    if spec.features is None:
+        if "" in sheet.header:
+            message = f"{sheet.file}: column {list(sheet.header).index('') + 1} has no name in the header."
+            raise spec_error(f"{message} Name it, or list the columns to use in data.features.", "data", sheet.key)
+        features = [name for name in sheet.header if name not in taken]
+    else:
+        features = spec.features
+    uses = [_Used(name, "features", ("data", "features", i)) for i, name in enumerate(features)]
+    problems = []
+    for i, one in enumerate(uses if spec.features is not None else ()):
+        if one.name in targets_of(spec):
+            problems.append(Problem(f"{one.name!r} is the target and can't be an input too. Drop it here.", one.path))
+        elif one.name not in sheet.header:
+            problems.append(_unknown(one, sheet))
+        elif one.name in features[:i]:
+            problems.append(Problem(f"{one.name!r} stands here twice. Drop one.", one.path))
+    if not uses:
+        problems.append(Problem("no column is left as an input. Name at least one.", ("data", "features")))
+    if problems:
+        raise SpecError(*problems)
+    return uses
+
+
+def _unknown(one: _Used, sheet: Sheet) -> Problem:
+    return Problem(f"{sheet.file}: {unknown('column', one.name, sheet.header)}", one.path)
+
+
+def _check_columns_key(spec: TableData, sheet: Sheet, uses: Sequence[_Used]) -> None:
+    """`data.columns` may say of an input or a target how it is read."""
+    problems = []
+    inputs = [one.name for one in uses if one.role == "features"]
+    for name, given in spec.columns.items():
+        kind = _kind(given)
+        path = ("data", "columns", name)
+        if name not in sheet.header:
+            problems.append(Problem(f"{sheet.file}: {unknown('column', name, sheet.header)}", path))
+        elif name in targets_of(spec) and kind in ("date", "text"):
+            problems.append(Problem(f"a target is number or category, got {kind}. Choose one of them.", path))
+        elif name not in [*inputs, *targets_of(spec)]:
+            problems.append(Problem(f"{name!r} is neither an input nor the target. Drop it here.", path))
+        elif isinstance(given, TextColumn) and given.length is not None and len(inputs) > 1:
+            told = "output_mode: int makes x the numbers of words, beside which no other column can stand."
+            problems.append(Problem(f"{told} Make data.features [{name}], or choose multi_hot, count or tf_idf.", path))
+    if problems:
+        raise SpecError(*problems)
+
+
+def _kind(given: Kind | TextColumn | None) -> Kind | None:
+    return given.kind if isinstance(given, TextColumn) else given
+
+
+# --- their cells -----------------------------------------------------------------------------------------------------
+
+
+def _read(used: _Used, spec: TableData, sheet: Sheet) -> _Read:
+    """The cells of one column, as its role wants them."""
+    content = sheet.column(used.name)
+    given = spec.columns.get(used.name)
+    listed = isinstance(spec.target, list)
+    if used.role == "features":
+        cells = read_cells(content, _kind(given))
+    elif used.role == "target":
+        kind = "number" if listed else _kind(given)
+        cells = read_cells(content, kind, names=not listed, classes=spec.task == "classes")
+        _check_kind(cells, ("number", "category"), used, sheet, "Say data.columns: {%s: category} if it names classes.")
+    elif used.role == "group":
+        cells = read_cells(content, None if isinstance(content, Typed) else "category")
+    elif used.role == "time":
+        cells = read_cells(content, None)
+        _check_kind(cells, ("number", "date"), used, sheet, "Name a column of numbers or of dates such as 2025-01-31.")
+    else:
+        cells = read_cells(content, "number")
+    if cells.missing.all():
+        path = ("data", "features" if spec.features is not None else sheet.key)
+        message = f"{sheet.file}: column {used.name!r} is empty. Choose another, or leave it out of data.features."
+        raise spec_error(message, *(path if used.role == "features" else used.path))
+    words = None if cells.kind != "text" else given if isinstance(given, TextColumn) else TextColumn(kind="text")
+    return _Read(used, cells, words, _rule(used, cells, spec))
+
+
+def _check_kind(cells: Cells, wanted: tuple[Kind, ...], used: _Used, sheet: Sheet, remedy: str) -> None:
+    if cells.kind not in wanted:
+        holds = "dates" if cells.kind == "date" else "text"
+        told = f"{sheet.file}: column {used.name!r} holds {holds} and can't be the {used.role}."
+        raise spec_error(f"{told} {remedy.replace('%s', used.name)}", *used.path)
+
+
+def _rule(used: _Used, cells: Cells, spec: TableData) -> str | None:
+    """What `data.missing` says for a column: a fill, `drop` or None. Only inputs are ever filled in."""
+    by_column = spec.missing if isinstance(spec.missing, dict) else {}
+    given: str | None = by_column.get(used.name) if by_column else spec.missing
+    if given in (None, "drop"):
+        return given
+    if used.role != "features":
+        if used.name in by_column and used.role == "target":
+            message = f"the target can't be filled in by {given}: it would be learnt as if it were true. Say drop."
+            raise spec_error(message, "data", "missing", used.name)
+        return None
+    if cells.kind == "text":
+        if used.name in by_column:
+            message = f"free text can't be filled in by {given}: without words it is a text too. Say drop, or nothing."
+            raise spec_error(message, "data", "missing", used.name)
+        return None
+    if given in ("mean", "median") and cells.kind == "category":
+        if not cells.missing.any() and not by_column:
+            return None  # a rule for all, and this column needs none
+        message = f"column {used.name!r} is text and has no {given}. Say {{{used.name}: most_frequent}} or drop."
+        raise spec_error(message, "data", "missing")
+    return given
+
+
+def _check_rules(spec: TableData, names: Sequence[str]) -> None:
+    for name in spec.missing if isinstance(spec.missing, dict) else ():
+        if name not in names:
+            raise spec_error(unknown("column", name, names), "data", "missing", name)
+
+
+def _check_cells(spec: TableData, sheet: Sheet, columns: Sequence[_Read]) -> None:
+    problems: list[tuple[int, str]] = []
+    for column in columns:
+        cells, name = column.cells, column.used.name
+        problems += [(i, _odd(column, i, spec)) for i in np.flatnonzero(cells.odd).tolist()]
+        if column.rule is None and cells.kind != "text":
+            message = f"column {name!r}: missing value. {_missing_remedy(column)}"
+            problems += [(i, message) for i in np.flatnonzero(cells.missing).tolist()]
+        if column.used.role == "sample_weight":
+            told = f"column {name!r}: a weight must be at least 0, got "
+            problems += [
+                (i, f"{told}{cells.spelled(i)}. Correct it.") for i in np.flatnonzero(cells.values < 0).tolist()
+            ]
+    refuse(sheet, problems)
+
+
+def refuse(sheet: Sheet, problems: Sequence[tuple[int, str]]) -> None:
+    """Raise the problems, each (row from 0, message), if there are any."""
+    if not problems:
+        return
+    told = [Problem(message, place=sheet.place(row)) for row, message in sorted(problems)[:SHOWN]]
+    if len(problems) > SHOWN:
+        more = f"{len(problems) - SHOWN} more problems like these, {len(problems)} in all."
+        told.append(Problem(more, place=sheet.file))
+    raise SpecError(*told)
+
+
+def _odd(column: _Read, row: int, spec: TableData) -> str:
+    """What is wrong with a cell that is not of its column's kind."""
+    name, text, role = column.used.name, column.cells.spelled(row), column.used.role
+    if COMMA_NUMBER.fullmatch(text) and column.cells.kind == "number":
+        return f"column {name!r}: {text!r} has a comma. Write numbers as 1234.5."
+    ways = {
+        "target": "say data.task: classes",
+        "features": "leave the column out of data.features",
+        "sample_weight": "name another column",
+        "group": "name another column",
+        "time": "name another column",
+    }
+    way = "give a list of columns of numbers" if role == "target" and isinstance(spec.target, list) else ways[role]
+    rule = "date (such as 2025-01-31 or 2025-01-31T12:00)" if column.cells.kind == "date" else "finite number"
+    seen = "" if name in spec.columns or role == "sample_weight" else f" where most values are {column.cells.kind}s"
+    return f"column {name!r}: not a {rule}, got {text!r}{seen}. Correct it, or {way}."
+
+
+def _missing_remedy(column: _Read) -> str:
+    if column.used.role != "features":
+        return f"Say data.missing: {{{column.used.name}: drop}} to leave out such rows, or fill it in."
+    rules = "drop or most_frequent" if column.cells.kind == "category" else "drop, mean, median or most_frequent"
+    return f"Say data.missing: {rules} (for all, or {{{column.used.name}: …}}), or fill it in."
+
+
+# --- the samples -----------------------------------------------------------------------------------------------------
+
+
+def _raw(spec: TableData, sheet: Sheet, columns: Sequence[_Read]) -> Raw:
+    """The columns without the rows that are to be dropped."""
+    dropped = [column.cells.missing for column in columns if column.rule == "drop"]
+    keep = ~np.any(dropped, axis=0) if dropped else np.ones(len(columns[0].cells.missing), bool)
+    if not keep.any():
+        raise spec_error(f"{sheet.file}: every row has a missing value, so drop leaves none.", "data", "missing")
+
+    def values(role: Role) -> list[Array]:
+        return [_values(column)[keep] for column in columns if column.used.role == role]
+
+    features = [column for column in columns if column.used.role == "features"]
+    made = [Column(c.used.name, c.cells.kind, c.cells.values[keep], _FILLS.get(c.rule), c.words) for c in features]
+    y = values("target")
+    weights = values("sample_weight")
+    if weights and not weights[0].any():
+        raise spec_error("every weight is 0: there is nothing to learn. Name another column.", "data", "sample_weight")
+    return Raw(
+        x=tuple(made),
+        y=np.stack(y, axis=1) if isinstance(spec.target, list) else y[0],
+        features=tuple(column.name for column in made),
+        x_path=("data", sheet.key),
+        y_path=("data", "target"),
+        outputs=tuple(targets_of(spec)),
+        weights=weights[0].astype(np.float32) if weights else None,
+        groups=next(iter(values("group")), None),
+        times=next(iter(values("time")), None),
+    )
+
+
+def _values(column: _Read) -> Array:
+    content = column.cells.content
+    if column.used.role == "target" and isinstance(content, Typed) and content.kind == "boolean":
+        truth: Array = column.cells.values == 1.0  # a missing one is dropped, or was told
+        return truth
+    return column.cells.values
