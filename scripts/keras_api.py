@@ -62,6 +62,19 @@ def table() -> dict[str, Any]:
         "activations": sorted(_named(keras.activations, keras.activations.get)),
         "initializers": _named(keras.initializers, keras.initializers.get),
         "regularizers": _named(keras.regularizers, keras.regularizers.get),
+        "applications": _applications(),
+    }
+
+
+# What hptune gives to an application itself: its input, its head, its weights.
+_HPTUNES_OWN = {"include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation"}
+
+
+def _applications() -> dict[str, Any]:
+    found = {name: getattr(keras.applications, name) for name in dir(keras.applications) if name[0].isupper()}
+    return {
+        name: {k: v for k, v in arguments(make).items() if k not in {*_HPTUNES_OWN, "name", "include_preprocessing"}}
+        for name, make in found.items()
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from hptune.errors import Problem, nearest, unknown
 from hptune.spec import (
+    check_built,
     check_evaluation,
     check_graph,
     check_keras,
@@ -26,7 +27,7 @@ from hptune.spec.conditions import Conditions
 from hptune.spec.data import DATA_KINDS, LATER_DATA
 from hptune.spec.estimators import with_folds
 from hptune.spec.experiment import Experiment, Head
-from hptune.spec.model import LATER_MODELS, MODEL_KINDS
+from hptune.spec.model import MODEL_KINDS
 from hptune.spec.objective import Objective
 from hptune.spec.presets import expand
 from hptune.spec.problems import ALIASES, show, unknown_key, validate
@@ -75,7 +76,7 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     found["search_space"] = domains(raw.get("search_space", {}), problems)
     values = {name: examples(domain) for name, domain in found["search_space"].items()}
 
-    found["model"] = _kind(raw, "model", MODEL_KINDS, LATER_MODELS, values, problems)
+    found["model"] = _kind(raw, "model", MODEL_KINDS, (), values, problems)
     if raw.get("data") is not None:
         found["data"] = _kind(raw, "data", DATA_KINDS, LATER_DATA, values, problems)
     for key, cls in _PLAIN_SECTIONS.items():
@@ -211,6 +212,8 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
         yield from check_recipe.objective(raw, scope)
     if kind == "sklearn":
         yield from check_sklearn.sklearn(raw)
+    if found.get("model") is not None:
+        yield from check_built.built(raw, kind, scope)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)
     yield from check_recipe.regularization(raw, scope)

@@ -24,6 +24,9 @@ HALVING = ("hyperband", "asha")
 LEARNING = ("tpe", "cmaes", "nsga2", "bayesian", "bayes_opt", "narrowing")
 """The strategies that learn from the trials of earlier runs too; of those that halve, their samplers."""
 
+DECLARING = ("python", "hypermodel")
+"""The kinds of models whose code declares parameters."""
+
 SEVERAL = ("nsga2", "tpe", "random", "grid", "qmc")
 """The strategies that serve several objectives."""
 
@@ -37,7 +40,7 @@ def kind_of_model(raw: Mapping[str, Any]) -> str | None:
 
 def declares_its_space(raw: Mapping[str, Any]) -> bool:
     """Whether the model's code may declare parameters beside those of the YAML."""
-    return kind_of_model(raw) in ("python", None)
+    return kind_of_model(raw) in (*DECLARING, None)
 
 
 def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iterator[Problem]:
@@ -50,7 +53,7 @@ def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iter
     if kind == "function" and raw.get("objective") is None and "objective" not in misspelt:
         told = "is required for a function. Add objective: {metric: score, goal: minimize} (or maximize)."
         yield Problem(told, ("objective",))
-    if kind != "python" and not raw.get("search_space") and "search_space" not in misspelt:
+    if kind not in DECLARING and not raw.get("search_space") and "search_space" not in misspelt:
         yield Problem(
             "is required and was not given. Add search_space: with at least one parameter.", ("search_space",)
         )

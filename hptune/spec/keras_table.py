@@ -51,6 +51,12 @@ def arguments(kind: Kind, name: str) -> Arguments:
     return given
 
 
+def applications() -> Mapping[str, Arguments]:
+    """The networks of `keras.applications`, each with the options that hptune does not give itself."""
+    found: Mapping[str, Arguments] = table()["applications"]
+    return found
+
+
 def layer_arguments(name: str) -> Arguments:
     """The constructor arguments of a `keras.layers` class.
 

@@ -67,10 +67,49 @@ class SklearnModel(Spec):
     """The estimator's own arguments; a `{path: {parameters}}` among them is an estimator too."""
 
 
-ModelSpec: TypeAlias = LayersModel | PythonModel | FunctionModel | SklearnModel
+class ApplicationModel(Spec):
+    """A network of `keras.applications` over pictures, and the last layer that the data wants."""
 
-LATER_MODELS = ("application", "hypermodel", "saved")
-"""The kinds that are to come."""
+    application: Searchable[str]
+    """Its name, such as MobileNetV2."""
+    weights: str | None = None
+    """A file (.h5, .weights.h5) of the network without its top, or `imagenet`; null: random weights."""
+    size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """[height, width] that pictures are brought to; their own, and at least what the network takes, unless given."""
+    pooling: Searchable[Literal["avg", "max"]] = "avg"
+    trainable: Searchable[Literal["all", "none"] | Annotated[int, Field(ge=1)]] = "all"
+    """What of the network is trained beside the last layer: all, none, or so many of its last layers."""
+    dropout: Searchable[Annotated[float, Field(ge=0, lt=1)]] | None = None
+    """Before the last layer."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The network's own arguments, such as alpha of MobileNetV2."""
+
+
+class HypermodelModel(Spec):
+    """A HyperModel that comes with KerasTuner, for pictures of classes; its hyperparameters join the search space."""
+
+    hypermodel: Literal["resnet", "xception", "efficientnet"]
+
+
+class SavedModel(Spec):
+    """A model from a `.keras` file, compiled anew by `training`; training starts from its weights."""
+
+    saved: str
+    reinitialize: bool = False
+    """Start from fresh weights instead."""
+    custom_objects: dict[str, CodeName] = Field(default_factory=dict)
+    """The classes and functions of your own in the file, by the names that it has for them: {Name: module:Name}."""
+
+
+ModelSpec: TypeAlias = (
+    LayersModel | PythonModel | FunctionModel | SklearnModel | ApplicationModel | HypermodelModel | SavedModel
+)
+
+DECLARING = (PythonModel, HypermodelModel)
+"""The kinds whose code declares a search space, and compiles."""
+
+COMPILED_HERE = (LayersModel, ApplicationModel, HypermodelModel, SavedModel)
+"""The kinds whose loss and metrics are the YAML's, or what the data wants where they are left out."""
 
 MODEL_KINDS: dict[str, type[Spec]] = {
     "layers": LayersModel,
@@ -78,5 +117,8 @@ MODEL_KINDS: dict[str, type[Spec]] = {
     "python": PythonModel,
     "function": FunctionModel,
     "sklearn": SklearnModel,
+    "application": ApplicationModel,
+    "hypermodel": HypermodelModel,
+    "saved": SavedModel,
 }
 """The key that says which kind of model a section is -> its class. A preset is written out as layers first."""
