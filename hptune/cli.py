@@ -136,10 +136,11 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Run the search. The same command again resumes it, or continues it when its budget was raised."""
+    from hptune.lock import move_aside
     from hptune.reports.compare import summary
     from hptune.reports.console import stderr
     from hptune.reports.live import view
-    from hptune.rundir import RunPaths, move_aside
+    from hptune.rundir import RunPaths
     from hptune.stopwatch import WATCH
     from hptune.strategies.strategy import choose, load_library
     from hptune.tuner import Request, search

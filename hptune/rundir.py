@@ -1,4 +1,4 @@
-"""The runs folder: the only place that spells a file name under it, finds a run in it, and locks one.
+"""The runs folder: the only place that spells a file name under it, finds a run in it, and writes whole files there.
 
 runs/<name>/  spec.yaml  journal.jsonl  lock  trials/0007/  best/  report.html
 """
@@ -6,14 +6,12 @@ runs/<name>/  spec.yaml  journal.jsonl  lock  trials/0007/  best/  report.html
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
-import socket
-import time
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from hptune.errors import RunError, nearest, spec_error
 
@@ -69,8 +67,8 @@ class RunPaths:
         return sorted(self.stabilized("any", 0).parent.glob("*"))
 
     def states(self, trial: int) -> list[Path]:
-        """The states of a trial that are on the disk."""
-        return sorted(self.trial(trial).glob("state-*.npz"))
+        """The states of a trial that are on the disk, those among them of which a killed process wrote a part."""
+        return sorted(self.trial(trial).glob("state-*"))
 
     def trial_error(self, number: int) -> Path:
         """The traceback of what the trial's code raised."""
@@ -88,6 +86,11 @@ class RunPaths:
     @property
     def best_model(self) -> Path:
         return self.best / "model.keras"
+
+    @property
+    def best_estimator(self) -> Path:
+        """The best model, where it is scikit-learn's."""
+        return self.best / "model.skops"
 
     def best_as(self, format_name: str) -> Path:
         """The best model in another format than Keras's own: a folder for a SavedModel, else a file."""
@@ -113,7 +116,9 @@ def list_runs(runs: Path) -> list[RunPaths]:
     for folder in runs.iterdir() if runs.is_dir() else ():
         paths = RunPaths(folder)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # no run, or moved aside just now
-            found.append((paths.journal.stat().st_mtime, paths))
+            status = paths.journal.lstat()
+            if stat.S_ISREG(status.st_mode):  # a link or a pipe is no journal
+                found.append((status.st_mtime, paths))
     return [paths for _, paths in sorted(found, key=lambda run: (-run[0], run[1].name))]
 
 
@@ -134,76 +139,44 @@ def find_run(runs: Path, name: str | None = None) -> RunPaths:
     raise spec_error(f"--run: no run {name!r} in {runs}/{meant} Known, newest first: {', '.join(names[:12])}{more}.")
 
 
-@contextlib.contextmanager
-def locked(paths: RunPaths) -> Iterator[None]:
-    """Hold the run's lock: one process at a time writes to a run. Makes the run's folder.
+def size_bytes(paths: RunPaths) -> int:
+    """What a run's folder takes up on the disk; links are not followed."""
+    total = 0
+    for folder, _, files in os.walk(paths.root):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):  # just deleted by its search
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118  # ten times faster
+    return total
 
-    The kernel holds the lock (flock), so that it is free as soon as its holder is gone, however it went; the file's
-    text only says who that is. Raises RunError where another process holds it.
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that is there whole or not at all: temporary file, fsync, rename. Makes its folder.
+
+    Raises RunError where it can't be written; what stood there before then stays.
     """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two workers may write the same weights
     try:
-        paths.root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)  # of a process that was killed
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)  # a full disk needs the room
+            raise
     except OSError as error:
         raise RunError(
-            f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
+            f"{path} can't be written: {error.strerror or error}. Make room or give the right to write, then run the "
+            "same command again."
         ) from error
-    try:
-        _take(fd, paths)
-        try:
-            yield
-        finally:
-            if not paths.journal.exists():  # a spec or data that can't be used leaves nothing behind
-                with contextlib.suppress(OSError):
-                    paths.lock.unlink()
-                    paths.root.rmdir()
-    finally:
-        os.close(fd)
-
-
-def _take(fd: int, paths: RunPaths) -> None:
-    """Lock the open lock file, and write into it who holds it. Raises RunError where another process does."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunError(f"{paths.root} is in use by {_holder(fd)}. Wait for it to end, or stop it.") from error
-    os.ftruncate(fd, 0)
-    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    os.pwrite(fd, json.dumps(who).encode(), 0)
-
-
-def _holder(fd: int) -> str:
-    try:
-        who = json.loads(os.pread(fd, 1000, 0))
-        return f"process {who['pid']} on {who['host']} since {who['since']}"
-    except (ValueError, KeyError):  # it has the lock and has not said who it is yet
-        return "another process"
-
-
-def move_aside(paths: RunPaths) -> Path | None:
-    """Move a run out of the way, to `name.1`, `name.2`, …; the new place, or None where there was no run.
-
-    Raises RunError where a process is using it.
-    """
-    if not paths.journal.exists():
-        return None
-    with locked(paths):
-        number = 1
-        while (aside := paths.root.with_name(f"{paths.name}.{number}")).exists():
-            number += 1
-        paths.root.rename(aside)
-    return aside
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all: temporary file, fsync, rename. Raises RunError."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} can't be written: {error.strerror}. Make room, or give the right to write.") from error
+    """Write a text file by `whole_file`. Raises RunError."""
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))

@@ -15,9 +15,9 @@ from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor
 from hptune.history import best_of, failed, finished, stabilized, started
 from hptune.journal import Journal
+from hptune.lock import locked
 from hptune.record import Head, check_same_data, replay
 from hptune.reports.leaderboard import plain_json, ranked
-from hptune.lock import locked
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.recipe import resolve
 from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Values

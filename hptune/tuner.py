@@ -22,6 +22,7 @@ from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
 from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped, unusable
 from hptune.journal import Journal
+from hptune.lock import locked
 from hptune.record import (
     Head,
     Record,
@@ -34,7 +35,7 @@ from hptune.record import (
     recorded,
     versions,
 )
-from hptune.rundir import RunPaths, locked, write_whole
+from hptune.rundir import RunPaths, write_whole
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hptune.errors import RunError, SpecError
-from hptune.rundir import RunPaths, find_run, list_runs, locked, move_aside, write_whole
+from hptune.lock import locked, move_aside
+from hptune.rundir import RunPaths, find_run, list_runs, write_whole
 
 
 def _run(runs: Path, name: str, written: float) -> RunPaths:
@@ -48,7 +49,8 @@ def test_a_second_process_is_refused_with_the_holders_pid(tmp_path: Path) -> Non
     paths = RunPaths(tmp_path / "a")
     code = f"""
 from pathlib import Path
-from hptune.rundir import RunPaths, locked
+from hptune.lock import locked
+from hptune.rundir import RunPaths
 with locked(RunPaths(Path({str(paths.root)!r}))):
     print("held", flush=True)
     input()

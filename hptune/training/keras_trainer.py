@@ -150,11 +150,9 @@ class KerasTrainer:
         blueprint = self.programs.blueprint(recipe, segment.values)
         dials.check(blueprint.dials)
         program = self.programs.program(blueprint)
-        if segment.from_epoch > 0:
-            state, so_far = states.load(self._run.state(segment.trial, segment.replica, segment.from_epoch))
-        else:
-            state, so_far = self._fresh(blueprint, recipe, segment, program), {}
-        told: dict[str, Any] = {}
+        found = states.latest(self._run, segment, partial(states.fits, program.model))
+        state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
+        told = _retrained(found, segment)
         if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
             told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
             epoch = told["ramp"]["epoch"]
@@ -164,6 +162,9 @@ class KerasTrainer:
         course = self._course(blueprint, recipe, segment, program)
         setting = self._setting(blueprint, course, segment)
         ended = course.ended()
+        if found.epoch < segment.from_epoch:  # what led to the lost state is trained again, and is the same to the bit
+            again = program.run(state, setting, found.epoch, segment.from_epoch, so_far=so_far, ended=ended)
+            state, so_far = program.state(), _joined(so_far, again)
         curves = program.run(
             state,
             setting,
@@ -243,14 +244,16 @@ class KerasTrainer:
         assert self.builder is not None
         seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
         trained = OwnFit(self.builder, segment.values, self.data, seed=seed)
-        state: State | None = None
-        so_far: Curves = {}
-        if segment.from_epoch > 0:
-            state, so_far = states.load(self._run.state(segment.trial, segment.replica, segment.from_epoch))
+        found = states.latest(self._run, segment, partial(states.fits, trained.model))
+        state, so_far = found.state, found.curves
+        if found.epoch < segment.from_epoch:
+            so_far = _joined(so_far, trained.run(state, found.epoch, segment.from_epoch, on_epoch=lambda *_: None))
+            state = trained.state()
         curves = trained.run(state, segment.from_epoch, segment.to_epoch, on_epoch=partial(after, trained))
         whole = _joined(so_far, curves)
         write = partial(save_model, self._run.best_model, trained.model)
-        return _Outcome(trained, curves, whole, _epochs(whole) < segment.to_epoch, write, {})
+        told = _retrained(found, segment)
+        return _Outcome(trained, curves, whole, _epochs(whole) < segment.to_epoch, write, told)
 
     def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
         if segment.purpose != "trial":
@@ -354,6 +357,12 @@ class _Best:
         better = score is not None and (self._score is None or self._objective.better(score, self._score))
         if self.state is None or better:
             self._score, self.epoch, self.state = score, epoch, trained.state()
+
+
+def _retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
+    """A fact for the journal where a lost state cost epochs."""
+    again = f"epochs {found.epoch + 1} to {segment.from_epoch} were trained again"
+    return {} if found.lost is None else {"retrained": f"{found.lost}: {again}"}
 
 
 def _epochs(curves: Curves) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
@@ -133,7 +134,8 @@ class Programs:
         assert how is not None
         path = self._run.stabilized(blueprint.architecture, replica)
         if path.exists():
-            return states.load(path)[0].model
+            with contextlib.suppress(states.Damaged):  # then they are made again, the same by their seed
+                return states.load(path)[0].model
         by = recipe_for(recipe, how)
         draws = blueprint if by is recipe else self.blueprint(by, values)
         seed = seeds.derive(self._experiment.seed, "stabilize", blueprint.architecture, replica)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune.errors import SegmentFailed
+from hptune.rundir import RunPaths, whole_file
 from hptune.stopwatch import counts
-from hptune.trial import Curves
+from hptune.trial import Curves, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +31,76 @@ class State:
 
 @counts("checkpoint")
 def save(path: Path, state: State, curves: Curves) -> None:
-    """Write the state and the curves so far; whole or not at all."""
+    """Write the state and the curves so far; whole or not at all. Raises RunError where there is no room for it."""
     arrays = {f"model.{i}": a for i, a in enumerate(state.model)}
     arrays |= {f"optimizer.{i}": a for i, a in enumerate(state.optimizer)}
     arrays |= {f"curve.{name}": np.asarray(values, np.float64) for name, values in curves.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    arrays |= {"count": np.asarray(len(arrays))}  # the archive's own list of what it holds has no checksum
+    with whole_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own options
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+
+
+class Damaged(Exception):
+    """A state that is gone, or of which the disk gave back something else than was written."""
 
 
 @counts("checkpoint")
 def load(path: Path) -> tuple[State, Curves]:
-    """Read what `save` wrote. Raises SegmentFailed where the file is gone or damaged."""
+    """Read what `save` wrote. Raises Damaged.
+
+    The archive holds a checksum of every array, which is compared while it is read; nothing in it is unpickled.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise SegmentFailed(f"the state {path.name} can't be read ({error})") from error
-    curves = {name.removeprefix("curve."): tuple(a.tolist()) for name, a in arrays.items() if name.startswith("curve.")}
-    return State(_numbered(arrays, "model"), _numbered(arrays, "optimizer")), curves
+        if int(arrays.pop("count")) != len(arrays):
+            raise ValueError("arrays are missing")
+        curves = {n.removeprefix("curve."): tuple(a.tolist()) for n, a in arrays.items() if n.startswith("curve.")}
+        return State(_numbered(arrays, "model"), _numbered(arrays, "optimizer")), curves
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, OverflowError) as error:
+        raise Damaged(f"the state {path.name} can't be read ({error})") from error
+    except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, SyntaxError) as error:
+        raise Damaged(f"the state {path.name} is damaged ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where training can go on from. epoch: 0 for nowhere, with no state. lost: why not from where it should."""
+
+    epoch: int
+    state: State | None
+    curves: Curves
+    lost: str | None
+
+
+def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Found:
+    """The trial's state at the segment's first epoch; where that is gone or damaged, the last good one before it.
+
+    fits: whether a state has the variables of the trial's model.
+    """
+    lost: str | None = None
+    for epoch in range(segment.from_epoch, 0, -1):
+        path = run.state(segment.trial, segment.replica, epoch)
+        if epoch < segment.from_epoch and not path.exists():
+            continue
+        try:
+            state, curves = load(path)
+            if not fits(state) or max(map(len, curves.values()), default=0) != epoch:
+                raise Damaged(f"the state {path.name} is another model's, or of other epochs")
+        except Damaged as error:
+            lost = lost or str(error)
+        else:
+            return Found(epoch, state, curves, lost)
+    return Found(0, None, {}, lost)
+
+
+def fits(model: Any, state: State) -> bool:
+    """Whether the state has the shapes of the model's variables, and of its optimizer's where that has begun."""
+    if [a.shape for a in state.model] != [tuple(v.shape) for v in model.variables]:
+        return False
+    if not state.optimizer or not model.optimizer.built:
+        return True
+    return [a.shape for a in state.optimizer] == [tuple(v.shape) for v in model.optimizer.variables]
 
 
 def _numbered(arrays: Mapping[str, NDArray[Any]], prefix: str) -> tuple[NDArray[Any], ...]:

@@ -1,0 +1,144 @@
+"""A run's lock: one process at a time writes to a run.
+
+The kernel holds it (flock), so that it is free as soon as its holder is gone, however that went. The file's text says
+who holds it: the process, when that began, the machine and its boot. It is wiped when the lock is given back, so a text
+that is found there was left by a process that was killed, or by one on a machine whose lock can't be seen here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hptune.errors import RunError
+from hptune.rundir import RunPaths
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that holds a lock. began: clock ticks from the boot to its start; boot, began: "" where not known."""
+
+    pid: int
+    host: str
+    boot: str
+    began: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+def this_process() -> Holder:
+    return Holder(os.getpid(), socket.gethostname(), _boot(), _began(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+@contextlib.contextmanager
+def locked(paths: RunPaths) -> Iterator[str | None]:
+    """Hold the run's lock, and say who left it behind, if anybody did. Makes the run's folder.
+
+    Raises RunError where another process holds it.
+    """
+    try:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise RunError(
+            f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
+        ) from error
+    try:
+        left = _take(fd, paths)
+        try:
+            yield left
+        finally:
+            os.ftruncate(fd, 0)
+            if not paths.journal.exists():  # a spec or data that can't be used leaves nothing behind
+                with contextlib.suppress(OSError):
+                    paths.lock.unlink()
+                    paths.root.rmdir()
+    finally:
+        os.close(fd)
+
+
+def _take(fd: int, paths: RunPaths) -> str | None:
+    """Lock the open lock file and write into it who holds it; who left it behind. Raises RunError."""
+    holder = _read(fd)
+    in_use = f"{paths.root} is in use by {holder or 'another process'}. Wait for it to end, or stop it."
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(in_use) from error
+    except OSError as error:
+        raise RunError(
+            f"{paths.lock} can't be locked: {error.strerror}. Name a folder elsewhere with --runs-dir."
+        ) from error
+    me = this_process()
+    left = _left_behind(holder, me)
+    if left is None and holder is not None:  # alive, and the kernel knows of no lock: the file system has none
+        raise RunError(in_use)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(asdict(me)).encode(), 0)
+    return left
+
+
+def _left_behind(holder: Holder | None, me: Holder) -> str | None:
+    """Why the lock that `holder` did not give back is taken over, in a sentence; None where it is alive, or nobody."""
+    if holder is None:
+        return None
+    if holder.host != me.host:
+        return (
+            f"the lock was left by {holder}, another machine: it is taken for ended, since the file system shows no "
+            "lock of it. Should it still search here, the first of both that notices the other stops."
+        )
+    if holder.boot != me.boot:
+        return f"the lock was left by {holder}, before this machine was started anew."
+    if holder.began == "" or _began(holder.pid) != holder.began:
+        return f"the lock was left by {holder}, which was killed."
+    return None if holder.pid != me.pid else f"the lock was left by {holder}, which is this process."
+
+
+def _read(fd: int) -> Holder | None:
+    """Who stands in the lock file; None where nobody does, or where it can't be read."""
+    try:
+        told = json.loads(os.pread(fd, 1000, 0))
+        holder = Holder(**{"boot": "", "began": "", **told})
+    except (ValueError, TypeError, RecursionError):
+        return None
+    fields = (holder.host, holder.boot, holder.began, holder.since)
+    return holder if type(holder.pid) is int and all(isinstance(field, str) for field in fields) else None
+
+
+def _boot() -> str:
+    return _BOOT.read_text().strip() if _BOOT.exists() else ""
+
+
+def _began(pid: int) -> str:
+    """When a process began, in clock ticks since the boot; "" where there is none, or where the system doesn't tell."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]
+
+
+def move_aside(paths: RunPaths) -> Path | None:
+    """Move a run out of the way, to `name.1`, `name.2`, …; the new place, or None where there was no run.
+
+    Raises RunError where a process is using it.
+    """
+    if not paths.journal.exists():
+        return None
+    with locked(paths):
+        number = 1
+        while (aside := paths.root.with_name(f"{paths.name}.{number}")).exists():
+            number += 1
+        paths.root.rename(aside)
+    return aside
