@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hptune import __version__
-from hptune.errors import SpecError
+from hptune.errors import RunError, SpecError
 
 if TYPE_CHECKING:
     from hptune.executors.executor import Executor, OnEpoch
@@ -195,21 +195,53 @@ def best(
 
 
 @app.command("train-best")
-def train_best(run: Run = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+def train_best(
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--export", metavar="FORMAT", help="Also as savedmodel, tflite or onnx; may be repeated."),
+    ] = None,
+    run: Run = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
     """Train the winner in full, measure it on the test part beside the baseline, and write best/."""
+    from hptune.formats import check_formats, export
     from hptune.reports.console import stdout, winner_lines, winner_table
     from hptune.reports.live import view
     from hptune.train_best import printed, train_best
 
     paths, record = _replay(run, runs_dir)
     head = record.head
+    check_formats(formats or [], head.experiment)
     with view(quiet=False) as shown, closing(_executor(head.experiment, head.folder, paths, shown.epoch)) as executor:
         result = train_best(paths, executor, head)
+    exported, refused = export(paths, formats) if formats else ({}, [])
     if as_json:
-        _say_json(printed(result))
+        _say_json({**printed(result), **({"exported": exported} if formats else {})})
     else:
         stdout().print(winner_table(result))
-        _say("\n".join(["", *winner_lines(result)]))
+        _say("\n".join(["", *winner_lines(result), *(f"{name}: {path}" for name, path in exported.items())]))
+    if refused:
+        raise RunError("\n".join(refused))
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Option("--input", metavar="FILE", help="Raw samples: the columns, as in training.")],
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to; stdout by default.")] = None,
+    run: Run = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """The winner's predictions for raw samples, as CSV: the prediction, then a column a class or output."""
+    from hptune.predict import predict
+    from hptune.rundir import find_run
+
+    left_out = predict(find_run(runs_dir, run), file, output if output is not None else sys.stdout, as_json=as_json)
+    if left_out:
+        _note(f"{left_out} samples with missing values have no prediction (data.missing: drop)")
+    if output is not None:
+        _note(f"written to {output}")
 
 
 @app.command()

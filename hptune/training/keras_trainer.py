@@ -39,6 +39,7 @@ from hptune.training.probe import check_own_fit, check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
 from hptune.training.samples import Samples
+from hptune.training.signature import gives_logits, signature_of, write_signature
 from hptune.training.state import State
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Curves, Segment, SegmentResult
@@ -251,7 +252,7 @@ class KerasTrainer:
             state = trained.state()
         curves = trained.run(state, segment.from_epoch, segment.to_epoch, on_epoch=partial(after, trained))
         whole = _joined(so_far, curves)
-        write = partial(save_model, self._run.best_model, trained.model)
+        write = partial(self._save, trained.model, raw=False)
         told = _retrained(found, segment)
         return _Outcome(trained, curves, whole, _epochs(whole) < segment.to_epoch, write, told)
 
@@ -292,7 +293,12 @@ class KerasTrainer:
     def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
         model = for_users(blueprint, program.weights(), self.data, restored=self.programs.restores_targets)
         _check_export(model, program, self.data)
-        return save_model(self._run.best_model, model)
+        return self._save(model, logits=gives_logits(blueprint.loss()))
+
+    def _save(self, model: Any, *, logits: bool = False, raw: bool = True) -> dict[str, Any]:
+        told = save_model(self._run.best_model, model)
+        write_signature(self._run.best_signature, signature_of(self._given, self.data, logits=logits, raw=raw))
+        return told
 
     # --- probe --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,98 @@
+"""predict: the winner's answers for samples that no training saw, as CSV or JSON, one line a sample.
+
+Everything is written aside first: a sample that can't be read leaves nothing half printed, however long the file is.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from hptune.errors import RunError
+from hptune.rundir import RunPaths
+
+
+def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool = False) -> int:
+    """Write an answer for every sample of `file`; how many could not be given (they have missing values).
+
+    output: a file, which is there whole or not at all; or a stream.
+    Raises SpecError where the run has no best model, or for samples that it can't take.
+    """
+    from hptune.training.answers import answers, columns
+    from hptune.training.data.unseen import read_unseen
+    from hptune.training.predictor import open_predictor
+    from hptune.training.signature import read_signature
+
+    signature = read_signature(run)
+    pieces = read_unseen(signature, file)
+    predictor = open_predictor(run, signature)
+    names = columns(signature, predictor.width)
+    unknown = 0
+
+    def told() -> Iterable[tuple[Any, tuple[float, ...]]]:
+        nonlocal unknown
+        for piece in pieces:
+            unknown += int((~piece.known).sum())
+            for answer in answers(signature, predictor(piece.samples), piece.known):
+                yield answer.prediction, answer.numbers
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
+        kind = "outputs" if signature.labels is None else "probabilities"
+        if as_json:
+            _write_json(aside, told(), names, kind)
+        else:
+            _write_csv(aside, told(), names)
+        aside.seek(0)
+        _hand_over(aside, output)
+    return unknown
+
+
+def _write_csv(file: TextIO, told: Iterable[tuple[Any, tuple[float, ...]]], names: list[str]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["prediction", *names])
+    for prediction, numbers in told:
+        shown = [_plain(number) for number in numbers] if prediction is not None else [""] * len(names)
+        writer.writerow([_spelled(prediction), *shown[: len(names)]])
+
+
+def _write_json(file: TextIO, told: Iterable[tuple[Any, tuple[float, ...]]], names: list[str], kind: str) -> None:
+    file.write("[")
+    for i, (prediction, numbers) in enumerate(told):
+        behind = {kind: dict(zip(names, numbers, strict=True))} if names and numbers else {}
+        file.write(",\n " if i else "")
+        file.write(json.dumps({"prediction": prediction, **behind}, ensure_ascii=False))
+    file.write("]\n")
+
+
+def _spelled(prediction: Any) -> str:
+    """A label as it is, a number as short as it is exact; several joined by ";"; nothing where there is none."""
+    if isinstance(prediction, list):
+        return ";".join(_spelled(one) for one in prediction)
+    if prediction is None:
+        return ""
+    return _plain(prediction) if isinstance(prediction, float) else str(prediction)
+
+
+def _plain(number: float) -> str:
+    return f"{number:.7g}"  # what float32 holds
+
+
+def _hand_over(aside: TextIO, output: Path | TextIO) -> None:
+    if not isinstance(output, Path):
+        shutil.copyfileobj(aside, output)
+        return
+    part = output.with_name(f"{output.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            shutil.copyfileobj(aside, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(output)
+    except OSError as error:
+        raise RunError(f"{output} can't be written: {error.strerror}. Name another file with --output.") from error

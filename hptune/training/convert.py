@@ -1,0 +1,132 @@
+"""The best model from its `.keras` file into other formats: written aside, run once, and only then put in place.
+
+The inputs are called as in Keras, with every character but a to z, digits and "_" replaced by "_",
+and an "x" in front where that begins with no letter.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hptune.errors import RunError
+from hptune.quiet import quietly
+from hptune.rundir import RunPaths
+from hptune.training import runtime
+from hptune.training.raw_rows import input_names
+from hptune.training.worker import reason
+
+_KERAS_NAMES = {"savedmodel": "tf_saved_model", "tflite": "litert", "onnx": "onnx"}
+_CLOSE = 1e-3
+"""So much may the answers differ, relative to their size: converters reorder sums."""
+
+_WITHOUT_TEXT = ("tflite", "onnx")
+"""Their runtimes have no operation that looks up a text."""
+
+
+def convert(run: RunPaths, name: str) -> Path:
+    """Write `best/model.keras` in the format `name`; where it is. Raises RunError where the format can't hold it."""
+    if not run.best_model.exists():
+        raise RunError(f"no {name}: {run.best_model} is not there, so that nothing can be converted.")
+    if name == "keras":
+        return run.best_model
+    model = runtime.keras().models.load_model(run.best_model, compile=False)
+    texts = [one.name for one in model.inputs if one.dtype == "string"]
+    if texts and name in _WITHOUT_TEXT:
+        told = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"
+        raise RunError(f"{told}. Use {run.best_model}, or --export savedmodel.")
+    path = run.best_as(name)
+    part = path.with_name(f"part-{path.name}")
+    _remove(part)
+    with quietly():
+        problem = _problem(model, part, name)
+    if problem is not None:
+        _remove(part)
+        raise RunError(f"no {name}: {problem}. Use {run.best_model}.")
+    _remove(path)
+    part.replace(path)
+    return path
+
+
+def _problem(model: Any, path: Path, name: str) -> str | None:
+    """Convert, and run what was written; what went wrong."""
+    try:
+        _write(model, path, name)
+        gap = _gap(model, path, name)
+    except Exception as error:  # noqa: BLE001  # converters raise what they like; all of it means that they can't
+        return f"the model can't be converted ({reason(error)})"
+    return f"what was converted answers otherwise, by {gap:.2g}" if gap > _CLOSE else None
+
+
+def _write(model: Any, path: Path, name: str) -> None:
+    import tensorflow as tf
+
+    shapes = [tf.TensorSpec(one.shape, one.dtype, name=called) for one, called in _inputs(model).values()]
+    model.export(path, format=_KERAS_NAMES[name], verbose=False, input_signature=[_as_of(model, shapes)])
+
+
+def _inputs(model: Any) -> dict[str, tuple[Any, str]]:
+    """Each input by its name, with the name that it has in other formats."""
+    plain = input_names(
+        [re.sub(r"^(?![A-Za-z])", "x", re.sub(r"\W", "_", one.name, flags=re.ASCII)) for one in model.inputs]
+    )
+    return {one.name: (one, called) for one, called in zip(model.inputs, plain, strict=True)}
+
+
+def _as_of(model: Any, values: list[Any]) -> Any:
+    """One for each input, in the structure that the model takes: alone, or a list."""
+    alone = isinstance(model, runtime.keras().Sequential) or not isinstance(model.input, list | tuple | dict)
+    return values[0] if alone else values
+
+
+def _gap(model: Any, path: Path, name: str) -> float:
+    """By how much the file's answer to ones is off, relative to the answer; 0 where nothing can run it."""
+    sample = {called: _ones(one) for one, called in _inputs(model).values()}
+    run = _RUNNERS.get(name)
+    if run is None:
+        return 0.0
+    ours = np.concatenate([np.ravel(one) for one in _flat(model(_as_of(model, list(sample.values()))))])
+    theirs = np.concatenate([np.ravel(one) for one in run(path, sample)])
+    return float(np.max(np.abs(np.sort(ours) - np.sort(theirs))) / (1 + np.max(np.abs(ours))))
+
+
+def _ones(one: Any) -> Any:
+    shape = [size or 1 for size in one.shape]
+    return np.full(shape, b"one", object) if one.dtype == "string" else np.ones(shape, one.dtype)
+
+
+def _flat(outputs: Any) -> list[Any]:
+    several = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    return list(several) if isinstance(several, list | tuple) else [several]
+
+
+def _run_savedmodel(path: Path, sample: Mapping[str, Any]) -> list[Any]:
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    return _flat(serve(**{name: tf.constant(value) for name, value in sample.items()}))
+
+
+def _run_tflite(path: Path, sample: Mapping[str, Any]) -> list[Any]:
+    import tensorflow as tf
+
+    return _flat(tf.lite.Interpreter(model_path=str(path)).get_signature_runner()(**sample))
+
+
+_RUNNERS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[Any]]] = {
+    "savedmodel": _run_savedmodel,
+    "tflite": _run_tflite,
+}
+"""What runs a file. Of ONNX none comes with what writes it."""
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""A run's winner as a function of raw samples, whatever kind of model it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from hptune.errors import RunError, spec_error
+from hptune.rundir import RunPaths
+from hptune.training import runtime
+from hptune.training.data.parts import Array
+from hptune.training.data.raw import take
+from hptune.training.data.unseen import Samples
+from hptune.training.raw_rows import as_inputs
+from hptune.training.signature import Signature
+from hptune.training.skops_predictor import SkopsPredictor
+
+BATCH = 256
+
+
+class Predictor(Protocol):
+    """The winner. width: how many numbers it gives for a sample."""
+
+    @property
+    def width(self) -> int: ...
+
+    def __call__(self, samples: Samples) -> Array:
+        """Its outputs for raw samples: [n, width] numbers, of classes their probabilities (or logits)."""
+        ...
+
+
+def open_predictor(run: RunPaths, signature: Signature) -> Predictor:
+    """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded."""
+    if run.best_estimator.exists():
+        return SkopsPredictor(run, signature)
+    if run.best_model.exists():
+        return KerasPredictor(run, signature)
+    told = f"{run.best_model} is not there: either it was taken away, or its class can't be saved whole (no get_config)"
+    raise spec_error(f"{told}. See hptune train-best --run {run.name}")
+
+
+class KerasPredictor:
+    """`best/model.keras`."""
+
+    def __init__(self, run: RunPaths, signature: Signature) -> None:
+        runtime.start()
+        self._signature = signature
+        try:
+            self._model = runtime.keras().models.load_model(run.best_model, compile=False)
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+        ) as error:  # what Keras raises for a file, or a class, that it can't take
+            raise RunError(f"{run.best_model} can't be loaded: {str(error).strip().splitlines()[0]}") from error
+
+    @property
+    def width(self) -> int:
+        return sum(math.prod(output.shape[1:]) for output in self._model.outputs)
+
+    def __call__(self, samples: Samples) -> Array:
+        found = [np.empty((0, self.width), np.float32)]
+        for start in range(0, count(samples), BATCH):
+            batch = take(samples, np.arange(start, min(start + BATCH, count(samples))))
+            found.append(_side_by_side(self._model.predict_on_batch(self._inputs(batch))))
+        return np.concatenate(found)
+
+    def _inputs(self, samples: Samples) -> Any:
+        if not self._signature.raw:
+            return self._signature.preparation(samples, np.arange(count(samples)))
+        if isinstance(samples, np.ndarray):
+            return samples.astype(np.int32 if self._signature.integers else np.float32)
+        return as_inputs(samples)
+
+
+def count(samples: Samples) -> int:
+    """How many there are."""
+    return len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
+
+
+def _side_by_side(outputs: Any) -> Array:
+    """[n, width]: of a model with several outputs, all of them in their order."""
+    several = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    several = several if isinstance(several, list | tuple) else [several]
+    return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in several], axis=1)

@@ -1,0 +1,112 @@
+"""What the winner takes and gives: kept beside its model, so that unseen samples can be read for it and answers named.
+
+It is all that `hptune predict` knows of the experiment: neither the YAML nor the training data is needed any more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hptune.errors import spec_error
+from hptune.rundir import RunPaths, write_whole
+from hptune.spec.data import NpzData, TableData
+from hptune.spec.experiment import Experiment
+from hptune.training.data.inputs import Preparation
+from hptune.training.data.parts import Data
+from hptune.trial import Value
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """The samples that a run's winner takes, as they lie in a file, and what its outputs mean.
+
+    raw: whether the model takes samples as they lie there; else it takes what `preparation` makes of them.
+    shape, integers: of one raw sample, where samples are arrays. array: the array's name in a .npz file.
+    features: the names of a table's columns, or of the places of a one-dimensional sample; () where they have none.
+    dropped: columns in which training passed over rows with a missing value.
+    picture: the height, width and channels that a picture file is brought to; None: samples are no picture files.
+    labels: the classes (of `task: labels`, the names of what may hold), in the order of the outputs; None: numbers.
+    targets: the names of the numbers that are predicted; () where they have none.
+    logits: outputs are logits and no probabilities yet.
+    """
+
+    task: str
+    preparation: Preparation
+    shape: tuple[int, ...] = ()
+    integers: bool = False
+    array: str = "x"
+    features: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    picture: tuple[int, int, int] | None = None
+    labels: tuple[Value, ...] | None = None
+    targets: tuple[str, ...] = ()
+    logits: bool = False
+    raw: bool = True
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a sample is a row of columns of several kinds."""
+        return bool(self.preparation.encodings)
+
+
+def signature_of(experiment: Experiment, data: Data, *, logits: bool = False, raw: bool = True) -> Signature:
+    """The signature of a model that was trained on `data`."""
+    spec = experiment.data
+    assert spec is not None, "a model that was trained on data"
+    assert data.preparation is not None, "data without its preparation"
+    examples = data.examples
+    arrays = isinstance(examples, np.ndarray)
+    target = spec.target if isinstance(spec, TableData) else ()
+    return Signature(
+        task=data.task,
+        preparation=data.preparation,
+        shape=tuple(examples.shape[1:]) if isinstance(examples, np.ndarray) else (),
+        integers=arrays and data.train.x.dtype.kind in "iu",
+        array=spec.x if isinstance(spec, NpzData) else "x",
+        features=data.features,
+        dropped=_dropped(spec, data.features) if isinstance(spec, TableData) else (),
+        labels=data.labels,
+        targets=(target,) if isinstance(target, str) else tuple(target),
+        logits=logits,
+        raw=raw,
+    )
+
+
+def _dropped(spec: TableData, features: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(spec.missing, Mapping):
+        return tuple(name for name in features if spec.missing.get(name) == "drop")
+    return features if spec.missing == "drop" else ()
+
+
+def write_signature(path: Path, signature: Signature) -> None:
+    """Write it as JSON, whole or not at all."""
+    told = {name: getattr(signature, name) for name in (field.name for field in dataclasses.fields(signature))}
+    text = json.dumps({"version": VERSION, **told, "preparation": signature.preparation.as_json()}, ensure_ascii=False)
+    write_whole(path, text + "\n")
+
+
+def read_signature(run: RunPaths) -> Signature:
+    """What `write_signature` wrote. Raises SpecError where train-best has not been run yet."""
+    try:
+        told: dict[str, Any] = json.loads(run.best_signature.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        way = f"Train it first: hptune train-best --run {run.name}"
+        raise spec_error(f"{run.name} has no best model to predict with. {way}") from error
+    del told["version"]
+    lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+    return Signature(**{**told, **lists, "preparation": Preparation.from_json(told["preparation"])})
+
+
+def gives_logits(loss: Any) -> bool:
+    """Whether a Keras loss (or its name, or a function) takes logits, so that this is what the model gives."""
+    config = loss.get_config() if hasattr(loss, "get_config") else {}
+    return bool(config.get("from_logits", False))

@@ -1,0 +1,101 @@
+"""The best model in other formats: each is run again, and one that can't hold the model says so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hptune.errors import SpecError
+from hptune.formats import check_formats, export
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.data.inputs import learn
+from hptune.training.data.raw import Column, Raw
+from hptune.training.export import save_model
+from hptune.training.raw_rows import behind_raw_rows
+from hptune.training.runtime import keras
+
+
+def table(run: RunPaths, kinds: dict[str, Any]) -> Any:
+    """A model over raw rows with such columns, written as the run's best."""
+    texts = np.array(["Oslo", "Lima"], object)
+    numbers = np.array([1.0, 2.0])
+    columns = tuple(Column(n, kind, texts if kind == "category" else numbers) for n, kind in kinds.items())
+    preparation = learn(Raw(columns, numbers, tuple(kinds), (), ()), np.arange(2), "auto")
+    core = keras().Sequential([keras().Input((preparation(columns, np.arange(1)).shape[1],)), keras().layers.Dense(1)])
+    model = behind_raw_rows(core, preparation, columns)
+    save_model(run.best_model, model)
+    return model
+
+
+def test_what_is_written_answers_as_the_model_does(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    run = RunPaths(tmp_path / "r")
+    model = table(run, {"petal length (cm)": "number", "é": "number"})
+    written, failed = export(run, ["keras", "savedmodel", "tflite"])
+    assert not failed
+    assert written == {
+        "keras": str(run.best_model),
+        "savedmodel": str(run.best / "savedmodel"),
+        "tflite": str(run.best / "model.tflite"),
+    }
+    sample = {"petal_length__cm_": np.float32([[3.0]]), "x_": np.float32([[0.5]])}
+    wanted = np.asarray(model([tf.constant(value) for value in sample.values()]))
+    served = tf.saved_model.load(written["savedmodel"]).signatures["serving_default"](**sample)["output_0"]
+    np.testing.assert_allclose(served, wanted, rtol=1e-5)
+    lite = tf.lite.Interpreter(written["tflite"]).get_signature_runner()(**sample)["output_0"]
+    np.testing.assert_allclose(lite, wanted, rtol=1e-5)
+    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "model.tflite", "savedmodel"]
+
+
+def test_text_goes_into_a_savedmodel_and_not_into_tflite(tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "r")
+    table(run, {"age": "number", "city": "category"})
+    written, failed = export(run, ["tflite", "savedmodel"])
+    assert [*written] == ["savedmodel"]
+    assert re.fullmatch("no tflite: .*columns city hold.*savedmodel.", failed[0])
+    assert (run.best / "savedmodel").is_dir()
+    assert not run.best_as("tflite").exists()
+
+
+def test_pictures_are_converted_too(tmp_path: Path) -> None:
+    layers = keras().layers
+    run = RunPaths(tmp_path / "r")
+    front = [keras().Input((8, 8, 1)), layers.Rescaling(1 / 16)]
+    save_model(run.best_model, keras().Sequential([*front, layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]))
+    assert [*export(run, ["savedmodel", "tflite"])[0]] == ["savedmodel", "tflite"]
+
+
+def test_what_a_format_has_no_operation_for_is_told(tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "r")
+    x = keras().Input((4,))
+    save_model(run.best_model, keras().Model(x, keras().ops.erfinv(keras().ops.tanh(x))))
+    assert "no tflite: the model can't be converted" in export(run, ["tflite"])[1][0]
+    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras"]
+
+
+def experiment(tmp_path: Path, model: str) -> Any:
+    (tmp_path / "spec.yaml").write_text(
+        f"version: 1\nname: t\ndata: {{source: iris}}\nmodel: {model}\n"
+        "search_space: {n: {type: int, min: 1, max: 9}}\n"
+    )
+    return load(tmp_path / "spec.yaml").experiment
+
+
+def test_formats_are_checked_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hptune.formats.find_spec", lambda _: None)
+    layers = experiment(tmp_path, "{layers: [Dense: {units: $n}, Dense: {units: 3, activation: softmax}]}")
+    check_formats(["keras", "tflite"], layers)
+    with pytest.raises(SpecError, match=r"did you mean 'onnx'.*\n.*onnx needs onnx and tf2onnx.*pip install 'hptune"):
+        check_formats(["onxx", "onnx"], layers)
+    with pytest.raises(SpecError, match="is for Keras models"):
+        check_formats(["keras"], experiment(tmp_path, "{sklearn: sklearn.svm.SVC, params: {degree: $n}}"))
+
+
+def test_without_a_keras_model_there_is_nothing_to_convert(tmp_path: Path) -> None:
+    assert "model.keras is not there" in export(RunPaths(tmp_path / "r"), ["savedmodel"])[1][0]
