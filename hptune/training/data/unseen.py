@@ -43,7 +43,7 @@ class Piece:
 
 
 def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
-    """The samples of a file or folder, in order. Raises `SpecError` with the problems of the first piece that has one."""
+    """The samples of a file, in order. Raises `SpecError` with the problems of the first piece that has any."""
     if not path.exists():
         raise spec_error(f"--input: no such file or folder: {path}. Check the path.")
     suffix = path.suffix.lower()
