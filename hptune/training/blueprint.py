@@ -2,7 +2,7 @@
 
 *architecture*: the layers and their sizes; initial weights depend on it (and on the replica) alone.
 *structure*: the architecture with everything else that shapes the graph; trials of one structure share one compiled
-program. *dials*: the numbers that are neither.
+program. *dials*: the numbers that are neither; nor is the batch size.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def of_layers(
     loss, metrics = recipe.training.loss, recipe.training.metrics or []
     return Blueprint(
         architecture=fingerprint(shape, layers, ends),
-        structure=fingerprint(shape, frame, ends, optimizer, fixed, batch_size, loss, metrics, [*_smoothing(recipe)]),
+        structure=fingerprint(shape, frame, ends, optimizer, fixed, loss, metrics, [*_smoothing(recipe)]),
         dials=dials,
         learning_rate=rate,
         batch_size=batch_size,
@@ -151,7 +151,6 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
             blank,
             type(optimizer()).__name__,
             frame,
-            batch_size,
             _described(loss()),
             _described(metrics()),
             [*_smoothing(recipe)],
@@ -175,7 +174,7 @@ def _of_opaque(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Ca
     name = _name(type(model))
     return Blueprint(
         architecture=fingerprint(name, tag),
-        structure=fingerprint(name, tag, batch_size, [*_smoothing(recipe)]),
+        structure=fingerprint(name, tag, [*_smoothing(recipe)]),
         dials={**dial_numbers, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=batch_size,

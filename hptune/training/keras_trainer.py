@@ -198,19 +198,22 @@ class KerasTrainer:
 
     def _course(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> Course:
         epochs = max(concrete(recipe.training.epochs), segment.to_epoch)
-        return Course(recipe, blueprint.learning_rate, epochs, program.steps_per_epoch, self._folder)
+        steps = program.steps_per_epoch(blueprint.batch_size)
+        return Course(recipe, blueprint.learning_rate, epochs, steps, self._folder)
 
     def _setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> Setting:
         order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
-        return Setting(blueprint.dials, course.rates().astype(np.float32), order, course.factor())
+        rates = course.rates().astype(np.float32)
+        return Setting(blueprint.dials, rates, blueprint.batch_size, order, course.factor())
 
     def _find_ramp(
         self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program, state: State
     ) -> dict[str, int]:
         """Train at the constant rate until the validation loss stops falling; the epoch at which the rate drops."""
         curves: Curves = {}
+        steps = program.steps_per_epoch(blueprint.batch_size)
         for epochs in (RAMP_SEARCH_EPOCHS, 2 * RAMP_SEARCH_EPOCHS):
-            course = Course(recipe, blueprint.learning_rate, epochs, program.steps_per_epoch, self._folder)
+            course = Course(recipe, blueprint.learning_rate, epochs, steps, self._folder)
             setting = self._setting(blueprint, course, segment)
             curves = _joined(
                 curves, program.run(state, setting, _epochs(curves), epochs, so_far=curves, ended=stops_falling)
@@ -233,11 +236,12 @@ class KerasTrainer:
         blueprint = self.programs.blueprint(recipe, segment.values)
         dials.check(blueprint.dials)
         program = self.programs.program(blueprint)
-        epochs = -(-RANGE_STEPS // (program.rows // program.batch_size))
-        rates = np.geomspace(*RANGE, epochs * program.steps_per_epoch).astype(np.float32)
+        batch_size = blueprint.batch_size
+        epochs = -(-RANGE_STEPS // (program.rows // batch_size))
+        rates = np.geomspace(*RANGE, epochs * program.steps_per_epoch(batch_size)).astype(np.float32)
         order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
         state = self._fresh(blueprint, recipe, segment, program)
-        setting = Setting(blueprint.dials, rates, order)
+        setting = Setting(blueprint.dials, rates, batch_size, order)
         losses = program.run_steps(state, setting, epochs=epochs, steps_per_epoch=None)
         return {"rates": rates[: len(losses)].astype(float).tolist(), "losses": losses}
 

@@ -3,7 +3,8 @@
 An epoch is one call of one compiled function: a loop inside the graph takes each batch (by index from data that lies on
 the device, or as it is streamed from the disk) and calls the model's own `train_step`, then `test_step` over the
 validation part; the metrics come back as its result. Hyperparameters that shape no graph are dials; the learning rate
-is a table with a rate for every step.
+is a table with a rate for every step; the batch size is a number too, since the graph is made for batches of any size,
+as Keras's own `fit` makes it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from hptune.training.streamed import Feed, batches, leaves, mapped, next_batch
 from hptune.trial import Curves
 
 EVALUATION_BATCH = 512
-"""Samples in one step of validation; training's batch size where that is larger."""
+"""Samples in one step of validation."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Told (epochs done, the epoch's metrics)."""
@@ -45,18 +46,20 @@ class Setting:
 
     dials: by name, each that the blueprint has.
     rates: float32 [total_steps], the learning rate of every optimizer step of the full training.
+    batch_size: samples in one step; the last batch of an epoch may be smaller. At most as many as there are.
     order_seed: the order of the samples in epoch e depends on it and e alone.
     factor: asked before each epoch, with all curves so far, for what the rates are multiplied by (`plateau`).
     """
 
     dials: Mapping[str, float]
     rates: NDArray[np.float32]
+    batch_size: int
     order_seed: int
     factor: Callable[[Curves], float] | None = None
 
 
 class Program:
-    """A model, its optimizer and its data, traced once.
+    """A model, its optimizer and its data, traced once (under XLA, whose shapes are static, once a batch size).
 
     train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
     epoch_s: seconds of the fastest epoch, the first one (which compiles) left out; None before the second.
@@ -79,9 +82,7 @@ class Program:
 
         Raises whatever Keras raises where the recipe makes no model.
         """
-        self.batch_size = blueprint.batch_size
         self.rows = len(train)
-        self.steps_per_epoch = math.ceil(self.rows / self.batch_size)
         self.traces = self.brief_traces = 0
         self.epoch_s: float | None = None
         core = blueprint.build()
@@ -101,12 +102,14 @@ class Program:
         if SMOOTHING in blueprint.dials:
             self._dials[SMOOTHING] = Dial(0.0)
             self._smoothed = smoothed(loss, self._dials[SMOOTHING])
-        self._compile(optimizer, loss, blueprint.metrics(), train)
+        example = mapped(lambda a: a[: blueprint.batch_size], (train.x, train.y, train.sample_weight))
+        self._compile(optimizer, loss, blueprint.metrics(), example)
         self._initial = [v.numpy() for v in self.model.variables]
         self._slots = [v.numpy() for v in self.model.optimizer.variables]
-        self._train = batches(train, self.batch_size)
+        self._train = batches(train)
         self._scored = validation
-        self._validation = batches(validation, self._evaluation_size)
+        self._validation = batches(validation)
+        self._static = xla
         self._train_step = self.model.train_step
         if xla and self._train.streamed:  # XLA can't compile what brings the batches
             self._train_step, xla = _function(self.model.train_step, xla=True), False
@@ -114,6 +117,10 @@ class Program:
         self._brief = _function(self._some_steps, xla=False)
         self._test = _function(self._evaluate, xla=False)
         self.metric_names: list[str] = self._names()
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(self.rows / batch_size)
 
     # --- what a trial does --------------------------------------------------------------------------------------
 
@@ -144,7 +151,7 @@ class Program:
             if setting.factor is not None and self._rates is not None:
                 factor = setting.factor({name: tuple(values) for name, values in curves.items()})
                 self._rates.factor.assign(factor)
-            metrics = self._run_epoch(setting.order_seed, epoch)
+            metrics = self._run_epoch(setting, epoch)
             for name, value in metrics.items():
                 curves.setdefault(name, []).append(value)
                 done.setdefault(name, []).append(value)
@@ -162,12 +169,12 @@ class Program:
         """
         self.load(state)
         self._turn(setting)
-        whole = self.rows // self.batch_size
+        whole = self.rows // setting.batch_size
         steps = whole if steps_per_epoch is None else min(steps_per_epoch, whole)
         losses: list[float] = []
         for epoch in range(epochs):
-            feed = self._train.shuffled(setting.order_seed, epoch)
-            losses += self._brief(feed, _tensor(np.asarray(steps, np.int32))).numpy().tolist()
+            feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size)
+            losses += self._brief(feed, self._size(setting), _number(steps)).numpy().tolist()
         return losses
 
     @counts("set up")
@@ -191,8 +198,8 @@ class Program:
 
     def evaluate(self, part: Part) -> dict[str, float]:
         """The plain loss and the metrics of the current weights on samples that were not trained on."""
-        way = self._validation if part is self._scored else batches(part, self._evaluation_size)
-        values = self._test(way.whole(), len(part)).numpy().tolist()
+        way = self._validation if part is self._scored else batches(part)
+        values = self._test(way.whole(EVALUATION_BATCH), len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))
 
@@ -202,11 +209,10 @@ class Program:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any], train: Part) -> None:
+    def _compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any], example: Any) -> None:
         model = self.model
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
-        batch = mapped(lambda a: a[: self.batch_size], (train.x, train.y, train.sample_weight))
-        model._symbolic_build(data_batch=batch)  # also makes the metrics' variables, outside any graph
+        model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         _without_replicas(model.optimizer)
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
@@ -239,20 +245,25 @@ class Program:
         for variable, value in zip(self.model.optimizer.variables, state.optimizer or self._slots, strict=True):
             variable.assign(value)
 
-    def _run_epoch(self, order_seed: int, epoch: int) -> dict[str, float]:
-        feeds = (self._train.shuffled(order_seed, epoch), self._validation.whole())
-        values = self._next_epoch(*feeds) if self.traces else self._first_epoch(*feeds)
+    def _run_epoch(self, setting: Setting, epoch: int) -> dict[str, float]:
+        feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size)
+        given = feed, self._size(setting), self._validation.whole(EVALUATION_BATCH)
+        values = self._next_epoch(*given) if self.traces else self._first_epoch(*given)
         return dict(zip(self.metric_names, values, strict=True))
 
+    def _size(self, setting: Setting) -> Any:
+        """The batch size as the graph takes it: a tensor; a Python number, for which it is traced, where static."""
+        return setting.batch_size if self._static else _number(setting.batch_size)
+
     @counts("compile")
-    def _first_epoch(self, feed: Feed, scored: Feed) -> list[float]:
-        values: list[float] = self._epoch(feed, scored).numpy().tolist()
+    def _first_epoch(self, *given: Any) -> list[float]:
+        values: list[float] = self._epoch(*given).numpy().tolist()
         return values
 
     @counts("train")
-    def _next_epoch(self, feed: Feed, scored: Feed) -> list[float]:
+    def _next_epoch(self, *given: Any) -> list[float]:
         started = time.perf_counter()
-        values: list[float] = self._epoch(feed, scored).numpy().tolist()
+        values: list[float] = self._epoch(*given).numpy().tolist()
         took_s = time.perf_counter() - started
         if self.epoch_s is None:  # as long as this one took, the first has not compiled but trained
             WATCH.move("compile", "train", took_s)
@@ -260,22 +271,18 @@ class Program:
         return values
 
     @counts("trace")
-    def _one_epoch(self, feed: Feed, scored: Feed) -> Any:
+    def _one_epoch(self, feed: Feed, batch_size: Any, scored: Feed) -> Any:
         """One epoch over the training samples, then validation: every metric as one float32 vector."""
         import tensorflow as tf
 
         self.traces += 1  # Python runs only while the function is traced
         self._reset()
-        _each_batch(
-            self.rows,
-            self.batch_size,
-            lambda start, size: self._train_step(next_batch(feed, start, size)),
-        )
+        _each_batch(self.rows, batch_size, lambda start, size: self._train_step(next_batch(feed, start, size)))
         trained = self._results()
         penalty = [tf.add_n([tf.cast(p, tf.float32) for p in self._penalties()])] if self._penalties() else []
         return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(scored, len(self._scored))], 0)
 
-    def _some_steps(self, feed: Feed, steps: Any) -> Any:
+    def _some_steps(self, feed: Feed, batch_size: Any, steps: Any) -> Any:
         """float32 [steps]: the plain loss of each of the first whole batches, trained on in turn."""
         import tensorflow as tf
 
@@ -284,7 +291,7 @@ class Program:
 
         def body(index: Any, losses: Any) -> Any:
             loss.reset_state()
-            self._train_step(next_batch(feed, index * self.batch_size, self.batch_size))
+            self._train_step(next_batch(feed, index * batch_size, batch_size))
             return index + 1, losses.write(index, tf.cast(loss.result(), tf.float32))
 
         empty = tf.TensorArray(tf.float32, size=steps)
@@ -295,16 +302,8 @@ class Program:
         import tensorflow as tf
 
         self._reset()
-        _each_batch(
-            rows,
-            self._evaluation_size,
-            lambda start, size: self.model.test_step(next_batch(feed, start, size)),
-        )
+        _each_batch(rows, EVALUATION_BATCH, lambda start, size: self.model.test_step(next_batch(feed, start, size)))
         return tf.stack(self._results())
-
-    @property
-    def _evaluation_size(self) -> int:
-        return max(self.batch_size, EVALUATION_BATCH)
 
     def _reset(self) -> None:
         for metric in self.model.metrics:
@@ -377,25 +376,36 @@ def rate_table() -> Any:
     return RateTable()
 
 
-def _each_batch(rows: int, batch_size: int, step: Callable[[Any, Any], Any]) -> None:
-    """`step(start, size)` for every batch, in a graph: one loop over the whole batches, one more step for the rest.
+def _each_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Any]) -> None:
+    """`step(start, size)` for every batch, in a graph; the last one may be smaller.
 
-    Every size is a Python number, so that all shapes are static.
+    batch_size: a tensor, and one loop takes all of them; or a Python number, and every shape is static: a loop over the
+    whole batches, and one more step for the rest.
     """
     import tensorflow as tf
 
+    if not isinstance(batch_size, int):
+        last = (rows - 1) // batch_size
+        _loop(last + 1, lambda at: step(at * batch_size, tf.minimum(batch_size, rows - at * batch_size)))
+        return
     whole, rest = divmod(rows, batch_size)
-
-    def body(index: Any) -> Any:
-        step(index * batch_size, batch_size)
-        return index + 1
-
     if whole == 1:
         step(0, batch_size)
     elif whole:
-        tf.while_loop(lambda index: index < whole, body, [tf.constant(0)], parallel_iterations=1)
+        _loop(whole, lambda at: step(at * batch_size, batch_size))
     if rest:
         step(whole * batch_size, rest)
+
+
+def _loop(times: Any, step: Callable[[Any], Any]) -> None:
+    """`step(0)`, `step(1)` and so on, one after the other, in a graph."""
+    import tensorflow as tf
+
+    def body(index: Any) -> Any:
+        step(index)
+        return index + 1
+
+    tf.while_loop(lambda index: index < times, body, [tf.constant(0)], parallel_iterations=1)
 
 
 def _function(python: Callable[..., Any], *, xla: bool) -> Any:
@@ -404,7 +414,7 @@ def _function(python: Callable[..., Any], *, xla: bool) -> Any:
     return tf.function(python, autograph=False, jit_compile=xla or None)
 
 
-def _tensor(array: NDArray[Any]) -> Any:
+def _number(value: int) -> Any:
     import tensorflow as tf
 
-    return tf.constant(array)
+    return tf.constant(value, tf.int32)

@@ -51,20 +51,21 @@ def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: i
     """Draw, train and choose. What comes of it depends on the architecture, the optimizer's class, the batch size, the
     data and `seed` alone: dropout, penalties and smoothing are off. Raises SegmentFailed where every draw diverges.
     """
+    steps_per_epoch = program.steps_per_epoch(blueprint.batch_size)
     if isinstance(how, Lottery):
         draws, steps = how.draws, how.steps_per_epoch
-        rates = np.full(how.epochs * program.steps_per_epoch, how.learning_rate, np.float32)
+        rates = np.full(how.epochs * steps_per_epoch, how.learning_rate, np.float32)
     else:
         draws, steps = 1, None
         rise = Schedule.model_validate({"warmup": {"epochs": how.epochs, "start": how.start}})
-        rates = schedules.table(
-            rise, base_rate=how.end, epochs=how.epochs, steps_per_epoch=program.steps_per_epoch
-        ).astype(np.float32)
+        table = schedules.table(rise, base_rate=how.end, epochs=how.epochs, steps_per_epoch=steps_per_epoch)
+        rates = table.astype(np.float32)
     best: Weights | None = None
     losses: list[float] = []
     for draw in range(draws):
         weights = blueprint.weights(seeds.derive(seed, "draw", draw))
-        setting = Setting(_neutral(blueprint), rates, seeds.derive(seed, "order", draw))
+        order = seeds.derive(seed, "order", draw)
+        setting = Setting(_neutral(blueprint), rates, blueprint.batch_size, order)
         told = program.run_steps(program.fresh(weights, seed), setting, epochs=how.epochs, steps_per_epoch=steps)
         last = told[-(len(told) // how.epochs) :]
         losses.append(math.fsum(last) / len(last))

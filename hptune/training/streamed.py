@@ -25,37 +25,39 @@ READERS = 2
 
 
 class Batches(Protocol):
-    """The samples of one part, as batches of one size and a smaller rest."""
+    """The samples of one part, as batches of the size asked for and a smaller rest."""
 
     streamed: bool
 
-    def shuffled(self, order_seed: int, epoch: int) -> Feed:
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
         """The samples in the order of `epoch` (from 0), a pure function of both arguments."""
         ...
 
-    def whole(self) -> Feed:
+    def whole(self, batch_size: int) -> Feed:
         """The samples in the order in which they lie."""
         ...
 
 
-def batches(part: Part, batch_size: int) -> Batches:
+def batches(part: Part) -> Batches:
     """The way that this part's samples go."""
     if part.flow is not None:
-        return _Flowing(part.flow, batch_size)
+        return _Flowing(part.flow)
     if any(isinstance(leaf, Stored) for leaf in leaves(part.x)):
-        return _Gathered(part, batch_size)
+        return _Gathered(part)
     return _OnDevice(part)
 
 
-def next_batch(feed: Feed, start: Any, size: int) -> Any:
+def next_batch(feed: Feed, start: Any, size: Any) -> Any:
     """In a graph: `size` samples (x, y, sample_weight), from the place `start` of the order on.
 
-    An iterator goes from batch to batch by itself: it must be asked for all of them in turn.
+    size: a tensor, or a Python number where shapes must be static. An iterator goes from batch to batch by itself: it
+    must be asked for all of them in turn.
     """
     import tensorflow as tf
 
     if isinstance(feed, tf.data.Iterator):
-        return _sized(feed.get_next(), size)
+        batch = feed.get_next()
+        return _sized(batch, size) if isinstance(size, int) else batch
     samples, order = feed
     if order is None:
         return mapped(lambda a: a[start : start + size], samples)
@@ -79,12 +81,12 @@ class _OnDevice:
         self._rows = len(part)
         self._samples = mapped(tf.constant, (part.x, part.y, part.sample_weight))
 
-    def shuffled(self, order_seed: int, epoch: int) -> Feed:
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
         import tensorflow as tf
 
         return self._samples, tf.constant(sample_order(order_seed, epoch, self._rows))
 
-    def whole(self) -> Feed:
+    def whole(self, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
         return self._samples, None
 
 
@@ -93,13 +95,30 @@ class _Gathered:
 
     streamed = True
 
-    def __init__(self, part: Part, batch_size: int) -> None:
-        import tensorflow as tf
-
-        self._rows, self._size = len(part), batch_size
+    def __init__(self, part: Part) -> None:
+        self._rows, self._size = len(part), 0
         self._samples = (part.x, part.y, part.sample_weight)
         self._leaves = leaves(self._samples)
         self._order: NDArray[np.int32] | None = None
+        self._datasets: dict[int, Any] = {}
+
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
+        self._order = sample_order(order_seed, epoch, self._rows)
+        return self._cut(batch_size)
+
+    def whole(self, batch_size: int) -> Feed:
+        self._order = None
+        return self._cut(batch_size)
+
+    def _cut(self, batch_size: int) -> Feed:
+        self._size = batch_size
+        if batch_size not in self._datasets:
+            self._datasets[batch_size] = self._dataset(-(-self._rows // batch_size))
+        return iter(self._datasets[batch_size])
+
+    def _dataset(self, steps: int) -> Any:
+        import tensorflow as tf
+
         dtypes = [tf.as_dtype(leaf.dtype) for leaf in self._leaves]
 
         def batch(index: Any) -> Any:
@@ -109,16 +128,7 @@ class _Gathered:
             rest = iter(found)
             return mapped(lambda _: next(rest), self._samples)
 
-        steps = -(-self._rows // batch_size)
-        self._dataset = _ordered(tf.data.Dataset.range(steps).map(batch, READERS)).prefetch(READERS)
-
-    def shuffled(self, order_seed: int, epoch: int) -> Feed:
-        self._order = sample_order(order_seed, epoch, self._rows)
-        return iter(self._dataset)
-
-    def whole(self) -> Feed:
-        self._order = None
-        return iter(self._dataset)
+        return _ordered(tf.data.Dataset.range(steps).map(batch, READERS)).prefetch(READERS)
 
     def _gather(self, index: int) -> list[NDArray[Any]]:
         place = slice(index * self._size, (index + 1) * self._size)
@@ -135,33 +145,32 @@ class _Flowing:
 
     streamed = True
 
-    def __init__(self, flow: Flow, batch_size: int) -> None:
+    def __init__(self, flow: Flow) -> None:
         self._flow = flow
-        self._batch_size = batch_size
-        whole, rest = divmod(flow.rows, batch_size)
-        self._sizes = [batch_size] * whole + ([rest] if rest else [])
-        self._stands: tuple[int, int] | None = None  # whose order, and which epoch comes next
+        self._stands: tuple[int, int, int] | None = None  # whose order, its batch size, and which epoch comes next
         self._iterator: Any = None
-        self._once: Any = None
+        self._once: dict[int, Any] = {}
 
-    def shuffled(self, order_seed: int, epoch: int) -> Feed:
-        if self._stands != (order_seed, epoch):
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
+        if self._stands != (order_seed, batch_size, epoch):
             # Under a seed of the trial's own, so that what it shuffles does not depend on what ran before.
-            endless = self._cut(self._flow.open(order_seed % 2**31).repeat())
-            self._iterator = iter(_ordered(endless.skip(epoch * len(self._sizes))).prefetch(READERS))
-        self._stands = (order_seed, epoch + 1)
+            endless = self._cut(self._flow.open(order_seed % 2**31).repeat(), batch_size)
+            steps = -(-self._flow.rows // batch_size)
+            self._iterator = iter(_ordered(endless.skip(epoch * steps)).prefetch(READERS))
+        self._stands = (order_seed, batch_size, epoch + 1)
         return self._iterator
 
-    def whole(self) -> Feed:
-        if self._once is None:
+    def whole(self, batch_size: int) -> Feed:
+        if batch_size not in self._once:
             once = self._flow.open(0)
             once = once if self._flow.steps is None else once.take(self._flow.steps)
-            self._once = _ordered(self._cut(once)).prefetch(READERS)
-        return iter(self._once)
+            self._once[batch_size] = _ordered(self._cut(once, batch_size)).prefetch(READERS)
+        return iter(self._once[batch_size])
 
-    def _cut(self, dataset: Any) -> Any:
-        """Batches of our size, and at the end of each pass the rest."""
-        return dataset.rebatch(self._sizes).map(_as_triple)
+    def _cut(self, dataset: Any, batch_size: int) -> Any:
+        """Batches of that size, and at the end of each pass the rest."""
+        whole, rest = divmod(self._flow.rows, batch_size)
+        return dataset.rebatch([batch_size] * whole + ([rest] if rest else [])).map(_as_triple)
 
 
 def _as_triple(*batch: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,20 +87,19 @@ def recipe(
     )
 
 
-def prepared(one: Recipe, *, rows: int = 70) -> tuple[Any, Program, Setting, State]:
+def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Program, Setting, State]:
     """The blueprint, a program, its setting and its fresh state. 70 rows: four whole batches and a rest of 6."""
     runtime.start()
     train, validation = part(rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
     blueprint = blueprints.of_layers(one, (8, 8, 1), "float32")
-    program = Program(blueprint, train, validation)
+    program = Program(blueprint, train, validation, xla=xla)
     return blueprint, program, setting(one, blueprint, program), program.fresh(blueprint.weights(7), 11)
 
 
 def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> Setting:
-    rates = schedules.table(
-        one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS, steps_per_epoch=program.steps_per_epoch
-    )
-    return Setting(blueprint.dials, rates.astype(np.float32), order)
+    steps = program.steps_per_epoch(blueprint.batch_size)
+    rates = schedules.table(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS, steps_per_epoch=steps)
+    return Setting(blueprint.dials, rates.astype(np.float32), blueprint.batch_size, order)
 
 
 def plain_fit(
@@ -177,7 +177,7 @@ def test_a_dial_is_turned(monkeypatch: pytest.MonkeyPatch) -> None:
     _, program, turned, state = prepared(one)
     before = program.run(state, turned, 0, 2)
     for name in turned.dials:
-        more = Setting({**turned.dials, name: turned.dials[name] / 2 + 0.01}, turned.rates, turned.order_seed)
+        more = replace(turned, dials={**turned.dials, name: turned.dials[name] / 2 + 0.01})
         assert program.run(state, more, 0, 2)["val_loss"] != before["val_loss"], name
     assert program.run(state, turned, 0, 2) == before
 
@@ -199,7 +199,7 @@ def test_saved_after_three_epochs_and_gone_on_is_equal_to_the_bit(layers: list[A
     assert {name: first[name] + second[name] for name in first} == whole
     again = other.state()
     assert len(again.optimizer) > 1
-    assert int(again.optimizer[0]) == EPOCHS * program.steps_per_epoch  # Keras lists the iteration count first
+    assert int(again.optimizer[0]) == EPOCHS * program.steps_per_epoch(16)  # Keras lists the iteration count first
     for ours, theirs in zip(again.model + again.optimizer, at_end.model + at_end.optimizer, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -240,7 +240,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
     from hptune.errors import SegmentFailed
 
     _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
-    exploding = Setting(turned.dials, np.full_like(turned.rates, 1e30), turned.order_seed)
+    exploding = replace(turned, rates=np.full_like(turned.rates, 1e30))
     seen: list[int] = []
     with pytest.raises(SegmentFailed, match="after epoch 1: training diverged"):
         program.run(state, exploding, 0, EPOCHS, on_epoch=lambda epoch, _: seen.append(epoch))
@@ -312,11 +312,24 @@ def test_strengths_and_schedules_are_dials() -> None:
     assert program.traces == 1
 
 
+@pytest.mark.parametrize("xla", [False, True], ids=["any size", "xla"])
+def test_one_program_serves_every_batch_size(xla: bool) -> None:
+    """Each as if the program were its own; XLA alone asks for a graph a size."""
+    found = {}
+    shared = prepared(recipe(CNN), xla=xla)[1]
+    for batch_size in (16, 7, 70, 16):
+        one = recipe(CNN, training={"batch_size": batch_size})
+        _, own, turned, state = prepared(one, xla=xla)
+        assert own.steps_per_epoch(batch_size) == -(-70 // batch_size) == len(turned.rates) // EPOCHS
+        found[batch_size] = shared.run(state, turned, 0, 2)
+        assert found[batch_size] == own.run(state, turned, 0, 2)
+    assert found[16] != found[7] != found[70]
+    assert shared.traces == (3 if xla else 1)
+
+
 def test_a_factor_that_follows_the_curves_lowers_the_rate() -> None:
     _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
-    frozen = Setting(
-        turned.dials, turned.rates, turned.order_seed, lambda curves: 1.0 if len(curves.get("loss", ())) < 2 else 0.0
-    )
+    frozen = replace(turned, factor=lambda curves: 1.0 if len(curves.get("loss", ())) < 2 else 0.0)
     curves = program.run(state, frozen, 0, EPOCHS)
     losses = curves["val_loss"]
     assert losses[0] != losses[1]
@@ -362,7 +375,7 @@ def test_warmed_up_weights_have_been_trained() -> None:
     assert (len(found.losses), found.chosen) == (1, 0)
     fresh = program.run_steps(
         program.fresh(blueprint.weights(9), 0),
-        Setting(blueprint.dials, np.zeros(30, np.float32), 1),
+        Setting(blueprint.dials, np.zeros(30, np.float32), 16, 1),
         epochs=1,
         steps_per_epoch=None,
     )
