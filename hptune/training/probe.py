@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from hptune.errors import KeyPath, Problem, SpecError, spec_error
 from hptune.spec.experiment import Experiment
@@ -13,11 +13,9 @@ from hptune.spec.references import Ref
 from hptune.spec.space import Space
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data
+from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import SMOOTHABLE
 from hptune.trial import Values
-
-BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
-"""The losses that want a value for each class."""
 
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
 
@@ -39,8 +37,7 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
             blueprint = draw(resolve(experiment, values), values)
             check_batch_size(experiment, data)
             check_smoothing(blueprint)
-            by_class = type(blueprint.loss()).__name__ in BY_CLASS
-            check_output(blueprint.build(), data, _last_layer(experiment), by_class=by_class)
+            check_last_layer(blueprint.build(), blueprint.loss(), data, _last_layer(experiment))
             check_objective(experiment, name_metrics(blueprint))
             return blueprint
         except SpecError:
@@ -103,36 +100,3 @@ def check_objective(experiment: Experiment, metrics: list[str]) -> None:
 def _last_layer(experiment: Experiment) -> KeyPath:
     model = experiment.model
     return ("model", "layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ("model",)
-
-
-def check_output(model: Any, data: Data, path: KeyPath, *, by_class: bool = False) -> None:
-    """Compare the last layer's shape with the target. Raises SpecError with the remedy.
-
-    Integer labels 0..k-1 need k values a sample (or one sigmoid where k is 2), one-hot rows as many as their columns,
-    regression one for each output. `path`: where the last layer stands in the YAML. `by_class`: the loss wants a value
-    for each class, so that one sigmoid will not do.
-    """
-    shape = getattr(model, "output_shape", None)
-    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
-        return  # several outputs, or a model whose shapes are known once it ran
-    got = 1 if len(shape) == 1 else shape[-1]
-    if data.task == "regression":
-        outputs = 1 if data.train.y.ndim == 1 else data.train.y.shape[-1]
-        if got != outputs or len(shape) > 2:
-            _refuse(path, shape, f"the target has {outputs} values a sample", f"End with Dense: {{units: {outputs}}}")
-        return
-    assert data.labels is not None
-    classes = len(data.labels)
-    if len(shape) > 2:
-        _refuse(path, shape, "the target is one class a sample", "Put Flatten or a pooling layer before the last layer")
-    if data.train.y.ndim == 1 and classes == 2 and got == 1 and not by_class:
-        return
-    if got != classes:
-        remedy = f"End with Dense: {{units: {classes}, activation: softmax}}"
-        remedy += " or {units: 1, activation: sigmoid}" if classes == 2 else ""
-        _refuse(path, shape, f"the target has {classes} classes", remedy)
-
-
-def _refuse(path: KeyPath, shape: tuple[Any, ...], target: str, remedy: str) -> None:
-    gives = " x ".join(str(size) for size in shape[1:])
-    raise SpecError(Problem(f"the last layer gives {gives} values a sample, but {target}. {remedy}.", path))

@@ -1,0 +1,136 @@
+"""Whether the last layer fits the target: how many values it gives a sample, and which values these can be."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from hptune.errors import KeyPath, Problem, SpecError
+from hptune.training.data import Data
+from hptune.training.runtime import keras
+
+BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
+"""The losses that want a value for each class."""
+
+_RANGES = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "relu": (0.0, np.inf), "tanh": (-1.0, 1.0),
+           "softplus": (0.0, np.inf), "exponential": (0.0, np.inf), "hard_sigmoid": (0.0, 1.0)}  # fmt: skip
+"""What an activation can give, where that is bounded."""
+
+
+def check_last_layer(model: Any, loss: Any, data: Data, path: KeyPath) -> None:
+    """Raise SpecError, with the remedy, where the model's last layer can't give what the target and the loss need.
+
+    path: where the last layer stands in the YAML. Models of several outputs, and those whose shapes are known only
+    once they ran, are passed over; so is what an activation of the user's own may give.
+    """
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+        return
+    _check_size(shape, loss, data, path)
+    activation = _activation(model)
+    if activation is None:
+        return
+    if activation == "softmax" and shape[-1] == 1:
+        told = "a softmax over one value is always 1"
+        _refuse(told, "Say activation: sigmoid" if data.task != "regression" else "Drop the activation", path)
+    if data.task == "regression":
+        _check_range(activation, data, path)
+    else:
+        _check_probabilities(activation, loss, data, path)
+
+
+# --- how many values -------------------------------------------------------------------------------------------------
+
+
+def _check_size(shape: tuple[Any, ...], loss: Any, data: Data, path: KeyPath) -> None:
+    """Classes need a value each (one sigmoid will do for two), one-hot rows, labels and outputs one for each column."""
+    got = 1 if len(shape) == 1 else shape[-1]
+    y = data.train.y
+    if data.task != "classes":
+        wanted = 1 if y.ndim == 1 else y.shape[-1]
+        if got != wanted or len(shape) > 2:
+            sigmoid = ", activation: sigmoid" if data.task == "labels" else ""
+            what = "labels" if data.task == "labels" else "values a sample"
+            _refuse_shape(path, shape, f"the target has {wanted} {what}", f"{{units: {wanted}{sigmoid}}}")
+        return
+    assert data.labels is not None
+    classes = len(data.labels)
+    if len(shape) > 2:
+        remedy = "Put Flatten or a pooling layer before the last layer"
+        _refuse(_gives(shape, "the target is one class a sample"), remedy, path)
+    if y.ndim == 1 and classes == 2 and got == 1 and type(loss).__name__ not in BY_CLASS:
+        return
+    if got != classes:
+        remedy = f"{{units: {classes}, activation: softmax}}"
+        remedy += " or {units: 1, activation: sigmoid}" if classes == 2 else ""
+        _refuse_shape(path, shape, f"the target has {classes} classes", remedy)
+
+
+def _refuse_shape(path: KeyPath, shape: tuple[Any, ...], target: str, dense: str) -> NoReturn:
+    _refuse(_gives(shape, target), f"End with Dense: {dense}", path)
+
+
+def _gives(shape: tuple[Any, ...], target: str) -> str:
+    return f"the last layer gives {' x '.join(str(size) for size in shape[1:])} values a sample, but {target}"
+
+
+def _refuse(told: str, remedy: str, path: KeyPath) -> NoReturn:
+    raise SpecError(Problem(f"{told}. {remedy}.", path))
+
+
+# --- which values ----------------------------------------------------------------------------------------------------
+
+
+def _activation(model: Any) -> str | None:
+    """The name of Keras's own activation that the output comes out of; None where that is not known."""
+    layer = model
+    while isinstance(layer, keras().Model):
+        outputs = getattr(layer, "outputs", None)
+        history = getattr(outputs[0], "_keras_history", None) if outputs else None
+        if history is None:
+            return None
+        layer = history.operation
+    if isinstance(layer, keras().layers.Softmax):
+        return "softmax"
+    own = getattr(layer, "activation", None)
+    name = getattr(own, "__name__", None)
+    return name if name is not None and own is getattr(keras().activations, name, None) else None
+
+
+def _check_range(activation: str, data: Data, path: KeyPath) -> None:
+    """Numbers that are standardised while training lie on both sides of 0."""
+    if activation not in _RANGES:
+        return
+    low, high = _RANGES[activation]
+    if data.target_scale is not None:
+        told = f"{activation} gives values from {low:g} to {high:g}, and the target is standardised while training"
+        _refuse(told, "Drop the activation, or say data.scale: none", path)
+    least, most = float(data.train.y.min()), float(data.train.y.max())
+    if least < low or most > high:
+        told = f"{activation} gives values from {low:g} to {high:g}, and the target has {least:g} to {most:g}"
+        _refuse(told, "Drop the activation", path)
+
+
+def _check_probabilities(activation: str, loss: Any, data: Data, path: KeyPath) -> None:
+    """A cross-entropy takes probabilities; under `from_logits` it makes them itself."""
+    kind = type(loss).__name__
+    if kind not in (*BY_CLASS, "BinaryCrossentropy"):
+        return
+    logits = bool(loss.get_config().get("from_logits", False))
+    right = "softmax" if kind in BY_CLASS else "sigmoid"
+    if logits and activation in ("softmax", "sigmoid"):
+        told = f"the loss applies its own {right} (from_logits: true), and the last layer has {activation} already"
+        _refuse(told, "Drop one of the two", path)
+    if logits:
+        return
+    if data.task == "labels" and activation == "softmax":
+        told = "softmax makes the labels exclude each other, and several may hold at once"
+        _refuse(told, "Say activation: sigmoid", path)
+    if kind in BY_CLASS and activation == "sigmoid":
+        told = f"{kind} wants probabilities that add up to 1, and the last layer has sigmoid"
+        _refuse(told, "Say activation: softmax", path)
+    if activation not in ("softmax", "sigmoid", "hard_sigmoid"):
+        has = "no activation" if activation == "linear" else f"activation {activation}"
+        told = f"{kind} wants probabilities, and the last layer has {has}"
+        _refuse(told, f"Say activation: {right}, or loss: {{{kind}: {{from_logits: true}}}}", path)
