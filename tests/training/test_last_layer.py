@@ -1,0 +1,123 @@
+"""The last layer against the target and the loss: what can't work is told before the first trial, with the way out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from hptune.errors import SpecError
+from hptune.spec.data import NpzData
+from hptune.training.data import Data, load_data
+from hptune.training.last_layer import check_last_layer
+
+PATH = ("model", "layers", 3)
+N = 60
+TARGETS: dict[str, Any] = {
+    "three": np.arange(N) % 3,
+    "two": np.arange(N) % 2,
+    "one-hot": np.eye(3)[np.arange(N) % 3],
+    "labels": np.stack([np.arange(N) % 2, np.arange(N) % 3 == 0], axis=1).astype(int),
+    "number": np.linspace(-4, 9, N),
+    "numbers": np.linspace(-4, 9, 2 * N).reshape(N, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Data]:
+    folder = tmp_path_factory.mktemp("npz")
+    found = {}
+    for name, y in TARGETS.items():
+        np.savez(folder / "t.npz", x=np.random.RandomState(0).normal(size=(N, 4)), y=y)
+        found[name] = load_data(NpzData(npz="t.npz"), folder=Path(folder), seed=0)
+    return found
+
+
+def model(*layers: Any) -> Any:
+    return keras.Sequential([keras.Input((4,)), *layers])
+
+
+def dense(units: int, activation: Any = None) -> Any:
+    return model(keras.layers.Dense(units, activation=activation))
+
+
+def loss(name: str, **options: Any) -> Any:
+    return keras.losses.get({"class_name": name, "config": options} if options else name)
+
+
+SPARSE = "SparseCategoricalCrossentropy"
+FITS = [
+    ("three", lambda: dense(3, "softmax"), loss(SPARSE)),
+    ("three", lambda: dense(3), loss(SPARSE, from_logits=True)),
+    ("three", lambda: model(keras.layers.Dense(3), keras.layers.Softmax()), loss(SPARSE)),
+    ("three", lambda: model(keras.layers.Dense(3), keras.layers.Activation("softmax")), loss(SPARSE)),
+    ("three", lambda: model(keras.layers.Dense(3), keras.layers.Reshape((3,))), loss(SPARSE)),  # not known
+    ("three", lambda: dense(3, lambda x: x), loss(SPARSE)),  # the user's own
+    ("two", lambda: dense(1, "sigmoid"), loss("BinaryCrossentropy")),
+    ("two", lambda: dense(2, "softmax"), loss(SPARSE)),
+    ("one-hot", lambda: dense(3, "softmax"), loss("CategoricalCrossentropy")),
+    ("labels", lambda: dense(2, "sigmoid"), loss("BinaryCrossentropy")),
+    ("number", lambda: dense(1), loss("MeanSquaredError")),
+    ("numbers", lambda: dense(2), loss("MeanSquaredError")),
+]
+
+
+@pytest.mark.parametrize(("target", "make", "with_loss"), FITS)
+def test_what_fits_is_let_through(data: dict[str, Data], target: str, make: Any, with_loss: Any) -> None:
+    check_last_layer(make(), with_loss, data[target], PATH)
+
+
+WRONG = [
+    ("three", lambda: dense(4, "softmax"), SPARSE, "gives 4 values a sample, but the target has 3 classes. End with"),
+    ("two", lambda: dense(1, "sigmoid"), SPARSE, "Dense: {units: 2, activation: softmax} or {units: 1, activation"),
+    ("three", lambda: model(keras.layers.Reshape((2, 2))), SPARSE, "Put Flatten or a pooling layer before"),
+    (
+        "labels",
+        lambda: dense(3, "sigmoid"),
+        "BinaryCrossentropy",
+        "2 labels. End with Dense: {units: 2, act",
+    ),
+    ("numbers", lambda: dense(1), "MeanSquaredError", "the target has 2 values a sample. End with Dense: {units: 2}"),
+    ("three", lambda: dense(3), SPARSE, "has no activation. Say activation: softmax, or loss: {SparseCategorical"),
+    ("three", lambda: dense(3, "relu"), SPARSE, "wants probabilities, and the last layer has activation relu"),
+    ("three", lambda: dense(3, "sigmoid"), SPARSE, "wants probabilities that add up to 1"),
+    ("two", lambda: dense(1), "BinaryCrossentropy", "Say activation: sigmoid, or loss: {BinaryCrossentropy:"),
+    (
+        "two",
+        lambda: dense(1, "softmax"),
+        "BinaryCrossentropy",
+        "a softmax over one value is always 1. Say activation",
+    ),
+    ("labels", lambda: dense(2, "softmax"), "BinaryCrossentropy", "softmax makes the labels exclude each other"),
+    (
+        "number",
+        lambda: dense(1, "relu"),
+        "MeanSquaredError",
+        "relu gives values from 0 to inf, and the target is",
+    ),
+    ("number", lambda: dense(1, "softmax"), "MeanSquaredError", "always 1. Drop the activation."),
+]
+
+
+@pytest.mark.parametrize(("target", "make", "name", "words"), WRONG)
+def test_what_does_not_fit_is_told(data: dict[str, Data], target: str, make: Any, name: str, words: str) -> None:
+    with pytest.raises(SpecError) as error:
+        check_last_layer(make(), loss(name), data[target], PATH)
+    (problem,) = error.value.problems
+    assert words in problem.message
+    assert problem.path == PATH
+
+
+def test_probabilities_under_from_logits_are_told(data: dict[str, Data]) -> None:
+    with pytest.raises(SpecError, match=r"the loss applies its own softmax \(from_logits: true\)"):
+        check_last_layer(dense(3, "softmax"), loss(SPARSE, from_logits=True), data["three"], PATH)
+
+
+def test_a_bounded_activation_may_hold_numbers_that_are_not_standardised(data: dict[str, Data]) -> None:
+    plain = replace(data["number"], target_scale=None)
+    with pytest.raises(SpecError, match="and the target has -4 to 8"):
+        check_last_layer(dense(1, "relu"), loss("MeanSquaredError"), plain, PATH)
+    shares = replace(plain, train=replace(plain.train, y=np.abs(plain.train.y) / 10))
+    check_last_layer(dense(1, "sigmoid"), loss("MeanSquaredError"), shares, PATH)
