@@ -9,30 +9,33 @@ import io
 import sys
 import traceback
 
-from hptune.errors import HptuneError
+from hptune import interrupts
+from hptune.errors import HptuneError, Interrupted, printable
 
 
 def main() -> None:
     """The console script."""
+    interrupts.take_sigterm_as_sigint()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit code."""
-    from hptune.cli import app
-
     debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that can't spell × still gets the rest
     try:
+        from hptune.cli import app
+
         app(args=[word for word in arguments if word != "--debug"], prog_name="hptune")
     except SystemExit as done:  # Typer ends every command with one, usage errors with 2
         return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except HptuneError as error:
         return _tell(str(error), error.exit_code, debug=debug)
-    except KeyboardInterrupt:
-        return _tell("interrupted", 130, debug=debug)
+    except KeyboardInterrupt as stop:
+        told = stop.__context__ if isinstance(stop.__context__, Interrupted) else "interrupted"  # once more: at once
+        return _tell(str(told), 130, debug=debug)
     except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
         told = f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where."
         return _tell(told, 1, debug=debug)
@@ -43,7 +46,7 @@ def _tell(message: str, code: int, *, debug: bool) -> int:
     """Say on stderr what is wrong with the command; called while the error is handled."""
     if debug:
         traceback.print_exc()
-    sys.stderr.write(message + "\n")
+    sys.stderr.write(printable(message, keep="\n") + "\n")
     return code
 
 

@@ -27,6 +27,19 @@ def spell_path(path: KeyPath) -> str:
     return text
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """A text as a terminal may be given it: what would move its cursor or change its colours is spelled out.
+
+    keep: control characters that stay.
+
+    >>> printable("a\\x1b[31mb\\u202ec")
+    'a\\\\x1b[31mb\\\\u202ec'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that the user most likely meant, or None where nothing is close.
 

@@ -39,6 +39,7 @@ _FREE: tuple[KeyPath, ...] = (
     ("execution", "trial_timeout"),
     ("execution", "retries"),
     ("execution", "gpus_per_worker"),
+    ("execution", "on_interrupt"),
 )
 """What may change from one search to the next without changing what any trial scores."""
 

@@ -153,6 +153,7 @@ class Watcher:
     def __init__(self) -> None:
         self.reports: list[Trial] = []
         self.tests: list[Trial] = []
+        self.notes: list[str] = []
 
     def begun(self, record: object, limits: object) -> None:
         pass
@@ -162,3 +163,6 @@ class Watcher:
 
     def tested(self, finalist: Trial) -> None:
         self.tests.append(finalist)
+
+    def noted(self, note: str) -> None:
+        self.notes.append(note)

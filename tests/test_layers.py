@@ -16,13 +16,13 @@ import hptune
 ROOT = Path(hptune.__file__).parent
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "seeds", "quiet", "user_code", "stopwatch"),
+    ("errors", "interrupts", "seeds", "quiet", "user_code", "stopwatch"),
     ("trial", "spec"),
     ("history", "journal", "event_check", "rundir", "lock"),
     ("record", "checkpoints"),
     ("training",),
     ("strategies", "executors", "reports.leaderboard", "reports.confidence"),
-    ("budget", "finalists", "stabilizing", "tuner", "train_best", "formats", "predict", "starter", "warm_start", "reports"),
+    ("budget", "finalists", "pruning", "stabilizing", "tuner", "train_best", "formats", "predict", "starter", "warm_start", "reports"),
     ("cli",),
     ("__main__",),
 ]

@@ -118,8 +118,8 @@ def shape_of(segment: Segment) -> Hashable:
 
 def _start(socket_fd: int, data_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     code = f"import sys; sys.path[:] = {sys.path!r}; from hptune.executors.serve import main; main({socket_fd})"
-    # SIGINT is blocked across exec: a worker that is just starting would answer Ctrl-C with a traceback.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Blocked across exec: a worker that is just starting would answer Ctrl-C with a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         return subprocess.Popen(
             [sys.executable, "-c", code],

@@ -79,7 +79,8 @@ Message: TypeAlias = Ready | Progress | Ended | Refused
 def main(socket_fd: int) -> None:
     """Serve the driver at the other end of the socket until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the driver decides what it means
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by the driver until here
+    signal.signal(signal.SIGTERM, lambda *_: None)  # so does a scheduler's; not SIG_IGN, which children would inherit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # blocked by the driver until here
     driver = Connection(socket_fd)
     orders: SimpleQueue[Segment] = SimpleQueue()
     setup: Setup = driver.recv()

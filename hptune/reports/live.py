@@ -41,6 +41,8 @@ class View(Protocol):
 
     def tested(self, finalist: Trial) -> None: ...
 
+    def noted(self, note: str) -> None: ...
+
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -67,6 +69,9 @@ class Silent:
         pass
 
     def tested(self, finalist: Trial) -> None:
+        pass
+
+    def noted(self, note: str) -> None:
         pass
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -102,6 +107,9 @@ class Lines(Silent):
         told = " ".join("failed" if score is None else number(score) for score in scores)
         print(f"finalist, trial {finalist.number}, again: {told}", file=sys.stderr)  # noqa: T201  # a renderer
 
+    def noted(self, note: str) -> None:
+        print(f"note: {note}", file=sys.stderr)  # noqa: T201  # a renderer
+
 
 def told(trial: Trial, record: Record, limits: Limits) -> str:
     """One report as one line."""
@@ -113,6 +121,8 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
         return f"{head} failed: {trial.error} ({values_line(trial.values)})"
     scores = history.scores(trial) or {}
     figures = " ".join(f"{o.metric} {number(scores.get(o.metric))}" for o in history.objectives)
+    if trial.state == "stopped" and not scores:
+        figures = f"stopped over {sum(map(bool, trial.curves))} folds, of which the others are spared,"
     line = f"{head} {figures} after {trial.epochs} epochs"
     line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
     if history.best is not None and history.best.number != trial.number:
@@ -181,6 +191,9 @@ class Screen(Silent):
             self._failed = (self._failed[0] + 1, trial)
         self._why = trial.why
         self._rank(trial)
+
+    def noted(self, note: str) -> None:
+        self._live.console.print(f"note: {note}", markup=False)
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         self._current = (segment, epochs, metrics)

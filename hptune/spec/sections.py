@@ -275,6 +275,8 @@ class Evaluation(Spec):
     """Under other seeds each time; the score is the mean."""
     folds: Folds | None = None
     """Cross-validation: each point is trained so many times, and scored by another part of the samples each time."""
+    stop_after: Count | None = None
+    """A trial that is worse than the median over so many folds at least is not trained on the rest of them."""
     finalists: Finalists | None = None
 
     @model_validator(mode="after")
@@ -285,7 +287,7 @@ class Evaluation(Spec):
 
 
 class Execution(Spec):
-    """Where and how segments run. Only xla and precision (and a GPU in place of a CPU) may change the results."""
+    """Where and how segments run. Only xla, precision, deterministic (and a GPU for a CPU) may change the results."""
 
     executor: Literal["local", "inline"] = "local"
     workers: Literal["auto"] | Count = "auto"
@@ -293,8 +295,12 @@ class Execution(Spec):
     """The longest that one segment may take."""
     retries: Whole = Field(default=1, ge=0)
     """How often a segment is tried again after its worker died or ran out of time."""
+    on_interrupt: Literal["drop", "finish"] = "drop"
+    """What Ctrl-C or SIGTERM does with what is being trained: it is trained again on resume, or finished first."""
     gpus_per_worker: float = Field(default=1, gt=0, allow_inf_nan=False)
     """GPUs that each worker sees: a whole number, or a fraction to put several on one. Nothing without a GPU."""
+    deterministic: bool = False
+    """On a GPU, only operations that give the same bits each time; slower. On a CPU they always do."""
     xla: bool = False
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
 

@@ -1,0 +1,47 @@
+"""What SIGINT (Ctrl-C) and SIGTERM (schedulers send it) do to a command: the same, by the same two steps.
+
+Where nothing else was asked for, the first one ends the command at once. A search that is to finish what it trains lets
+the first one be noticed only; the second then ends it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FINISHING = b"stopping as soon as what is being trained is done; once more stops now\n"
+
+
+def take_sigterm_as_sigint() -> None:
+    """Have SIGTERM raise KeyboardInterrupt too, from now on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def noticed_first() -> Iterator[Callable[[], bool]]:
+    """The first signal in the block is only noticed, and said on stderr; the second raises KeyboardInterrupt.
+
+    Gives what tells whether one has come. Only the main thread is told of signals: in any other, none ever has.
+    """
+    came: list[int] = []
+
+    def notice(number: int, _: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+        os.write(2, _FINISHING)  # not by print, which may just be at it
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, notice) for number in _SIGNALS}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
