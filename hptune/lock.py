@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
             os.ftruncate(fd, 0)
             if not paths.journal.exists():  # a spec or data that can't be used leaves nothing behind
                 with contextlib.suppress(OSError):
+                    if paths.data.exists():
+                        shutil.rmtree(paths.data)
                     paths.lock.unlink()
                     paths.root.rmdir()
     finally:

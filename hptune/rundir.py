@@ -44,6 +44,11 @@ class RunPaths:
         return self.root / "report.html"
 
     @property
+    def data(self) -> Path:
+        """What was decoded or unpacked of the data, to be read from the disk."""
+        return self.root / "data"
+
+    @property
     def trials(self) -> Path:
         return self.root / "trials"
 

@@ -65,6 +65,8 @@ class _Data(Spec):
     """How much a sample counts in training by its class; balanced: every class as much as another in all."""
     limit: Count | None = None
     """Only the first N samples of a seeded shuffle."""
+    stream: Literal["auto"] | bool = "auto"
+    """Whether samples are read from the disk batch by batch; auto: where they would take more than 1 GiB of memory."""
     augment: Augment | None = None
     """For pictures only."""
 
@@ -166,12 +168,88 @@ class ParquetData(TableData):
     parquet: str
 
 
-DataSpec: TypeAlias = SourceData | NpzData | CsvData | ParquetData
+class ImagesData(_Data):
+    """Pictures in files: a folder with a folder for each class, or a CSV file that names them."""
 
-LATER_DATA = ("images", "keras", "python")
+    images: str
+    size: tuple[Count, Count]
+    """Height and width that every picture is brought to."""
+    channels: Literal[1, 3] = 3
+    path: str | None = None
+    """With a CSV file: the column that names each picture's file."""
+    target: str | None = None
+    """With a CSV file: the column to predict."""
+    missing: Literal["drop"] | None = None
+    """What to do with files that can't be decoded: drop; else an error."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> ImagesData:
+        if (self.path is None) != (self.target is None):
+            told = "path and target go together: they are the columns of the CSV file that names the pictures."
+            raise PydanticCustomError("columns", "{told}", {"told": f"{told} Name both, or neither for a folder."})
+        return self
+
+
+KERAS_TEXTS = ("imdb", "reuters")
+
+
+class KerasData(_Data):
+    """A data set of keras.datasets, which its loader downloads where Keras's cache has it not."""
+
+    keras: Literal[
+        "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb", "reuters", "california_housing", "boston_housing"
+    ]
+    parts: Literal["own", "pooled"] = "own"
+    """own: the loader's test samples are the test part; pooled: all samples are split by validation and test."""
+    num_words: Count = 10_000
+    """imdb, reuters: so many of the most frequent words are known."""
+    maxlen: Count = 200
+    """imdb, reuters: so many words of each text are kept, the last ones."""
+
+    @property
+    def is_text(self) -> bool:
+        return self.keras in KERAS_TEXTS
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> KerasData:
+        if self.parts == "own" and self.test != type(self).model_fields["test"].default:
+            told = f"{self.keras} brings its own test part, so that test has no effect. Drop it, or say parts: pooled."
+            raise PydanticCustomError("parts", "{told}", {"told": told})
+        return self
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> KerasData:
+        given = [key for key in ("num_words", "maxlen") if getattr(self, key) != type(self).model_fields[key].default]
+        if given and not self.is_text:
+            told = f"{given[0]} is for {' and '.join(KERAS_TEXTS)}, and this is {self.keras}. Drop it."
+            raise PydanticCustomError("texts", "{told}", {"told": told})
+        return self
+
+
+class PythonData(_Data):
+    """A function of yours, which returns arrays or tf.data.Datasets."""
+
+    python: str
+    steps_per_epoch: Count | None = None
+    """Of a training tf.data.Dataset: how many of its own elements (batches) make an epoch; all of them unless given."""
+    validation_steps: Count | None = None
+    """The same of the validation tf.data.Dataset."""
+
+
+DataSpec: TypeAlias = SourceData | NpzData | CsvData | ParquetData | ImagesData | KerasData | PythonData
+
+LATER_DATA = ()
 """The kinds that are to come."""
 
-DATA_KINDS: dict[str, type[_Data]] = {"source": SourceData, "npz": NpzData, "csv": CsvData, "parquet": ParquetData}
+DATA_KINDS: dict[str, type[_Data]] = {
+    "source": SourceData,
+    "npz": NpzData,
+    "csv": CsvData,
+    "parquet": ParquetData,
+    "images": ImagesData,
+    "keras": KerasData,
+    "python": PythonData,
+}
 """The key that says which kind of data a section is -> its class."""
 
 

@@ -19,15 +19,19 @@ class Samples:
     """One split of the samples, or under `evaluation.folds` one for each fold.
 
     folder: the YAML file's. shared: where workers hand the samples over; None where there is one worker alone.
+    cache: where what is decoded or unpacked is kept.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, shared: SharedData | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, folder: Path, shared: SharedData | None = None, cache: Path | None = None
+    ) -> None:
         assert experiment.data is not None, "the spec's check asks for data"
         self._spec = experiment.data
         self._folder = folder
         self._seed = experiment.seed
         self._folds = experiment.evaluation.folds
         self._shared = shared
+        self._cache = cache
 
     def data(self, fold: int | None = None) -> Data:
         """The samples without the test part, split as for the fold, or once. Raises SpecError for unusable ones."""
@@ -36,12 +40,12 @@ class Samples:
     @counts("data")
     def test(self) -> Part | None:
         """The test part, prepared as the training part of the one split says; None where there is none."""
-        return load_data(self._spec, folder=self._folder, seed=self._seed, with_test=True).test
+        return load_data(self._spec, folder=self._folder, seed=self._seed, cache=self._cache, with_test=True).test
 
     @counts("data")
     def joined(self) -> Data:
         """All but the test part to train on, and the test part."""
-        return load_joined(self._spec, folder=self._folder, seed=self._seed)
+        return load_joined(self._spec, folder=self._folder, seed=self._seed, cache=self._cache)
 
     @cached_property
     def _split(self) -> Data:
@@ -53,12 +57,12 @@ class Samples:
 
     @counts("data")
     def _read_split(self) -> Data:
-        return load_data(self._spec, folder=self._folder, seed=self._seed)
+        return load_data(self._spec, folder=self._folder, seed=self._seed, cache=self._cache)
 
     @counts("data")
     def _read_folds(self) -> tuple[Data, ...]:
         assert self._folds is not None, "asked for a fold where there are none"
-        return load_folds(self._spec, folder=self._folder, seed=self._seed, folds=self._folds)
+        return load_folds(self._spec, folder=self._folder, seed=self._seed, cache=self._cache, folds=self._folds)
 
     def _once(self, read: Callable[[], T]) -> T:
         """What the first worker reads is handed over to the others: what the search's segments train on."""

@@ -54,7 +54,7 @@ class SklearnTrainer:
         self._given = experiment
         self._folder = folder
         self._run = run
-        self._samples = Samples(experiment, folder, shared)
+        self._samples = Samples(experiment, folder, shared, run.data)
 
     @cached_property
     def experiment(self) -> Experiment:

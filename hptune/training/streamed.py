@@ -154,7 +154,7 @@ class _Flowing:
     def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
         if self._stands != (order_seed, batch_size, epoch):
             # Under a seed of the trial's own, so that what it shuffles does not depend on what ran before.
-            endless = self._cut(self._flow.open(order_seed % 2**31).repeat(), batch_size)
+            endless = self._cut(self._flow.open(order_seed % 2**31, endless=True), batch_size)
             steps = -(-self._flow.rows // batch_size)
             self._iterator = iter(_ordered(endless.skip(epoch * steps)).prefetch(READERS))
         self._stands = (order_seed, batch_size, epoch + 1)
@@ -162,8 +162,7 @@ class _Flowing:
 
     def whole(self, batch_size: int) -> Feed:
         if batch_size not in self._once:
-            once = self._flow.open(0)
-            once = once if self._flow.steps is None else once.take(self._flow.steps)
+            once = self._flow.open(0, endless=False)
             self._once[batch_size] = _ordered(self._cut(once, batch_size)).prefetch(READERS)
         return iter(self._once[batch_size])
 

@@ -60,7 +60,8 @@ class Worker:
         from hptune.training.keras_trainer import KerasTrainer
         from hptune.training.samples import Samples
 
-        folds, samples = self._experiment.evaluation.folds, Samples(self._experiment, self._folder, self._shared)
+        folds = self._experiment.evaluation.folds
+        samples = Samples(self._experiment, self._folder, self._shared, self._run.data)
 
         def of_fold(fold: int | None) -> Trainer:
             return KerasTrainer(self._experiment, self._folder, self._run, samples, fold=fold)

@@ -19,6 +19,8 @@ def deal(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
     seed: the experiment's. Raises `SpecError` where a part would be left without rows, groups or moments, or the
     training part without a class.
     """
+    if raw.own_validation is not None or raw.own_test is not None:
+        return _own(spec, target, raw, seed)
     rows: Rows = np.arange(len(target.codes))
     parts = 3 if spec.test else 2
     if spec.limit is not None and spec.limit < len(rows):
@@ -37,6 +39,35 @@ def deal(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
     found = Split(rows[found.train], rows[found.validation], rows[found.test])
     _check_classes(target, found, raw)
     return found
+
+
+def _own(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
+    """The parts that the source brings; the validation part is dealt from the rest where it brings none.
+
+    `data.limit` is for what is left to train and validate on.
+    """
+    none = np.empty(0, np.int64)
+    test = raw.own_test if raw.own_test is not None else none
+    rest = np.setdiff1d(np.arange(len(target.codes)), test)
+    if raw.own_validation is not None:
+        train = np.setdiff1d(rest, raw.own_validation)
+        if not all(map(len, (train, raw.own_validation))):
+            raise spec_error("the training and the validation part each need a sample.", *raw.x_path)
+        random = np.random.RandomState(seeds.derive(seed, "split"))
+        train = random.permutation(train)[: spec.limit]
+        return Split(train, random.permutation(raw.own_validation), random.permutation(test))
+    if spec.limit is not None and spec.limit < len(rest):
+        rest = rest[subset(_numbered(target.codes[rest]), size=spec.limit, least=2, seed=seeds.derive(seed, "limit"))]
+    plain = spec.model_copy(update={"test": 0.0})
+    _check_enough(plain, target, target.codes[rest], 2, raw)
+    codes = _numbered(target.codes[rest])
+    found = split(codes, validation=spec.validation, test=0.0, seed=seeds.derive(seed, "split"))
+    return Split(rest[found.train], rest[found.validation], test)
+
+
+def _numbered(codes: Rows) -> Rows:
+    """The same classes as 0..k−1."""
+    return np.asarray(np.unique(codes, return_inverse=True)[1], np.int64)
 
 
 def _check_enough(spec: DataSpec, target: Target, codes: Array, parts: int, raw: Raw) -> None:

@@ -34,15 +34,15 @@ class Flow:
     steps: int | None
     rows: int
 
-    def open(self, seed: int) -> Any:
-        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight), with or without an end."""
+    def open(self, seed: int, *, endless: bool) -> Any:
+        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass."""
         keras().utils.set_random_seed(seed)
         returned = load_object(self.reference, self.folder, PYTHON)()
         parts = returned if isinstance(returned, tuple | list) else (returned,)
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
             told = f"{self.reference} returned data sets when it was called first, and something else now."
             raise spec_error(f"{told} Return the same at each call.", *PYTHON)
-        return in_batches(parts[self.index])
+        return in_batches(parts[self.index], self.steps, endless=endless)
 
 
 def is_dataset(thing: Any) -> bool:
@@ -51,9 +51,30 @@ def is_dataset(thing: Any) -> bool:
     return isinstance(thing, tf.data.Dataset)
 
 
-def in_batches(dataset: Any) -> Any:
-    """The data set as batches. One whose elements are single samples is batched; see `comes_in_batches`."""
-    return dataset if comes_in_batches(dataset) else dataset.batch(SINGLES)
+def in_batches(dataset: Any, steps: int | None, *, endless: bool) -> Any:
+    """The data set as batches of float32 or int32, without its end, or ended after `steps` of its own elements.
+
+    One whose elements are single samples is batched; see `comes_in_batches`.
+    """
+    if endless:
+        dataset = dataset.repeat()
+    elif steps is not None:
+        dataset = dataset.take(steps)
+    batched = dataset if comes_in_batches(dataset) else dataset.batch(SINGLES)
+    return batched.map(_plain)
+
+
+def _plain(*batch: Any) -> Any:
+    """The batch in the types that training takes: class numbers and words' as int32, all else as float32."""
+    import tensorflow as tf
+
+    def plain(tensor: Any) -> Any:
+        whole = tensor.dtype.is_integer and tensor.dtype != tf.uint8  # bytes are pictures
+        return tf.cast(tensor, tf.int32 if whole else tf.float32)
+
+    x, y, *weights = batch
+    labels = tf.cast(y, tf.int32 if y.dtype.is_integer else tf.float32)
+    return plain(x), labels, *(tf.cast(weight, tf.float32) for weight in weights)
 
 
 def comes_in_batches(dataset: Any) -> bool:

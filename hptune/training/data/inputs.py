@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -20,9 +20,13 @@ from hptune.spec.data import Kind
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Raw
 from hptune.training.data.split import Rows
+from hptune.training.data.stream import Mapped, Source, blocks
 from hptune.training.data.words import Vocabulary, learn_words
 
 Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
+
+STRETCH = 2**15
+"""So many rows are looked at together for what all of them show."""
 
 MOST_CATEGORIES = 1000
 """More different texts than this in a column are names or free text, which one-hot columns don't serve."""
@@ -76,9 +80,9 @@ class Preparation:
     def words(self) -> bool:
         return any(e.vocabulary is not None and e.vocabulary.length is not None for e in self.encodings)
 
-    def __call__(self, x: Array | tuple[Column, ...], rows: Rows) -> Array:
+    def __call__(self, x: Source, rows: Rows) -> Array:
         """The samples `rows`, prepared: float32 or int32, C-contiguous."""
-        part = x[rows] if isinstance(x, np.ndarray) else _matrix(x, rows, self.encodings)
+        part = _matrix(x, rows, self.encodings) if isinstance(x, tuple) else x[rows]
         if self.scale is None:
             return np.ascontiguousarray(part, np.int32 if part.dtype.kind in "iu" or self.words else np.float32)
         # Bytes are exact in float32, which halves the memory of pictures; statistics are applied in float64.
@@ -117,29 +121,44 @@ def _vocabulary(told: Mapping[str, Any]) -> Vocabulary:
 
 def learn(raw: Raw, train: Rows, scale: Scale) -> Preparation:
     """What the rows `train` say about x. Raises `SpecError` where they don't say enough."""
-    if isinstance(raw.x, np.ndarray):
+    if not isinstance(raw.x, tuple):
         rule = _rule(raw.x, scale)
         _check_range(raw, rule)
         if rule == "unit" and raw.x.dtype == np.uint8:
             return Preparation((), (np.asarray(0.0), np.asarray(255.0)))
-        return Preparation((), None if rule == "none" else _scale(raw.x[train], rule))
+        return Preparation((), None if rule == "none" else _scale(raw.x, train, (), rule))
     encodings = tuple(_encoding(column, train, raw) for column in raw.x)
     learnt = Preparation(encodings, None)
     if scale == "none" or learnt.words:
         return learnt
-    offset, divisor = _scale(_matrix(raw.x, train, encodings), "standardize" if scale == "auto" else scale)
+    offset, divisor = _scale(raw.x, train, encodings, "standardize" if scale == "auto" else scale)
     plain = np.concatenate([np.full(e.width, e.kind in ("category", "text")) for e in encodings])
     return Preparation(encodings, (np.where(plain, 0.0, offset), np.where(plain, 1.0, divisor)))
 
 
 def statistics(values: Array) -> tuple[Array, Array]:
     """(mean, standard deviation) over the first axis, float64; the deviation of a constant is 1."""
-    values = values.astype(np.float64)
-    constant = values.max(axis=0) == values.min(axis=0)
-    return np.asarray(values.mean(axis=0)), np.where(constant, 1.0, values.std(axis=0))
+    return _moments(lambda: [values])
 
 
-def _rule(x: Array, scale: Scale) -> Literal["none", "standardize", "unit"]:
+def _moments(blocks: Callable[[], Iterable[Array]]) -> tuple[Array, Array]:
+    """`statistics` of the rows of all blocks; goes over them twice."""
+    found = [(len(b), b.min(axis=0), b.max(axis=0), np.add.reduce(b, axis=0, dtype=np.float64)) for b in blocks()]
+    sizes, lows, highs, sums = zip(*found, strict=True)
+    mean = np.asarray(sum(sums) / sum(sizes))
+    squares = sum(np.add.reduce((b.astype(np.float64) - mean) ** 2, axis=0) for b in blocks())
+    constant = np.min(lows, axis=0) == np.max(highs, axis=0)
+    return mean, np.where(constant, 1.0, np.sqrt(squares / sum(sizes)))
+
+
+def _extremes(blocks: Iterable[Array]) -> tuple[Array, Array]:
+    """(least, greatest) of each column, float64."""
+    edges = [(block.min(axis=0), block.max(axis=0)) for block in blocks]
+    low, high = (np.asarray(one, np.float64) for one in zip(*edges, strict=True))
+    return low.min(axis=0), high.max(axis=0)
+
+
+def _rule(x: Array | Mapped, scale: Scale) -> Literal["none", "standardize", "unit"]:
     if scale != "auto":
         return scale
     if x.dtype == np.uint8 and x.ndim >= 3:
@@ -147,21 +166,29 @@ def _rule(x: Array, scale: Scale) -> Literal["none", "standardize", "unit"]:
     return "standardize" if x.dtype.kind == "f" and x.ndim == 2 else "none"
 
 
-def _scale(train: Array, rule: Literal["standardize", "unit"]) -> tuple[Array, Array]:
+def _scale(
+    x: Source, train: Rows, encodings: tuple[Encoding, ...], rule: Literal["standardize", "unit"]
+) -> tuple[Array, Array]:
     """One (offset, divisor) for each place of the last axis, as `keras.layers.Normalization` has them."""
-    columns = train.reshape(-1, train.shape[-1])
+
+    def columns() -> Iterator[Array]:
+        for rows in np.array_split(train, -(-len(train) // STRETCH)):
+            part = _matrix(x, rows, encodings) if isinstance(x, tuple) else x[rows]
+            yield part.reshape(-1, part.shape[-1])
+
     if rule == "standardize":
-        return statistics(columns)
-    low, high = (np.asarray(edge, np.float64) for edge in (columns.min(axis=0), columns.max(axis=0)))
+        return _moments(columns)
+    low, high = _extremes(columns())
     return low, np.where(high == low, 1.0, high - low)
 
 
 def _check_range(raw: Raw, rule: str) -> None:
     """Refuse integers that int32 would silently turn into others."""
-    assert isinstance(raw.x, np.ndarray)
+    assert not isinstance(raw.x, tuple)
     if rule != "none" or raw.x.dtype.kind not in "iu":
         return
-    low, high, limit = int(raw.x.min()), int(raw.x.max()), np.iinfo(np.int32)
+    edges = [(int(part.min()), int(part.max())) for _, part in blocks(raw.x)]
+    low, high, limit = min(a for a, _ in edges), max(b for _, b in edges), np.iinfo(np.int32)
     if low < limit.min or high > limit.max:
         message = f"integers must fit into 32 bits, got {low} to {high}."
         raise spec_error(f"{message} Save them as floats, or say scale: standardize.", *raw.x_path)

@@ -8,17 +8,30 @@ import numpy as np
 
 from hptune import seeds
 from hptune.errors import spec_error
-from hptune.spec.data import CsvData, DataSpec, NpzData, SourceData
+from hptune.spec.data import (
+    CsvData,
+    DataSpec,
+    ImagesData,
+    KerasData,
+    NpzData,
+    ParquetData,
+    PythonData,
+    SourceData,
+)
 from hptune.training.data.csv_table import read_csv
 from hptune.training.data.deal import deal
 from hptune.training.data.folds import fold_splits, joined
+from hptune.training.data.images import read_images
 from hptune.training.data.inputs import learn, statistics
+from hptune.training.data.keras_sets import read_keras
 from hptune.training.data.npz import read_npz
 from hptune.training.data.parquet_table import read_parquet
 from hptune.training.data.parts import Array, Data, Part
+from hptune.training.data.python_source import read_python
 from hptune.training.data.raw import Raw, fingerprint, take
 from hptune.training.data.sklearn_sets import read_source
-from hptune.training.data.split import Rows, Split
+from hptune.training.data.split import Split
+from hptune.training.data.stream import HELD_BYTES, Stored, blocks
 from hptune.training.data.target import Target, read_target
 from hptune.training.data.weights import class_weights, product
 
@@ -29,26 +42,32 @@ _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group
 """The options that choose rows and meaning."""
 
 
-def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = False) -> Data:
+def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = False, cache: Path | None = None) -> Data:
     """The samples that `spec` names, split under the experiment's `seed` and prepared.
 
     folder: where relative paths start (the YAML file's).
     with_test: load the test part too; for train-best alone. The other parts are the same either way.
+    cache: a folder for what is decoded or unpacked to be read from the disk; None: one that this process throws away.
 
     Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
     that was met first, at most ten of them told one by one.
     """
-    raw, target = _checked(spec, folder)
+    raw = _read(spec, folder, cache, seed, with_test=with_test)
+    if isinstance(raw, Data):
+        return raw
+    target = _checked(spec, raw)
     return _data(spec, raw, target, deal(spec, target, raw, seed), with_test=with_test)
 
 
-def load_folds(spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test: bool = False) -> tuple[Data, ...]:
+def load_folds(
+    spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test: bool = False, cache: Path | None = None
+) -> tuple[Data, ...]:
     """The samples once for each fold, whose validation part it is; prepared by what its own training part shows.
 
     The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
     samples for so many folds.
     """
-    raw, target = _checked(spec, folder)
+    raw, target = _arrays(spec, folder, cache, seed)
     whole = deal(spec, target, raw, seed)
     splits = fold_splits(
         whole, target.codes, folds, seed=seeds.derive(seed, "folds"), groups=raw.groups, times=raw.times
@@ -56,16 +75,24 @@ def load_folds(spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test
     return tuple(_data(spec, raw, target, parts, with_test=with_test) for parts in splits)
 
 
-def load_joined(spec: DataSpec, *, folder: Path, seed: int) -> Data:
+def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None) -> Data:
     """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
-    raw, target = _checked(spec, folder)
+    raw, target = _arrays(spec, folder, cache, seed)
     return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), with_test=True)
 
 
-def _checked(spec: DataSpec, folder: Path) -> tuple[Raw, Target]:
-    raw = _read(spec, folder)
+def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int) -> tuple[Raw, Target]:
+    """The samples, which must be such that they can be dealt anew."""
+    raw = _read(spec, folder, cache, seed, with_test=True)
+    if isinstance(raw, Data):
+        told = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
+        raise spec_error(told, "evaluation", "folds")
+    return raw, _checked(spec, raw)
+
+
+def _checked(spec: DataSpec, raw: Raw) -> Target:
     _check_finite(raw)
-    return raw, read_target(raw, task=spec.task, one_hot=spec.one_hot)
+    return read_target(raw, task=spec.task, one_hot=spec.one_hot)
 
 
 def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: bool) -> Data:
@@ -74,16 +101,19 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
 
     by_class = class_weights(spec.class_weight, target, parts.train)
 
-    def part(rows: Rows, by_class: Array | None = None) -> Part:
+    stored = [Stored.of(raw.x, rows, prepare) for rows in (parts.train, parts.validation, parts.test)]
+    streamed = sum(one.nbytes for one in stored) > HELD_BYTES if spec.stream == "auto" else spec.stream
+
+    def part(x: Stored, by_class: Array | None = None) -> Part:
         weights = product(raw.weights, by_class)
-        y = np.ascontiguousarray(target.y[rows])
-        return Part(prepare(raw.x, rows), y, None if weights is None else weights[rows])
+        y = np.ascontiguousarray(target.y[x.rows])
+        return Part(x if streamed else x[:], y, None if weights is None else weights[x.rows])
 
     standardised = target.task == "regression" and spec.scale != "none"
     return Data(
-        train=part(parts.train, by_class),
-        validation=part(parts.validation),
-        test=part(parts.test) if with_test and len(parts.test) else None,
+        train=part(stored[0], by_class),
+        validation=part(stored[1]),
+        test=part(stored[2]) if with_test and len(parts.test) else None,
         rows={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
         task=target.task,
         labels=target.labels,
@@ -92,26 +122,44 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
         input_scale=prepare.scale,
         features=raw.features,
         outputs=raw.outputs,
+        notes=raw.notes,
         preparation=prepare,
         examples=take(raw.x, parts.train[:EXAMPLES]),
     )
 
 
-def _read(spec: DataSpec, folder: Path) -> Raw:
-    if isinstance(spec, SourceData):
-        return read_source(spec)
-    if isinstance(spec, NpzData):
-        return read_npz(spec, folder)
-    return read_csv(spec, folder) if isinstance(spec, CsvData) else read_parquet(spec, folder)
+def _read(spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool) -> Raw | Data:
+    """All samples, or the parts where they come as streams."""
+    match spec:
+        case SourceData():
+            return read_source(spec)
+        case NpzData():
+            return read_npz(spec, folder, cache)
+        case CsvData():
+            return read_csv(spec, folder)
+        case ParquetData():
+            return read_parquet(spec, folder)
+        case ImagesData():
+            return read_images(spec, folder, cache)
+        case KerasData():
+            return read_keras(spec)
+        case PythonData():
+            return read_python(spec, folder, seeds.derive(seed, "data"), with_test=with_test)
 
 
 def _check_finite(raw: Raw) -> None:
     """Refuse NaN and infinity in arrays; a table's source tells its own with their lines."""
     for name, array, path in (("x", raw.x, raw.x_path), ("y", raw.y, raw.y_path)):
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        if isinstance(array, tuple) or array.dtype.kind != "f":
             continue
-        bad = ~np.isfinite(array)
-        if bad.any():
-            first = [int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape)]
-            message = f"{name} holds NaN or infinity in {int(bad.sum())} of {bad.size} values, first at index {first}."
+        found, first = 0, None
+        for start, part in blocks(array):
+            bad = ~np.isfinite(part)
+            if first is None and bad.any():
+                row, *place = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+                first = [start + row, *place]
+            found += int(bad.sum())
+        if first is not None:
+            size = int(np.prod(array.shape))
+            message = f"{name} holds NaN or infinity in {found} of {size} values, first at index {first}."
             raise spec_error(f"{message} Remove those samples, or replace the values.", *path)

@@ -60,6 +60,7 @@ class Data:
     outputs: the names of the target's columns, of a single one too; () where it has none.
     preparation: how a raw sample became x, all of it; `input_scale` is its last step.
     examples: the first samples of the training part as they lay in the source: an array, or the columns of a table.
+    notes: what the user should be told of how the source was read.
     """
 
     train: Part
@@ -75,6 +76,7 @@ class Data:
     outputs: tuple[str, ...] = ()
     preparation: Preparation | None = None
     examples: Array | tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def facts(data: Data) -> dict[str, Any]:
@@ -90,6 +92,7 @@ def facts(data: Data) -> dict[str, Any]:
         "y": _kind(data.train.y),
         "features": list(data.features),
         "fingerprint": data.fingerprint,
+        **({"notes": list(data.notes)} if data.notes else {}),
     }
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hptune.errors import KeyPath, SpecError, spec_error
 from hptune.spec.data import Kind, TextColumn
 from hptune.training.data.parts import Array
+from hptune.training.data.stream import Source, blocks
 from hptune.trial import Value
 
 Fill: TypeAlias = Literal["mean", "median", "most_frequent"]
@@ -41,16 +42,18 @@ class Column:
 class Raw:
     """All samples of a source.
 
-    x: an array of numbers [n, …], or the columns of a table.
+    x: an array of numbers [n, …], in memory or on the disk, or the columns of a table.
     y: numbers, booleans or str [n]; or numbers [n, k].
     labels: where the source names its classes; y is then the index into them.
     x_path, y_path: the keys of the YAML that errors about them point to.
     outputs: the names of y's columns (of its one column too); () where it has none.
     weights: float32 [n], how much each sample counts; groups: [n], anything that compares, whose equals stay in one
         part; times: floats [n], in whose order the parts stand. None where there is no such column.
+    own_validation, own_test: the rows of these parts, where the source brings them; None: they are to be dealt.
+    notes: what the user should be told of how it was read.
     """
 
-    x: Array | tuple[Column, ...]
+    x: Source
     y: Array
     features: tuple[str, ...]
     x_path: KeyPath
@@ -60,11 +63,14 @@ class Raw:
     weights: Array | None = None
     groups: Array | None = None
     times: Array | None = None
+    own_validation: NDArray[np.int64] | None = None
+    own_test: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def take(x: Array | tuple[Column, ...], rows: NDArray[np.int64]) -> Array | tuple[Column, ...]:
+def take(x: Source, rows: NDArray[np.int64]) -> Array | tuple[Column, ...]:
     """Some of the samples, as they are."""
-    if isinstance(x, np.ndarray):
+    if not isinstance(x, tuple):
         return x[rows]
     return tuple(replace(column, values=column.values[rows]) for column in x)
 
@@ -87,24 +93,26 @@ def fingerprint(raw: Raw, options: Mapping[str, Any]) -> str:
     """
     digest = hashlib.sha256()
     digest.update(_json([options, raw.features, raw.labels, raw.outputs]))
-    arrays = [raw.x] if isinstance(raw.x, np.ndarray) else [column.values for column in raw.x]
+    arrays = [column.values for column in raw.x] if isinstance(raw.x, tuple) else [raw.x]
     others = [array for array in (raw.weights, raw.groups, raw.times) if array is not None]
     for array in [*arrays, raw.y, *others]:
-        head, content = _canonical(array)
-        digest.update(_json([head, list(array.shape)]))
-        digest.update(content)
+        if array.dtype.kind in "OUT":
+            digest.update(_json(["text", list(array.shape)]))
+            digest.update(_json(array[:].tolist()))
+            continue
+        digest.update(_json([_canonical(array[:1]).dtype.str, list(array.shape)]))
+        for _, part in blocks(array):
+            digest.update(np.ascontiguousarray(_canonical(part)).tobytes())
     return digest.hexdigest()
 
 
-def _canonical(array: Array) -> tuple[str, Any]:
+def _canonical(array: Array) -> Array:
     kind = array.dtype.kind
-    if kind in "OUT":
-        return "text", _json(array.tolist())
     if kind in "iu":
-        array = array.astype("<u8" if kind == "u" else "<i8")
-    elif kind == "f":
-        array = np.where(np.isnan(array), np.nan, array).astype(array.dtype.newbyteorder("<"))
-    return array.dtype.str, np.ascontiguousarray(array).tobytes()
+        return array.astype("<u8" if kind == "u" else "<i8")
+    if kind == "f":
+        return np.where(np.isnan(array), np.nan, array).astype(array.dtype.newbyteorder("<"))
+    return array
 
 
 def _json(value: Any) -> bytes:

@@ -1,0 +1,253 @@
+"""Samples from a user's function: arrays, or `tf.data.Dataset`s, which stay streams.
+
+It returns `(x, y)` or `{"x": …, "y": …}` (with `sample_weight` as a third, if need be); or two or three of these, which
+are the training, the validation and the test part; or two or three data sets, which are those parts too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hptune.errors import SpecError, spec_error
+from hptune.spec.data import PythonData
+from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
+from hptune.training.data.inputs import Preparation, statistics
+from hptune.training.data.parts import Array, Data, Part
+from hptune.training.data.raw import Raw
+from hptune.training.data.target import read_target
+from hptune.training.runtime import keras
+from hptune.user_code import load_object
+
+HEAD = 64
+"""So many samples of a stream are kept as arrays, to know their kind."""
+
+MOST_ELEMENTS = 1_000_000
+"""A data set that does not know its own length and gives more elements than this is taken for endless."""
+
+PARTS = ("train", "validation", "test")
+
+Samples: TypeAlias = tuple[Array, Array, Array | None]
+
+
+def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool) -> Raw | Data:
+    """What the function returns: all samples as arrays, or the parts as streams.
+
+    seed: of whatever is random in the function. Raises `SpecError` for what can't be used.
+    """
+    keras().utils.set_random_seed(seed)
+    function = load_object(spec.python, folder, PYTHON)
+    try:
+        returned = function()
+    except SpecError:
+        raise
+    except Exception as error:  # the user's function may raise anything
+        told = f"{spec.python} raised {type(error).__name__}: {error}. Mend the function."
+        raise spec_error(told, *PYTHON) from error
+    if is_dataset(returned):
+        told = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
+        raise spec_error(f"{told}: (train, validation) or (train, validation, test).", *PYTHON)
+    parts = returned if isinstance(returned, tuple | list) else (returned,)
+    if any(is_dataset(part) for part in parts):
+        return _streams(spec, folder, parts, with_test=with_test)
+    for key in ("steps_per_epoch", "validation_steps"):
+        if getattr(spec, key) is not None:
+            raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
+    return _arrays(spec, returned)
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def _arrays(spec: PythonData, returned: Any) -> Raw:
+    if _is_samples(returned):
+        x, y, weights = _samples(returned, "")
+        return Raw(x, y, (), PYTHON, PYTHON, weights=weights)
+    if not (isinstance(returned, tuple | list) and len(returned) in (2, 3) and all(map(_is_samples, returned))):
+        raise spec_error(f"{spec.python} returned {_told(returned)}. {_WANTED}", *PYTHON)
+    parts = [_samples(part, f" of the {name} part") for part, name in zip(returned, PARTS, strict=False)]
+    sizes = [len(y) for _, y, _ in parts]
+    shapes = {x.shape[1:] for x, _, _ in parts}
+    if len(shapes) > 1 or len({y.shape[1:] for _, y, _ in parts}) > 1:
+        told = ", ".join(f"{name} {list(x.shape)}" for (x, _, _), name in zip(parts, PARTS, strict=False))
+        raise spec_error(f"the parts that {spec.python} returned have samples of different shapes: {told}.", *PYTHON)
+    counts = [np.ones(len(y), np.float32) if w is None else w for _, y, w in parts]
+    rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    return Raw(
+        np.concatenate([x for x, _, _ in parts]),
+        np.concatenate([y for _, y, _ in parts]),
+        (),
+        PYTHON,
+        PYTHON,
+        weights=np.concatenate(counts) if any(w is not None for _, _, w in parts) else None,
+        own_validation=rows[1],
+        own_test=rows[2] if len(rows) == 3 else rows[1][:0],
+    )
+
+
+_WANTED = 'Return (x, y) or {"x": …, "y": …} of arrays, or two or three of these as parts, or two or three data sets.'
+
+
+def _is_samples(thing: Any) -> bool:
+    """Whether it is one set of samples, rather than several."""
+    if isinstance(thing, Mapping):
+        return {"x", "y"} <= set(thing) <= {"x", "y", "sample_weight"}
+    if not isinstance(thing, tuple | list) or len(thing) not in (2, 3):
+        return False
+    return not any(isinstance(part, tuple | list | Mapping) or part is None for part in thing[:2])
+
+
+def _samples(thing: Any, where: str) -> Samples:
+    if isinstance(thing, Mapping):
+        thing = (thing["x"], thing["y"], thing.get("sample_weight"))
+    x, y = np.asarray(thing[0]), np.asarray(thing[1])
+    weights = None if len(thing) < 3 or thing[2] is None else np.asarray(thing[2], np.float32)
+    if x.dtype.kind not in "biuf" or x.ndim == 0 or not x.size:
+        told = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
+        raise spec_error(f"{told} {_WANTED}", *PYTHON)
+    if y.dtype.kind not in "biufUO" or y.ndim not in (1, 2):
+        told = f"y{where} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} of shape {list(y.shape)}."
+        raise spec_error(f"{told} {_WANTED}", *PYTHON)
+    if y.dtype.kind == "O":
+        y = y.astype(str)
+    for name, array in (("y", y), ("sample_weight", weights)):
+        if array is not None and len(array) != len(x):
+            told = f"x{where} has {len(x)} samples and {name} has {len(array)}."
+            raise spec_error(f"{told} They must be as long as each other.", *PYTHON)
+    return x[:, None] if x.ndim == 1 else x, y, weights
+
+
+def _told(thing: Any) -> str:
+    kind = type(thing).__name__
+    return f"{kind} of {', '.join(type(one).__name__ for one in thing)}" if isinstance(thing, tuple | list) else kind
+
+
+# --- streams --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What one pass over a part has shown. digest: sha256 of every value in it, in the order in which it came."""
+
+    part: Part
+    targets: Array
+    digest: str
+
+
+def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool) -> Data:
+    if len(parts) not in (2, 3) or not all(is_dataset(part) for part in parts):
+        raise spec_error(f"{spec.python} returned {_told(parts)}. {_WANTED}", *PYTHON)
+    for key in ("scale", "one_hot", "limit", "class_weight"):
+        if getattr(spec, key) != type(spec).model_fields[key].default and getattr(spec, key) != "none":
+            told = "is not for a tf.data.Dataset, whose samples stay as they come."
+            raise spec_error(f"{told} Drop it, and do that in {spec.python}.", "data", key)
+    steps = (spec.steps_per_epoch, spec.validation_steps, None)
+    wanted = range(len(parts) if with_test else 2)
+    seen = [_seen(spec, folder, i, parts[i], steps[i]) for i in wanted]
+    target = read_target(Raw(seen[0].part.x, seen[0].targets, (), PYTHON, PYTHON), task=spec.task, one_hot=False)
+    labels = target.labels
+    if target.task == "classes" and seen[0].targets.ndim == 1:
+        highest = max(int(one.targets.max()) for one in seen)
+        labels = tuple(range(highest + 1))
+        if min(int(one.targets.min()) for one in seen) < 0:
+            told = f"the labels of {spec.python} must be whole numbers from 0 on."
+            raise spec_error(f"{told} Number the classes.", *PYTHON)
+    standardised = target.task == "regression" and spec.scale != "none"
+    rows = dict.fromkeys(PARTS, 0) | {PARTS[i]: len(one.part) for i, one in zip(wanted, seen, strict=True)}
+    digest = hashlib.sha256("".join([spec.python, *(one.digest for one in seen[:2])]).encode()).hexdigest()
+    return Data(
+        train=seen[0].part,
+        validation=seen[1].part,
+        test=seen[2].part if len(seen) == 3 else None,
+        rows=rows,
+        task=target.task,
+        labels=labels,
+        fingerprint=digest,
+        target_scale=statistics(seen[0].targets) if standardised else None,
+        input_scale=None,
+        features=(),
+        preparation=Preparation((), None),
+        examples=seen[0].part.x,
+    )
+
+
+def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int | None) -> _Seen:
+    """Go over one part once: its size, its targets and its first samples."""
+    name = PARTS[index]
+    _check_kind(spec, dataset, name)
+    if steps is None:
+        _check_ends(spec, dataset, name)
+    elif index == 0:
+        dataset = dataset.repeat()  # an epoch may be more than one pass
+    once = in_batches(dataset, steps, endless=False)
+    head: list[tuple[Array, ...]] = []
+    targets: list[Array] = []
+    digest = hashlib.sha256()
+    for batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
+        if sum(len(one[0]) for one in head) < HEAD:
+            head.append(tuple(part[:HEAD] for part in batch))
+        targets.append(batch[1])
+        for part in batch:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    if not targets:
+        raise spec_error(f"the {name} data set of {spec.python} is empty. Return one with samples.", *PYTHON)
+    x, y, *weight = (np.concatenate(parts) for parts in zip(*head, strict=True))
+    whole = np.concatenate(targets)
+    _check_finite(spec, x, whole, name)
+    flow = Flow(spec.python, folder, index, steps, len(whole))
+    return _Seen(Part(x, y, weight[0] if weight else None, flow), whole, digest.hexdigest())
+
+
+def _check_kind(spec: PythonData, dataset: Any, name: str) -> None:
+    element = dataset.element_spec
+    plain = isinstance(element, tuple) and not any(isinstance(part, tuple | dict) for part in element)
+    if not plain or len(element) not in (2, 3):
+        told = f"the {name} data set of {spec.python} gives {element}."
+        raise spec_error(f"{told} Its elements must be (x, y) or (x, y, sample_weight), a tensor each.", *PYTHON)
+    if not element[1].dtype.is_integer and not element[1].dtype.is_floating:
+        told = f"y of the {name} data set of {spec.python} must be numbers, got {element[1].dtype.name}."
+        raise spec_error(f"{told} Number the classes from 0 on.", *PYTHON)
+    fixed = element[0].shape[1:] if comes_in_batches(dataset) else element[0].shape
+    if fixed.rank is None or None in list(fixed):
+        told = f"x of the {name} data set of {spec.python} has the shape {element[0].shape}"
+        raise spec_error(f"{told}; all sizes but the batch's must be known. Set them with tf.ensure_shape.", *PYTHON)
+
+
+def _check_ends(spec: PythonData, dataset: Any, name: str) -> None:
+    import tensorflow as tf
+
+    if dataset.cardinality().numpy() == tf.data.INFINITE_CARDINALITY:
+        raise _endless(spec, name)
+
+
+def _endless(spec: PythonData, name: str) -> SpecError:
+    told = f"the {name} data set of {spec.python} has no end."
+    if name == "test":
+        return spec_error(f"{told} Give it one with .take(n).", *PYTHON)
+    key = "steps_per_epoch" if name == "train" else "validation_steps"
+    return spec_error(f"{told} Say data.{key}: how many of its batches make a pass; or give it an end.", *PYTHON)
+
+
+def _batches(spec: PythonData, once: Any, name: str, *, endless_from: int | None) -> Iterator[tuple[Array, ...]]:
+    try:
+        for number, batch in enumerate(once.as_numpy_iterator()):
+            if endless_from is not None and number >= endless_from:
+                raise _endless(spec, name)
+            yield batch
+    except SpecError:
+        raise
+    except Exception as error:  # whatever the user's own code in it raises, as TensorFlow tells it
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise spec_error(f"reading the {name} data set of {spec.python} failed: {told}. Mend it.", *PYTHON) from error
+
+
+def _check_finite(spec: PythonData, x: Array, y: Array, name: str) -> None:
+    for what, array in (("x", x), ("y", y)):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            told = f"{what} of the {name} data set of {spec.python} holds NaN or infinity. Leave such samples out."
+            raise spec_error(told, *PYTHON)
