@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -70,9 +71,17 @@ def fingerprint(*parts: Any) -> str:
 
 
 def of_layers(
-    recipe: Recipe, input_shape: Sequence[int | None], input_dtype: str, precision: str = "float32"
+    recipe: Recipe,
+    input_shape: Sequence[int | None],
+    input_dtype: str,
+    precision: str = "float32",
+    *,
+    folder: Path = Path(),
 ) -> Blueprint:
-    """The blueprint of a `layers` model, made without building anything: what a known structure costs is this."""
+    """The blueprint of a `layers` model, made without building anything: what a known structure costs is this.
+
+    folder: where layers, losses and metrics of the user's own are looked for.
+    """
     calls = [_with_defaults(call, recipe) for call in recipe.layers]
     if precision != "float32":  # outputs stay in float32: a softmax in half precision is too coarse for the loss
         for end in recipe.graph.ends:
@@ -105,18 +114,26 @@ def of_layers(
         dials=dials,
         learning_rate=rate,
         batch_size=batch_size,
-        build=lambda: graphs.build(graph.with_calls(placed), shape),
-        weights=lambda seed: _seeded_weights(seed, lambda: graphs.build(graph.with_calls(placed), shape)),
-        stock=lambda: graphs.build(graph.with_calls(calls), shape),
+        build=lambda: graphs.build(graph.with_calls(placed), shape, folder),
+        weights=lambda seed: _seeded_weights(seed, lambda: graphs.build(graph.with_calls(placed), shape, folder)),
+        stock=lambda: graphs.build(graph.with_calls(calls), shape, folder),
         optimizer=lambda: make_optimizer(optimizer, {**arguments, "learning_rate": rate}),
-        loss=lambda: make_loss(loss),
-        metrics=lambda: [make_metric(metric) for metric in metrics],
+        loss=lambda: make_loss(loss, folder),
+        metrics=lambda: [make_metric(metric, folder) for metric in metrics],
         layers=lambda model: graphs.layers_in_order(graph, model),
     )
 
 
-def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any) -> Blueprint:
-    """The blueprint of a model that a user's builder made and compiled.
+def of_model(
+    model: Any,
+    recipe: Recipe,
+    *,
+    given: frozenset[str],
+    rebuild: Callable[[], Any],
+    tag: Any,
+    folder: Path = Path(),
+) -> Blueprint:
+    """The blueprint of a model that was built elsewhere, by a user's builder say, and may be compiled.
 
     given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as compiled.
     rebuild: calls the builder again, and builds what it gives.
@@ -125,7 +142,7 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     """
     functional = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
     if not functional:
-        return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag)
+        return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
     config = model.get_config()
     kind = type(model)
     stock, penalty = rebuild, _penalty(recipe)
@@ -138,7 +155,7 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     dials = {name: float(getattr(holder, attribute)) for name, holder, attribute in places}
     blank = _blank(config, "dial")
     optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
-    loss, metrics = _compiled(model, recipe, given)
+    loss, metrics = _compiled(model, recipe, given, folder)
     batch_size = concrete(recipe.training.batch_size)
     frame = {k: "dial" if f"optimizer.{k}" in dial_numbers else v for k, v in optimizer().get_config().items()}
     if rate is not None:
@@ -167,9 +184,11 @@ def of_model(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Call
     )
 
 
-def _of_opaque(model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any) -> Blueprint:
+def _of_opaque(
+    model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any, folder: Path
+) -> Blueprint:
     optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
-    loss, metrics = _compiled(model, recipe, given)
+    loss, metrics = _compiled(model, recipe, given, folder)
     batch_size = concrete(recipe.training.batch_size)
     name = _name(type(model))
     return Blueprint(
@@ -286,15 +305,17 @@ def _compiled_optimizer(
     return (lambda: kind.from_config(config)), dials, own_rate
 
 
-def _compiled(model: Any, recipe: Recipe, given: frozenset[str]) -> tuple[Callable[[], Any], Callable[[], list[Any]]]:
+def _compiled(
+    model: Any, recipe: Recipe, given: frozenset[str], folder: Path
+) -> tuple[Callable[[], Any], Callable[[], list[Any]]]:
     loss, metrics = recipe.training.loss, recipe.training.metrics or []
     if "loss" not in given and model.compiled and model._compile_loss is not None:
         own_loss = model._compile_loss._user_loss
         make = (lambda: make_loss(own_loss)) if isinstance(own_loss, str) else (lambda: own_loss)
     else:
-        make = lambda: make_loss(loss)  # noqa: E731
-    if "metrics" in given or model._compile_metrics is None:
-        return make, lambda: [make_metric(metric) for metric in metrics]
+        make = lambda: make_loss(loss, folder)  # noqa: E731
+    if "metrics" in given or not model.compiled or model._compile_metrics is None:
+        return make, lambda: [make_metric(metric, folder) for metric in metrics]
     own = model._compile_metrics._user_metrics
     return make, lambda: list(own) if isinstance(own, list | tuple) else own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from hptune.spec.graph import INPUT, Graph, LayerCall, Source
@@ -13,17 +14,17 @@ Shape: TypeAlias = tuple[tuple[int | None, ...], str]
 """The shape of one sample and its dtype."""
 
 
-def build(graph: Graph, shape: Shape | Mapping[str, Shape]) -> Any:
-    """A fresh model over samples of that shape; for several inputs, of a shape each."""
+def build(graph: Graph, shape: Shape | Mapping[str, Shape], folder: Path) -> Any:
+    """A fresh model over samples of that shape (of several inputs, each's own). folder: of the user's own layers."""
     if graph.is_stack:
         assert not isinstance(shape, Mapping), "several inputs are named"
-        layers = [make_layer(call.name, call.args) for call in graph.calls]
+        layers = [make_layer(call.name, call.args, folder) for call in graph.calls]
         return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
     shapes = shape if isinstance(shape, Mapping) else {(graph.inputs or (INPUT,))[0]: shape}
     inputs = {name: keras().Input(shapes[name][0], dtype=shapes[name][1], name=name) for name in graph.inputs or shapes}
     tensors: dict[int, Any] = {-1 - i: tensor for i, tensor in enumerate(inputs.values())}
     for number, call in enumerate(graph.calls):
-        layer = make_layer(call.name, {**call.args, "name": _name(number, call)})
+        layer = make_layer(call.name, {**call.args, "name": _name(number, call)}, folder)
         tensors[number] = _called(layer, number - 1 if call.source is None else call.source, tensors)
     ends = {name: tensors[number] for name, number in (graph.outputs or {}).items()}
     outputs = ends if len(ends) > 1 else tensors[graph.ends[0]]

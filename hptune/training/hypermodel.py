@@ -1,4 +1,4 @@
-"""Models that the user's code builds: `build(hp)` functions and KerasTuner `HyperModel` classes.
+"""Models that code builds: `build(hp)` functions and KerasTuner `HyperModel` classes, the user's and KerasTuner's own.
 
 The space that the code declares is discovered by building before the first trial, and joined with the YAML's.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from hptune.errors import SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.space import Domain
-from hptune.training.runtime import keras
+from hptune.training.runtime import keras, reset_names
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
 
@@ -25,23 +25,13 @@ MOST_BUILDS = 200
 
 
 class Builder:
-    """A user's builder: `build(values)` gives the model, with the hyperparameters that it asked for."""
+    """A HyperModel, or what has its `build(hp)`: `build(values)` gives the model, and what it asked `hp` for."""
 
-    def __init__(self, reference: str, folder: Path) -> None:
-        keras()
-        with quietly():
-            import keras_tuner
-        self._kt = keras_tuner
-        found = load_object(reference, folder, ("model", "python"))
-        if inspect.isclass(found) and issubclass(found, keras_tuner.HyperModel):
-            self.hypermodel: Any = found()
-        elif isinstance(found, keras_tuner.HyperModel):
-            self.hypermodel = found
-        elif callable(found):
-            self.hypermodel = _Function(found)
-        else:
-            told = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
-            raise spec_error(told, "model", "python")
+    def __init__(self, hypermodel: Any, *, branches: bool = True) -> None:
+        """branches: whether it may ask for a parameter under some values of another alone."""
+        self.hypermodel = hypermodel
+        self.branches = branches
+        self._kt = keras_tuner()
 
     @cached_property
     def has_own_fit(self) -> bool:
@@ -50,15 +40,35 @@ class Builder:
 
     def build(self, values: Values) -> tuple[Any, Any]:
         """(the model, the `HyperParameters` it asked). What `values` leaves out takes the code's default."""
-        from keras.src.utils.naming import reset_uids
-
-        reset_uids()  # the same layers get the same names, whatever was built before
+        reset_names()
         hp = self._kt.HyperParameters()
         hp.values = dict(values)
         model = self.hypermodel.build(hp)
         if not isinstance(model, keras().Model):
             raise SegmentFailed(f"the builder returned {type(model).__name__}, not a keras.Model")
         return model, hp
+
+
+def keras_tuner() -> Any:
+    """KerasTuner, imported when it is first needed."""
+    keras()
+    with quietly():
+        import keras_tuner
+    return keras_tuner
+
+
+def from_code(reference: str, folder: Path) -> Builder:
+    """The builder that the user's code is. Raises SpecError where it is none."""
+    found = load_object(reference, folder, ("model", "python"))
+    hypermodel = keras_tuner().HyperModel
+    if inspect.isclass(found) and issubclass(found, hypermodel):
+        return Builder(found())
+    if isinstance(found, hypermodel):
+        return Builder(found)
+    if callable(found):
+        return Builder(_Function(found))
+    told = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
+    raise spec_error(told, "model", "python")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,8 @@ def discover(
 
     Builds with the defaults, then with every Boolean and choice flipped and every Int at both ends (at each of its
     values, where something came or went between the ends), until nothing new appears. A name that is asked for under
-    some values of another parameter only is given the condition (`when`) that was seen. `ask(hp, model)` is called
-    after each build, for code that asks for more later on.
+    some values of another parameter only is given the condition (`when`) that was seen. A builder without branches is
+    built once. `ask(hp, model)` is called after each build, for code that asks for more later on.
     """
     domains: dict[str, dict[str, Any]] = {}
     builds: list[_Build] = []
@@ -105,11 +115,11 @@ def discover(
         build = _Build(whole, frozenset(asked) | frozenset(declared), origin, turned)
         builds.append(build)
         turns: dict[str, list[Value]] = {}
-        if origin is None:
+        if origin is None and builder.branches:
             turns |= {name: _ends(domain.values(), domain.type) for name, domain in declared.items()}
         for name in [n for n in asked if n not in domains and n not in declared]:
             domains[name] = _domain(asked[name])
-            turns[name] = _ends(_values(domains[name]), domains[name]["type"])
+            turns[name] = _ends(_values(domains[name]), domains[name]["type"]) if builder.branches else []
         waiting += [({**whole, name: v}, build, name) for name, vs in turns.items() for v in vs if v != whole[name]]
         if origin is not None and turned in domains and build.asked != origin.asked:  # what lies between the ends?
             waiting += [({**origin.setting, turned: v}, origin, turned) for v in _values(domains[turned])]

@@ -1,14 +1,19 @@
 """From YAML values to Keras objects: layers, optimizers, losses and metrics by their names.
 
-A nested object stands in the YAML as its name alone or as `{Name: {arguments}}`.
+A nested object stands in the YAML as its name alone or as `{Name: {arguments}}`; `module:Name` is the user's own,
+looked for in `folder` first (the YAML file's).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from hptune.errors import KeyPath, spec_error
 from hptune.training.runtime import keras
+from hptune.user_code import load_object
 
 _MODULE_OF_ARGUMENT = {
     "layer": "layers",
@@ -22,28 +27,30 @@ _MODULE_OF_ARGUMENT = {
 }
 
 
-def make_layer(name: str, arguments: Mapping[str, Any]) -> Any:
-    """A `keras.layers` layer, with the objects among its arguments made too."""
-    return getattr(keras().layers, name)(**{key: _argument(key, value) for key, value in arguments.items()})
+def make_layer(name: str, arguments: Mapping[str, Any], folder: Path = Path()) -> Any:
+    """A `keras.layers` layer or the user's own, with the objects among its arguments made too."""
+    if ":" in name:
+        return load_object(name, folder, ("model", "layers"))(**arguments)
+    return getattr(keras().layers, name)(**{key: _argument(key, value, folder) for key, value in arguments.items()})
 
 
-def _argument(key: str, value: Any) -> Any:
+def _argument(key: str, value: Any, folder: Path) -> Any:
     module = _MODULE_OF_ARGUMENT.get(key) or _MODULE_OF_ARGUMENT.get(key.rsplit("_", 1)[-1])
     if module is None or value is None:
         return tuple(value) if isinstance(value, list) else value
     if isinstance(value, list):
-        return [_argument(key, one) for one in value]
-    return _named(module, value)
+        return [_argument(key, one, folder) for one in value]
+    return _named(module, value, folder)
 
 
-def _named(module: str, value: Any) -> Any:
+def _named(module: str, value: Any, folder: Path = Path()) -> Any:
     if isinstance(value, str):
         if module == "layers":
-            return make_layer(value, {})
+            return make_layer(value, {}, folder)
         return getattr(keras(), module).get(value)
     ((name, arguments),) = value.items()
     if module == "layers":
-        return make_layer(name, arguments or {})
+        return make_layer(name, arguments or {}, folder)
     cls = getattr(getattr(keras(), module), name, None)
     if cls is None:
         return getattr(keras(), module).get({"class_name": name, "config": dict(arguments or {})})
@@ -61,14 +68,29 @@ def make_optimizer(name: str, arguments: Mapping[str, Any]) -> Any:
     return keras().optimizers.get({"class_name": name.replace("_", ""), "config": dict(arguments)})
 
 
-def make_loss(loss: Any) -> Any:
+def make_loss(loss: Any, folder: Path = Path()) -> Any:
     """A loss object, its reduction over the batch the mean."""
     losses = keras().losses
+    name, arguments = next(iter(loss.items())) if isinstance(loss, Mapping) else (loss, None)
+    if isinstance(name, str) and ":" in name:
+        return _own(losses.Loss, name, arguments, folder, ("training", "loss"))
     if isinstance(loss, Mapping):
-        ((name, arguments),) = loss.items()
         return losses.get({"class_name": name, "config": dict(arguments or {})})
     found = losses.get(loss)
     return _object_of(found) if callable(found) and not isinstance(found, losses.Loss) else found
+
+
+def _own(base: type, reference: str, arguments: Mapping[str, Any] | None, folder: Path, path: KeyPath) -> Any:
+    """The user's loss or metric: a class is made with the arguments, a function has none."""
+    found = load_object(reference, folder, path)
+    if inspect.isclass(found):
+        return found(**(arguments or {}))
+    if arguments:
+        told = f"{reference} is no class, so it takes no arguments ({', '.join(arguments)}). Drop them."
+        raise spec_error(told, *path)
+    if not callable(found) and not isinstance(found, base):
+        raise spec_error(f"{reference} is neither a function nor a {base.__name__}. Name one of these.", *path)
+    return found
 
 
 def _object_of(function: Any) -> Any:
@@ -78,9 +100,11 @@ def _object_of(function: Any) -> Any:
     return cls() if cls is not None else function
 
 
-def make_metric(metric: Any) -> Any:
+def make_metric(metric: Any, folder: Path = Path()) -> Any:
     """A metric as `model.compile` takes it: a name stays a name, so that Keras fits `accuracy` to the output."""
+    name, arguments = next(iter(metric.items())) if isinstance(metric, Mapping) else (metric, None)
+    if isinstance(name, str) and ":" in name:
+        return _own(keras().metrics.Metric, name, arguments, folder, ("training", "metrics"))
     if isinstance(metric, Mapping):
-        ((name, arguments),) = metric.items()
         return keras().metrics.get({"class_name": name, "config": dict(arguments or {})})
     return metric

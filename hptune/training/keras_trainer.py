@@ -20,7 +20,7 @@ from hptune.history import best_of
 from hptune.rundir import RunPaths
 from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import PythonModel
+from hptune.spec.model import HypermodelModel, PythonModel
 from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
@@ -33,11 +33,12 @@ from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
 from hptune.training.export import for_users, predictions, save_model
-from hptune.training.hypermodel import Builder, discover
+from hptune.training.hypermodel import Builder, discover, from_code
 from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_own_fit, check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
+from hptune.training.ready_made import ready_made
 from hptune.training.samples import Samples
 from hptune.training.signature import gives_logits, signature_of, write_signature
 from hptune.training.state import State
@@ -111,14 +112,16 @@ class KerasTrainer:
 
     @cached_property
     def builder(self) -> Builder | None:
-        """The user's code, where the model comes from code."""
+        """The code that builds the model, where it comes from code."""
         model = self._given.model
-        return Builder(model.python, self._folder) if isinstance(model, PythonModel) else None
+        if isinstance(model, HypermodelModel):
+            return ready_made(model, self.data)
+        return from_code(model.python, self._folder) if isinstance(model, PythonModel) else None
 
     @cached_property
     def programs(self) -> Programs:
         folds = self._given.evaluation.folds or 1
-        return Programs(self.experiment, self.data, self.builder, self._run, folds=folds)
+        return Programs(self.experiment, self.data, self.builder, self._run, folder=self._folder, folds=folds)
 
     # --- segments -----------------------------------------------------------------------------------------------
 

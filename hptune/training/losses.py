@@ -20,12 +20,14 @@ def standardized(loss: Any, mean: NDArray[Any], deviation: NDArray[Any]) -> Any:
     So training is well scaled whatever the unit is, while predictions and metrics stay in it.
     """
 
+    plain = loss.call if isinstance(loss, keras().losses.Loss) else loss  # a user's own may be a function
+
     class Standardized(keras().losses.Loss):  # type: ignore[misc]  # Keras has no types
         def call(self, y_true: Any, y_pred: Any) -> Any:
             import tensorflow as tf
 
             m, d = (tf.constant(np.asarray(a), y_pred.dtype) for a in (mean, deviation))
-            return loss.call((tf.cast(y_true, y_pred.dtype) - m) / d, (y_pred - m) / d)
+            return plain((tf.cast(y_true, y_pred.dtype) - m) / d, (y_pred - m) / d)
 
     return Standardized(name="loss")
 

@@ -6,6 +6,7 @@ import contextlib
 from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hptune import seeds
@@ -13,23 +14,30 @@ from hptune.errors import SegmentFailed
 from hptune.rundir import RunPaths
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
+from hptune.spec.model import ApplicationModel, ModelSpec, SavedModel
 from hptune.spec.recipe import Recipe
 from hptune.stopwatch import counts
 from hptune.training import augment
 from hptune.training import blueprint as blueprints
 from hptune.training import state as states
+from hptune.training.applications import build_application
 from hptune.training.blueprint import Blueprint, Weights
 from hptune.training.data import Data
 from hptune.training.export import behind, in_own_unit
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
+from hptune.training.runtime import reset_names
+from hptune.training.saved import load_saved
 from hptune.training.stabilize import recipe_for, stabilize
 from hptune.training.state import State
 from hptune.trial import Values
 
 KEPT = 8
 """How many compiled programs stay in memory; the least recently used goes first."""
+
+DESCRIBED = 4
+"""How many models that were built to be described are kept."""
 
 
 class Programs:
@@ -40,12 +48,21 @@ class Programs:
     """
 
     def __init__(
-        self, experiment: Experiment, data: Data, builder: Builder | None, run: RunPaths, *, folds: int = 1
+        self,
+        experiment: Experiment,
+        data: Data,
+        builder: Builder | None,
+        run: RunPaths,
+        *,
+        folder: Path = Path(),
+        folds: int = 1,
     ) -> None:
         self._experiment = experiment
         self._data = data
         self._builder = builder
         self._run = run
+        self._folder = folder
+        self._described: OrderedDict[str, Any] = OrderedDict()
         self._kept = KEPT if folds == 1 else max(2, KEPT // folds)
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._weights: dict[tuple[str, int], Weights] = {}
@@ -58,11 +75,34 @@ class Programs:
         if builder is not None:
             given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
             rebuild = partial(self._build_by_code, builder, values)
-            bare = blueprints.of_model(rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values))
+            bare = blueprints.of_model(
+                rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values), folder=self._folder
+            )
+        elif recipe.model is not None:
+            bare = self._of_built(recipe, recipe.model)
         else:
-            x = self._data.train.x
-            bare = blueprints.of_layers(recipe, x.shape[1:], x.dtype.name, self._experiment.execution.precision)
+            x, precision = self._data.train.x, self._experiment.execution.precision
+            bare = blueprints.of_layers(recipe, x.shape[1:], x.dtype.name, precision, folder=self._folder)
         return bare if recipe.augment is None else self._augmented(bare, recipe.augment)
+
+    def _of_built(self, recipe: Recipe, spec: ModelSpec) -> Blueprint:
+        """The blueprint of a model whose section says all of it; one of each is kept, to be described."""
+        key = spec.model_dump_json()
+        rebuild = partial(self._build, spec)
+        if key not in self._described:
+            while len(self._described) >= DESCRIBED:
+                self._described.popitem(last=False)
+            self._described[key] = rebuild()
+        given = frozenset({"optimizer", "loss", "metrics"})
+        model = self._described[key]
+        return blueprints.of_model(model, recipe, given=given, rebuild=rebuild, tag=key, folder=self._folder)
+
+    def _build(self, spec: ModelSpec) -> Any:
+        reset_names()
+        if isinstance(spec, SavedModel):
+            return load_saved(spec, self._data, self._folder)
+        assert isinstance(spec, ApplicationModel), "the rest are built by code, or layer by layer"
+        return build_application(spec, self._data, self._folder)
 
     def _augmented(self, bare: Blueprint, how: Augment) -> Blueprint:
         flip, strong = augment.flips(how), augment.strengths(how)
@@ -103,9 +143,11 @@ class Programs:
     def restores_targets(self) -> bool:
         """Whether the loss sees standardised targets, and a last layer brings predictions back to the target's unit.
 
-        Not for a model that the user's code compiled: its loss is meant for the targets as they are.
+        Not for a model that the user's code compiled, or that was trained before: those are meant for the targets as
+        they are.
         """
-        return self._data.target_scale is not None and self._builder is None
+        own = self._builder is not None or isinstance(self._experiment.model, SavedModel)
+        return self._data.target_scale is not None and not own
 
     def _build_by_code(self, builder: Builder, values: Values) -> Any:
         model, _ = builder.build(values)

@@ -36,3 +36,11 @@ def keras() -> Any:
     import keras as module
 
     return module
+
+
+def reset_names() -> None:
+    """Let the next layers be named as if none had been made, so that the same model gets the same names."""
+    keras()
+    from keras.src.utils.naming import reset_uids
+
+    reset_uids()

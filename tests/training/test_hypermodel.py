@@ -10,7 +10,7 @@ import pytest
 
 from hptune.errors import SpecError
 from hptune.spec.space import FloatDomain, IntDomain
-from hptune.training.hypermodel import Builder, discover
+from hptune.training.hypermodel import Builder, discover, from_code
 
 HEAD = """
 import keras, keras_tuner
@@ -25,7 +25,7 @@ Dense = keras.layers.Dense
 def builder(folder: Path, code: str, name: str = "build") -> Builder:
     module = f"code_{abs(hash(code)) % 10**9}"
     (folder / f"{module}.py").write_text(HEAD + dedent(code))
-    return Builder(f"{module}:{name}", folder)
+    return from_code(f"{module}:{name}", folder)
 
 
 def found(folder: Path, code: str, **declared: Any) -> dict[str, Any]:
@@ -142,5 +142,5 @@ def test_wrong_references_are_told(tmp_path: Path, reference: str, told: str) ->
     (tmp_path / "broken_module.py").write_text("1 / 0")
     (tmp_path / "whole_module.py").write_text("number = 3\ndef build(hp): ...\n")
     with pytest.raises(SpecError, match=told) as error:
-        Builder(reference, tmp_path)
+        from_code(reference, tmp_path)
     assert error.value.problems[0].path == ("model", "python")
