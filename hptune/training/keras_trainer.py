@@ -91,6 +91,8 @@ class KerasTrainer:
         self, experiment: Experiment, folder: Path, run: RunPaths, samples: Samples, *, fold: int | None = None
     ) -> None:
         runtime.start(experiment.execution.precision)
+        if experiment.execution.deterministic:
+            runtime.allow_only_deterministic()
         self._given = experiment
         self._folder = folder
         self._run = run

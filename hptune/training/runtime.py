@@ -30,6 +30,15 @@ def start(precision: str = "float32") -> None:
     keras.config.disable_traceback_filtering()
 
 
+def allow_only_deterministic() -> None:
+    """Let every operation from now on give the same bits each time, or raise; on a GPU many are slower for it."""
+    start()
+    import tensorflow as tf
+
+    tf.random.set_seed(0)  # asked for by operations that draw; what hptune draws has seeds of its own
+    tf.config.experimental.enable_op_determinism()
+
+
 def keras() -> Any:
     """The Keras module, started."""
     start()
