@@ -94,8 +94,12 @@ class _Failed(_FailedRequired, total=False):
     elapsed: _Seconds
 
 
-class _Stopped(_Any):
+class _StoppedRequired(_Any):
     trial: _Trial
+
+
+class _Stopped(_StoppedRequired, total=False):
+    replicas: Annotated[list[_Replica], Field(min_length=1)]
 
 
 class _Stabilized(_Any):
@@ -150,8 +154,11 @@ class EventCheck:
             self._finished(event)
         elif kind == "segment_failed":
             self._take(event)
-        elif kind == "trial_stopped" and event["trial"] >= len(self._epochs):
-            raise ValueError(f"trial {event['trial']} was never started")
+        elif kind == "trial_stopped":
+            if event["trial"] >= len(self._epochs):
+                raise ValueError(f"trial {event['trial']} was never started")
+            for replica in event.get("replicas", ()):
+                self._take({"purpose": "trial", "trial": event["trial"], "replica": replica})
 
     def _started(self, event: Mapping[str, Any]) -> None:
         trial, known = event["trial"], len(self._epochs)

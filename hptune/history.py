@@ -79,9 +79,9 @@ def failed(failure: SegmentFailure) -> dict[str, Any]:
     }
 
 
-def stopped(trial: int) -> dict[str, Any]:
-    """The event for a trial that its strategy will never continue."""
-    return {"event": "trial_stopped", "trial": trial}
+def stopped(trial: int, replicas: Sequence[int] = ()) -> dict[str, Any]:
+    """The event for a trial that will never be continued. replicas: those of its step that are not trained any more."""
+    return {"event": "trial_stopped", "trial": trial, **({"replicas": list(replicas)} if replicas else {})}
 
 
 class History:
@@ -110,6 +110,7 @@ class History:
         self.finals: dict[int, dict[int, float | None]] = {}
         self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
         self._complete: dict[int, set[int]] = {}  # trial -> the replicas that need no more epochs
+        self._short: set[int] = set()  # trials that were stopped before all their replicas were trained
         self.best: Trial | None = None  # by score, over one objective; the first of equals
         self.best_report = -1  # the index in `reports` at which the best was found
 
@@ -124,7 +125,8 @@ class History:
     def score(self, trial: Trial, epochs: int | None = None) -> float | None:
         """The objective at the best of the first `epochs` epochs (None: of all), the mean over replicas.
 
-        None where the trial has failed or has not got that far. For several objectives use `scores`.
+        None where the trial has failed, has not got that far or was stopped before all its folds. For several
+        objectives use `scores`.
         """
         return self._score(trial, self.objective, epochs)
 
@@ -155,6 +157,8 @@ class History:
         return [replica for replica in range(replicas) if replica not in self._complete.get(trial, ())]
 
     def _score(self, trial: Trial, objective: Objective, epochs: int | None) -> float | None:
+        if trial.number in self._short:
+            return None
         if trial.state == "failed" or (epochs is not None and trial.epochs < epochs and trial.state != "completed"):
             return None
         if epochs is None and trial.state == "running":
@@ -180,7 +184,7 @@ class History:
         elif kind == "segment_failed":
             self._fail(event)
         elif kind == "trial_stopped":
-            self._set(event["trial"], state="stopped")
+            self._stop(event)
 
     def _start(self, event: Event) -> None:
         segment = Segment(**{name: event[name] for name in _SEGMENT_FIELDS if name in event})
@@ -221,8 +225,20 @@ class History:
             return
         going = [_length(c) for replica, c in enumerate(curves) if replica not in complete]
         epochs = min(going) if going else max(_length(c) for c in curves)
-        self._set(trial.number, state="paused" if going else "completed", epochs=epochs, **changes)
+        state = "stopped" if trial.number in self._short else "paused" if going else "completed"
+        self._set(trial.number, state=state, epochs=epochs, **changes)
         self._report(trial.number)
+
+    def _stop(self, event: Event) -> None:
+        number, replicas = event["trial"], event.get("replicas", ())
+        for replica in replicas:
+            self._take({"purpose": "trial", "trial": number, "replica": replica})
+            self._short.add(number)
+        if number not in self._waiting:  # else one of its replicas is still being trained
+            epochs = max((_length(curves) for curves in self.trials[number].curves), default=0)
+            self._set(number, state="stopped", **({"epochs": epochs} if replicas else {}))
+            if replicas:
+                self._report(number)
 
     def _fail(self, event: Event) -> None:
         segment = self._take(event)

@@ -22,6 +22,9 @@ prepares the weights of an architecture, `lr_range` trains once over rising rate
 TrialState: TypeAlias = Literal["running", "paused", "completed", "stopped", "failed"]
 """`paused`: trained in part and may still be promoted. `stopped`: trained in part and never will be."""
 
+ENDED: tuple[TrialState, ...] = ("failed", "stopped")
+"""A trial in one of these states that has no score will never have one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from hptune import interrupts
 from hptune.budget import Limits, limits
 from hptune.checkpoints import Checkpoints, drop_untold_weights
 from hptune.errors import Interrupted, RunError
@@ -23,6 +25,7 @@ from hptune.finalists import next_finalist
 from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped, unusable
 from hptune.journal import Journal
 from hptune.lock import locked
+from hptune.pruning import unpromising
 from hptune.record import (
     Head,
     Record,
@@ -66,6 +69,10 @@ class Watch(Protocol):
         """A finalist has been trained once more, or failed at it."""
         ...
 
+    def noted(self, note: str) -> None:
+        """Something came up that changes nothing, and that the user should know."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -90,7 +97,9 @@ def search(
     Raises SpecError where the spec or the data can't be used or has changed since the run was begun, RunError where
     the run can't go on or no trial succeeded, Interrupted after Ctrl-C.
     """
-    with locked(paths):
+    with locked(paths) as left_behind:
+        if left_behind is not None:
+            watch.noted(left_behind)
         try:
             events = recorded(paths)
             head = first(events)
@@ -165,6 +174,7 @@ class _Loop:
         self._meanwhile = meanwhile
         self._limits = limits(experiment)
         self._free = self._limits.time_s is None and self._limits.target is None and order_is_free(experiment)
+        self._free &= experiment.evaluation.stop_after is None
         self._paths = paths
         self._checkpoints = Checkpoints(paths, self._history, keep=experiment.checkpoints.keep)
         self._replicas = experiment.evaluation.folds or experiment.evaluation.repeats
@@ -175,6 +185,8 @@ class _Loop:
         self._lost: Counter[SegmentKey] = Counter()
         self._why: str | None = None  # why nothing new is started
         self._clock_from = 0.0
+        self._finishes = experiment.execution.on_interrupt == "finish"
+        self._asked_to_stop: Callable[[], bool] = lambda: False
 
     def run(self, journal: Journal, events: Iterator[Event], *, make_strategy: MakeStrategy, watch: Watch) -> None:
         """Take in `events`, then search until the budget or the strategy ends it."""
@@ -187,10 +199,11 @@ class _Loop:
         drop_untold_weights(self._paths, self.record)
         self._take_up_pending()
         watch.begun(self.record, self._limits)
-        self._train_while(self._decide)
-        assert self._why is not None, "the strategy waits while nothing runs"
-        self._stop_hopeless(len(self._paused))
-        self._train_while(self._start_finalist)
+        with interrupts.noticed_first() if self._finishes else nullcontext(lambda: False) as self._asked_to_stop:
+            self._train_while(self._decide)
+            assert self._why is not None, "the strategy waits while nothing runs"
+            self._stop_hopeless(len(self._paused))
+            self._train_while(self._start_finalist)
         if self.record.ended != self._why:
             self._write({"event": "search_ended", "why": self._why, "elapsed": self._elapsed_s()})
 
@@ -200,20 +213,26 @@ class _Loop:
         return self._make_strategy(self._experiment, self.record.head.space)
 
     def _train_while(self, start_more: Callable[[], bool]) -> None:
-        """Train what is queued, and what `start_more` queues, until it has nothing and all is taken in."""
+        """Train what is queued, and what `start_more` queues, until it has nothing and all is taken in.
+
+        Raises KeyboardInterrupt where somebody has asked to stop, and what was being trained is done.
+        """
         while True:
-            while self._running + self._stabilizing.idle < self._room() and (self._queue or start_more()):
+            while self._has_room() and (self._queue or start_more()):
                 self._submit(self._queue.popleft())
             if not self._running:
+                if self._asked_to_stop():
+                    raise KeyboardInterrupt
                 assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
                 return
             for outcome in self._executor.wait():
                 self._running -= 1
                 self._take_in(outcome)
 
-    def _room(self) -> int:
-        """How many segments the executor is given at once; some to choose from where that changes no trial."""
-        return self._executor.slots + (self._executor.ahead if self._free else 0)
+    def _has_room(self) -> bool:
+        """Whether the executor is given another segment; some to choose from where that changes no trial."""
+        ahead = self._executor.ahead if self._free and not self._finishes else 0
+        return not self._asked_to_stop() and self._running + self._stabilizing.idle < self._executor.slots + ahead
 
     # --- what to train next -------------------------------------------------------------------------------------
 
@@ -286,7 +305,12 @@ class _Loop:
             self._probed = True
 
     def _submit(self, segment: Segment) -> None:
-        """Submit a segment; where the weights that it starts from are missing, it waits and they are made."""
+        """Submit a segment, unless its trial is not worth it any more.
+
+        Where the weights that it starts from are missing, it waits and they are made.
+        """
+        if self._is_spared(segment):
+            return
         if self._stabilizing.must_wait(segment):
             making = self._stabilizing.hold(segment)
             if making is None:
@@ -295,6 +319,22 @@ class _Loop:
             segment = making
         self._executor.submit(segment)
         self._running += 1
+
+    def _is_spared(self, segment: Segment) -> bool:
+        """Whether a fold is not trained, because its trial did badly on others; the trial is then stopped."""
+        after = self._experiment.evaluation.stop_after
+        if after is None or segment.purpose != "trial":
+            return False
+        if not unpromising(self._history, self._history.trials[segment.trial], stop_after=after):
+            return False
+        spared = [segment, *(other for other in self._queue if other.trial == segment.trial)]
+        for other in spared[1:]:
+            self._queue.remove(other)
+        reports = len(self._history.reports)
+        self._write(stopped(segment.trial, [other.replica for other in spared]))
+        if len(self._history.reports) > reports:
+            self._watch.reported(self._history.trials[segment.trial])
+        return True
 
     # --- what came back -----------------------------------------------------------------------------------------
 
@@ -306,6 +346,8 @@ class _Loop:
                 return
         elif (made := stabilized(outcome)) is not None:
             self._write(made)
+        elif "retrained" in outcome.facts:
+            self._watch.noted(f"trial {segment.trial}: {outcome.facts['retrained']}")
         reports = len(self._history.reports)
         event = self._told(outcome)
         self._write({**event, "elapsed": self._elapsed_s()})

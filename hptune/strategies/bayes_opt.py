@@ -27,7 +27,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.sections import BayesOpt
 from hptune.spec.space import ChoiceDomain, Domain, Space
 from hptune.strategies.sampled import Point
-from hptune.trial import Value, Values
+from hptune.trial import ENDED, Value, Values
 
 
 class _Listed(FloatParameter):
@@ -107,7 +107,7 @@ class BayesOptSampler:
         worst, lie = max(finite), statistics.median(finite)
         known = []
         for trial, score in zip(trials, scores, strict=True):
-            cost = history.objective.cost(score) if score is not None else worst if trial.state == "failed" else lie
+            cost = history.objective.cost(score) if score is not None else worst if trial.state in ENDED else lie
             known.append((trial.values, cost if math.isfinite(cost) else worst))
         return known
 

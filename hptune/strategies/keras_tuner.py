@@ -30,7 +30,7 @@ from hptune.spec.sections import Bayesian
 from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
 from hptune.strategies.sampled import Point
 from hptune.strategies.strategy import Done
-from hptune.trial import Value, Values
+from hptune.trial import ENDED, Value, Values
 
 ANY_SEED = 1
 """What Oracles are constructed with where the seed state is set before each question: anything but 0."""
@@ -271,7 +271,7 @@ class BayesianSampler:
         known = []
         for trial, score in zip(trials, scores, strict=True):
             if score is None:
-                score = worst if trial.state == "failed" else lie
+                score = worst if trial.state in ENDED else lie
             shown = _trial(self._coding.encode(trial.values), str(trial.number))
             shown.status = "COMPLETED"
             shown.score = score if math.isfinite(score) else worst

@@ -34,7 +34,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.sections import CmaEs, Nsga2, Qmc, Tpe
 from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space
 from hptune.strategies.sampled import RESULTS, Point
-from hptune.trial import Trial, Value, Values
+from hptune.trial import ENDED, Trial, Value, Values
 
 Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2
 
@@ -256,7 +256,7 @@ class OptunaSampler:
 
     def _finish(self, trial: Trial, history: History, attributes: Attributes | None) -> None:
         scores = history.scores(trial, self._epochs)
-        if trial.state == "failed":
+        if trial.state in ENDED and scores is None:
             self._finished[trial.number] = self._coding.trial(trial.number, trial.values, TrialState.PRUNED)
         elif scores is not None:
             self._finished[trial.number] = self._coding.trial(
