@@ -94,13 +94,13 @@ def of_layers(
         found = _dials_of_call(index, call)
         dials |= {name: value for name, _, value in found}
         kept = _replace(call.args, {path: "dial" for _, path, _ in found})
-        frame.append([call.name, kept, call.source])
-        layers.append([call.name, bare_arguments(call), call.source])
+        frame.append([call.name, kept])
+        layers.append([call.name, bare_arguments(call)])
         placed.append(replace(call, args=_replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
 
     shape = (tuple(input_shape), input_dtype)
     graph = recipe.graph
-    ends = [graph.inputs, graph.outputs]
+    wires = [] if graph.is_stack else [[graph.inputs, graph.outputs, [call.source for call in calls]]]
     optimizer, arguments = _optimizer(recipe)
     dials |= {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
     dials |= _smoothing(recipe)
@@ -109,8 +109,8 @@ def of_layers(
     batch_size = concrete(recipe.training.batch_size)
     loss, metrics = recipe.training.loss, recipe.training.metrics or []
     return Blueprint(
-        architecture=fingerprint(shape, layers, ends),
-        structure=fingerprint(shape, frame, ends, optimizer, fixed, loss, metrics, [*_smoothing(recipe)]),
+        architecture=fingerprint(shape, layers, *wires),
+        structure=fingerprint(shape, frame, *wires, optimizer, fixed, loss, metrics, [*_smoothing(recipe)]),
         dials=dials,
         learning_rate=rate,
         batch_size=batch_size,
