@@ -1,11 +1,13 @@
 """The split: every row once, the sizes asked for, every class where it fits, and the same parts for ever."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.training.data.split import apportion, part_sizes, split, subset
+from hptune.training.data.split import apportion, forward, grouped, part_sizes, split, subset
 
 shares = st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.3, 0.45])
 
@@ -96,3 +98,52 @@ def test_apportion_keeps_within_its_bounds(size):
     counts = np.array([70, 25, 5])
     assert apportion(counts, size, least=0, most=counts).sum() == size
     assert (apportion(counts, size, least=0, most=counts) <= counts).all()
+
+
+# --- by group, and forward in time -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 12), min_size=3, max_size=25), shares, st.sampled_from([0.0, 0.1, 0.3]), st.data())
+def test_no_group_has_rows_in_two_parts_and_no_part_is_empty(sizes, validation, test, data):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    codes = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(groups), max_size=len(groups))))
+    seed = data.draw(st.integers(0, 2**31 - 1))
+    parts = grouped(groups, codes, validation=validation, test=test, seed=seed)
+    rows = [parts.train, parts.validation, *([parts.test] if test else [])]
+    assert sorted(np.concatenate(rows)) == list(range(len(groups)))
+    assert all(len(part) for part in rows)
+    held = [set(groups[part]) for part in rows]
+    assert sum(map(len, held)) == len(sizes)
+
+
+def test_groups_are_dealt_in_the_shares_asked_for_and_with_their_share_of_each_class():
+    random = np.random.RandomState(0)
+    groups = random.randint(0, 60, 3000)
+    codes = (groups % 4 == 0).astype(int)  # whole groups of one class, a quarter of all
+    parts = grouped(groups, codes, validation=0.2, test=0.1, seed=3)
+    for part, share in ((parts.train, 0.7), (parts.validation, 0.2), (parts.test, 0.1)):
+        assert abs(len(part) / 3000 - share) < 0.03
+        assert abs(codes[part].mean() - 0.25) < 0.1
+    assert grouped(groups, codes, validation=0.3, test=0.1, seed=3).test.tolist() == parts.test.tolist()
+    assert set(grouped(groups, codes, validation=0.2, test=0.1, seed=4).test) != set(parts.test)
+
+
+@given(
+    st.lists(st.integers(0, 20), min_size=10, max_size=60).filter(lambda t: len(set(t)) >= 3),
+    shares,
+    st.sampled_from([0.0, 0.1, 0.45]),
+)
+def test_every_part_lies_before_the_next_in_time(times, validation, test):
+    moments = np.array(times, float)
+    parts = forward(moments, validation=validation, test=test)
+    rows = [parts.train, parts.validation, *([parts.test] if test else [])]
+    assert sorted(np.concatenate(rows)) == list(range(len(times)))
+    assert all(len(part) for part in rows)
+    for before, after in pairwise(rows):
+        assert moments[before].max() < moments[after].min()
+    assert all((np.diff(moments[part]) >= 0).all() for part in rows)
+
+
+def test_a_forward_split_has_the_sizes_asked_for():
+    parts = forward(np.random.RandomState(0).permutation(100).astype(float), validation=0.2, test=0.1)
+    assert [len(parts.train), len(parts.validation), len(parts.test)] == [70, 20, 10]
