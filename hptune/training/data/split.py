@@ -89,8 +89,8 @@ def grouped(groups: Array, codes: Rows, *, validation: float, test: float, seed:
     for number, size, others in ((2, test_size, 2), (1, validation_size, 1)):
         left = order[part[order] == 0]
         part[_chosen(counts[left], size, others=others, of=left)] = number
-    rows = [random.permutation(np.flatnonzero(part[group] == number)) for number in range(3)]
-    return Split(*rows)
+    test_rows, validation_rows, train_rows = (random.permutation(np.flatnonzero(part[group] == k)) for k in (2, 1, 0))
+    return Split(train_rows, validation_rows, test_rows)
 
 
 def _chosen(counts: Rows, size: int, *, others: int, of: Rows) -> Rows:
