@@ -1,48 +1,71 @@
-"""Adam's update in one pass over each variable, in place of a dozen operations, each a pass of its own.
+"""How an optimizer updates the variables: on one device, and by one operation a variable where there is one.
 
-Stock Keras spells the formula out; TensorFlow has a kernel for the very same one (`ResourceApplyAdam`). It saves a
-tenth of a small network's epoch and a third of the time until its graph is ready. A step differs from plain Keras's in
-the fifth digit (1 - beta_2 is computed in float32 here, in Python there). What the kernel does not know is left to Keras: AMSGrad, gradients of a few rows (`Embedding`), and
-an update that a subclass has written itself.
+Keras's backend for TensorFlow goes through `tf.distribute`, for replicas that are not there. Besides the time, its sum
+of the gradients adds a function to a registry of TensorFlow's (`tf.custom_gradient`) each time that it is traced, which
+keeps the whole graph for ever: 6 MB for each structure that was compiled.
+
+Adam's formula, which Keras spells out in a dozen operations with a pass over the variable each, is one kernel of
+TensorFlow's (`ResourceApplyAdam`). That saves a tenth of a small network's epoch and a third of the time until its
+graph is ready. A step differs from plain Keras's in the fifth digit (1 - beta_2 is computed in float32 here, in Python
+there). What the kernel does not know is left to Keras: AMSGrad, gradients of a few rows (`Embedding`), and an update
+that a subclass has written itself.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from hptune.training.runtime import keras
 
+Pairs: TypeAlias = Sequence[tuple[Any, Any]]
+"""(gradient, variable), a variable of TensorFlow's."""
+
 
 def fuse(optimizer: Any) -> None:
-    """Let `optimizer` update by the kernel where it is Adam, or built on it, with an update of Keras's own."""
-    adam = keras().optimizers.Adam
-    if isinstance(optimizer, adam) and type(optimizer).update_step is adam.update_step and not optimizer.amsgrad:
-        kind = type(optimizer)
-        optimizer.__class__ = type(kind.__name__, (kind,), {"update_step": _update_step})
+    """Let `optimizer`, a stock one or a user's, update in this way."""
+    kind, adam = type(optimizer), keras().optimizers.Adam
+    known = isinstance(optimizer, adam) and kind.update_step is adam.update_step and not optimizer.amsgrad
+    hooks = {
+        "_all_reduce_sum_gradients": _as_they_are,
+        "_distributed_tf_update_step": _by_adam if known else _one_by_one,
+    }
+    assert all(hasattr(kind, hook) for hook in hooks), "Keras has another way to update now"
+    optimizer.__class__ = type(kind.__name__, (kind,), hooks)
 
 
-def _update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-    """Keras's hook: update one variable, and the two moments of its gradient that belong to it."""
+def _as_they_are(_: Any, pairs: Pairs) -> Pairs:
+    return pairs
+
+
+def _one_by_one(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
+    for gradient, variable in pairs:
+        self.update_step(gradient, variable, learning_rate)
+
+
+def _by_adam(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
+    """For Adam, and what differs from it in other things than the update (`AdamW`)."""
     import tensorflow as tf
 
-    if isinstance(gradient, tf.IndexedSlices):
-        keras().optimizers.Adam.update_step(self, gradient, variable, learning_rate)
-        return
+    def numbers(dtype: Any) -> dict[str, Any]:
+        """What is the same for all variables of a type."""
+        found = {"lr": learning_rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        found = {name: tf.cast(tf.convert_to_tensor(number), dtype) for name, number in found.items()}
+        step = tf.cast(self.iterations + 1, dtype)
+        return {**found, "beta1_power": found["beta1"] ** step, "beta2_power": found["beta2"] ** step}
 
-    def number(value: Any) -> Any:
-        return tf.cast(tf.convert_to_tensor(value), variable.dtype)
-
-    index = self._get_variable_index(variable)
-    beta_1, beta_2, step = number(self.beta_1), number(self.beta_2), number(self.iterations + 1)
-    tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle,
-        m=self._momentums[index].value.handle,
-        v=self._velocities[index].value.handle,
-        beta1_power=beta_1**step,
-        beta2_power=beta_2**step,
-        lr=number(learning_rate),
-        beta1=beta_1,
-        beta2=beta_2,
-        epsilon=number(self.epsilon),
-        grad=number(gradient),
-    )
+    of_type: dict[Any, dict[str, Any]] = {}
+    for gradient, variable in pairs:
+        if isinstance(gradient, tf.IndexedSlices):
+            self.update_step(gradient, variable, learning_rate)
+            continue
+        index = self._get_variable_index(variable)
+        if variable.dtype not in of_type:
+            of_type[variable.dtype] = numbers(variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            grad=tf.cast(gradient, variable.dtype),
+            **of_type[variable.dtype],
+        )

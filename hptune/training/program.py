@@ -213,7 +213,6 @@ class Program:
         model = self.model
         model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
         model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
-        _without_replicas(model.optimizer)
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
         own = type(model).compute_loss is not keras().Model.compute_loss or model._compile_loss is None
@@ -345,17 +344,6 @@ def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
         return tf.add_n([goal, *(tf.cast(extra, goal.dtype) for extra in self.losses)])
 
     return compute_loss
-
-
-def _without_replicas(optimizer: Any) -> None:
-    """Leave out the sum of the gradients over replicas, of which there is one.
-
-    Each trace of it adds a gradient to a registry of TensorFlow's (`tf.custom_gradient`) that keeps the whole graph for
-    ever: 6 MB for each structure that was compiled.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of Keras's loss scaling, under float16
-    assert hasattr(inner, "_all_reduce_sum_gradients"), "Keras has another way to sum gradients now"
-    inner._all_reduce_sum_gradients = list
 
 
 def rate_table() -> Any:
