@@ -84,7 +84,6 @@ def grouped(groups: Array, codes: Rows, *, validation: float, test: float, seed:
     _, validation_size, test_size = part_sizes(len(groups), validation=validation, test=test)
     random = np.random.RandomState(seed)
     order = random.permutation(len(counts))
-    order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]  # the large ones first, while there is room
     part = np.zeros(len(counts), np.int64)
     for number, size, others in ((2, test_size, 2), (1, validation_size, 1)):
         left = order[part[order] == 0]
@@ -108,7 +107,7 @@ def _chosen(counts: Rows, size: int, *, others: int, of: Rows) -> Rows:
             chosen.append(i)
             held = held + count
     if size and not chosen:  # every group is larger than twice the part: the smallest is the nearest
-        chosen.append(len(counts) - 1)
+        chosen.append(int(counts.sum(axis=1).argmin()))
     return of[chosen]
 
 
