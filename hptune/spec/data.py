@@ -58,7 +58,7 @@ class _Data(Spec):
     task: Task | None = None
     """What the target is (labels: several at once, each 0 or 1); seen from the target unless given."""
     scale: Literal["auto", "none", "standardize", "unit"] = "auto"
-    """auto: tables standardised on the training part, pictures to [0, 1], the rest as it is."""
+    """auto: tables, and the channels of `images`, standardised on the training part; other pictures to [0, 1]."""
     one_hot: bool = False
     """Integer labels as one-hot rows, for losses that want them."""
     class_weight: Literal["balanced"] | ClassWeights | None = None
@@ -172,7 +172,7 @@ class ImagesData(_Data):
     """Pictures in files: a folder with a folder for each class, or a CSV file that names them."""
 
     images: str
-    size: tuple[Count, Count]
+    size: Annotated[list[Count], Field(min_length=2, max_length=2)]
     """Height and width that every picture is brought to."""
     channels: Literal[1, 3] = 3
     path: str | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from hptune.spec.data import Augment
 from hptune.spec.references import concrete
 from hptune.training.data import Data
@@ -71,5 +73,8 @@ _KINDS = {
 
 
 def _value_range(data: Data) -> tuple[float, float]:
-    """The range that pictures lie in: [0, 1], or [0, 255] where they were left as they are."""
-    return (0.0, 255.0) if data.train.x.max() > 1.5 else (0.0, 1.0)
+    """The range that pictures lie in: what their scaling makes of bytes; else [0, 1], or [0, 255] as they are."""
+    if data.input_scale is not None and isinstance(data.examples, np.ndarray) and data.examples.dtype == np.uint8:
+        offset, divisor = data.input_scale
+        return float(np.min((0 - offset) / divisor)), float(np.max((255 - offset) / divisor))
+    return (0.0, 255.0) if data.train.x[:1024].max() > 1.5 else (0.0, 1.0)

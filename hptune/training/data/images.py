@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def read_images(spec: ImagesData, folder: Path, cache: Path | None) -> Raw:
     return raw
 
 
-def read_picture(path: Path, size: tuple[int, int], channels: int) -> Array:
+def read_picture(path: Path, size: Sequence[int], channels: int) -> Array:
     """uint8 [h, w, channels] of one file. Raises `Undecodable`, or OSError where the file can't be read."""
     import tensorflow as tf
 

@@ -25,8 +25,8 @@ from hptune.training.data.words import Vocabulary, learn_words
 
 Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
 
-STRETCH = 2**15
-"""So many rows are looked at together for what all of them show."""
+STRETCH = 2**21
+"""About so many numbers are looked at together for what all of them show."""
 
 MOST_CATEGORIES = 1000
 """More different texts than this in a column are names or free text, which one-hot columns don't serve."""
@@ -172,7 +172,8 @@ def _scale(
     """One (offset, divisor) for each place of the last axis, as `keras.layers.Normalization` has them."""
 
     def columns() -> Iterator[Array]:
-        for rows in np.array_split(train, -(-len(train) // STRETCH)):
+        width = sum(e.width for e in encodings) if isinstance(x, tuple) else int(np.prod(x.shape[1:]))
+        for rows in np.array_split(train, min(len(train), -(-len(train) * width // STRETCH))):
             part = _matrix(x, rows, encodings) if isinstance(x, tuple) else x[rows]
             yield part.reshape(-1, part.shape[-1])
 

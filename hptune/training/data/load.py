@@ -97,7 +97,9 @@ def _checked(spec: DataSpec, raw: Raw) -> Target:
 
 def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: bool) -> Data:
     """The parts, prepared by what the training part shows."""
-    prepare = learn(raw, parts.train, spec.scale)
+    # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
+    by_channel = isinstance(spec, ImagesData) and spec.scale == "auto"
+    prepare = learn(raw, parts.train, "standardize" if by_channel else spec.scale)
 
     by_class = class_weights(spec.class_weight, target, parts.train)
 
