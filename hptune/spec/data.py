@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hptune.spec.base import Count, Spec
@@ -40,14 +40,7 @@ class Augment(Spec):
 Task: TypeAlias = Literal["classes", "labels", "regression"]
 
 
-def _by_text(weights: Any) -> Any:
-    """Labels as text, as which YAML and JSON spell them differently: 1 and "1" are the same class."""
-    return {str(label): weight for label, weight in weights.items()} if isinstance(weights, dict) else weights
-
-
-ClassWeights: TypeAlias = Annotated[
-    dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1), BeforeValidator(_by_text)
-]
+ClassWeights: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
 
 class _Data(Spec):

@@ -75,7 +75,7 @@ def test_class_weights_are_of_the_training_part_alone(tmp_path: Path) -> None:
 
 
 def test_labels_of_class_weights_are_found_as_text() -> None:
-    data = load_data(SourceData(source="digits", class_weight={3: 2.0, "4": 0.5}), folder=Path(), seed=0)
+    data = load_data(SourceData(source="digits", class_weight={"3": 2.0, "4": 0.5}), folder=Path(), seed=0)
     weights = data.train.sample_weight
     assert weights is not None
     assert np.array_equal(weights, np.select([data.train.y == 3, data.train.y == 4], [2.0, 0.5], 1.0))
