@@ -10,12 +10,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hptune.errors import RunError
 from hptune.rundir import RunPaths
+
+if TYPE_CHECKING:
+    from hptune.training.answers import Answer
 
 
 def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool = False) -> int:
@@ -35,12 +38,11 @@ def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool =
     names = columns(signature, predictor.width)
     unknown = 0
 
-    def told() -> Iterable[tuple[Any, tuple[float, ...]]]:
+    def told() -> Iterator[Answer]:
         nonlocal unknown
         for piece in pieces:
             unknown += int((~piece.known).sum())
-            for answer in answers(signature, predictor(piece.samples), piece.known):
-                yield answer.prediction, answer.numbers
+            yield from answers(signature, predictor(piece.samples), piece.known)
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
         kind = "outputs" if signature.labels is None else "probabilities"
@@ -53,20 +55,20 @@ def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool =
     return unknown
 
 
-def _write_csv(file: TextIO, told: Iterable[tuple[Any, tuple[float, ...]]], names: list[str]) -> None:
+def _write_csv(file: TextIO, told: Iterable[Answer], names: list[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["prediction", *names])
-    for prediction, numbers in told:
-        shown = [_plain(number) for number in numbers] if prediction is not None else [""] * len(names)
-        writer.writerow([_spelled(prediction), *shown[: len(names)]])
+    for answer in told:
+        numbers = [_plain(number) for number in answer.numbers] or [""] * len(names)
+        writer.writerow([_spelled(answer.prediction), *numbers])
 
 
-def _write_json(file: TextIO, told: Iterable[tuple[Any, tuple[float, ...]]], names: list[str], kind: str) -> None:
+def _write_json(file: TextIO, told: Iterable[Answer], names: list[str], kind: str) -> None:
     file.write("[")
-    for i, (prediction, numbers) in enumerate(told):
-        behind = {kind: dict(zip(names, numbers, strict=True))} if names and numbers else {}
+    for i, answer in enumerate(told):
+        behind = {kind: dict(zip(names, answer.numbers, strict=True))} if answer.numbers else {}
         file.write(",\n " if i else "")
-        file.write(json.dumps({"prediction": prediction, **behind}, ensure_ascii=False))
+        file.write(json.dumps({"prediction": answer.prediction, **behind}, ensure_ascii=False))
     file.write("]\n")
 
 

@@ -1,98 +1,111 @@
-"""`hptune init`: a commented YAML file to begin with, fitted to a table where one is given."""
+"""`hptune init`: a commented YAML file to begin with, fitted to a table where one is given: it searches at once."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hptune.errors import Problem, SpecError, spec_error, unknown
+from hptune.errors import Problem, SpecError
+from hptune.spec.data import part_sizes
 
-MOST_ROWS = 1000
-"""So many rows are looked at to tell what the target is."""
+if TYPE_CHECKING:
+    from hptune.training.data.survey import Survey
 
-MOST_CLASSES = 20
-"""Whole numbers with at most so many distinct values are taken for classes."""
+RARE = 3
+"""A class that is so many times as rare as another is told, with the key that makes up for it."""
 
+_PLAIN = re.compile(r"[^\W\d](?:[\w ./-]*[\w./-])?")
+"""What YAML reads as text without quotes, wherever it stands, unless it is one of `_WORDS`."""
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What the first rows of a CSV file tell about its target.
-
-    classes: how many there are; None for a regression. gaps: whether a value is missing somewhere.
-    """
-
-    columns: tuple[str, ...]
-    target: str
-    classes: int | None
-    gaps: bool
+_WORDS = ("true", "false", "null")
 
 
-def look_at(path: Path, target: str | None) -> Table:
-    """Read the first rows of a CSV file. Raises SpecError where it can't be read, or has no such column."""
+def write_starter(output: Path, data: Path | None, target: str | None) -> None:
+    """Write the starter to `output`. Raises SpecError where it is there already, or the table can't be used."""
+    if output.exists():
+        raise SpecError(Problem("is there already. Name another file with --output.", place=str(output)))
+    name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")[:64] or "experiment"
+    text = starter(name) if data is None else fitted(name, data, target, folder=output.parent)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(file.read(4_000_000)))
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise spec_error(f"--data: {path} can't be read: {error.strerror}. Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise spec_error(f"--data: {path} is not UTF-8. Save it as UTF-8.") from error
-    if len(rows) < 2:
-        raise spec_error(f"--data: {path} must hold a header line and at least one row.")
-    columns = [name.strip() for name in rows[0]]
-    if target is None:
-        raise spec_error(f"--target is required with --data. Its columns: {', '.join(columns)}.")
-    if target not in columns:
-        raise spec_error(f"--target: {unknown('column', target, columns)}")
-    at = columns.index(target)
-    body = [row for row in rows[1 : MOST_ROWS + 1] if len(row) == len(columns)]
-    values = [row[at].strip() for row in body if row[at].strip()]
-    gaps = any(not cell.strip() for row in body for cell in row)
-    return Table(tuple(columns), target, _classes(values), gaps)
+        raise SpecError(Problem(f"can't be written: {error.strerror}.", place=str(output))) from error
 
 
-def _rows(text: str) -> Iterator[list[str]]:
-    lines = text.splitlines(keepends=True)
-    if not lines:
-        return
-    separator = max(",;\t|", key=lines[0].count)
-    yield from csv.reader(lines, delimiter=separator)
+def starter(name: str) -> str:
+    """The YAML text for a data set that is there everywhere."""
+    section = ["  source: digits          # or csv: FILE with target: COLUMN, or npz: FILE"]
+    return _text(name, section, first="Flatten", outputs=10, classes=True, batches=[32, 64])
 
 
-def _classes(values: Sequence[str]) -> int | None:
-    """How many classes the target has: text or few whole numbers; None where it is a measure."""
-    distinct = set(values)
-    try:
-        numbers = {float(value) for value in distinct}
-    except ValueError:
-        return len(distinct)
-    whole = all(number == int(number) for number in numbers if number == number and abs(number) < 1e15)
-    return len(numbers) if whole and len(numbers) <= MOST_CLASSES else None
+def fitted(name: str, data: Path, target: str | None, *, folder: Path) -> str:
+    """The YAML text for a table. folder: where the YAML will stand, which the path in it starts from."""
+    from hptune.training.data.survey import data_options, survey
+
+    found = survey(data, target)
+    options = {found.key: os.path.relpath(data, folder), **data_options(found)}
+    about = {"target": _about_target(found), "missing": "or drop, mean, median, most_frequent; for all or by column"}
+    section = [f"  {key}: {_flow(value)}{_comment(about.get(key))}" for key, value in options.items()]
+    train = part_sizes(found.rows, validation=0.2, test=0.2)[0]
+    batches = next((sizes for sizes in ([32, 64], [8, 16]) if 2 * sizes[-1] <= train), [1, 2])
+    classes = None if found.classes is None else len(found.classes)
+    lines = [*section, *_remarks(found)]
+    return _text(name, lines, first=None, outputs=classes or 1, classes=classes is not None, batches=batches)
 
 
-def starter(name: str, table: Table | None = None, *, data: str = "") -> str:
-    """The YAML text. data: the path of the table, relative to where the YAML will stand."""
-    if table is None:
-        section = "data:\n  source: digits          # or csv: FILE with target: COLUMN, or npz: FILE"
-        return _text(name, section, first="Flatten", outputs=10, classes=True)
-    lines = [f"data:\n  csv: {_quoted(data)}\n  target: {_quoted(table.target)}"]
-    if table.gaps:
-        lines.append("  missing: median         # or drop, mean, most_frequent")
-    if table.classes is None:
-        lines.append("  # a measure; say task: classes if it names classes")
-    return _text(name, "\n".join(lines), first=None, outputs=table.classes or 1, classes=table.classes is not None)
+def _about_target(found: Survey) -> str:
+    if found.classes is None:
+        return "numbers to come close to; say task: classes if they name classes"
+    shares = [f"{label} {count / found.rows:.0%}" for label, count in found.classes.items()]
+    return f"{len(shares)} classes: {', '.join(shares)}" if len(shares) <= 6 else f"{len(shares)} classes"
+
+
+def _remarks(found: Survey) -> list[str]:
+    """What was seen in the table, and the keys that one might want because of it."""
+    lines = [f"  # not used: {one.name} {one.unused}" for one in found.inputs if one.unused is not None]
+    counts = [*(found.classes or {}).values()]
+    if counts and max(counts) >= RARE * min(counts):
+        lines.append("  # class_weight: balanced    # every class counts as much as another, however rare it is")
+    lines += [
+        f"  # class {label!r} has {count} rows and needs 3: add some, or take it out"
+        for label, count in (found.classes or {}).items()
+        if count < 3
+    ]
+    dates = [one.name for one in found.inputs if one.kind == "date" and not one.gaps and one.unused is None]
+    lines += [
+        f"  # time: {_flow(name)}    # validate and test on the latest rows, where rows come one after the other"
+        for name in dates
+    ]
+    return [line.replace("\n", " ") for line in lines]
+
+
+def _comment(text: str | None) -> str:
+    return "" if text is None else f"    # {' '.join(text.split())}"
+
+
+def _flow(value: Any) -> str:
+    """As YAML reads it back, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(str(key))}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return _quoted(f"${value}" if value.startswith("$") else value)  # a plain dollar sign is written $$
 
 
 def _quoted(text: str) -> str:
-    """As YAML reads it back: JSON's quotes are YAML's."""
-    plain = text.replace("_", "a").replace("-", "a").replace(".", "a").replace("/", "a").isalnum()
-    return text if plain and text[0].isalpha() and text.lower() not in ("true", "false", "null") else json.dumps(text)
+    """A text as YAML reads it back: JSON's quotes are YAML's."""
+    plain = _PLAIN.fullmatch(text) is not None and text.lower() not in _WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def _text(name: str, data: str, *, first: str | None, outputs: int, classes: bool) -> str:
+def _text(
+    name: str, data: Sequence[str], *, first: str | None, outputs: int, classes: bool, batches: Sequence[int]
+) -> str:
+    section = "\n".join(["data:", *data])
     head = f"    - {first}\n" if first is not None else ""
     last = f"{{units: {outputs}, activation: softmax}}" if classes else "{units: 1}"
     goal = "{metric: val_accuracy, goal: maximize}" if classes else "{metric: val_loss, goal: minimize}"
@@ -103,7 +116,7 @@ version: 1
 name: {name}
 seed: 0                     # everything random derives from it
 
-{data}
+{section}
   validation: 0.2           # this part scores the trials
   test: 0.2                 # no search sees this part; only train-best measures on it
 
@@ -118,7 +131,7 @@ search_space:               # each name stands as $name above or below
   units:         {{type: int, min: 32, max: 256, step: 32}}
   dropout:       {{type: float, min: 0.0, max: 0.5}}
   learning_rate: {{type: float, min: 1e-4, max: 1e-1, log: true, default: 1e-3}}
-  batch_size:    {{type: choice, values: [32, 64]}}
+  batch_size:    {{type: choice, values: {[*batches]}}}
 
 training:
   optimizer: {{name: adam, learning_rate: $learning_rate}}
@@ -132,18 +145,3 @@ objective: {goal}
 strategy: {{name: random}}    # or grid, bayesian, hyperband
 budget: {{trials: 20}}        # also time: 10m, epochs: 500, target: a score
 """
-
-
-def write_starter(output: Path, data: Path | None, target: str | None) -> None:
-    """Write the starter to `output`. Raises SpecError where it is there already, or the table can't be used."""
-    if output.exists():
-        raise SpecError(Problem("is there already. Name another file with --output.", place=str(output)))
-    name = "".join(c if c.isalnum() and c.isascii() else "-" for c in output.stem).strip("-")[:64] or "experiment"
-    if data is None:
-        text = starter(name)
-    else:
-        text = starter(name, look_at(data, target), data=os.path.relpath(data, output.parent))
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SpecError(Problem(f"can't be written: {error.strerror}.", place=str(output))) from error

@@ -22,7 +22,7 @@ from hptune.training.data.inputs import Encoding
 from hptune.training.data.parquet_table import parquet_sheets
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
-from hptune.training.data.table import SHOWN, Sheet
+from hptune.training.data.table import Sheet, refuse
 from hptune.training.signature import Signature
 
 ROWS = 8192
@@ -112,12 +112,7 @@ def _check_cells(sheet: Sheet, encodings: Sequence[Encoding], cells: Sequence[Ce
         for row, message in _wrong(encoding, column)
         if known[row]
     ]
-    if not found:
-        return
-    told = [Problem(message, place=sheet.place(row)) for row, message in sorted(found)[:SHOWN]]
-    if len(found) > SHOWN:
-        told.append(Problem(f"{len(found) - SHOWN} more problems like these, {len(found)} in all.", place=sheet.file))
-    raise SpecError(*told)
+    refuse(sheet, found)
 
 
 def _wrong(encoding: Encoding, cells: Cells) -> Iterator[tuple[int, str]]:
