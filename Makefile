@@ -8,7 +8,7 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(SUITS) 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: install search test lint soak-memory clean
+.PHONY: install search test lint examples soak-memory clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml
@@ -33,6 +33,10 @@ lint: install
 # Two processes, each with the tests of whole files: TensorFlow is loaded once a process.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Eight experiments on small data that the script makes; their scores go into the README.
+examples: install
+	$(BIN)/python scripts/examples.py
 
 soak-memory: install
 	$(BIN)/python -m pytest -m slow -s tests/executors/test_memory.py

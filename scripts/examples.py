@@ -42,7 +42,7 @@ EXAMPLES = (
     Example("flats", "Parquet, split by building; a number; `preset: mlp`", "mae"),
     Example("arm", "arrays; two numbers at once", "mae"),
     Example("shapes", "a folder of pictures, augmented; three classes", "accuracy"),
-    Example("wine-svm", "a scikit-learn pipeline, cross-validated", "balanced_accuracy"),
+    Example("tumours", "a scikit-learn pipeline, cross-validated", "balanced_accuracy"),
     Example("power", "a time series from a Python function; a number", "mae"),
 )
 
@@ -91,6 +91,8 @@ def messages(path: Path, rows: int = 800) -> None:
         for _ in range(rows):
             topics = [topic for topic in WORDS if draw.random() < 0.4]
             said = [draw.choice(WORDS[topic]) for topic in topics] + draw.sample(FILLERS, 5)
+            if draw.random() < 0.2:  # said in passing
+                said.append(draw.choice(WORDS[draw.choice(list(WORDS))]))
             draw.shuffle(said)
             table.writerow([" ".join(said), *(int(topic in topics) for topic in WORDS)])
 

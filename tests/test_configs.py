@@ -14,6 +14,8 @@ from hptune import __main__ as main
 
 FOLDER = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
+EXAMPLES = sorted(FOLDER.glob("examples/*.yaml"))
+"""Run by `make examples`, which makes their data."""
 
 SMALL = {
     "baseline": ["budget.trials=3", "training.epochs=2", "evaluation.finalists={top: 2, repeats: 2}"],
@@ -24,8 +26,8 @@ SMALL = {
 
 ANY = ["budget.trials=3", "training.epochs=2"]
 
-ELSEWHERE = ("digits", "stabilize")
-"""`digits` is run whole by the README's test, `stabilize` has one of its own."""
+ELSEWHERE = ("digits", "stabilize", "mnist", "fashion_mnist", "cifar10")
+"""`digits` is run whole by the README's test, `stabilize` has one of its own, and the last three need a download."""
 
 
 def hptune(*arguments: str) -> str:
@@ -39,11 +41,12 @@ def hptune(*arguments: str) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*CONFIGS, *EXAMPLES], ids=lambda path: path.stem)
 def test_a_config_is_valid(path: Path) -> None:
     assert json.loads(hptune("validate", str(path), "--json")) == {"valid": True, "name": path.stem}
     first, second = path.read_text().splitlines()[:2]
-    assert first == "# yaml-language-server: $schema=schema.json"
+    up = "../" * len(path.relative_to(FOLDER).parent.parts)
+    assert first == f"# yaml-language-server: $schema={up}schema.json"
     assert second.startswith("# "), "a comment says what it shows"
 
 
@@ -55,6 +58,21 @@ def test_a_config_runs(name: str, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = json.loads(hptune("trials", "--json", *runs))
     assert rows
     assert all(row["state"] == "completed" for row in rows), [row.get("error") for row in rows]
+
+
+def test_an_example_without_data_of_its_own_runs(tmp_path: Path) -> None:
+    runs = ["--runs-dir", str(tmp_path)]
+    hptune("search", str(FOLDER / "examples" / "tumours.yaml"), "--quiet", "--set", "budget.trials=8", *runs)
+    states = [row["state"] for row in json.loads(hptune("trials", "--json", *runs))]
+    assert states[:5] == ["completed"] * 5
+    assert set(states) == {"completed", "stopped"}
+    assert json.loads(hptune("train-best", "--json", *runs))["model"].endswith("model.skops")
+
+
+def test_every_example_has_its_line_in_the_readme() -> None:
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    for path in EXAMPLES:
+        assert f"| [{path.stem}](configs/examples/{path.name}) |" in readme
 
 
 def test_stabilized_and_not_try_the_same_values(tmp_path: Path) -> None:
