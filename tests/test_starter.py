@@ -34,29 +34,30 @@ def made(folder: Path, text: str, target: str | None, file: str = "t.csv") -> di
     return found
 
 
+def flat(i: int, draw: random.Random) -> str:
+    age = "" if i % 7 == 2 else draw.randint(18, 80)
+    city = "NA" if i % 9 == 4 else draw.choice(["Oslo", "Lima"])
+    return f"{age},{city},{draw.random()},{'' if i % 20 == 5 else 'abc'[i % 3]}"
+
+
+def review(i: int, draw: random.Random) -> str:
+    words = draw.sample(["came", "went", "saw", "lost", "won", "paid", "sat", "stood", "ran", "hid"], 5)
+    return f'{i % 2},"{draw.choice(["so good, I", "it was bad and I"])} {" ".join(words)} {i}"'
+
+
+def dates(i: int, draw: random.Random) -> str:
+    joined, seen = f"2025-{i % 12 + 1:02d}-{i % 28 + 1:02d}", f"2025-01-01T{i % 24:02d}:30"
+    return f"{joined},{seen},2024-0{i % 9 + 1}-01,{draw.gauss(5, 2):.3f}"
+
+
 QUOTES = table(
     'name,"likes, most","said ""so""",buys',
     lambda i, d: f'"Doe, {"JM"[i % 2]}.","a ""b"" {i % 3}",{d.random()},{"yn"[i % 2]}',
 )
 SEMICOLONS = table("länge;breite;preis €", lambda i, d: f"{d.random():.3f};{d.randint(1, 9)};{d.gauss(300, 40):.2f}")
-MISSING = table(
-    "age,city,spent,kind",
-    lambda i, d: (
-        f"{'' if i % 7 == 2 else d.randint(18, 80)},{'NA' if i % 9 == 4 else d.choice(['Oslo', 'Lima'])},{d.random()},{'' if i % 20 == 5 else 'abc'[i % 3]}"
-    ),
-)
-TEXT = table(
-    "stars,review",
-    lambda i, d: (
-        f'{i % 2},"{d.choice(["so good, I", "it was bad and I"])} {" ".join(d.sample("came went saw lost won paid sat stood ran hid".split(), 5))} {i}"'
-    ),
-)
-DATES = table(
-    "joined,seen,left,sold",
-    lambda i, d: (
-        f"2025-{i % 12 + 1:02d}-{i % 28 + 1:02d},2025-01-01T{i % 24:02d}:30,2024-0{i % 9 + 1}-01,{d.gauss(5, 2):.3f}"
-    ),
-)
+MISSING = table("age,city,spent,kind", flat)
+TEXT = table("stars,review", review)
+DATES = table("joined,seen,left,sold", dates)
 
 TABLES = {
     "quotes": (QUOTES, "buys", {}),
