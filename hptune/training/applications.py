@@ -7,6 +7,9 @@ Every network receives pictures as it was trained on them: the stock layers in f
 from __future__ import annotations
 
 import re
+import sys
+import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +89,7 @@ def _network(spec: ApplicationModel, name: str, shape: tuple[int, ...], folder: 
         weights = str(path)
     make = getattr(keras().applications, name)
     try:
-        with quietly():
+        with quietly(), redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
             return make(
                 include_top=False,
                 weights=weights,

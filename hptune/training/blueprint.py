@@ -25,6 +25,7 @@ from hptune.training import dials as dial_places
 from hptune.training import graphs
 from hptune.training.dials import OPTIMIZER_DIALS, PLACEHOLDER, REGULARIZER_DIALS
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
+from hptune.training.own_code import from_config
 from hptune.training.runtime import keras
 
 SMOOTHING = "label_smoothing"
@@ -144,12 +145,12 @@ def of_model(
     if not functional:
         return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
     config = model.get_config()
-    kind = type(model)
+    kind, make = type(model), from_config(model)
     stock, penalty = rebuild, _penalty(recipe)
     layers = model.layers
     if penalty is not None:
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
-        stock = lambda: kind.from_config(config)  # noqa: E731
+        stock = lambda: make(config)  # noqa: E731
         layers = stock().layers
     places = list(dial_places.in_layers(layers))
     dials = {name: float(getattr(holder, attribute)) for name, holder, attribute in places}
@@ -175,7 +176,7 @@ def of_model(
         dials={**dials, **dial_numbers, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=batch_size,
-        build=lambda: kind.from_config(_blank(config, PLACEHOLDER)),
+        build=lambda: make(_blank(config, PLACEHOLDER)),
         weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
         stock=stock,
         optimizer=optimizer,

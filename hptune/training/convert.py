@@ -18,7 +18,9 @@ from hptune.errors import RunError
 from hptune.quiet import quietly
 from hptune.rundir import RunPaths
 from hptune.training import runtime
+from hptune.training.predictor import load_best
 from hptune.training.raw_rows import input_names
+from hptune.training.signature import read_signature
 from hptune.training.worker import reason
 
 _KERAS_NAMES = {"savedmodel": "tf_saved_model", "tflite": "litert", "onnx": "onnx"}
@@ -35,7 +37,7 @@ def convert(run: RunPaths, name: str) -> Path:
         raise RunError(f"no {name}: {run.best_model} is not there, so that nothing can be converted.")
     if name == "keras":
         return run.best_model
-    model = runtime.keras().models.load_model(run.best_model, compile=False)
+    model = load_best(run, read_signature(run))
     texts = [one.name for one in model.inputs if one.dtype == "string"]
     if texts and name in _WITHOUT_TEXT:
         told = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"

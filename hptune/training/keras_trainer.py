@@ -26,7 +26,7 @@ from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.spec.space import Space
 from hptune.stopwatch import WATCH
-from hptune.training import dials, own_fit, runtime
+from hptune.training import dials, own_code, own_fit, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
@@ -302,12 +302,17 @@ class KerasTrainer:
     def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
         model = for_users(blueprint, program.weights(), self.data, restored=self.programs.restores_targets)
         _check_export(model, program, self.data)
-        return self._save(model, logits=gives_logits(blueprint.loss()))
+        code = own_code.references(model, [blueprint.loss(), *blueprint.metrics()])
+        return self._save(model, logits=gives_logits(blueprint.loss()), code=code)
 
-    def _save(self, model: Any, *, logits: bool = False, raw: bool = True) -> dict[str, Any]:
+    def _save(
+        self, model: Any, *, logits: bool = False, raw: bool = True, code: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         told = save_model(self._run.best_model, model)
-        write_signature(self._run.best_signature, signature_of(self._given, self.data, logits=logits, raw=raw))
-        return told
+        signature = signature_of(self._given, self.data, logits=logits, raw=raw)
+        signature = replace(signature, code=code or {}, folder=str(self._folder.resolve()))
+        write_signature(self._run.best_signature, signature)
+        return {"note": own_code.how_to_load(code), **told} if code else told
 
     # --- probe --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from hptune.training import runtime
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
+from hptune.training.own_code import load_own
 from hptune.training.raw_rows import as_inputs
 from hptune.training.signature import Signature
 from hptune.training.skops_predictor import SkopsPredictor
@@ -42,6 +44,12 @@ def open_predictor(run: RunPaths, signature: Signature) -> Predictor:
     raise spec_error(f"{told}. See hptune train-best --run {run.name}")
 
 
+def load_best(run: RunPaths, signature: Signature) -> Any:
+    """`best/model.keras`, not compiled, with what the user's code adds to Keras. Raises what Keras raises."""
+    own = load_own(signature.code, Path(signature.folder))
+    return runtime.keras().models.load_model(run.best_model, custom_objects=own, compile=False)
+
+
 class KerasPredictor:
     """`best/model.keras`."""
 
@@ -49,7 +57,7 @@ class KerasPredictor:
         runtime.start()
         self._signature = signature
         try:
-            self._model = runtime.keras().models.load_model(run.best_model, compile=False)
+            self._model = load_best(run, signature)
         except (
             OSError,
             ValueError,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,7 @@ class _Downloading:
 
     def build(self, hp: Any) -> Any:
         try:
-            with quietly():
+            with quietly(), redirect_stdout(sys.stderr):
                 return self._hypermodel.build(hp)
         except Exception as error:  # a download fails in many ways
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]

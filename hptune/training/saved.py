@@ -9,8 +9,8 @@ from hptune.errors import spec_error
 from hptune.quiet import quietly
 from hptune.spec.model import SavedModel
 from hptune.training.data import Data
+from hptune.training.own_code import from_config, load_own
 from hptune.training.runtime import keras
-from hptune.user_code import load_object
 
 
 def load_saved(spec: SavedModel, data: Data, folder: Path) -> Any:
@@ -22,9 +22,7 @@ def load_saved(spec: SavedModel, data: Data, folder: Path) -> Any:
     if not path.exists():
         told = f"no such file: {spec.saved} (looked for {path}). A relative path starts at the YAML file's folder."
         raise spec_error(told, "model", "saved")
-    custom = {
-        name: load_object(code, folder, ("model", "custom_objects", name)) for name, code in spec.custom_objects.items()
-    }
+    custom = load_own(spec.custom_objects, folder)
     try:
         with quietly():
             model = keras().models.load_model(path, custom_objects=custom, compile=False, safe_mode=True)
@@ -35,7 +33,7 @@ def load_saved(spec: SavedModel, data: Data, folder: Path) -> Any:
         remedy = "Save it by model.save('name.keras'), and name classes of your own under custom_objects"
         raise spec_error(f"{told}. {remedy}.", "model", "saved") from error
     check_input(model, data)
-    return type(model).from_config(model.get_config()) if spec.reinitialize else model
+    return from_config(model)(model.get_config()) if spec.reinitialize else model
 
 
 def check_input(model: Any, data: Data) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Signature:
     labels: the classes (of `task: labels`, the names of what may hold), in the order of the outputs; None: numbers.
     targets: the names of the numbers that are predicted; () where they have none.
     logits: outputs are logits and no probabilities yet.
+    code: what of the user's own loads the model, {name: module:name}. folder: where that is looked for.
     """
 
     task: str
@@ -51,6 +52,8 @@ class Signature:
     targets: tuple[str, ...] = ()
     logits: bool = False
     raw: bool = True
+    code: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
 
     @property
     def is_table(self) -> bool:
@@ -89,7 +92,7 @@ def _dropped(spec: TableData, features: tuple[str, ...]) -> tuple[str, ...]:
 
 def write_signature(path: Path, signature: Signature) -> None:
     """Write it as JSON, whole or not at all."""
-    told = {name: getattr(signature, name) for name in (field.name for field in dataclasses.fields(signature))}
+    told = {name: getattr(signature, name) for name in (one.name for one in dataclasses.fields(signature))}
     text = json.dumps({"version": VERSION, **told, "preparation": signature.preparation.as_json()}, ensure_ascii=False)
     write_whole(path, text + "\n")
 
