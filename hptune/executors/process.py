@@ -1,7 +1,7 @@
 """One worker process as its driver sees it: how it is started, spoken to, watched and ended.
 
-A fresh interpreter (never a fork, which TensorFlow does not survive) with a socket to it. Its standard output is
-the driver's standard error: what user code prints there must not mix with a command's result.
+A fresh interpreter (never a fork, which TensorFlow does not survive) with a socket to it. What it prints goes to the
+driver's standard error (it must not mix with a command's result), so much of it for each segment and no more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Mapping
@@ -22,6 +23,12 @@ from hptune.trial import Segment
 
 START_TIMEOUT_S = 600.0
 """How long a worker may take until it is ready: TensorFlow and the user's modules are imported in it."""
+
+SHOWN_BYTES = 2**16
+"""How much of what a segment prints is shown: code that prints a gigabyte must fill no terminal and no log."""
+
+_DRAIN_S = 1.0
+"""How long the last words of a worker that has ended are waited for; a child of its own may hold them open."""
 
 _HELD = 8
 """How many structures a worker is taken to hold: as many as `training.programs` keeps."""
@@ -38,14 +45,18 @@ class Process:
         self.started_at = time.monotonic()
         self._since = self.started_at  # of what it does now: start, or train its segment
         ours, theirs = socket.socketpair()
+        words, said = os.pipe()
         with theirs:
-            self._process = _start(theirs.fileno(), setup.data_fd, environment)
+            self._process = _start(theirs.fileno(), setup.data_fd, said, environment)
+        os.close(said)
+        self._output = _Output(words)
         self.connection = Connection(ours.detach())
         self._send(setup)
 
     def give(self, segment: Segment) -> None:
         """Have it train the segment. One that is not ready yet begins when it is."""
         self.segment = segment
+        self._output.begin(segment)
         self.remember(segment)
         if self.ready:
             self._since = time.monotonic()
@@ -101,11 +112,45 @@ class Process:
             self._process.kill()
             code = self._process.wait()
         self.connection.close()
+        self._output.join(_DRAIN_S)
         return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended by itself (exit code {code})"
 
     def _send(self, message: Setup | Segment) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
             self.connection.send(message)
+
+
+class _Output(threading.Thread):
+    """Passes on what a worker prints, in a thread of its own: a worker must never wait for a driver that is busy."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(daemon=True)
+        self._fd = fd
+        self._left = SHOWN_BYTES
+        self._who = "the worker"
+        self.start()
+
+    def begin(self, segment: Segment) -> None:
+        """From here on it is this segment that prints."""
+        self._left, self._who = SHOWN_BYTES, f"trial {segment.trial}"
+
+    def run(self) -> None:
+        with os.fdopen(self._fd, "rb", buffering=0) as words:
+            while text := words.read(2**16):
+                left, self._left = self._left, max(self._left - len(text), -1)
+                if left < 0:
+                    continue
+                shown = text[:left]
+                if len(text) > left:
+                    shown += f"\n… what {self._who} prints after {SHOWN_BYTES:,} bytes is not shown\n".encode()
+                with contextlib.suppress(OSError):  # nobody reads on, or its disk is full: the training does not care
+                    sys.stderr.flush()
+                    _write_all(2, shown)
+
+
+def _write_all(fd: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(fd, text) :]
 
 
 def shape_of(segment: Segment) -> Hashable:
@@ -116,7 +161,7 @@ def shape_of(segment: Segment) -> Hashable:
     return tuple((name, value) for name, value in segment.values.items() if not isinstance(value, float))
 
 
-def _start(socket_fd: int, data_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(socket_fd: int, data_fd: int, said_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     code = f"import sys; sys.path[:] = {sys.path!r}; from hptune.executors.serve import main; main({socket_fd})"
     # Blocked across exec: a worker that is just starting would answer Ctrl-C with a traceback.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -124,7 +169,8 @@ def _start(socket_fd: int, data_fd: int, environment: Mapping[str, str]) -> subp
         return subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
-            stdout=2,
+            stdout=said_fd,
+            stderr=said_fd,
             pass_fds=(socket_fd, data_fd),
             env={**os.environ, **environment},
         )

@@ -16,6 +16,7 @@ from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from hptune.errors import RunError
 from hptune.executors import machine
 from hptune.executors.executor import OnEpoch, Outcome
 from hptune.executors.process import Process, shape_of
@@ -51,7 +52,11 @@ class LocalExecutor:
     def __init__(
         self, experiment: Experiment, folder: Path, run: RunPaths, on_epoch: OnEpoch, *, trials: int | None = None
     ) -> None:
-        self._data = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it; see training.data.shared
+        try:
+            self._data = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it; see training.data.shared
+        except OSError as error:
+            told = f"the folder for temporary files can't be written: {error.strerror}"
+            raise RunError(f"{told}. Make room there, or name another one with TMPDIR.") from error
         self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
