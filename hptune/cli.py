@@ -113,7 +113,7 @@ def lr_range(
 
     loaded = _load(config, sets)
     draws = can_draw(asked=output is not None)
-    with _placed(loaded), _thrown_away(loaded) as executor:
+    with _placed(loaded), _thrown_away(loaded.experiment, loaded.folder) as executor:
         told = range_test(executor, loaded.experiment)
     _say_json(told) if as_json else _say("\n".join(range_lines(told, loaded.experiment)))
     if draws:
@@ -245,6 +245,27 @@ def predict(
 
 
 @app.command()
+def reproduce(
+    trial: Annotated[int, typer.Option("--trial", metavar="N", help="The trial to train again.")],
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0, help="The largest difference that counts as equal; none unless given.")
+    ] = 0.0,
+    run: Run = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Train a trial again and compare its curves with the journal's; exit code 1 where they differ."""
+    from hptune.reproduce import reproduce, result_lines
+
+    record = _replay(run, runs_dir)[1]
+    with _thrown_away(record.head.experiment, record.head.folder) as executor:
+        told = reproduce(record, trial, executor, tolerance=tolerance)
+    _say_json(told) if as_json else _say("\n".join(result_lines(told)))
+    if not told["within"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def runs(runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
     """The runs in the folder, the newest first."""
     from hptune.reports.compare import run_row
@@ -326,15 +347,15 @@ def _search_command(config: Path, sets: list[str] | None, workers: int | None, r
 
 
 @contextmanager
-def _thrown_away(loaded: Loaded) -> Iterator[Executor]:
+def _thrown_away(experiment: Experiment, folder: Path) -> Iterator[Executor]:
     """An executor with a run's folder that is thrown away."""
     import tempfile
 
     from hptune.rundir import RunPaths
 
-    with tempfile.TemporaryDirectory() as folder:
-        paths = RunPaths(Path(folder) / loaded.experiment.name)
-        with closing(_executor(loaded.experiment, loaded.folder, paths, lambda *_: None)) as executor:
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = RunPaths(Path(scratch) / experiment.name)
+        with closing(_executor(experiment, folder, paths, lambda *_: None)) as executor:
             yield executor
 
 
@@ -342,7 +363,7 @@ def _probed(loaded: Loaded) -> dict[str, Any]:
     """The probe's facts."""
     from hptune.tuner import probe
 
-    with _thrown_away(loaded) as executor:
+    with _thrown_away(loaded.experiment, loaded.folder) as executor:
         return probe(executor, epochs=1)
 
 

@@ -87,8 +87,11 @@ def _take(fd: int, paths: RunPaths) -> str | None:
     left = _left_behind(holder, me)
     if left is None and holder is not None:  # alive, and the kernel knows of no lock: the file system has none
         raise RunError(in_use)
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps(asdict(me)).encode(), 0)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(asdict(me)).encode(), 0)
+    except OSError as error:
+        raise RunError(f"{paths.lock} can't be written: {error.strerror}. Make room there.") from error
     return left
 
 
