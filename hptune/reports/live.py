@@ -131,8 +131,10 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
 
 
 def _warnings(record: Record) -> list[str]:
-    """What the probe found that may not be meant."""
-    return [f"warning: {warning}" for warning in record.head.facts.get("warnings", ())]
+    """What the probe found that may not be meant, and what follows from it."""
+    facts = record.head.facts
+    notes = [f"note: {note}" for note in facts.get("notes", ())]
+    return [*(f"warning: {warning}" for warning in facts.get("warnings", ())), *notes]
 
 
 def _rules(limits: Limits) -> str:

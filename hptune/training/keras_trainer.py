@@ -51,6 +51,8 @@ RANGE = (1e-7, 10.0)
 RANGE_STEPS = 200
 """A range test trains whole epochs, of so many steps together at least."""
 
+NO_REUSE = "the model {why}: no reuse, every setting is built, traced and compiled anew"
+
 AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
 """Told (what is trained, epochs done, the epoch's metrics)."""
 
@@ -329,13 +331,15 @@ class KerasTrainer:
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
                 check_own_fit(self._given)
-                return {**found, "own_fit": True}
+                return {**found, "own_fit": True, "notes": [NO_REUSE.format(why="trains by a fit of its own")]}
         programs = self.programs
         drawn = check_recipes(
             self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names
         )
         if builder is not None and not math.isnan(drawn.learning_rate):
             found["learning_rate"] = drawn.learning_rate
+        if not drawn.dialled:
+            found["notes"] = [NO_REUSE.format(why="is a class of its own, whose layers can't be told")]
         return {**found, **self._cost(segment)} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
         except Exception as error:  # noqa: BLE001  # Keras and users' code raise anything; it is told below
             shown = ", ".join(f"{name}={value}" for name, value in values.items())
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            failures.append(f"no model for {shown or 'the recipe'}: {lines[0] if lines else type(error).__name__}")
+            told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}"
+            failures.append(f"{told}: {lines[0][:400] if lines else type(error).__name__}")
     raise spec_error(f"{failures[0].rstrip('.')}. Mend the model, or narrow the search space.", "model")
 
 
