@@ -36,6 +36,7 @@ class CsvSheet:
     columns: dict[int, list[str]]
     lines: list[int]
     key: str = "csv"
+    is_large: bool = False  # it was read as text, which takes more room than its columns do
 
     def place(self, row: int) -> str:
         return f"{self.file}:{self.lines[row]}"

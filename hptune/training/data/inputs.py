@@ -82,6 +82,19 @@ class Preparation:
 
     def __call__(self, x: Source, rows: Rows) -> Array:
         """The samples `rows`, prepared: float32 or int32, C-contiguous."""
+        width = self.width if isinstance(x, tuple) else int(np.prod(x.shape[1:]))
+        stretches = np.array_split(rows, -(-len(rows) * width // STRETCH) or 1)
+        if len(stretches) == 1:
+            return self._prepared(x, rows)
+        found, done = np.empty(0), 0
+        for stretch in stretches:  # float64 on the way: never of all of them at once
+            part = self._prepared(x, stretch)
+            found = found if done else np.empty((len(rows), *part.shape[1:]), part.dtype)
+            found[done : done + len(part)] = part
+            done += len(part)
+        return found
+
+    def _prepared(self, x: Source, rows: Rows) -> Array:
         part = _matrix(x, rows, self.encodings) if isinstance(x, tuple) else x[rows]
         if self.scale is None:
             return np.ascontiguousarray(part, np.int32 if part.dtype.kind in "iu" or self.words else np.float32)
@@ -127,6 +140,7 @@ def learn(raw: Raw, train: Rows, scale: Scale) -> Preparation:
         if rule == "unit" and raw.x.dtype == np.uint8:
             return Preparation((), (np.asarray(0.0), np.asarray(255.0)))
         return Preparation((), None if rule == "none" else _scale(raw.x, train, (), rule))
+    train = np.sort(train)  # columns on the disk are read from their beginning to their end
     encodings = tuple(_encoding(column, train, raw) for column in raw.x)
     learnt = Preparation(encodings, None)
     if scale == "none" or learnt.words:

@@ -22,7 +22,7 @@ from hptune.training.data.csv_table import read_csv
 from hptune.training.data.deal import deal
 from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.images import read_images
-from hptune.training.data.inputs import learn, statistics
+from hptune.training.data.inputs import Preparation, learn, statistics
 from hptune.training.data.keras_sets import read_keras
 from hptune.training.data.npz import read_npz
 from hptune.training.data.parquet_table import read_parquet
@@ -31,6 +31,7 @@ from hptune.training.data.python_source import read_python
 from hptune.training.data.raw import Raw, fingerprint, take
 from hptune.training.data.sklearn_sets import read_source
 from hptune.training.data.split import Split
+from hptune.training.data.spool import is_spooled, prepared_on_disk
 from hptune.training.data.stream import HELD_BYTES, Stored, blocks
 from hptune.training.data.target import Target, read_target
 from hptune.training.data.weights import class_weights, product
@@ -56,7 +57,7 @@ def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = Fals
     if isinstance(raw, Data):
         return raw
     target = _checked(spec, raw)
-    return _data(spec, raw, target, deal(spec, target, raw, seed), with_test=with_test)
+    return _data(spec, raw, target, deal(spec, target, raw, seed), cache, with_test=with_test)
 
 
 def load_folds(
@@ -72,13 +73,13 @@ def load_folds(
     splits = fold_splits(
         whole, target.codes, folds, seed=seeds.derive(seed, "folds"), groups=raw.groups, times=raw.times
     )
-    return tuple(_data(spec, raw, target, parts, with_test=with_test) for parts in splits)
+    return tuple(_data(spec, raw, target, parts, cache, with_test=with_test) for parts in splits)
 
 
 def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None) -> Data:
     """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
     raw, target = _arrays(spec, folder, cache, seed)
-    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), with_test=True)
+    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), cache, with_test=True)
 
 
 def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int) -> tuple[Raw, Target]:
@@ -95,7 +96,7 @@ def _checked(spec: DataSpec, raw: Raw) -> Target:
     return read_target(raw, task=spec.task, one_hot=spec.one_hot)
 
 
-def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: bool) -> Data:
+def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | None, *, with_test: bool) -> Data:
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
     by_channel = isinstance(spec, ImagesData) and spec.scale == "auto"
@@ -103,7 +104,12 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
 
     by_class = class_weights(spec.class_weight, target, parts.train)
 
-    stored = [Stored.of(raw.x, rows, prepare) for rows in (parts.train, parts.validation, parts.test)]
+    told = fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True))
+    x, last = raw.x, prepare
+    if is_spooled(x):
+        x, last = prepared_on_disk(x, prepare, told, cache), Preparation((), None)
+
+    stored = [Stored.of(x, rows, last) for rows in (parts.train, parts.validation, parts.test)]
     streamed = sum(one.nbytes for one in stored) > HELD_BYTES if spec.stream == "auto" else spec.stream
 
     def part(x: Stored, by_class: Array | None = None) -> Part:
@@ -119,7 +125,7 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, *, with_test: 
         rows={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
         task=target.task,
         labels=target.labels,
-        fingerprint=fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True)),
+        fingerprint=told,
         target_scale=statistics(target.y[parts.train]) if standardised else None,
         input_scale=prepare.scale,
         features=raw.features,

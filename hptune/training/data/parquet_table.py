@@ -20,6 +20,9 @@ from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.table import read_table
 
+HELD_NUMBERS = 2**27
+"""A table with more cells than this is not held in memory: its numbers are put into files, column by column."""
+
 _MICROSECONDS_A_DAY = 86_400_000_000
 
 
@@ -35,6 +38,11 @@ class ParquetSheet:
     table: Any
     start: int = 0
     key: str = "parquet"
+
+    @property
+    def is_large(self) -> bool:
+        rows: int = self.table.metadata.num_rows if hasattr(self.table, "metadata") else self.table.num_rows
+        return rows * len(self.header) > HELD_NUMBERS
 
     def place(self, row: int) -> str:
         return f"{self.file}: row {self.start + row + 1}"

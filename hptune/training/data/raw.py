@@ -26,7 +26,8 @@ class Column:
     """One column of a table.
 
     kind, values: number: floats [n]; date: floats [n], days since 1970-01-01 (UTC), the time of day as a fraction;
-        category and text: str objects [n]. A missing value is NaN, or "" among texts.
+        category and text: str objects [n]. A missing value is NaN, or "" among texts. Of a large table, the floats
+        lie on the disk: a `Mapped`, which is indexed as an array is.
     fill: the rule for missing values; None: there are none (in free text: they are texts without words).
     words: how free text becomes numbers; None for the other kinds.
     """

@@ -5,9 +5,9 @@ The files differ in how a column is got and in how a row is named; all else is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from hptune.spec.data import Kind, TableData, TextColumn
 from hptune.training.data.cells import COMMA_NUMBER, Cells, Content, Typed, read_cells
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Fill, Raw
+from hptune.training.data.spool import spooled
 
 SHOWN = 10
 """So many problems of a file are told one by one; of the rest, how many there are."""
@@ -37,6 +38,11 @@ class Sheet(Protocol):
     @property
     def header(self) -> Sequence[str]: ...
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its columns are too much to be held in memory all at once."""
+        ...
+
     def place(self, row: int) -> str:
         """How a row (from 0) is named to users."""
         ...
@@ -57,12 +63,16 @@ class _Used:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """A used column, its cells, and what `data.missing` says for it: a fill, `drop` or None."""
+    """A used column, how it is read, and what `data.missing` says for it: a fill, `drop` or None.
+
+    cells: None for an input of a large table, which is read once more when its turn comes.
+    """
 
     used: _Used
-    cells: Cells
+    kind: Kind
     words: TextColumn | None
     rule: str | None
+    cells: Cells | None
 
 
 def targets_of(spec: TableData) -> list[str]:
@@ -82,9 +92,21 @@ def read_table(spec: TableData, sheet: Sheet) -> Raw:
     """The samples of a table. Raises `SpecError` with the problems of the first step that found any."""
     used = _uses(spec, sheet)
     _check_rules(spec, [one.name for one in used])
-    columns = [_read(one, spec, sheet) for one in used]
-    _check_cells(spec, sheet, columns)
-    return _raw(spec, sheet, columns)
+    columns: list[_Read] = []
+    problems: list[tuple[int, str]] = []
+    dropped: list[Array] = []
+    for one in used:
+        cells = _cells(one, spec, sheet)
+        given = spec.columns.get(one.name)
+        words = None if cells.kind != "text" else given if isinstance(given, TextColumn) else TextColumn(kind="text")
+        rule = _rule(one, cells, spec)
+        problems += _wrong(one, cells, rule, spec)
+        if rule == "drop":
+            dropped.append(cells.missing)
+        again = sheet.is_large and one.role == "features"
+        columns.append(_Read(one, cells.kind, words, rule, None if again else cells))
+    refuse(sheet, problems)
+    return _raw(spec, sheet, columns, ~np.any(dropped, axis=0) if dropped else None)
 
 
 # --- which columns ---------------------------------------------------------------------------------------------------
@@ -172,7 +194,7 @@ def _kind(given: Kind | TextColumn | None) -> Kind | None:
 # --- their cells -----------------------------------------------------------------------------------------------------
 
 
-def _read(used: _Used, spec: TableData, sheet: Sheet) -> _Read:
+def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
     """The cells of one column, as its role wants them."""
     content = sheet.column(used.name)
     given = spec.columns.get(used.name)
@@ -194,8 +216,7 @@ def _read(used: _Used, spec: TableData, sheet: Sheet) -> _Read:
         path = ("data", "features" if spec.features is not None else sheet.key)
         message = f"{sheet.file}: column {used.name!r} is empty. Choose another, or leave it out of data.features."
         raise spec_error(message, *(path if used.role == "features" else used.path))
-    words = None if cells.kind != "text" else given if isinstance(given, TextColumn) else TextColumn(kind="text")
-    return _Read(used, cells, words, _rule(used, cells, spec))
+    return cells
 
 
 def _check_kind(cells: Cells, wanted: tuple[Kind, ...], used: _Used, sheet: Sheet, remedy: str) -> None:
@@ -235,20 +256,18 @@ def _check_rules(spec: TableData, names: Sequence[str]) -> None:
             raise spec_error(unknown("column", name, names), "data", "missing", name)
 
 
-def _check_cells(spec: TableData, sheet: Sheet, columns: Sequence[_Read]) -> None:
-    problems: list[tuple[int, str]] = []
-    for column in columns:
-        cells, name = column.cells, column.used.name
-        problems += [(i, _odd(column, i, spec)) for i in np.flatnonzero(cells.odd).tolist()]
-        if column.rule is None and cells.kind != "text":
-            message = f"column {name!r}: missing value. {_missing_remedy(column)}"
-            problems += [(i, message) for i in np.flatnonzero(cells.missing).tolist()]
-        if column.used.role == "sample_weight":
-            told = f"column {name!r}: a weight must be at least 0, got "
-            problems += [
-                (i, f"{told}{cells.spelled(i)}. Correct it.") for i in np.flatnonzero(cells.values < 0).tolist()
-            ]
-    refuse(sheet, problems)
+def _wrong(used: _Used, cells: Cells, rule: str | None, spec: TableData) -> Iterator[tuple[int, str]]:
+    """(row, what is wrong) of the cells that can't be used."""
+    for row in np.flatnonzero(cells.odd).tolist():
+        yield row, _odd(used, cells, row, spec)
+    if rule is None and cells.kind != "text":
+        message = f"column {used.name!r}: missing value. {_missing_remedy(used, cells)}"
+        for row in np.flatnonzero(cells.missing).tolist():
+            yield row, message
+    if used.role == "sample_weight":
+        told = f"column {used.name!r}: a weight must be at least 0, got "
+        for row in np.flatnonzero(cells.values < 0).tolist():
+            yield row, f"{told}{cells.spelled(row)}. Correct it."
 
 
 def refuse(sheet: Sheet, problems: Sequence[tuple[int, str]]) -> None:
@@ -262,10 +281,10 @@ def refuse(sheet: Sheet, problems: Sequence[tuple[int, str]]) -> None:
     raise SpecError(*told)
 
 
-def _odd(column: _Read, row: int, spec: TableData) -> str:
+def _odd(used: _Used, cells: Cells, row: int, spec: TableData) -> str:
     """What is wrong with a cell that is not of its column's kind."""
-    name, text, role = column.used.name, column.cells.spelled(row), column.used.role
-    if COMMA_NUMBER.fullmatch(text) and column.cells.kind == "number":
+    name, text, role = used.name, cells.spelled(row), used.role
+    if COMMA_NUMBER.fullmatch(text) and cells.kind == "number":
         return f"column {name!r}: {text!r} has a comma. Write numbers as 1234.5."
     ways = {
         "target": "say data.task: classes",
@@ -275,51 +294,62 @@ def _odd(column: _Read, row: int, spec: TableData) -> str:
         "time": "name another column",
     }
     way = "give a list of columns of numbers" if role == "target" and isinstance(spec.target, list) else ways[role]
-    rule = "date (such as 2025-01-31 or 2025-01-31T12:00)" if column.cells.kind == "date" else "finite number"
-    seen = "" if name in spec.columns or role == "sample_weight" else f" where most values are {column.cells.kind}s"
+    rule = "date (such as 2025-01-31 or 2025-01-31T12:00)" if cells.kind == "date" else "finite number"
+    seen = "" if name in spec.columns or role == "sample_weight" else f" where most values are {cells.kind}s"
     return f"column {name!r}: not a {rule}, got {text!r}{seen}. Correct it, or {way}."
 
 
-def _missing_remedy(column: _Read) -> str:
-    if column.used.role != "features":
-        return f"Say data.missing: {{{column.used.name}: drop}} to leave out such rows, or fill it in."
-    rules = "drop or most_frequent" if column.cells.kind == "category" else "drop, mean, median or most_frequent"
-    return f"Say data.missing: {rules} (for all, or {{{column.used.name}: …}}), or fill it in."
+def _missing_remedy(used: _Used, cells: Cells) -> str:
+    if used.role != "features":
+        return f"Say data.missing: {{{used.name}: drop}} to leave out such rows, or fill it in."
+    rules = "drop or most_frequent" if cells.kind == "category" else "drop, mean, median or most_frequent"
+    return f"Say data.missing: {rules} (for all, or {{{used.name}: …}}), or fill it in."
 
 
 # --- the samples -----------------------------------------------------------------------------------------------------
 
 
-def _raw(spec: TableData, sheet: Sheet, columns: Sequence[_Read]) -> Raw:
-    """The columns without the rows that are to be dropped."""
-    dropped = [column.cells.missing for column in columns if column.rule == "drop"]
-    keep = ~np.any(dropped, axis=0) if dropped else np.ones(len(columns[0].cells.missing), bool)
-    if not keep.any():
+def _raw(spec: TableData, sheet: Sheet, columns: Sequence[_Read], keep: Array | None) -> Raw:
+    """The columns without the rows that are to be dropped. keep: bool, of every row; None: all are kept."""
+    if keep is not None and not keep.any():
         raise spec_error(f"{sheet.file}: every row has a missing value, so drop leaves none.", "data", "missing")
-
-    def values(role: Role) -> list[Array]:
-        return [_values(column)[keep] for column in columns if column.used.role == role]
-
-    features = [column for column in columns if column.used.role == "features"]
-    made = [Column(c.used.name, c.cells.kind, c.cells.values[keep], _FILLS.get(c.rule), c.words) for c in features]
-    y = values("target")
-    weights = values("sample_weight")
-    if weights and not weights[0].any():
+    roles: dict[Role, list[Array]] = {}
+    for column in columns:
+        if column.used.role != "features":
+            roles.setdefault(column.used.role, []).append(_kept(_values(column), keep))
+    made = tuple(_column(column, sheet, keep) for column in columns if column.used.role == "features")
+    weights = roles.get("sample_weight", [None])[0]
+    if weights is not None and not weights.any():
         raise spec_error("every weight is 0: there is nothing to learn. Name another column.", "data", "sample_weight")
+    y = roles["target"]
     return Raw(
-        x=tuple(made),
+        x=made,
         y=np.stack(y, axis=1) if isinstance(spec.target, list) else y[0],
         features=tuple(column.name for column in made),
         x_path=("data", sheet.key),
         y_path=("data", "target"),
         outputs=tuple(targets_of(spec)),
-        weights=weights[0].astype(np.float32) if weights else None,
-        groups=next(iter(values("group")), None),
-        times=next(iter(values("time")), None),
+        weights=None if weights is None else weights.astype(np.float32),
+        groups=roles.get("group", [None])[0],
+        times=roles.get("time", [None])[0],
     )
 
 
+def _column(column: _Read, sheet: Sheet, keep: Array | None) -> Column:
+    """An input; the numbers of a large table lie in a file from here on."""
+    cells = column.cells if column.cells is not None else read_cells(sheet.column(column.used.name), column.kind)
+    values = _kept(cells.values, keep)
+    spool = sheet.is_large and column.kind in ("number", "date")
+    values = cast(Array, spooled(values)) if spool else values
+    return Column(column.used.name, column.kind, values, _FILLS.get(column.rule), column.words)
+
+
+def _kept(values: Array, keep: Array | None) -> Array:
+    return values if keep is None else values[keep]
+
+
 def _values(column: _Read) -> Array:
+    assert column.cells is not None, "only inputs are read again"
     content = column.cells.content
     if column.used.role == "target" and isinstance(content, Typed) and content.kind == "boolean":
         truth: Array = column.cells.values == 1.0  # a missing one is dropped, or was told

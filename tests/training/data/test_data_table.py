@@ -12,11 +12,12 @@ from pyarrow import parquet
 
 from hptune.errors import SpecError
 from hptune.spec.data import CsvData, ParquetData
-from hptune.training.data import Data, load_data
+from hptune.training.data import Data, load_data, parquet_table, spool
 from hptune.training.data.cells import Typed, read_cells
 from hptune.training.data.csv_table import csv_sheets
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.parquet_table import parquet_sheets
+from hptune.training.data.stream import Mapped, Stored
 
 N = 60
 COLUMNS: dict[str, list[Any]] = {
@@ -315,3 +316,35 @@ def test_what_is_no_parquet_file_is_told(tmp_path: Path) -> None:
     assert refused(load).startswith("data.parquet: t.parquet is no readable Parquet file (")
     write_parquet(tmp_path, {"age": pa.array([], pa.float32()), "bought": pa.array([], pa.string())})
     assert refused(load) == "data.parquet: t.parquet has no rows. Add rows."
+
+
+# --- tables that are too large for memory ----------------------------------------------------------------------------
+
+
+def test_a_large_table_lies_on_the_disk_and_gives_the_same_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holes = {**COLUMNS, "age": [None, *COLUMNS["age"][1:]], "city": [*COLUMNS["city"][:-1], None]}
+    write_parquet(tmp_path, holes)
+    spec = ParquetData(
+        parquet="t.parquet", target="bought", missing={"age": "median", "city": "drop"}, columns={"review": "text"}
+    )
+    held = load_data(spec, folder=tmp_path, seed=0, with_test=True)
+    monkeypatch.setattr(parquet_table, "HELD_NUMBERS", 100)
+    monkeypatch.setattr(spool, "ROWS", 7)
+    cache = tmp_path / "cache"
+    large = load_data(spec.model_copy(update={"stream": True}), folder=tmp_path, seed=0, with_test=True, cache=cache)
+    assert large.fingerprint == held.fingerprint
+    for name in ("train", "validation", "test"):
+        ours, whole = getattr(large, name), getattr(held, name)
+        assert isinstance(ours.x, Stored)
+        assert isinstance(ours.x.source, Mapped)
+        assert np.array_equal(ours.x[:], whole.x)
+        assert np.array_equal(ours.x[np.array([3, 1])], whole.x[[3, 1]])
+        assert np.array_equal(ours.y, whole.y)
+    (written,) = cache.iterdir()
+    before = written.stat().st_mtime_ns
+    load_data(spec, folder=tmp_path, seed=0, cache=cache)
+    assert written.stat().st_mtime_ns == before, "written twice"
+    load_data(spec, folder=tmp_path, seed=1, cache=cache)
+    assert len(list(cache.iterdir())) == 2, "another training part has other statistics"
