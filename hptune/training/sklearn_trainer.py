@@ -17,12 +17,13 @@ import numpy as np
 from hptune import seeds
 from hptune.errors import SegmentFailed, spec_error
 from hptune.rundir import RunPaths
+from hptune.spec.data import ImagesData
 from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import SklearnModel
 from hptune.spec.recipe import resolve
 from hptune.stopwatch import counts
-from hptune.training import estimators
+from hptune.training import estimators, runtime
 from hptune.training.data import Data, Part, facts
 from hptune.training.data.parts import Array
 from hptune.training.data.shared import SharedData
@@ -43,6 +44,8 @@ class SklearnTrainer:
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
         import sklearn  # noqa: F401  # loaded before a segment's time counts
 
+        if isinstance(experiment.data, ImagesData):  # decoded by TensorFlow, which is then started as everywhere
+            runtime.start()
         assert isinstance(experiment.model, SklearnModel)
         assert experiment.evaluation.folds is not None, "filled in with the spec"
         assert experiment.data is not None, "the spec's check asks for data"
@@ -130,8 +133,8 @@ class SklearnTrainer:
         estimators.check(self._model, self._folder)
         data = self._samples.data(0)
         if not isinstance(data.train.x, np.ndarray):
-            told = "a scikit-learn model takes samples that lie in memory as one array. Choose another kind of data."
-            raise spec_error(told, "data")
+            told = "a scikit-learn model takes samples that lie in memory as one array. Say stream: false where they fit"
+            raise spec_error(f"{told}, or limit: 100000.", "data")
         self._check_task(data)
         self._check_scorers(data)
         return facts(data)

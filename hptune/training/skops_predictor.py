@@ -38,8 +38,9 @@ class SkopsPredictor:
 
     @property
     def width(self) -> int:
-        labels = self._signature.labels
-        return len(labels) if labels is not None else max(1, len(self._signature.targets))
+        if self._signature.labels is not None:
+            return len(self._signature.labels)
+        return self._outputs(np.zeros((1, self._estimator.n_features_in_))).shape[1]
 
     def __call__(self, samples: Samples) -> Array:
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
