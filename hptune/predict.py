@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,6 +20,9 @@ from hptune.rundir import RunPaths
 
 if TYPE_CHECKING:
     from hptune.training.answers import Answer
+
+FILE = ("file",)
+"""What stands last in a line for a picture."""
 
 
 def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool = False) -> int:
@@ -33,19 +37,20 @@ def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool =
     from hptune.training.signature import read_signature
 
     signature = read_signature(run)
+    kind = "outputs" if signature.labels is None else "probabilities"
     pieces = read_unseen(signature, file)
     predictor = open_predictor(run, signature)
     names = columns(signature, predictor.width)
     unknown = 0
 
-    def told() -> Iterator[Answer]:
+    def told() -> Iterator[tuple[Answer, list[str]]]:
         nonlocal unknown
         for piece in pieces:
             unknown += int((~piece.known).sum())
-            yield from answers(signature, predictor(piece.samples), piece.known)
+            files = [[file] for file in piece.files] or [[] for _ in piece.known]
+            yield from zip(answers(signature, predictor(piece.samples), piece.known), files, strict=True)
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
-        kind = "outputs" if signature.labels is None else "probabilities"
         if as_json:
             _write_json(aside, told(), names, kind)
         else:
@@ -55,20 +60,23 @@ def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool =
     return unknown
 
 
-def _write_csv(file: TextIO, told: Iterable[Answer], names: list[str]) -> None:
+def _write_csv(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: list[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["prediction", *names])
-    for answer in told:
+    lines = iter(told)
+    first = next(lines, None)
+    writer.writerow(["prediction", *names, *(FILE if first is not None and first[1] else ())])
+    for answer, files in chain([] if first is None else [first], lines):
         numbers = [_plain(number) for number in answer.numbers] or [""] * len(names)
-        writer.writerow([_spelled(answer.prediction), *numbers])
+        writer.writerow([_spelled(answer.prediction), *numbers, *files])
 
 
-def _write_json(file: TextIO, told: Iterable[Answer], names: list[str], kind: str) -> None:
+def _write_json(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: list[str], kind: str) -> None:
     file.write("[")
-    for i, answer in enumerate(told):
+    for i, (answer, files) in enumerate(told):
         behind = {kind: dict(zip(names, answer.numbers, strict=True))} if answer.numbers else {}
+        line = {"prediction": answer.prediction, **behind, **dict(zip(FILE, files, strict=False))}
         file.write(",\n " if i else "")
-        file.write(json.dumps({"prediction": answer.prediction, **behind}, ensure_ascii=False))
+        file.write(json.dumps(line, ensure_ascii=False))
     file.write("]\n")
 
 

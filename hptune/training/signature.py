@@ -16,13 +16,16 @@ import numpy as np
 
 from hptune.errors import spec_error
 from hptune.rundir import RunPaths, write_whole
-from hptune.spec.data import NpzData, TableData
+from hptune.spec.data import ImagesData, NpzData, TableData
 from hptune.spec.experiment import Experiment
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.parts import Data
 from hptune.trial import Value
 
 VERSION = 1
+
+PICTURE = "picture"
+"""What stands for a picture's file where the columns of a table would be named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +35,7 @@ class Signature:
     raw: whether the model takes samples as they lie there; else it takes what `preparation` makes of them.
     shape, integers: of one raw sample, where samples are arrays. array: the array's name in a .npz file.
     features: the names of a table's columns, or of the places of a one-dimensional sample; () where they have none.
-    dropped: columns in which training passed over rows with a missing value.
+    dropped: columns in which training passed over rows with a missing value (of pictures, those not decodable).
     picture: the height, width and channels that a picture file is brought to; None: samples are no picture files.
     labels: the classes (of `task: labels`, the names of what may hold), in the order of the outputs; None: numbers.
     targets: the names of the numbers that are predicted; () where they have none.
@@ -68,7 +71,6 @@ def signature_of(experiment: Experiment, data: Data, *, logits: bool = False, ra
     assert data.preparation is not None, "data without its preparation"
     examples = data.examples
     arrays = isinstance(examples, np.ndarray)
-    target = spec.target if isinstance(spec, TableData) else ()
     return Signature(
         task=data.task,
         preparation=data.preparation,
@@ -76,15 +78,18 @@ def signature_of(experiment: Experiment, data: Data, *, logits: bool = False, ra
         integers=arrays and data.train.x.dtype.kind in "iu",
         array=spec.x if isinstance(spec, NpzData) else "x",
         features=data.features,
-        dropped=_dropped(spec, data.features) if isinstance(spec, TableData) else (),
+        dropped=_dropped(spec, data.features) if isinstance(spec, TableData | ImagesData) else (),
+        picture=(spec.size[0], spec.size[1], spec.channels) if isinstance(spec, ImagesData) else None,
         labels=data.labels,
-        targets=(target,) if isinstance(target, str) else tuple(target),
+        targets=data.outputs,
         logits=logits,
         raw=raw,
     )
 
 
-def _dropped(spec: TableData, features: tuple[str, ...]) -> tuple[str, ...]:
+def _dropped(spec: TableData | ImagesData, features: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(spec, ImagesData):
+        return (PICTURE,) if spec.missing == "drop" else ()
     if isinstance(spec.missing, Mapping):
         return tuple(name for name in features if spec.missing.get(name) == "drop")
     return features if spec.missing == "drop" else ()

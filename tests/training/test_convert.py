@@ -13,11 +13,18 @@ from hptune.errors import SpecError
 from hptune.formats import check_formats, export
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
-from hptune.training.data.inputs import learn
+from hptune.training.data.inputs import Preparation, learn
 from hptune.training.data.raw import Column, Raw
 from hptune.training.export import save_model
 from hptune.training.raw_rows import behind_raw_rows
 from hptune.training.runtime import keras
+from hptune.training.signature import Signature, write_signature
+
+
+def save(run: RunPaths, model: Any) -> None:
+    """Write a model as the run's best."""
+    save_model(run.best_model, model)
+    write_signature(run.best_signature, Signature("regression", Preparation((), None)))
 
 
 def table(run: RunPaths, kinds: dict[str, Any]) -> Any:
@@ -28,7 +35,7 @@ def table(run: RunPaths, kinds: dict[str, Any]) -> Any:
     preparation = learn(Raw(columns, numbers, tuple(kinds), (), ()), np.arange(2), "auto")
     core = keras().Sequential([keras().Input((preparation(columns, np.arange(1)).shape[1],)), keras().layers.Dense(1)])
     model = behind_raw_rows(core, preparation, columns)
-    save_model(run.best_model, model)
+    save(run, model)
     return model
 
 
@@ -50,7 +57,7 @@ def test_what_is_written_answers_as_the_model_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(served, wanted, rtol=1e-5)
     lite = tf.lite.Interpreter(written["tflite"]).get_signature_runner()(**sample)["output_0"]
     np.testing.assert_allclose(lite, wanted, rtol=1e-5)
-    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "model.tflite", "savedmodel"]
+    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "model.tflite", "savedmodel", "signature.json"]
 
 
 def test_text_goes_into_a_savedmodel_and_not_into_tflite(tmp_path: Path) -> None:
@@ -67,16 +74,16 @@ def test_pictures_are_converted_too(tmp_path: Path) -> None:
     layers = keras().layers
     run = RunPaths(tmp_path / "r")
     front = [keras().Input((8, 8, 1)), layers.Rescaling(1 / 16)]
-    save_model(run.best_model, keras().Sequential([*front, layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]))
+    save(run, keras().Sequential([*front, layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]))
     assert [*export(run, ["savedmodel", "tflite"])[0]] == ["savedmodel", "tflite"]
 
 
 def test_what_a_format_has_no_operation_for_is_told(tmp_path: Path) -> None:
     run = RunPaths(tmp_path / "r")
     x = keras().Input((4,))
-    save_model(run.best_model, keras().Model(x, keras().ops.erfinv(keras().ops.tanh(x))))
+    save(run, keras().Model(x, keras().ops.erfinv(keras().ops.tanh(x))))
     assert "no tflite: the model can't be converted" in export(run, ["tflite"])[1][0]
-    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras"]
+    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "signature.json"]
 
 
 def experiment(tmp_path: Path, model: str) -> Any:

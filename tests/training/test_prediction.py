@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -177,3 +178,40 @@ def test_logits_become_probabilities(tmp_path: Path) -> None:
 def test_without_a_best_model_the_way_to_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"t has no best model.*hptune train-best --run t"):
         predict(RunPaths(tmp_path / "t"), tmp_path, io.StringIO())
+
+
+def test_pictures_are_predicted_from_their_files(tmp_path: Path) -> None:
+    draw = np.random.RandomState(0)
+    for kind, level in (("dark", 40), ("light", 200)):
+        (tmp_path / "pictures" / kind).mkdir(parents=True)
+        for i in range(30):
+            picture = np.clip(level + draw.randint(-20, 20, (8, 8, 1)), 0, 255).astype(np.uint8)
+            write_png(tmp_path / "pictures" / kind / f"{i}.png", picture)
+    data = "{images: pictures, size: [6, 6], channels: 1, missing: drop}"
+    run, trainer = trained(tmp_path, data, FLAT % (2, SOFTMAX))
+    wanted = np.asarray(
+        next(iter(trainer.programs._programs.values())).model(trainer.data.train.x[:64], training=False)
+    )
+    told = open_predictor(run, read_signature(run))(trainer.data.examples)
+    np.testing.assert_allclose(told, wanted, rtol=1e-5, atol=1e-5)
+    (tmp_path / "pictures" / "dark" / "broken.png").write_bytes(b"no")
+    (tmp_path / "pictures" / ".hidden").write_bytes(b"no")
+    shown = io.StringIO()
+    with contextlib.chdir(tmp_path):
+        assert predict(run, Path("pictures"), shown) == 1
+    header, *lines = csv.reader(shown.getvalue().splitlines())
+    assert header == ["prediction", "dark", "light", "file"]
+    assert len(lines) == 61
+    assert lines[0][3] == "pictures/dark/0.png"
+    assert lines[30] == ["", "", "", "pictures/dark/broken.png"]
+    alone = io.StringIO()
+    predict(run, tmp_path / "pictures" / "light" / "9.png", alone, as_json=True)
+    (row,) = json.loads(alone.getvalue())
+    assert (row["prediction"], row["file"]) == (lines[-1][0], str(tmp_path / "pictures" / "light" / "9.png"))
+    assert row["probabilities"]["light"] == pytest.approx(float(lines[-1][2]), abs=1e-5)
+
+
+def write_png(path: Path, picture: np.ndarray[Any, Any]) -> None:
+    import tensorflow as tf
+
+    path.write_bytes(tf.io.encode_png(picture).numpy())

@@ -18,12 +18,13 @@ import numpy as np
 from hptune.errors import Problem, SpecError, nearest, spec_error
 from hptune.training.data.cells import Cells, read_cells
 from hptune.training.data.csv_table import csv_sheets
+from hptune.training.data.images import Undecodable, read_picture
 from hptune.training.data.inputs import Encoding
 from hptune.training.data.parquet_table import parquet_sheets
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
-from hptune.training.data.table import Sheet, refuse
-from hptune.training.signature import Signature
+from hptune.training.data.table import SHOWN, Sheet, refuse
+from hptune.training.signature import PICTURE, Signature
 
 ROWS = 8192
 """So many rows of a table are read at a time."""
@@ -31,15 +32,25 @@ ROWS = 8192
 PIECE = 64 * 2**20
 """Of arrays, so many bytes as float32."""
 
+AT_ONCE = 256
+"""Of pictures, so many."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+"""What the name of a single picture ends with; in a folder, every file that is not hidden is taken for one."""
+
 Samples: TypeAlias = Array | tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Some samples in a row. known: bool [n], for which of n a prediction can be made; `samples` are those alone."""
+    """Some samples in a row. known: bool [n], for which of n a prediction can be made; `samples` are those alone.
+
+    files: of pictures, the file of each.
+    """
 
     samples: Samples
     known: Array
+    files: tuple[str, ...] = ()
 
 
 def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
@@ -53,12 +64,19 @@ def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
         return _rows(signature, parquet_sheets(str(path), path, signature.features, rows=ROWS))
     if not signature.is_table and suffix in (".npz", ".npy"):
         return _arrays(signature, path)
+    if signature.picture is not None and (path.is_dir() or suffix in PICTURES):
+        return _pictures(signature, signature.picture, path)
     raise spec_error(f"--input: {path} is not what this model takes. Give it {_takes(signature)}.")
 
 
 def _takes(signature: Signature) -> str:
     """The kinds of files that a model takes, in words."""
-    arrays = f"a .npz file with an array {signature.array!r} of shape {_shape(signature)}, or such a .npy file"
+    pictures = (
+        f"a folder of pictures, one picture ({', '.join(PICTURES)}), or " if signature.picture is not None else ""
+    )
+    arrays = (
+        f"{pictures}a .npz file with an array {signature.array!r} of shape {_shape(signature)}, or such a .npy file"
+    )
     table = "a .csv or .parquet file with its columns"
     if signature.is_table:
         return table
@@ -188,3 +206,39 @@ def _checked(x: Array, start: int, signature: Signature, path: Path) -> Array:
     sample = start + int(bad.reshape(len(x), -1).any(axis=1).argmax())
     rule = "whole numbers alone, as in training" if signature.integers else "finite numbers"
     raise spec_error(f"sample {sample} must hold {rule}, and does not. Correct it.", place=str(path))
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _pictures(signature: Signature, shape: tuple[int, int, int], path: Path) -> Iterator[Piece]:
+    """The pictures of a folder and those in it, by name. What can't be decoded is refused, or not known."""
+    files = [path]
+    if path.is_dir():
+        inside = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
+        files = [path / file for file in inside if not any(part.startswith(".") for part in file.parts)]
+        if not files:
+            raise spec_error(f"--input: {path} holds no file. Put the pictures in it.")
+    for start in range(0, len(files), AT_ONCE):
+        some = files[start : start + AT_ONCE]
+        read = [_picture(file, shape) for file in some]
+        problems = [problem for problem in read if isinstance(problem, Problem)]
+        if problems and PICTURE not in signature.dropped:
+            raise SpecError(*problems[:SHOWN], *_more(problems, path))
+        known = np.array([not isinstance(one, Problem) for one in read])
+        pictures = [one for one in read if not isinstance(one, Problem)]
+        samples = np.stack(pictures) if pictures else np.empty((0, *shape), np.uint8)
+        yield Piece(samples, known, tuple(str(file) for file in some))
+
+
+def _picture(file: Path, shape: tuple[int, int, int]) -> Array | Problem:
+    try:
+        return read_picture(file, shape[:2], shape[2])
+    except (Undecodable, OSError) as error:
+        return Problem(f"can't be decoded: {error}. Mend or remove it.", place=str(file))
+
+
+def _more(problems: Sequence[Problem], path: Path) -> list[Problem]:
+    if len(problems) <= SHOWN:
+        return []
+    return [Problem(f"{len(problems) - SHOWN} more problems like these, {len(problems)} in all.", place=str(path))]

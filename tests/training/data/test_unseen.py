@@ -176,6 +176,19 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     assert "shape [n, 2, 2]" in problems(ARRAYS, write(tmp_path, GOOD))[0]
 
 
+def test_pictures_that_can_t_be_decoded_are_named(tmp_path: Path) -> None:
+    signature = replace(ARRAYS, shape=(2, 2, 1), picture=(2, 2, 1))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no")
+    assert problems(signature, tmp_path / "in") == [
+        "in/a.png: can't be decoded: no picture of a known format. Mend or remove it."
+    ]
+    (piece,) = read_unseen(replace(signature, dropped=("picture",)), tmp_path / "in")
+    assert (piece.known.tolist(), piece.files) == ([False], (str(tmp_path / "in" / "a.png"),))
+    (tmp_path / "none").mkdir()
+    assert "holds no file" in problems(signature, tmp_path / "none")[0]
+
+
 def test_a_signature_reads_back(tmp_path: Path) -> None:
     run = RunPaths(tmp_path / "r")
     signature = replace(TABLE, shape=(2,), dropped=("age",), targets=("t",), logits=True, raw=False, picture=(1, 2, 3))
