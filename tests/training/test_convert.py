@@ -57,7 +57,8 @@ def test_what_is_written_answers_as_the_model_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(served, wanted, rtol=1e-5)
     lite = tf.lite.Interpreter(written["tflite"]).get_signature_runner()(**sample)["output_0"]
     np.testing.assert_allclose(lite, wanted, rtol=1e-5)
-    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "model.tflite", "savedmodel", "signature.json"]
+    names = sorted(path.name for path in run.best.iterdir())
+    assert names == ["model.keras", "model.tflite", "savedmodel", "signature.json"]
 
 
 def test_text_goes_into_a_savedmodel_and_not_into_tflite(tmp_path: Path) -> None:
