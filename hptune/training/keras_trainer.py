@@ -330,7 +330,7 @@ class KerasTrainer:
             ask = partial(own_fit.ask, builder, data=self.data) if builder.has_own_fit else None
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
-                check_own_fit(self._given)
+                check_own_fit(self._given, self.data)
                 return {**found, "own_fit": True, "notes": [NO_REUSE.format(why="trains by a fit of its own")]}
         programs = self.programs
         drawn = check_recipes(

@@ -13,6 +13,7 @@ from hptune.spec.references import Ref
 from hptune.spec.space import Space
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data
+from hptune.training.data.stream import Stored
 from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import SMOOTHABLE
 from hptune.trial import Values
@@ -59,8 +60,11 @@ def check_precision(experiment: Experiment) -> None:
         raise spec_error(told, "execution", "precision")
 
 
-def check_own_fit(experiment: Experiment) -> None:
-    """What hptune's own training does can't be asked of a HyperModel's `fit`."""
+def check_own_fit(experiment: Experiment, data: Data) -> None:
+    """What hptune's own training does can't be asked of a HyperModel's `fit`, which is given arrays."""
+    if data.train.flow is not None or isinstance(data.train.x, Stored):
+        told = "the HyperModel trains by a fit of its own, which takes arrays, and these samples are streamed."
+        raise spec_error(f"{told} Say stream: false if they fit into memory, or drop that fit.", "data")
     given = {
         ("initialization", "stabilize"): experiment.initialization.stabilize is not None,
         ("schedule",): "name" in experiment.schedule.model_fields_set and experiment.schedule.name != "constant",

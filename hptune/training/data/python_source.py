@@ -159,6 +159,8 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool) -> 
             raise spec_error(f"{told} Number the classes.", *PYTHON)
     standardised = target.task == "regression" and spec.scale != "none"
     rows = dict.fromkeys(PARTS, 0) | {PARTS[i]: len(one.part) for i, one in zip(wanted, seen, strict=True)}
+    if len(parts) == 3 and not with_test:
+        rows["test"] = _count(spec, parts[2])
     digest = hashlib.sha256("".join([spec.python, *(one.digest for one in seen[:2])]).encode()).hexdigest()
     return Data(
         train=seen[0].part,
@@ -201,6 +203,13 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
     _check_finite(spec, x, whole, name)
     flow = Flow(spec.python, folder, index, steps, len(whole))
     return _Seen(Part(x, y, weight[0] if weight else None, flow), whole, digest.hexdigest())
+
+
+def _count(spec: PythonData, dataset: Any) -> int:
+    """How many samples the test part has; nothing else of it is looked at."""
+    _check_ends(spec, dataset, "test")
+    once = in_batches(dataset, None, endless=False)
+    return sum(len(batch[1]) for batch in _batches(spec, once, "test", endless_from=MOST_ELEMENTS))
 
 
 def _check_kind(spec: PythonData, dataset: Any, name: str) -> None:

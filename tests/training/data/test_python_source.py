@@ -183,3 +183,9 @@ records = tf.data.TFRecordDataset({str(folder / "samples.tfrecord")!r}).map(pars
     assert dict(data.rows) == {"train": 30, "validation": 10, "test": 0}
     assert (data.train.x.shape[1:], data.labels) == ((2, 2, 1), (0, 1))
     assert data.train.x[5].ravel().tolist() == pytest.approx([5 / 255, 6 / 255, 7 / 255, 8 / 255])
+
+
+def test_the_test_part_is_counted_where_it_is_not_loaded(folder: Path) -> None:
+    (folder / "three.py").write_text(f"{HEAD}def samples():\n    return flow.take(4), flow.skip(4), flow.skip(6)\n")
+    data = load_data(PythonData(python="three:samples"), folder=folder, seed=0)
+    assert (data.test, dict(data.rows)["test"]) == (None, 6)
