@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hptune.errors import Problem, unknown
+from hptune.errors import KeyPath, Problem, unknown
 from hptune.spec.check_keras import Scope, argument
 from hptune.spec.check_recipe import section
 from hptune.spec.keras_table import applications
@@ -18,7 +18,7 @@ def built(raw: Mapping[str, Any], kind: str | None, scope: Scope) -> Iterator[Pr
     if kind == "application":
         yield from _application(section(raw, "model"), scope)
     if kind in ("application", "hypermodel"):
-        yield from _pictures(raw, kind)
+        yield from pictures(raw, kind, ("model", kind))
     if kind in ("application", "hypermodel", "saved", "python") and section(raw, "initialization").get("kernel"):
         told = "has no effect: the initialisers of this model are its own. Drop it."
         yield Problem(told, ("initialization", "kernel"), on_key=True)
@@ -45,11 +45,11 @@ def _application(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
                 yield from argument(known[choice], key, value, ("model", "options", key), scope)
 
 
-def _pictures(raw: Mapping[str, Any], kind: str) -> Iterator[Problem]:
-    """That the data is not a table."""
+def pictures(raw: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator[Problem]:
+    """That the data of a model for pictures is no table."""
     data = section(raw, "data")
     table = next((key for key in ("csv", "parquet") if key in data), None)
     if table is None and data.get("source") in (None, "digits"):
         return
     told = f"{kind} is for pictures, and {table or data['source']} is a table. Use layers or preset: mlp."
-    yield Problem(told, ("model", kind), on_key=True)
+    yield Problem(told, path, on_key=True)

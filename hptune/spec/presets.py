@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hptune.errors import Problem
+from hptune.spec.check_built import pictures
 from hptune.spec.keras_table import OUTPUT
 from hptune.spec.model import MODEL_KINDS, PresetModel
 from hptune.spec.problems import validate
@@ -50,6 +51,8 @@ def expand(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
         if key not in preset.domains:
             told = f"{name} has no {key}. It has {known}; drop this."
             problems.append(Problem(told, ("model", key), on_key=True))
+    if name != "mlp":
+        problems += pictures(raw, name, ("model", "preset"))
     options = {key: given.get(key, Ref(key)) if not wrong else Ref(key) for key in preset.domains}
     space = {key: dict(preset.domains[key]) for key in preset.domains if options[key] == Ref(key)}
     training, trained = _training(raw.get("training") or {})
