@@ -133,7 +133,7 @@ class SklearnTrainer:
         estimators.check(self._model, self._folder)
         data = self._samples.data(0)
         if not isinstance(data.train.x, np.ndarray):
-            told = "a scikit-learn model takes samples that lie in memory as one array. Say stream: false where they fit"
+            told = "a scikit-learn model takes samples in memory, as one array. Say stream: false where they fit"
             raise spec_error(f"{told}, or limit: 100000.", "data")
         self._check_task(data)
         self._check_scorers(data)
