@@ -122,6 +122,7 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
     if facts:
         yield f"data: {', '.join(f'{part} {rows:,}' for part, rows in facts.get('rows', {}).items()) or 'none'}"
+        yield from (f"note: {note}" for note in facts.get("notes", ()))
         yield from _cost(told["epochs"], facts)
     rates, note = told["schedule"]["learning_rate_by_epoch"], told["schedule"]["note"]
     if rates is None:

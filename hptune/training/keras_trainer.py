@@ -331,7 +331,8 @@ class KerasTrainer:
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
                 check_own_fit(self._given, self.data)
-                return {**found, "own_fit": True, "notes": [NO_REUSE.format(why="trains by a fit of its own")]}
+                note = NO_REUSE.format(why="trains by a fit of its own")
+                return {**found, "own_fit": True, "notes": [*found.get("notes", ()), note]}
         programs = self.programs
         drawn = check_recipes(
             self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names
@@ -339,7 +340,8 @@ class KerasTrainer:
         if builder is not None and not math.isnan(drawn.learning_rate):
             found["learning_rate"] = drawn.learning_rate
         if not drawn.dialled:
-            found["notes"] = [NO_REUSE.format(why="is a class of its own, whose layers can't be told")]
+            note = NO_REUSE.format(why="is a class of its own, whose layers can't be told")
+            found["notes"] = [*found.get("notes", ()), note]
         return {**found, **self._cost(segment)} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:

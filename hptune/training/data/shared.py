@@ -28,7 +28,8 @@ class SharedData:
     fd: int
 
     def get(self, read: Callable[[], T]) -> T:
-        """What the first worker's `read` gave: this one's own if it is the first, else read-only arrays in the file.
+        """What the first worker's `read` gave, as read-only arrays in the file: for the first one too, which lets go of
+        its own.
 
         Data that can't be pickled (an open stream, say) is not handed over: then each worker reads for itself.
         """
@@ -38,6 +39,8 @@ class SharedData:
             if found is None:
                 found = read()
                 self._save(found)
+                shared: T | None = self._load()
+                return found if shared is None else shared
             return found
         finally:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
