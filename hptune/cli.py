@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hptune import __version__
-from hptune.errors import RunError, SpecError
+from hptune.errors import RunError, SpecError, printable
 
 if TYPE_CHECKING:
     from hptune.executors.executor import Executor, OnEpoch
@@ -248,7 +248,7 @@ def predict(
 def reproduce(
     trial: Annotated[int, typer.Option("--trial", metavar="N", help="The trial to train again.")],
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0, help="The largest difference that counts as equal; none unless given.")
+        float, typer.Option("--tolerance", min=0, help="The largest difference that counts as equal.")
     ] = 0.0,
     run: Run = None,
     runs_dir: RunsDir = RUNS,
@@ -402,14 +402,14 @@ def _show_search(paths: RunPaths, record: Any) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text, keep="\n\t") + "\n")
 
 
 def _say_json(value: Any) -> None:
     from hptune.reports.leaderboard import plain_json
 
-    _say(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
+    sys.stdout.write(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text, keep="\n\t") + "\n")

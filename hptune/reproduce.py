@@ -1,4 +1,4 @@
-"""`hptune reproduce`: trains a trial of a run again, from nothing and elsewhere, and holds its curves to the journal's."""
+"""`hptune reproduce`: trains a trial of a run again, from nothing and elsewhere, and compares it with the journal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hptune.trial import Curves, Segment, SegmentFailure, Trial
 from hptune.tuner import probe
 
 Result: TypeAlias = dict[str, Any]
-"""`trial`; `equal`: to the bit; `within`: the tolerance; `differences`: by metric, the largest absolute difference, None
-where a curve is missing or of another length; `epochs` compared, over all replicas; `environment`: what differs from the
-journal's head, {"data", "platform", a package's name: [then, now]}; `error`: [then, now] where either failed."""
+"""`trial`; `equal`: to the bit; `within`: the tolerance; `differences`: by metric, the largest absolute difference,
+None where a curve is missing or of another length; `epochs` compared, over all replicas; `environment`: what differs
+from the journal's head, {"data", "platform", a package's name: [then, now]}; `error`: [then, now] where either failed.
+"""
 
 
 def reproduce(record: Record, number: int, executor: Executor, *, tolerance: float) -> Result:

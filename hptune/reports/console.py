@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hptune.errors import printable
 from hptune.reports.confidence import difference_interval
 from hptune.reports.leaderboard import Row
 from hptune.trial import Value, Values
@@ -58,9 +59,18 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
+def cell(text: str) -> str:
+    """A text that hptune did not write itself, for a table: no markup, and nothing that a terminal would obey.
+
+    >>> cell("[red]\\x1b[2J")
+    '\\\\[red]\\\\x1b[2J'
+    """
+    return escape(printable(text))
+
+
 def shown(value: Value) -> str:
     """A hyperparameter's value."""
-    return number(value) if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else printable(str(value))
 
 
 def values_line(values: Values) -> str:
@@ -68,7 +78,7 @@ def values_line(values: Values) -> str:
     >>> values_line({"units": 64, "rate": 0.123456})
     'units=64 rate=0.1235'
     """
-    return " ".join(f"{name}={shown(value)}" for name, value in values.items())
+    return " ".join(f"{printable(name)}={shown(value)}" for name, value in values.items())
 
 
 def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) -> Table:
@@ -78,9 +88,9 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
     table = _table()
     objectives = next((list(row["objectives"]) for row in rows if row.get("objectives")), None)
     for heading in ("trial", *(objectives or [metric]), *finals):
-        table.add_column(heading, justify="right")
+        table.add_column(cell(heading), justify="right")
     for name in names:
-        table.add_column(name, justify="right", style="cyan")
+        table.add_column(cell(name), justify="right", style="cyan")
     for heading in ("epochs", "time"):
         table.add_column(heading, justify="right")
     table.add_column("state")
@@ -94,10 +104,10 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
                 else [number((row["objectives"] or {}).get(name)) for name in objectives]
             ),
             *(_finalist(row, winner=best_first and row is rows[0]) for _ in finals),
-            *(escape(shown(row["values"][name])) if name in row["values"] else "" for name in names),
+            *(cell(shown(row["values"][name])) if name in row["values"] else "" for name in names),
             str(row["epochs"]),
             duration(row["seconds"]),
-            escape(state),
+            cell(state),
         )
     return table
 
@@ -139,10 +149,10 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="left" if heading in ("run", "objective") else "right")
     for run in runs:
         if run.get("error") is not None:
-            table.add_row(escape(run["run"]), "", "", escape(run["error"]))
+            table.add_row(cell(run["run"]), "", "", cell(run["error"]))
             continue
-        cells = (run["trials"], run["failed"], run["objective"], number(run["best"]), run["epochs"])
-        table.add_row(escape(run["run"]), *map(str, cells), duration(run["seconds"]), run["last_written"])
+        cells = (run["trials"], run["failed"], cell(run["objective"]), number(run["best"]), run["epochs"])
+        table.add_row(cell(run["run"]), *map(str, cells), duration(run["seconds"]), run["last_written"])
     return table
 
 
@@ -153,7 +163,7 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
     for heading in ("", "winner", "baseline"):
         table.add_column(heading, justify="right" if heading else "left")
     for name in _names(side["values"] for side in pair):
-        table.add_row(name, *(escape(shown(s["values"][name])) if name in s["values"] else "" for s in pair))
+        table.add_row(cell(name), *(cell(shown(s["values"][name])) if name in s["values"] else "" for s in pair))
     table.add_section()
     for name in _names(side["test"] for side in pair):
         table.add_row(f"test {name}", *(number(side["test"].get(name), 5) for side in pair))
@@ -206,16 +216,16 @@ def comparison_tables(told: Mapping[str, Any]) -> list[RenderableType]:
     differing = _table()
     differing.add_column("setting")
     for run in told["runs"]:
-        differing.add_column(escape(run["run"]))
+        differing.add_column(cell(run["run"]))
     for path, pair in told["differences"].items():
-        differing.add_row(path, *(escape(str(value)) for value in pair))
+        differing.add_row(cell(path), *(cell(str(value)) for value in pair))
     values = _table()
     values.add_column("")
     trials = [run["best_trial"] or {"values": {}} for run in told["runs"]]
     for run in told["runs"]:
-        values.add_column(escape(run["run"]), justify="right")
+        values.add_column(cell(run["run"]), justify="right")
     for name in _names(trial["values"] for trial in trials):
-        values.add_row(name, *(escape(shown(t["values"][name])) if name in t["values"] else "" for t in trials))
+        values.add_row(cell(name), *(cell(shown(t["values"][name])) if name in t["values"] else "" for t in trials))
     return [
         runs_table(told["runs"]),
         titled("the values of their best trials", values),

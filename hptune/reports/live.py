@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hptune.budget import Limits
+from hptune.errors import printable
 from hptune.record import Record
 from hptune.reports.console import duration, number, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
@@ -118,7 +119,7 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     done = len(history.trials) - sum(1 for _ in history.running())
     head = f"[{done}{of}] trial {trial.number}"
     if trial.state == "failed":
-        return f"{head} failed: {trial.error} ({values_line(trial.values)})"
+        return f"{head} failed: {printable(trial.error or '')} ({values_line(trial.values)})"
     scores = history.scores(trial) or {}
     figures = " ".join(f"{o.metric} {number(scores.get(o.metric))}" for o in history.objectives)
     if trial.state == "stopped" and not scores:
@@ -230,9 +231,8 @@ class Screen(Silent):
             parts.append(Text(f"because {self._why}", no_wrap=True))
         count, last = self._failed
         if last is not None:
-            parts.append(
-                Text(f"{count} failed, the last: trial {last.number}: {last.error}", style="red", no_wrap=True)
-            )
+            told = f"{count} failed, the last: trial {last.number}: {printable(last.error or '')}"
+            parts.append(Text(told, style="red", no_wrap=True))
         return Group(*parts) if parts else Text("loading the data and the model …", style="dim")
 
     def _progress(self) -> RenderableType:
