@@ -72,13 +72,22 @@ def _array(archive: zipfile.ZipFile, spec: NpzData, key: str, cache: Path | None
         raise spec_error(f"{spec.npz}: {unknown('array', name, names)}", "data", key)
     member = archive.getinfo(archive.namelist()[names.index(name)])
     with archive.open(member) as stream:
-        dtype, shape, fortran = _header(stream)
+        dtype, shape, _ = _header(stream)
         if dtype.hasobject:
             message = f"{name!r} in {spec.npz} holds Python objects. Save plain numbers, such as x.astype('float32')."
             raise spec_error(message, "data", key)
         if not shape:
             message = f"{name!r} in {spec.npz} is a single value. Its first axis must be the samples."
             raise spec_error(message, "data", key)
+    return stored_array(archive, member, cache)
+
+
+def stored_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, cache: Path | None) -> Array | Mapped:
+    """A member's array: read where it is small, else mapped. Raises ValueError for one of Python objects."""
+    with archive.open(member) as stream:
+        dtype, shape, fortran = _header(stream)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
         start = stream.tell()
         if member.file_size <= SMALL_BYTES:
             stream.seek(0)

@@ -20,9 +20,11 @@ from hptune.training.data.cells import Cells, read_cells
 from hptune.training.data.csv_table import csv_sheets
 from hptune.training.data.images import Undecodable, read_picture
 from hptune.training.data.inputs import Encoding
+from hptune.training.data.npz import stored_array
 from hptune.training.data.parquet_table import parquet_sheets
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
+from hptune.training.data.stream import Mapped
 from hptune.training.data.table import SHOWN, Sheet, refuse
 from hptune.training.signature import PICTURE, Signature
 
@@ -166,31 +168,29 @@ def _known(text: str, encoding: Encoding) -> str:
 
 def _arrays(signature: Signature, path: Path) -> Iterator[Piece]:
     x = _load(signature, path)
-    if x.ndim == 1 and signature.shape == (1,):
-        x = x.reshape(-1, 1)
-    if x.dtype.kind not in "biuf" or tuple(x.shape[1:]) != signature.shape:
+    flat = signature.shape == (1,) and len(x.shape) == 1
+    if x.dtype.kind not in "biuf" or (tuple(x.shape[1:]) != signature.shape and not flat):
         got = f"{x.dtype} of shape [{', '.join(map(str, x.shape))}]"
         raise spec_error(f"--input: {path} must hold numbers of shape {_shape(signature)}, as in training; got {got}.")
     size = max(1, PIECE // (4 * max(1, int(np.prod(signature.shape)))))
     for start in range(0, len(x), size):
-        yield Piece(
-            _checked(x[start : start + size], start, signature, path), np.ones(len(x[start : start + size]), bool)
-        )
+        piece = x[start : start + size].reshape(-1, *signature.shape)
+        yield Piece(_checked(piece, start, signature, path), np.ones(len(piece), bool))
 
 
-def _load(signature: Signature, path: Path) -> Array:
+def _load(signature: Signature, path: Path) -> Array | Mapped:
+    """A large array is mapped, not read."""
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            if signature.array not in loaded.files:
-                held = ", ".join(loaded.files)
-                raise spec_error(
-                    f"--input: {path} has no array {signature.array!r}, which the model takes; it has {held}."
-                )
-            array: Array = loaded[signature.array]
-            return array
+        if path.suffix.lower() == ".npy":
+            alone: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return alone
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            if signature.array not in names:
+                held = ", ".join(names)
+                told = f"{path} has no array {signature.array!r}, which the model takes; it has {held}."
+                raise spec_error(f"--input: {told}")
+            return stored_array(archive, archive.infolist()[names.index(signature.array)], None)
     except OSError as error:
         raise spec_error(f"--input: {path} can't be read: {error.strerror or error}.") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
