@@ -57,7 +57,7 @@ def build_application(spec: ApplicationModel, data: Data, folder: Path) -> Any:
     base = _network(spec, name, (*size, 3), folder)
     whole = _freeze(base, concrete(spec.trainable))
     # A network that is not trained whole keeps the statistics of its batch normalisations.
-    x = base(_prepared(x, name, data), **({} if whole else {"training": False}))
+    x = base(prepared(x, name, data.train.x[:256]), **({} if whole else {"training": False}))
     if spec.dropout is not None:
         x = layers.Dropout(concrete(spec.dropout))(x)
     head = dense_for(data.task, _size(data))
@@ -123,9 +123,9 @@ def _freeze(base: Any, trained: Any) -> bool:
     return last >= len(base.layers)
 
 
-def _prepared(x: Any, name: str, data: Data) -> Any:
-    """Pictures as the network was trained on them."""
-    few = np.asarray(data.train.x[:256])
+def prepared(x: Any, name: str, pictures: Any) -> Any:
+    """The pictures x as the network was trained on them. pictures: some of them, which tell whether they end at 255."""
+    few = np.asarray(pictures)
     if few.min() < 0:
         told = "an application prepares pictures itself, and these were standardised. Say scale: unit, or drop this."
         raise spec_error(told, "data", "scale")
