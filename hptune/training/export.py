@@ -26,7 +26,7 @@ def in_own_unit(model: Any, data: Data) -> Any:
     if data.target_scale is None:
         return model
     mean, deviation = (np.asarray(a, np.float32).tolist() for a in data.target_scale)
-    back = keras().layers.Rescaling(deviation, offset=mean, name="target_unit")
+    back = keras().layers.Rescaling(deviation, offset=mean, name="target_unit", dtype="float32")
     return sequential([*own_layers(model), back], data)
 
 
@@ -40,9 +40,11 @@ def for_raw_inputs(model: Any, data: Data) -> Any:
     offset, divisor = (np.asarray(a, np.float64) for a in data.input_scale)
     layers = keras().layers
     if offset.ndim == 0:
-        front = layers.Rescaling(float(1 / divisor), offset=float(-offset / divisor), name="input_unit")
+        front = layers.Rescaling(
+            float(1 / divisor), offset=float(-offset / divisor), name="input_unit", dtype="float32"
+        )
     else:
-        front = layers.Normalization(mean=offset, variance=divisor**2, name="input_unit")
+        front = layers.Normalization(mean=offset, variance=divisor**2, name="input_unit", dtype="float32")
     return behind([front], model, data)
 
 

@@ -12,9 +12,20 @@ from typing import Any
 from hptune.quiet import quietly
 
 
+def start(precision: str | None = None) -> None:
+    """Import TensorFlow and Keras, and set what must be set before they first run. Later calls cost nothing.
+
+    precision: of every layer that is made from now on; None: as it is, which is float32 at first.
+    """
+    _start()
+    if precision is not None:
+        import keras
+
+        keras.config.set_dtype_policy(precision)
+
+
 @cache
-def start(precision: str = "float32") -> None:
-    """Import TensorFlow and Keras, and set what must be set before they first run. Later calls cost nothing."""
+def _start() -> None:
     with quietly():
         import tensorflow as tf
 
@@ -26,7 +37,6 @@ def start(precision: str = "float32") -> None:
         import keras
 
         tf.constant(0)  # the devices are found, and talked about, here
-    keras.config.set_dtype_policy(precision)
     keras.config.disable_traceback_filtering()
 
 
