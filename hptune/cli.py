@@ -142,7 +142,7 @@ def search(
     from hptune.reports.live import view
     from hptune.rundir import RunPaths
     from hptune.stopwatch import WATCH
-    from hptune.strategies.strategy import choose, load_library
+    from hptune.strategies.strategy import choose, load_library, trial_limit
     from hptune.tuner import Request, search
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
@@ -152,7 +152,11 @@ def search(
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
     command = _search_command(config, sets, workers, runs_dir)
-    with _placed(loaded), view(quiet=quiet) as shown, closing(_executor(experiment, folder, paths, shown.epoch)) as at:
+    with (
+        _placed(loaded),
+        view(quiet=quiet) as shown,
+        closing(_executor(experiment, folder, paths, shown.epoch, trials=trial_limit(experiment))) as at,
+    ):
         record = search(
             Request(experiment, loaded.text, folder, command, meanwhile=lambda: load_library(experiment)),
             paths,
@@ -326,16 +330,17 @@ def _placed(loaded: Loaded) -> Iterator[None]:
         raise SpecError(*map(loaded.locate, error.problems)) from error
 
 
-def _executor(experiment: Experiment, folder: Path, paths: RunPaths, on_epoch: OnEpoch) -> Executor:
-    """The executor that the experiment names."""
+def _executor(
+    experiment: Experiment, folder: Path, paths: RunPaths, on_epoch: OnEpoch, *, trials: int | None = 1
+) -> Executor:
+    """The executor that the experiment names. trials: how many it will be given at most; None: nobody knows."""
     if experiment.execution.executor == "inline":
         from hptune.executors.inline import InlineExecutor
 
         return InlineExecutor(experiment, folder, paths, on_epoch)
     from hptune.executors.processes import LocalExecutor
-    from hptune.strategies.strategy import trial_limit
 
-    return LocalExecutor(experiment, folder, paths, on_epoch, trials=trial_limit(experiment))
+    return LocalExecutor(experiment, folder, paths, on_epoch, trials=trials)
 
 
 def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path) -> str:

@@ -46,7 +46,7 @@ _LEAST_GROWTH = 2**30
 class LocalExecutor:
     """Worker processes on this machine, started when they are first needed.
 
-    folder: the YAML file's. trials: how many the search starts at most, where that is known; for `workers: auto`.
+    folder: the YAML file's. trials: how many there are to come at most, where that is known: few get few workers.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class LocalExecutor:
                 self._give(process, self._choose(process))
         while self._wants_more():
             process = self._start()
-            if not any(other.ready for other in self._processes):
+            if self._queue and not any(other.ready for other in self._processes):
                 # Nobody else can take it, and should the worker die on its way, it must cost somebody a try.
                 self._give(process, self._queue.popleft())
 
@@ -128,7 +128,7 @@ class LocalExecutor:
         if workers >= self._staffing.most:
             return False
         if not ready:
-            return bool(self._queue) and (not workers or not self._auto)
+            return workers < self._staffing.at_once if workers else bool(self._queue)
         if self._auto:
             return workers < 2 * ready and self._staffing.pays(workers, time.monotonic())
         return len(self._queue) > workers - ready

@@ -1,8 +1,9 @@
 """How many workers a search gets, and which GPU each sees. Decides from figures alone; starts nothing.
 
-`workers: auto` begins with one. Each worker costs the start of a TensorFlow, seconds of a core, which a search of few
-short trials must not pay: another one comes when what is left would take longer than its start pays for. Where nobody
-knows what is left, a search is taken to go on for as long as it has lasted.
+`workers: auto` begins with one, or with two where many trials are to come: the second start then passes beside the
+first. Each worker costs the start of a TensorFlow, seconds of a core, which a search of few short trials must not pay:
+another one comes when what is left would take longer than its start pays for. Where nobody knows what is left, a search
+is taken to go on for as long as it has lasted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ PAYS = 2.0
 
 WORKER_BYTES = 3 * 2**29
 """What a worker is reckoned to hold when asking how many the memory has room for: TensorFlow alone holds a third."""
+
+_MANY = 40
+"""So many trials repay the start of a second worker whatever they are: a small net's take a tenth of a second each."""
 
 _ENOUGH = 3
 """Segments that must have ended before their median says how long one takes: the first one compiles."""
@@ -54,6 +58,13 @@ class Staffing:
         if self.environments != [{}]:
             return len(self.environments)
         return max(1, min(machine.cores(), machine.memory_bytes() // WORKER_BYTES))
+
+    @property
+    def at_once(self) -> int:
+        """How many workers are started together, before the first has shown anything."""
+        if self.execution.workers == "auto":
+            return min(self.most, 2 if (self.trials or 0) >= _MANY else 1)
+        return self.most if self.trials is None else max(1, min(self.most, self.trials))
 
     def given(self, segment: Segment, now: float) -> None:
         """A worker was given a trial's segment."""

@@ -58,6 +58,19 @@ def test_an_end_that_nobody_knows_is_as_far_as_the_beginning(now: float, pays: b
     assert train(staffing(None), 0.1, 0.1, 0.1).pays(1, now=now) is pays
 
 
+@pytest.mark.parametrize(
+    ("workers", "trials", "expected"),
+    [("auto", 10, 1), ("auto", 100, 2), ("auto", None, 1), (3, 100, 3), (3, 2, 2), (3, None, 3), (3, 0, 1)],
+)
+def test_workers_that_pay_in_any_case_start_together(workers: object, trials: int | None, expected: int) -> None:
+    assert staffing(trials, workers=workers).at_once == expected
+
+
+def test_there_may_be_no_room_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    assert staffing(1000).at_once == 1
+
+
 def test_a_long_first_trial_is_not_waited_for() -> None:
     staff = staffing(10)
     staff.given(Segment(0, {}), 0.0)
