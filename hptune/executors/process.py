@@ -19,6 +19,8 @@ from collections.abc import Hashable, Mapping
 from multiprocessing.connection import Connection
 
 from hptune.executors.serve import Message, Setup
+from hptune.spec.experiment import Experiment
+from hptune.spec.references import Ref
 from hptune.trial import Segment
 
 START_TIMEOUT_S = 600.0
@@ -38,6 +40,7 @@ class Process:
     """A worker process, and the segment that it has, if any."""
 
     def __init__(self, setup: Setup, environment: Mapping[str, str]) -> None:
+        self._experiment = setup.experiment
         self.ready = False
         self.segment: Segment | None = None
         self._resident_at_first: int | None = None
@@ -64,7 +67,7 @@ class Process:
 
     def remember(self, segment: Segment) -> None:
         """That it holds the structure of the segment."""
-        shape = shape_of(segment)
+        shape = shape_of(segment, self._experiment)
         if shape in self.shapes:
             self.shapes.remove(shape)
         self.shapes.append(shape)
@@ -153,12 +156,17 @@ def _write_all(fd: int, text: bytes) -> None:
         text = text[os.write(fd, text) :]
 
 
-def shape_of(segment: Segment) -> Hashable:
-    """What most likely tells this segment's structure from another's: every value but the floats, which are dials.
+def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
+    """What most likely tells this segment's structure from another's: every value but the floats, which are dials, and
+    the batch size, for which XLA alone compiles anew.
 
     A guess that only decides which worker gets it; what is computed is the same in every one.
     """
-    return tuple((name, value) for name, value in segment.values.items() if not isinstance(value, float))
+    size = experiment.training.batch_size
+    besides = size.name if isinstance(size, Ref) and not experiment.execution.xla else None
+    return tuple(
+        (name, value) for name, value in segment.values.items() if name != besides and not isinstance(value, float)
+    )
 
 
 def _start(socket_fd: int, data_fd: int, said_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -57,6 +57,7 @@ class LocalExecutor:
         except OSError as error:
             told = f"the folder for temporary files can't be written: {error.strerror}"
             raise RunError(f"{told}. Make room there, or name another one with TMPDIR.") from error
+        self._experiment = experiment
         self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
@@ -138,7 +139,7 @@ class LocalExecutor:
         others = {shape for other in self._processes if other is not process for shape in other.shapes}
         at = 0
         if len(self._queue) > 1 and self._passed_over < _PASSED_OVER:
-            at = best_suited([shape_of(segment) for segment in self._queue], process.shapes, others)
+            at = best_suited([shape_of(segment, self._experiment) for segment in self._queue], process.shapes, others)
         self._passed_over = self._passed_over + 1 if at else 0
         segment = self._queue[at]
         del self._queue[at]

@@ -18,6 +18,7 @@ from hptune.errors import SpecError
 from hptune.executors import processes
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
+from hptune.executors.process import shape_of
 from hptune.executors.processes import LocalExecutor
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
@@ -228,6 +229,24 @@ def test_the_final_training_has_no_timeout(folder: Path, make: Make) -> None:
     executor = make(1, trial_timeout=1)
     executor.submit(Segment(0, {"x": 1}, to_epoch=1, purpose="best"))
     assert isinstance(outcomes(executor, 1)[0], SegmentResult)
+
+
+@pytest.mark.parametrize(("xla", "same"), [(False, True), (True, False)])
+def test_a_batch_size_makes_another_structure_for_xla_alone(xla: bool, same: bool) -> None:
+    given = from_json(
+        {
+            "version": 1,
+            "name": "a",
+            "data": {"source": "digits"},
+            "model": {"layers": [{"Dense": {"units": "$units"}}]},
+            "search_space": {name: {"type": "int", "min": 1, "max": 99} for name in ("units", "batch")},
+            "training": {"batch_size": "$batch"},
+            "execution": {"xla": xla},
+        }
+    )
+    shapes = [shape_of(Segment(0, values), given) for values in ({"units": 8, "batch": 16}, {"units": 8, "batch": 32})]
+    assert (shapes[0] == shapes[1]) is same
+    assert shape_of(Segment(0, {"units": 9, "batch": 16}), given) != shapes[0]
 
 
 def test_workers_stay(make: Make, workers: int) -> None:
