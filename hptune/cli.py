@@ -243,7 +243,7 @@ def predict(
 
     left_out = predict(find_run(runs_dir, run), file, output if output is not None else sys.stdout, as_json=as_json)
     if left_out:
-        _note(f"{left_out} samples with missing values have no prediction (data.missing: drop)")
+        _note(f"samples without a prediction, as data.missing: drop has it: {left_out}")
     if output is not None:
         _note(f"written to {output}")
 

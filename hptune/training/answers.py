@@ -58,7 +58,9 @@ def _answer(signature: Signature, numbers: Array) -> Answer:
 
 
 def _numbers(signature: Signature, outputs: Array) -> Array:
-    """Probabilities where there are labels, one for each; else the outputs as they are."""
+    """Probabilities where there are labels, one for each; else the outputs as they are. Raises RunError for NaN."""
+    if not np.isfinite(outputs).all():
+        raise RunError("the model answers NaN or infinity to a sample; nothing was predicted. Train another winner.")
     outputs = outputs.astype(np.float64) if signature.logits else outputs
     if signature.labels is None:
         return outputs

@@ -1,0 +1,85 @@
+"""`train-best --export` and `predict` as users run them: exit codes, what is printed and what is written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from hptune import __main__ as main
+
+SPEC = """\
+version: 1
+name: flats
+data: {csv: flats.csv, target: dear, missing: {area: drop}}
+model: {layers: [Dense: {units: $units, activation: relu}, Dense: {units: 1, activation: sigmoid}]}
+search_space: {units: {type: choice, values: [4]}}
+training: {epochs: 2}
+strategy: {name: grid}
+execution: {executor: inline}
+"""
+ROWS = [f"{20 + i},{'north' if i % 2 else 'south'},{'yes' if i > 40 else 'no'}" for i in range(80)]
+
+
+def run(folder: Path, *words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main.run(list(words))
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flats")
+    (folder / "flats.csv").write_text("\n".join(["area,district,dear", *ROWS]) + "\n")
+    (folder / "spec.yaml").write_text(SPEC)
+    code, _, told = run(folder, "search", "spec.yaml", "--quiet")
+    assert code == 0, told
+    code, _, told = run(folder, "predict", "--input", "flats.csv")
+    assert code == 2
+    assert "hptune train-best --run flats" in told
+    code, printed, told = run(folder, "train-best", "--export", "savedmodel", "--export", "tflite", "--json")
+    assert (code, json.loads(printed)["exported"]) == (1, {"savedmodel": "runs/flats/best/savedmodel"})
+    assert "no tflite: it has no operations for text, which the columns district hold" in told
+    return folder
+
+
+def test_a_format_that_is_not_known_costs_no_training(folder: Path) -> None:
+    code, printed, told = run(folder, "train-best", "--export", "savedmodl")
+    assert (code, printed) == (2, "")
+    assert "did you mean 'savedmodel'" in told
+
+
+def test_predictions_are_csv_or_json_or_a_file(folder: Path) -> None:
+    code, printed, _ = run(folder, "predict", "--input", "flats.csv")
+    lines = list(csv.reader(printed.splitlines()))
+    assert (code, len(lines), lines[0]) == (0, 81, ["prediction", "no", "yes"])
+    assert all(line[0] == ("yes" if float(line[2]) > 0.5 else "no") for line in lines[1:])
+    rows = json.loads(run(folder, "predict", "--input", "flats.csv", "--json")[1])
+    assert [row["prediction"] for row in rows] == [line[0] for line in lines[1:]]
+    assert rows[0]["probabilities"]["yes"] == pytest.approx(float(lines[1][2]), rel=1e-5)
+    code, nothing, told = run(folder, "predict", "--input", "flats.csv", "--output", "told.csv")
+    assert (code, nothing) == (0, "")
+    assert "written to told.csv" in told
+    assert (folder / "told.csv").read_text() == printed
+
+
+def test_a_row_that_training_would_have_dropped_has_an_empty_line(folder: Path) -> None:
+    (folder / "gap.csv").write_text("area,district\n30,north\n,south\n50,south\n")
+    code, printed, told = run(folder, "predict", "--input", "gap.csv")
+    assert (code, printed.splitlines()[2]) == (0, ",,")
+    assert "without a prediction, as data.missing: drop has it: 1" in told
+
+
+def test_what_can_t_be_taken_prints_nothing(folder: Path) -> None:
+    (folder / "new.csv").write_text("area,district\n30,north\n50,east\n")
+    code, printed, told = run(folder, "predict", "--input", "new.csv", "--output", "none.csv")
+    assert (code, printed) == (2, "")
+    assert (
+        told.strip() == "new.csv:3: column 'district': 'east' was not in the training data. It knows 'north', 'south'."
+    )
+    assert not (folder / "none.csv").exists()
