@@ -47,6 +47,17 @@ def weights_keyword(estimator: Estimator) -> str | None:
     return f"{last[0]}__sample_weight" if last is not None else "sample_weight"
 
 
+def check_values(estimator: Estimator) -> None:
+    """That every parameter has a value that it may have. Raises ValueError, as `fit` would, before anything is fitted.
+
+    Only of estimators that say what their values may be: all of scikit-learn's own.
+    """
+    steps = getattr(estimator, "steps", None)
+    for one in [step for _, step in steps] if steps else [estimator]:
+        if hasattr(one, "_validate_params"):  # private, but what `fit` itself calls first since scikit-learn 1.2
+            one._validate_params()
+
+
 def check(model: SklearnModel, folder: Path) -> None:
     """That each name is an estimator's and takes the parameters that it is given. Raises SpecError with all faults."""
     problems: list[Problem] = []

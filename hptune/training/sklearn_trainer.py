@@ -7,7 +7,6 @@ files, unlike a pickle, run no code when they are read.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from hptune import seeds
-from hptune.errors import SegmentFailed, spec_error
+from hptune.errors import SegmentFailed, SpecError, spec_error
 from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData
 from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import SklearnModel
 from hptune.spec.recipe import resolve
+from hptune.spec.space import Space
 from hptune.stopwatch import counts
 from hptune.training import estimators, runtime
 from hptune.training.data import Data, Part, facts
@@ -143,23 +143,29 @@ class SklearnTrainer:
         """That a classifier meets classes, and a regressor numbers."""
         from sklearn.base import is_classifier, is_regressor
 
-        defaults = self._space_defaults()
-        model = resolve(self.experiment, defaults).model
-        assert isinstance(model, SklearnModel)
-        try:
-            estimator = estimators.build(model, self._folder)
-        except Exception as error:  # an estimator's own constructor may raise anything
-            told = f"can't be made with the defaults: {type(error).__name__}: {error}. Mend its parameters."
-            raise spec_error(told, "model") from error
+        estimator = self._any_estimator()
         if data.task == "regression" and is_classifier(estimator):
             raise spec_error(f"{_name(estimator)} tells classes apart, and the target is numbers.", "model", "sklearn")
         if data.task != "regression" and is_regressor(estimator):
             raise spec_error(f"{_name(estimator)} predicts numbers, and the target is classes.", "model", "sklearn")
 
-    def _space_defaults(self) -> Mapping[str, Any]:
-        from hptune.spec.space import Space
-
-        return Space(self.experiment.search_space).defaults()
+    def _any_estimator(self) -> Estimator:
+        """The estimator at the defaults, or else at an end of the space. SpecError where all three are refused."""
+        space = Space(self.experiment.search_space)
+        ends = [space.choose(lambda _, domain, u=u: domain.from_unit(u)) for u in (0.0, 1.0)]
+        failures: list[str] = []
+        for values in [space.defaults(), *ends]:
+            model = resolve(self.experiment, values).model
+            assert isinstance(model, SklearnModel)
+            try:
+                estimator = estimators.build(model, self._folder)
+                estimators.check_values(estimator)
+                return estimator
+            except SpecError:
+                raise
+            except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is told below
+                failures.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        raise spec_error(f"{failures[0].rstrip('.')}. Mend the parameters, or narrow the search space.", "model")
 
     def _check_scorers(self, data: Data) -> None:
         """That each scorer can score this target, tried on a model that has learnt nothing."""

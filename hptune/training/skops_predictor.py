@@ -40,7 +40,7 @@ class SkopsPredictor:
     def width(self) -> int:
         if self._signature.labels is not None:
             return len(self._signature.labels)
-        return self._outputs(np.zeros((1, self._estimator.n_features_in_))).shape[1]
+        return int(self._outputs(np.zeros((1, self._estimator.n_features_in_))).shape[1])
 
     def __call__(self, samples: Samples) -> Array:
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)

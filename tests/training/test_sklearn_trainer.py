@@ -102,6 +102,7 @@ def test_the_winner_is_refitted_measured_and_written_without_a_pickle(tmp_path: 
         ("sklearn.ensemble.RandomForestClassifier", "sklearn.metrics.accuracy_score", "no scikit-learn estimator"),
         ("RandomForestClassifier", "RandomForestRegressor", "predicts numbers, and the target is classes"),
         ("sklearn.ensemble.RandomForestClassifier", "skleern.svm.SVC", "no module 'skleern'"),
+        ("$trees}}", "$trees, criterion: ginni}}", "The 'criterion' parameter of RandomForestClassifier must be"),
         ("evaluation", "objective: {metric: f1}\nevaluation", "f1 can't score this target"),
         ("folds: 3", "folds: 200", "200 folds need at least 200 rows"),
     ],
