@@ -173,7 +173,7 @@ def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
         problems.append(Problem(f"must be a section such as {{name: random}}, got {show(raw)}.", ("strategy",)))
         return None
     name = raw.get("name", next(iter(STRATEGIES)))
-    if name in STRATEGIES:
+    if isinstance(name, str) and name in STRATEGIES:
         strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
         problems += wrong
         return strategy

@@ -50,7 +50,7 @@ def _domain(raw: Any, path: KeyPath, problems: list[Problem]) -> Domain | None:
         problems.append(Problem(f"must be a domain such as {example}, got {show(raw)}.", path))
         return None
     kind = raw.get("type")
-    if kind not in DOMAINS:
+    if not isinstance(kind, str) or kind not in DOMAINS:
         problems.append(_unknown_type(kind, raw, path))
         return None
     domain, wrong = validate(DOMAINS[kind], raw, path)
