@@ -6,8 +6,10 @@ which to take them, or an iterator that brings one batch after the other. `next_
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from hptune import seeds
 from hptune.training.data import Part
 from hptune.training.data.flow import Flow
+from hptune.training.data.shared import ALIGNED
 from hptune.training.data.stream import Stored
 from hptune.training.runtime import keras
 
@@ -71,15 +74,15 @@ def sample_order(order_seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
 
 
 class _OnDevice:
-    """Samples that lie on the device whole."""
+    """Samples that lie on the device whole, once for all programs."""
 
     streamed = False
 
     def __init__(self, part: Part) -> None:
-        import tensorflow as tf
-
         self._rows = len(part)
-        self._samples = mapped(tf.constant, (part.x, part.y, part.sample_weight))
+        if part not in _LYING:
+            _LYING[part] = mapped(_tensor, (part.x, part.y, part.sample_weight))
+        self._samples = _LYING[part]
 
     def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
         import tensorflow as tf
@@ -88,6 +91,25 @@ class _OnDevice:
 
     def whole(self, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
         return self._samples, None
+
+
+_LYING: WeakKeyDictionary[Part, Any] = WeakKeyDictionary()
+"""The tensors of each part that is in use."""
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    """The array on the device. A CPU uses it where it lies, so that workers who share its file hold it once.
+
+    `tf.constant` would copy it, twice for a while. An array that is not aligned as TensorFlow wants it is copied.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU") or array.ctypes.data % ALIGNED or not array.size:
+        return tf.constant(array)
+    memory: Any = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)  # DLPack takes no read-only array
+    memory.array = array  # keeps it
+    alias = np.frombuffer(memory, array.dtype).reshape(array.shape)
+    return tf.experimental.dlpack.from_dlpack(alias.__dlpack__())
 
 
 class _Gathered:

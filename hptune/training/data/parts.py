@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Part:
     """Some of the samples, in a shuffled order that depends on the seed alone. All arrays are C-contiguous.
 

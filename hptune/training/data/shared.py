@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _HEAD = struct.Struct("<Q")  # where the index begins; 0 until everything before it is written
-_ALIGNED = 64  # bytes: what TensorFlow wants of an array that it is to use in place
+ALIGNED = 64
+"""In bytes: what TensorFlow wants of an array that it is to use in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,12 @@ class SharedData:
             text = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
         except (pickle.PicklingError, TypeError, AttributeError):  # what pickle raises for what it can't take
             return
-        at, places = _ALIGNED, []
+        at, places = ALIGNED, []
         for buffer in buffers:
             raw = buffer.raw()
             places.append((at, at + raw.nbytes))
             self._write(raw, at)
-            at = -(-(at + raw.nbytes) // _ALIGNED) * _ALIGNED
+            at = -(-(at + raw.nbytes) // ALIGNED) * ALIGNED
         self._write(memoryview(pickle.dumps((text, places))), at)
         self._write(memoryview(_HEAD.pack(at)), 0)
 
