@@ -219,7 +219,7 @@ def train_best(
     check_formats(formats or [], head.experiment)
     with view(quiet=False) as shown, closing(_executor(head.experiment, head.folder, paths, shown.epoch)) as executor:
         result = train_best(paths, executor, head)
-    exported, refused = export(paths, formats) if formats else ({}, [])
+    exported, refused = export(paths, formats or [])
     if as_json:
         _say_json({**printed(result), **({"exported": exported} if formats else {})})
     else:

@@ -5,6 +5,7 @@ A format that can't hold the model says so; `model.keras` stays whatever happens
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
@@ -35,7 +36,15 @@ def check_formats(formats: Sequence[str], experiment: Experiment) -> None:
 
 
 def export(run: RunPaths, formats: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Write the run's best model in the formats: the path of each, and for those that can't hold it why not."""
+    """Write the run's best model in the formats: the path of each, and for those that can't hold it why not.
+
+    What is there of an earlier winner in any format is taken away.
+    """
+    for name in FORMATS:
+        if name != "keras" and (old := run.best_as(name)).exists():
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    if not formats:
+        return {}, []
     from hptune.training.convert import convert
 
     written, failed = {}, []

@@ -78,9 +78,11 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
         model.save(temporary)
     except NotImplementedError:
         temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # an earlier winner's
         weights = path.with_name("model.weights.h5")
         model.save_weights(weights)
-        note = f"{type(model).__name__} has no get_config, so that Keras saves its weights alone"
+        own = next(layer for layer in [model, *model.layers] if not type(layer).__module__.startswith("keras"))
+        note = f"{type(own).__name__} has no get_config, so that Keras saves its weights alone"
         return {"model": str(weights), "note": f"{note}. Give it a get_config to have the whole model."}
     temporary.replace(path)
     return {"model": str(path)}

@@ -32,6 +32,8 @@ def behind_raw_rows(model: Any, preparation: Preparation, rows: Sequence[Column]
     dtypes = [_dtype(column, divisor[start]) for column, start in zip(rows, starts, strict=False)]
     inputs = [keras().Input((1,), name=name, dtype=dtype) for name, dtype in zip(names, dtypes, strict=True)]
     prepared = _layers(preparation, dtypes)
+    if model.compiled:  # the whole is: a part's own optimizer would be written and loaded beside the whole's
+        model.compiled, model.optimizer = False, None
     for layer, name in ((prepared, "preparation"), (model, model.name)):
         layer.name = input_names([*names, name])[-1]  # a layer must not be called as a column is
     return keras().Model(inputs, model(prepared(inputs)))

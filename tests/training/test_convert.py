@@ -107,3 +107,11 @@ def test_formats_are_checked_before_anything_is_trained(tmp_path: Path, monkeypa
 
 def test_without_a_keras_model_there_is_nothing_to_convert(tmp_path: Path) -> None:
     assert "model.keras is not there" in export(RunPaths(tmp_path / "r"), ["savedmodel"])[1][0]
+
+
+def test_nothing_stays_of_an_earlier_winner(tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "r")
+    table(run, {"age": "number"})
+    export(run, ["savedmodel", "tflite"])
+    assert export(run, []) == ({}, [])
+    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "signature.json"]
