@@ -62,7 +62,7 @@ def root(
 
 @app.command()
 def init(
-    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="A CSV or Parquet file to fit it to.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="A table to fit it to.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="The column to predict.")] = None,
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="Where to write it.")] = Path("config.yaml"),
     as_json: Json = False,
@@ -231,8 +231,8 @@ def train_best(
 
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Option("--input", metavar="FILE", help="Raw samples, as they lay in the training data.")],
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to; stdout by default.")] = None,
+    file: Annotated[Path, typer.Option("--input", metavar="FILE", help="Raw samples: as in training.")],
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to; else stdout.")] = None,
     run: Run = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
