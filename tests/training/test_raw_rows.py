@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,14 @@ def test_columns_may_be_called_as_layers_are() -> None:
     whole = behind_raw_rows(model, preparation, columns)
     assert [one.name for one in whole.inputs] == ["sequential", "preparation", "dense"]
     assert len({layer.name for layer in whole.layers}) == 5
+
+
+def test_a_part_that_was_compiled_brings_no_optimizer_along(tmp_path: Path) -> None:
+    """Loading would warn that its variables don't fit."""
+    model = core(1)
+    model.compile("adam", "mse")
+    whole = behind_raw_rows(model, prepared((NUMBER,)), (NUMBER,))
+    whole.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        keras().models.load_model(tmp_path / "model.keras")
