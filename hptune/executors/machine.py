@@ -11,6 +11,7 @@ from pathlib import Path
 
 _CPUS = Path("/sys/devices/system/cpu")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_LOAD = Path("/proc/loadavg")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -26,6 +27,14 @@ def cores() -> int:
         if quota != "max":
             usable = min(usable, int(quota) // int(period))
     return max(usable, 1)
+
+
+def idle_cores() -> int:
+    """Those of `cores` that nothing else uses at this moment; all of them where the system does not tell."""
+    if not _LOAD.exists():
+        return cores()
+    running = int(_LOAD.read_text().split()[3].split("/")[0])  # "0.20 0.18 0.12 1/80 11206": this process is one
+    return max(cores() - max(running - 1, 0), 0)
 
 
 def memory_bytes() -> int:

@@ -1,9 +1,9 @@
 """How many workers a search gets, and which GPU each sees. Decides from figures alone; starts nothing.
 
-`workers: auto` begins with one, or with two where many trials are to come: the second start then passes beside the
-first. Each worker costs the start of a TensorFlow, seconds of a core, which a search of few short trials must not pay:
-another one comes when what is left would take longer than its start pays for. Where nobody knows what is left, a search
-is taken to go on for as long as it has lasted.
+`workers: auto` begins with one, or with two where many trials are to come and two cores are idle: the second start then
+passes beside the first, which it would hold up on a busy machine. Each worker costs the start of a TensorFlow, seconds
+of a core, which a search of few short trials must not pay: another one comes when what is left would take longer than
+its start pays for. Where nobody knows what is left, a search is taken to go on for as long as it has lasted.
 """
 
 from __future__ import annotations
@@ -59,11 +59,12 @@ class Staffing:
             return len(self.environments)
         return max(1, min(machine.cores(), machine.memory_bytes() // WORKER_BYTES))
 
-    @property
+    @cached_property
     def at_once(self) -> int:
         """How many workers are started together, before the first has shown anything."""
         if self.execution.workers == "auto":
-            return min(self.most, 2 if (self.trials or 0) >= _MANY else 1)
+            two = (self.trials or 0) >= _MANY and machine.idle_cores() >= 2
+            return min(self.most, 2 if two else 1)
         return self.most if self.trials is None else max(1, min(self.most, self.trials))
 
     def given(self, segment: Segment, now: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hptune.executors import machine
@@ -14,6 +16,7 @@ from hptune.trial import Segment
 @pytest.fixture(autouse=True)
 def machine_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 4)
+    monkeypatch.setattr(machine, "idle_cores", lambda: 4)
     monkeypatch.setattr(machine, "memory_bytes", lambda: 64 * 2**30)
     monkeypatch.setattr(machine, "gpus", list)
 
@@ -69,6 +72,24 @@ def test_workers_that_pay_in_any_case_start_together(workers: object, trials: in
 def test_there_may_be_no_room_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 1)
     assert staffing(1000).at_once == 1
+
+
+def test_a_busy_machine_starts_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "idle_cores", lambda: 1)
+    assert staffing(1000).at_once == 1
+    assert staffing(1000, workers=3).at_once == 3, "it was told how many"
+
+
+@pytest.mark.parametrize(("running", "idle"), [(1, 4), (0, 4), (3, 2), (9, 0)])
+def test_what_runs_beside_us_is_not_idle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, idle: int
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "cores", lambda: 4)
+    monkeypatch.setattr(machine, "_LOAD", tmp_path / "loadavg")
+    assert machine.idle_cores() == 4, "nobody tells"
+    (tmp_path / "loadavg").write_text(f"0.20 0.18 0.12 {running}/80 11206\n")
+    assert machine.idle_cores() == idle
 
 
 def test_a_long_first_trial_is_not_waited_for() -> None:
