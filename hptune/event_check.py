@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NotRequired, TypeAlias
 
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -25,11 +25,13 @@ _Time: TypeAlias = Annotated[float, Field(ge=0, lt=253_402_300_800)]  # up to th
 _Epochs: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
 _Trial: TypeAlias = Annotated[int, Field(ge=0)]
 _Replica: TypeAlias = Annotated[int, Field(ge=0, lt=MOST_REPLICAS)]
+_Replicas: TypeAlias = Annotated[list[_Replica], Field(min_length=1)]
 _Curves: TypeAlias = dict[str, list[_Number]]
 
 
 class _Any(TypedDict):
     time: _Time
+    elapsed: NotRequired[_Seconds]
 
 
 class _Earlier(TypedDict):
@@ -40,17 +42,14 @@ class _Earlier(TypedDict):
     facts: dict[str, Any]
 
 
-class _HeadRequired(_Any):
+class _Head(_Any):
     experiment: dict[str, Any]
     space: dict[str, Any]
     facts: dict[str, Any]
     folder: str
-
-
-class _Head(_HeadRequired, total=False):
-    earlier: list[_Earlier]
-    versions: dict[str, str]
-    platform: str
+    earlier: NotRequired[list[_Earlier]]
+    versions: NotRequired[dict[str, str]]
+    platform: NotRequired[str]
 
 
 class _Segment(_Any):
@@ -59,47 +58,33 @@ class _Segment(_Any):
     replica: _Replica
 
 
-class _StartedRequired(_Segment):
+class _Started(_Segment):
     values: dict[str, Value]
     from_epoch: _Epochs
     to_epoch: _Epochs
+    keep_state: NotRequired[bool]
+    keep_above: NotRequired[_Number | None]
+    replicas: NotRequired[_Replicas]
+    why: NotRequired[str]
 
 
-class _Started(_StartedRequired, total=False):
-    keep_state: bool
-    keep_above: _Number | None
-    replicas: Annotated[list[_Replica], Field(min_length=1)]
-    why: str
-
-
-class _FinishedRequired(_Segment):
+class _Finished(_Segment):
     epochs: _Epochs
     curves: _Curves
     seconds: _Seconds
     ended: bool
     complete: bool
+    facts: NotRequired[dict[str, Any]]
 
 
-class _Finished(_FinishedRequired, total=False):
-    facts: dict[str, Any]
-    elapsed: _Seconds
-
-
-class _FailedRequired(_Segment):
+class _Failed(_Segment):
     reason: str
     seconds: _Seconds
 
 
-class _Failed(_FailedRequired, total=False):
-    elapsed: _Seconds
-
-
-class _StoppedRequired(_Any):
+class _Stopped(_Any):
     trial: _Trial
-
-
-class _Stopped(_StoppedRequired, total=False):
-    replicas: Annotated[list[_Replica], Field(min_length=1)]
+    replicas: NotRequired[_Replicas]
 
 
 class _Stabilized(_Any):
@@ -107,12 +92,8 @@ class _Stabilized(_Any):
     replica: _Replica
 
 
-class _EndedRequired(_Any):
+class _Ended(_Any):
     why: str
-
-
-class _Ended(_EndedRequired, total=False):
-    elapsed: _Seconds
 
 
 _SHAPES: dict[str, Any] = {
