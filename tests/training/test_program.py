@@ -248,14 +248,12 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
 
 
 def test_a_damaged_state_is_told(tmp_path: Any) -> None:
-    from hptune.errors import SegmentFailed
-
     path = tmp_path / "state.npz"
     states.save(path, State((np.zeros(3),)), {"loss": (1.0,)})
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(SegmentFailed, match=r"state\.npz can't be read"):
+    with pytest.raises(states.Damaged, match=r"state\.npz can't be read"):
         states.load(path)
-    with pytest.raises(SegmentFailed, match=r"gone\.npz can't be read"):
+    with pytest.raises(states.Damaged, match=r"gone\.npz can't be read"):
         states.load(tmp_path / "gone.npz")
 
 
