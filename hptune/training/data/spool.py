@@ -22,11 +22,13 @@ ROWS = 2**16
 
 
 def spooled(values: Array) -> Mapped:
-    """Numbers [n] in a file that this process throws away."""
+    """Numbers [n] in a file without a name: it is gone when nothing needs it any more, or this process ends."""
     handle, name = tempfile.mkstemp(suffix=".column", dir=scratch())
     with os.fdopen(handle, "wb") as file:
         values.tofile(file)
-    return Mapped(Path(name), values.dtype, values.shape)
+    found = Mapped(Path(name), values.dtype, values.shape)
+    Path(name).unlink()
+    return found
 
 
 def is_spooled(x: Source) -> TypeGuard[tuple[Column, ...]]:
