@@ -116,16 +116,59 @@ def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], p
 
 def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     training = section(raw, "training")
-    if training.get("loss") is not None:
-        yield from named("losses", training["loss"], ("training", "loss"), scope)
-    if isinstance(training.get("metrics"), list):
-        yield from all_of("metrics", training["metrics"], ("training", "metrics"), scope)
+    outputs = several_outputs(raw)
+    loss, metrics = training.get("loss"), training.get("metrics")
+    if isinstance(loss, dict) and len(outputs) > 1:
+        yield from _for_each(loss, outputs, ("training", "loss"))
+        for name in outputs:
+            if name in loss:
+                yield from named("losses", loss[name], ("training", "loss", name), scope)
+    elif loss is not None:
+        yield from named("losses", loss, ("training", "loss"), scope)
+    if isinstance(metrics, dict):
+        yield from _for_each(metrics, outputs, ("training", "metrics"), all_of_them=False)
+        for name in metrics:
+            yield from all_of("metrics", metrics[name], ("training", "metrics", name), scope)
+    elif isinstance(metrics, list):
+        yield from all_of("metrics", metrics, ("training", "metrics"), scope)
+    if isinstance(training.get("loss_weights"), dict):
+        yield from _for_each(training["loss_weights"], outputs, ("training", "loss_weights"), all_of_them=False)
+
+
+def several_outputs(raw: Mapping[str, Any]) -> list[str]:
+    """The names of the model's outputs, where they are several."""
+    outputs = section(raw, "model").get("outputs")
+    return outputs if isinstance(outputs, list) and len(outputs) > 1 else []
+
+
+def _for_each(
+    given: Mapping[str, Any], outputs: list[str], path: KeyPath, *, all_of_them: bool = True
+) -> Iterator[Problem]:
+    """That a section by the names of the outputs has those names."""
+    for key in given:
+        if not outputs:
+            yield Problem("is for a model of several outputs: (outputs: [a, b]). Drop the names.", path)
+            return
+        if key not in outputs:
+            yield unknown_key(key, outputs, (*path, key), "output")
+    for name in outputs:
+        if all_of_them and name not in given:
+            yield Problem(f"{name} is one of the outputs. Add {name}: its loss.", (*path, name))
 
 
 def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
     """What the curves may hold without `val_`; where the metrics are left out, what either task would bring."""
     metrics = section(raw, "training").get("metrics")
-    found = ["loss"]
+    outputs = several_outputs(raw)
+    if outputs:
+        by_name = metrics if isinstance(metrics, dict) else dict.fromkeys(outputs, metrics)
+        each = [f"{name}_{one}" for name in outputs for one in ["loss", *_reported(by_name.get(name), scope)]]
+        return ["loss", *each]
+    return ["loss", *_reported(metrics, scope)]
+
+
+def _reported(metrics: Any, scope: Scope) -> list[str]:
+    found: list[str] = []
     for metric in metrics if isinstance(metrics, list) else ["accuracy", "mae"]:
         for value in scope.values(metric):
             if isinstance(value, dict) and len(value) == 1:

@@ -103,14 +103,15 @@ def _is_one_probability(layers: list[Any]) -> bool:
     return isinstance(args, dict) and args.get("units") == 1 and args.get("activation") == "sigmoid"
 
 
-def _objective(experiment: Experiment, metrics: list[Any] | None, task: Task | None) -> Objective:
+def _objective(experiment: Experiment, metrics: Any, task: Task | None) -> Objective:
     """val_accuracy where classes are told apart and accuracy is measured; val_loss otherwise.
 
     Of a scikit-learn model the scorer that its own `score` goes by.
     """
     if isinstance(experiment.model, SklearnModel):
         return Objective(metric="r2" if task == "regression" else "accuracy", goal="maximize")
-    measured = ["accuracy"] if metrics is None else [_reported(metric) for metric in metrics]
+    listed = metrics if isinstance(metrics, list) else []  # those of several outputs are named after them
+    measured = ["accuracy"] if metrics is None else [_reported(metric) for metric in listed]
     if task == "classes" and "accuracy" in measured:
         return Objective(metric="val_accuracy", goal="maximize")
     return Objective(metric="val_loss", goal="minimize")

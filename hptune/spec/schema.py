@@ -43,8 +43,12 @@ def json_schema() -> dict[str, Any]:
     experiment["required"] = ["version", "model"]
     defs["LayersModel"]["properties"]["layers"]["items"] = {"$ref": "#/$defs/Layer"}
     training = defs["Training"]["properties"]
-    training["loss"] = {**_named("losses"), "description": training["loss"].get("description", "")}
-    training["metrics"]["items"] = _named("metrics")
+    losses = _named("losses")
+    losses["anyOf"] += [{"type": "object", "additionalProperties": _named("losses")}]
+    training["loss"] = {**losses, "description": training["loss"].get("description", "")}
+    metrics = {"type": "array", "items": _named("metrics")}
+    each = {"type": "object", "additionalProperties": metrics}
+    training["metrics"]["anyOf"] = [metrics, each, {"type": "null"}]
     defs["Initialization"]["properties"]["kernel"] |= _named("initializers")
     optimizers = [n for n in names("optimizers") if n.islower()]
     defs["Optimizer"]["properties"]["name"] |= {"anyOf": [{"enum": optimizers}, _REF]}

@@ -67,9 +67,11 @@ class Training(Spec):
 
     optimizer: Optimizer = Field(default_factory=Optimizer)
     loss: Any = None
-    """A Keras loss by its short name; chosen from the data unless given."""
-    metrics: list[Any] | None = None
+    """A Keras loss by its short name, or one of several outputs each by its name; chosen from the data unless given."""
+    metrics: list[Any] | dict[str, list[Any]] | None = None
     """Keras metrics by their short names; accuracy for classes and mae for regression unless given."""
+    loss_weights: dict[str, float] | None = None
+    """Of several outputs: what each one's loss counts in the sum; 1 unless given."""
     batch_size: Searchable[Count] = 32
     epochs: Searchable[Count] = 20
     """The full training, which schedules are laid over."""

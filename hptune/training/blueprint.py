@@ -46,6 +46,8 @@ class Blueprint:
     front: fresh stock layers that stand before the model while it is trained (`data.augment`).
     exports_front: whether the exported model holds them too.
     layers: the layers of a model made by `build`, in the order by which its dials are named.
+    outputs: the names of its outputs where they are several; loss and metrics are then by these names.
+    loss_weights: what each output's loss counts in the sum; None: 1.
     """
 
     architecture: str
@@ -63,6 +65,8 @@ class Blueprint:
     front: Callable[[], list[Any]] = list
     exports_front: bool = False
     layers: Callable[[Any], list[Any]] = lambda model: list(model.layers)
+    outputs: tuple[str, ...] = ()
+    loss_weights: Mapping[str, float] | None = None
 
 
 def fingerprint(*parts: Any) -> str:
@@ -100,8 +104,10 @@ def of_layers(
         placed.append(replace(call, args=_replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
 
     shape = (tuple(input_shape), input_dtype)
-    graph = recipe.graph
-    wires = [] if graph.is_stack else [[graph.inputs, graph.outputs, [call.source for call in calls]]]
+    graph, shares = recipe.graph, recipe.training.loss_weights
+    outputs = tuple(graph.outputs or ()) if len(graph.outputs or ()) > 1 else ()
+    weights = {name: shares.get(name, 1.0) for name in outputs} if shares and outputs else None
+    wires = [] if graph.is_stack else [[weights, graph.inputs, graph.outputs, [call.source for call in calls]]]
     optimizer, arguments = _optimizer(recipe)
     dials |= {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
     dials |= _smoothing(recipe)
@@ -119,9 +125,11 @@ def of_layers(
         weights=lambda seed: _seeded_weights(seed, lambda: graphs.build(graph.with_calls(placed), shape, folder)),
         stock=lambda: graphs.build(graph.with_calls(calls), shape, folder),
         optimizer=lambda: make_optimizer(optimizer, {**arguments, "learning_rate": rate}),
-        loss=lambda: make_loss(loss, folder),
-        metrics=lambda: [make_metric(metric, folder) for metric in metrics],
+        loss=lambda: graphs.for_each(outputs, loss, lambda one: make_loss(one, folder)),
+        metrics=lambda: graphs.for_each(outputs, metrics, lambda some: [make_metric(one, folder) for one in some]),
         layers=lambda model: graphs.layers_in_order(graph, model),
+        outputs=outputs,
+        loss_weights=weights,
     )
 
 

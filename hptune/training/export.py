@@ -6,7 +6,7 @@ predictions in the target's own unit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
 from hptune.training.raw_rows import as_inputs, behind_raw_rows
 from hptune.training.runtime import keras
+from hptune.training.several_outputs import columns_of, each_in_own_unit
 
 
-def in_own_unit(model: Any, data: Data) -> Any:
+def in_own_unit(model: Any, data: Data, columns: Mapping[str, int]) -> Any:
     """The model with its standardised outputs brought back into the target's own unit by a stock `Rescaling` layer."""
     if data.target_scale is None:
         return model
+    if columns:
+        return each_in_own_unit(model, data, columns)
     mean, deviation = (np.asarray(a, np.float32).tolist() for a in data.target_scale)
     back = keras().layers.Rescaling(deviation, offset=mean, name="target_unit", dtype="float32")
     return sequential([*own_layers(model), back], data)
@@ -58,12 +61,13 @@ def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data,
     reset_uids()
     model = blueprint.stock()
     if restored:
-        model = in_own_unit(model, data)
+        model = in_own_unit(model, data, columns_of(blueprint.outputs, data))
     model.set_weights(list(weights))
     if blueprint.exports_front:
         model = behind(blueprint.front(), model, data)
     model = for_raw_inputs(model, data)
-    model.compile(optimizer=blueprint.optimizer(), loss=blueprint.loss(), metrics=blueprint.metrics())
+    shares, metrics = blueprint.loss_weights, blueprint.metrics()
+    model.compile(blueprint.optimizer(), blueprint.loss(), loss_weights=shares, metrics=metrics)
     return model
 
 
@@ -91,7 +95,14 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
 def predictions(model: Any, samples: Array | Sequence[Column]) -> Array:
     """What an exported model says of raw samples: an array, or the columns of a table."""
     x = samples if isinstance(samples, np.ndarray) else as_inputs(samples)
-    return np.asarray(model(x, training=False))
+    return side_by_side(model(x, training=False))
+
+
+def side_by_side(outputs: Any) -> Array:
+    """The outputs of a model as one array; of several, by the order of their names."""
+    if not isinstance(outputs, Mapping):
+        return np.asarray(outputs)
+    return np.concatenate([np.asarray(one) for one in outputs.values()], axis=-1)
 
 
 def behind(front: Sequence[Any], model: Any, data: Data) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +36,17 @@ def layers_in_order(graph: Graph, model: Any) -> list[Any]:
     if graph.is_stack:
         return list(model.layers)
     return [model.get_layer(_name(number, call)) for number, call in enumerate(graph.calls)]
+
+
+def for_each(outputs: Sequence[str], given: Any, make: Callable[[Any], Any]) -> Any:
+    """What is made of a loss or of metrics, for each of several outputs by name; of one output itself.
+
+    given: one for all outputs, or a section with one for each.
+    """
+    if not outputs:
+        return make(given)
+    by_name = isinstance(given, Mapping) and set(given) <= set(outputs)
+    return {name: make(given.get(name, []) if by_name else given) for name in outputs}
 
 
 def _name(number: int, call: LayerCall) -> str:

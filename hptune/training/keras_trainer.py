@@ -32,7 +32,7 @@ from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
-from hptune.training.export import for_users, predictions, save_model
+from hptune.training.export import for_users, predictions, save_model, side_by_side
 from hptune.training.hypermodel import Builder, discover, from_code
 from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_own_fit, check_precision, check_recipes
@@ -304,7 +304,7 @@ class KerasTrainer:
     def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
         model = for_users(blueprint, program.weights(), self.data, restored=self.programs.restores_targets)
         _check_export(model, program, self.data)
-        code = own_code.references(model, [blueprint.loss(), *blueprint.metrics()])
+        code = own_code.references(model, runtime.keras().tree.flatten([blueprint.loss(), blueprint.metrics()]))
         return self._save(model, logits=gives_logits(blueprint.loss()), code=code)
 
     def _save(
@@ -402,7 +402,7 @@ def _joined(so_far: Curves, curves: Curves) -> Curves:
 def _check_export(model: Any, program: Program, data: Data) -> None:
     """The written model must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
     theirs = predictions(model, data.examples)
-    ours = np.asarray(program.model(data.train.x[: len(theirs)], training=False))
+    ours = side_by_side(program.model(data.train.x[: len(theirs)], training=False))
     if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
         gap = float(np.max(np.abs(ours - theirs)))
         raise SegmentFailed(f"the exported model's predictions differ from the trained one's by up to {gap:.3g}")

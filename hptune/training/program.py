@@ -75,10 +75,11 @@ class Program:
         loss: Any | None = None,
         around: Callable[[Any], Any] = lambda model: model,
         dials: Mapping[str, Dial] | None = None,
+        split: Callable[[Any], Any] = lambda batch: batch,
         xla: bool = False,
     ) -> None:
         """Build and compile. `loss` stands for the blueprint's; `around` sets stock layers before and behind the model,
-        and `dials` are those in them.
+        and `dials` are those in them; `split` turns the targets of a batch into one for each output.
 
         Raises whatever Keras raises where the recipe makes no model.
         """
@@ -103,16 +104,18 @@ class Program:
             self._dials[SMOOTHING] = Dial(0.0)
             self._smoothed = smoothed(loss, self._dials[SMOOTHING])
         example = mapped(lambda a: a[: blueprint.batch_size], (train.x, train.y, train.sample_weight))
-        self._compile(optimizer, loss, blueprint.metrics(), example)
+        self._split = split
+        self._compile(optimizer, loss, blueprint.metrics(), split(example), blueprint.loss_weights)
         self._initial = [v.numpy() for v in self.model.variables]
         self._slots = [v.value.read_value() for v in self.model.optimizer.variables]
         self._train = batches(train)
         self._scored = validation
         self._validation = batches(validation)
         self._static = xla
-        self._train_step = self.model.train_step
+        model = self.model
+        self._train_step: Callable[[Any], Any] = lambda batch: model.train_step(split(batch))
         if xla and self._train.streamed:  # XLA can't compile what brings the batches
-            self._train_step, xla = _function(self.model.train_step, xla=True), False
+            self._train_step, xla = _function(self._train_step, xla=True), False
         self._epoch = _function(self._one_epoch, xla=xla)
         self._brief = _function(self._some_steps, xla=False)
         self._test = _function(self._evaluate, xla=False)
@@ -209,9 +212,9 @@ class Program:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any], example: Any) -> None:
+    def _compile(self, optimizer: Any, loss: Any, metrics: Any, example: Any, loss_weights: Any) -> None:
         model = self.model
-        model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
+        model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)
         model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
@@ -299,8 +302,11 @@ class Program:
         import tensorflow as tf
 
         self._reset()
-        _each_batch(rows, EVALUATION_BATCH, lambda start, size: self.model.test_step(next_batch(feed, start, size)))
+        _each_batch(rows, EVALUATION_BATCH, lambda start, size: self._test_step(next_batch(feed, start, size)))
         return tf.stack(self._results())
+
+    def _test_step(self, batch: Any) -> None:
+        self.model.test_step(self._split(batch))
 
     def _reset(self) -> None:
         for metric in self.model.metrics:

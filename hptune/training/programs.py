@@ -29,6 +29,7 @@ from hptune.training.losses import standardized
 from hptune.training.program import Program
 from hptune.training.runtime import reset_names
 from hptune.training.saved import load_saved
+from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.stabilize import recipe_for, stabilize
 from hptune.training.state import State
 from hptune.trial import Values
@@ -160,15 +161,26 @@ class Programs:
         """A new program, which is not kept."""
         data, loss = self._data, blueprint.loss()
         front = blueprint.front()
+        columns = columns_of(blueprint.outputs, data)
         if self.restores_targets:
             assert data.target_scale is not None
-            loss = standardized(loss, *data.target_scale)
+            loss = each_standardized(loss, data, columns) if columns else standardized(loss, *data.target_scale)
 
         def around(model: Any) -> Any:
-            return behind(front, in_own_unit(model, data) if self.restores_targets else model, data)
+            check_outputs(model, columns)
+            return behind(front, in_own_unit(model, data, columns) if self.restores_targets else model, data)
 
         dials = augment.attach(front)
-        return Program(blueprint, data.train, data.validation, loss=loss, around=around, dials=dials, xla=xla)
+        return Program(
+            blueprint,
+            data.train,
+            data.validation,
+            loss=loss,
+            around=around,
+            dials=dials,
+            split=splitter(columns),
+            xla=xla,
+        )
 
     def _stabilized(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
         """The run's stabilised weights of this architecture; made here where they are not there (any more)."""

@@ -176,3 +176,70 @@ def test_what_does_not_fit_is_told_before_the_first_trial(
     with pytest.raises(SpecError) as caught:
         worker(tmp_path, text).run(Segment(0, {}, purpose="probe"))
     assert words in str(caught.value)
+
+
+TWO = """
+version: 1
+name: g
+data: {csv: two.csv, target: [length, weight], validation: 0.25, test: 0.2}
+model:
+  layers:
+    - Dense: {units: 16, activation: relu, name: both}
+    - Dense: {units: 1, name: weight}
+    - Dense: {units: $units, activation: relu, from: both}
+    - Dense: {units: 1, name: length}
+  outputs: [weight, length]
+search_space: {units: {type: int, min: 4, max: 9}}
+training:
+  loss: {weight: mean_squared_error, length: mean_absolute_error}
+  loss_weights: {weight: 0.5}
+  metrics: {weight: [mae], length: [mse]}
+  optimizer: {learning_rate: 2e-2}
+  batch_size: 16
+  epochs: 20
+objective: {metric: val_weight_mae, goal: minimize}
+"""
+
+
+def two_columns(folder: Path) -> None:
+    draw = np.random.default_rng(0)
+    rows = ["a,b,length,weight"]
+    for a, b in draw.random((200, 2)):
+        rows.append(f"{a:.4f},{b:.4f},{a - b:.4f},{1000 + 100 * a:.2f}")
+    (folder / "two.csv").write_text("\n".join(rows) + "\n")
+
+
+def test_each_output_learns_its_own_column(tmp_path: Path) -> None:
+    two_columns(tmp_path)
+    one = worker(tmp_path, TWO)
+    one.run(Segment(0, {}, purpose="probe"))
+    told = run(one, {"units": 8}, 20, purpose="best")
+    assert {"val_weight_loss", "val_length_loss", "val_weight_mae", "val_length_mse"} <= set(told.curves)
+    assert told.curves["val_weight_mae"][-1] < 15  # around 1050, in its own unit; a guess of the mean is 25 off
+    assert told.curves["val_length_mse"][-1] < 0.05
+    model = keras().models.load_model(told.facts["model"])
+    raw = {"a": np.array([[0.5]], np.float32), "b": np.array([[0.5]], np.float32)}
+    said = model(raw)
+    assert set(said) == {"weight", "length"}
+    assert float(said["weight"][0, 0]) == pytest.approx(1050, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("loss: {weight: mean", "loss: {wait: mean", "g.yaml:14:10: training.loss.wait: unknown output"),
+        (", length: mean_absolute_error", "", "training.loss.length: length is one of the outputs"),
+        ("val_weight_mae", "val_weight_mse", "unknown metric 'val_weight_mse'; did you mean"),
+        ("metrics: {weight: [mae]", "metrics: {weight: [mea]", "training.metrics.weight[0]: unknown metric"),
+        ("[length, weight], v", "[length, b], v", "the outputs are weight, length, and the target has the columns"),
+        ("[length, weight], v", "length, v", "the target has the columns length. Give one output"),
+        ("Dense: {units: 1, name: length}", "Dense: {units: 2, name: length}", "length gives 2 values a sample"),
+        ("  outputs: [weight, length]", "", "goes nowhere"),
+    ],
+)
+def test_outputs_that_don_t_fit(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in TWO
+    two_columns(tmp_path)
+    with pytest.raises(SpecError) as caught:
+        worker(tmp_path, TWO.replace(old, new)).run(Segment(0, {}, purpose="probe"))
+    assert words in str(caught.value)
