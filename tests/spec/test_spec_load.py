@@ -87,7 +87,7 @@ BAD = [
     ("metric: val_accuracy", "metric: val_auc", 20, 21, ["not measured", "training.metrics"]),
     ("source: digits", "source: digitz", 4, 16, ["'digits'"]),
     ("source: digits", "sorce: digits", 4, 8, ["'source'"]),
-    ("source: digits", "images: a", 4, 8, ["not in this version", "csv"]),
+    ("source: digits", "images: a", 4, 1, ["size", "required"]),
     ("source: digits", "source: digits, csv: a.csv", 4, 24, ["source and csv", "Keep one"]),
     ("source: digits, ", "", 4, 7, ["source, npz, csv"]),
     ("source: digits", "source: digits, augment: {flip: true}", 4, 40, ["'horizontal'", "true"]),
