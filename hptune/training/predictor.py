@@ -73,7 +73,7 @@ class KerasPredictor:
         found = [np.empty((0, self.width), np.float32)]
         for start in range(0, count(samples), BATCH):
             batch = take(samples, np.arange(start, min(start + BATCH, count(samples))))
-            found.append(_side_by_side(self._model.predict_on_batch(self._inputs(batch))))
+            found.append(_side_by_side(self._model.predict_on_batch(self._inputs(batch)), self._signature.targets))
         return np.concatenate(found)
 
     def _inputs(self, samples: Samples) -> Any:
@@ -89,8 +89,9 @@ def count(samples: Samples) -> int:
     return len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
 
 
-def _side_by_side(outputs: Any) -> Array:
-    """[n, width]: of a model with several outputs, all of them in their order."""
-    several = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
-    several = several if isinstance(several, list | tuple) else [several]
+def _side_by_side(outputs: Any, names: tuple[str, ...]) -> Array:
+    """[n, width]: of a model with several outputs all of them, by `names` where these are theirs, else as they come."""
+    if isinstance(outputs, Mapping):
+        outputs = [outputs[name] for name in (names if set(names) == set(outputs) else outputs)]
+    several = outputs if isinstance(outputs, list | tuple) else [outputs]
     return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in several], axis=1)

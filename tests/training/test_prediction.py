@@ -215,3 +215,13 @@ def write_png(path: Path, picture: np.ndarray[Any, Any]) -> None:
     import tensorflow as tf
 
     path.write_bytes(tf.io.encode_png(picture).numpy())
+
+
+def test_outputs_that_have_names_are_told_by_them(tmp_path: Path) -> None:
+    """Whatever their order in the model."""
+    heads = "Dense: {units: 1, name: saved, from: h}, Dense: {units: 1, name: spent, from: h}"
+    model = f"model: {{layers: [Dense: {{units: $n, name: h}}, {heads}], outputs: [saved, spent]}}\n" + SPACE
+    run, trainer = trained(tmp_path, TABLE % "[spent, saved]", model)
+    wanted = next(iter(trainer.programs._programs.values())).model(trainer.data.train.x[:64], training=False)
+    told = open_predictor(run, read_signature(run))(trainer.data.examples)
+    np.testing.assert_allclose(told, np.hstack([wanted["spent"], wanted["saved"]]), rtol=1e-5)
