@@ -39,7 +39,8 @@ examples: install
 	$(BIN)/python scripts/examples.py
 
 soak-memory: install
-	$(BIN)/python -m pytest -m slow -s tests/executors/test_memory.py tests/training/data/test_memory_of_streams.py
+	$(BIN)/python -m pytest -m slow -s tests/executors/test_memory.py tests/training/data/test_memory_of_streams.py \
+	  tests/training/data/test_large_parquet.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
