@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -41,8 +42,20 @@ class Batches(Protocol):
         ...
 
 
+_WAYS: WeakKeyDictionary[Part, Batches] = WeakKeyDictionary()
+
+
 def batches(part: Part) -> Batches:
-    """The way that this part's samples go."""
+    """The way that this part's samples go: one for all programs, of which one runs at a time.
+
+    So samples lie on the device once; and TensorFlow never lets go of the graph of a data set's function.
+    """
+    if part not in _WAYS:
+        _WAYS[part] = _way(part)
+    return _WAYS[part]
+
+
+def _way(part: Part) -> Batches:
     if part.flow is not None:
         return _Flowing(part.flow)
     if any(isinstance(leaf, Stored) for leaf in leaves(part.x)):
@@ -74,15 +87,13 @@ def sample_order(order_seed: int, epoch: int, rows: int) -> NDArray[np.int32]:
 
 
 class _OnDevice:
-    """Samples that lie on the device whole, once for all programs."""
+    """Samples that lie on the device whole."""
 
     streamed = False
 
     def __init__(self, part: Part) -> None:
         self._rows = len(part)
-        if part not in _LYING:
-            _LYING[part] = mapped(_tensor, (part.x, part.y, part.sample_weight))
-        self._samples = _LYING[part]
+        self._samples = mapped(_tensor, (part.x, part.y, part.sample_weight))
 
     def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
         import tensorflow as tf
@@ -91,10 +102,6 @@ class _OnDevice:
 
     def whole(self, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
         return self._samples, None
-
-
-_LYING: WeakKeyDictionary[Part, Any] = WeakKeyDictionary()
-"""The tensors of each part that is in use."""
 
 
 def _tensor(array: NDArray[Any]) -> Any:
@@ -118,7 +125,7 @@ class _Gathered:
     streamed = True
 
     def __init__(self, part: Part) -> None:
-        self._rows, self._size = len(part), 0
+        self._rows = len(part)
         self._samples = (part.x, part.y, part.sample_weight)
         self._leaves = leaves(self._samples)
         self._order: NDArray[np.int32] | None = None
@@ -133,27 +140,26 @@ class _Gathered:
         return self._cut(batch_size)
 
     def _cut(self, batch_size: int) -> Feed:
-        self._size = batch_size
         if batch_size not in self._datasets:
-            self._datasets[batch_size] = self._dataset(-(-self._rows // batch_size))
+            self._datasets[batch_size] = self._dataset(batch_size)
         return iter(self._datasets[batch_size])
 
-    def _dataset(self, steps: int) -> Any:
+    def _dataset(self, batch_size: int) -> Any:
         import tensorflow as tf
 
         dtypes = [tf.as_dtype(leaf.dtype) for leaf in self._leaves]
 
-        def batch(index: Any) -> Any:
-            found = tf.numpy_function(self._gather, [index], dtypes)
+        def batch(start: Any) -> Any:
+            found = tf.numpy_function(partial(self._gather, batch_size), [start], dtypes)
             for tensor, leaf in zip(found, self._leaves, strict=True):
                 tensor.set_shape([None, *leaf.shape[1:]])
             rest = iter(found)
             return mapped(lambda _: next(rest), self._samples)
 
-        return _ordered(tf.data.Dataset.range(steps).map(batch, READERS)).prefetch(READERS)
+        return _ordered(tf.data.Dataset.range(0, self._rows, batch_size).map(batch, READERS)).prefetch(READERS)
 
-    def _gather(self, index: int) -> list[NDArray[Any]]:
-        place = slice(index * self._size, (index + 1) * self._size)
+    def _gather(self, batch_size: int, start: int) -> list[NDArray[Any]]:
+        place = slice(start, start + batch_size)
         rows = place if self._order is None else self._order[place]
         return [np.ascontiguousarray(leaf[rows]) for leaf in self._leaves]
 

@@ -236,3 +236,19 @@ def test_a_data_set_is_handed_over_as_the_functions_name(tmp_path: Path) -> None
     found: Data = pickle.loads(pickle.dumps(data))
     assert trained(found, (0, 1)) == trained(replace(data), (0, 1))
     assert not any(isinstance(leaf, tf.data.Dataset) for leaf in leaves(found.train.x))
+
+
+def test_all_programs_share_one_way_of_a_part_and_it_goes_with_the_part(pictures: Path) -> None:
+    """TensorFlow keeps the graph of every data set's function for ever: there must be one for a part."""
+    import gc
+    import weakref
+
+    from hptune.training.streamed import batches
+
+    for option in (True, False):
+        data = loaded(pictures, stream=option)
+        way = weakref.ref(batches(data.train))
+        assert batches(data.train) is way()
+        del data
+        gc.collect()
+        assert option or way() is None, "samples stay on the device after their part"
