@@ -13,8 +13,11 @@ from hptune.errors import SpecError
 from hptune.rundir import RunPaths
 from hptune.spec.graph import LayerCall, wire
 from hptune.spec.load import load
+from hptune.training.data.unseen import read_unseen
 from hptune.training.graphs import build
+from hptune.training.predictor import KerasPredictor
 from hptune.training.runtime import keras
+from hptune.training.signature import read_signature
 from hptune.training.worker import Worker
 from hptune.trial import Segment, SegmentResult
 
@@ -222,6 +225,10 @@ def test_each_output_learns_its_own_column(tmp_path: Path) -> None:
     said = model(raw)
     assert set(said) == {"weight", "length"}
     assert float(said["weight"][0, 0]) == pytest.approx(1050, abs=20)
+    paths = RunPaths(tmp_path / "runs" / "g")
+    unseen = read_unseen(read_signature(paths), tmp_path / "two.csv")
+    first = KerasPredictor(paths, read_signature(paths))(next(unseen).samples)[0]
+    assert abs(first[0]) < 1 < 900 < first[1]  # length, then weight: as the target names them
 
 
 @pytest.mark.parametrize(
