@@ -23,17 +23,19 @@ def take_sigterm_as_sigint() -> None:
 
 
 @contextmanager
-def noticed_first() -> Iterator[Callable[[], bool]]:
-    """The first signal in the block is only noticed, and said on stderr; the second raises KeyboardInterrupt.
+def noticed(*, finish: bool) -> Iterator[Callable[[], bool]]:
+    """Gives what tells whether a signal has come in the block; it also raises KeyboardInterrupt.
 
-    Gives what tells whether one has come. Only the main thread is told of signals: in any other, none ever has.
+    To be asked now and then all the same: libraries that are just being imported have been seen to swallow it.
+    finish: the first one is only noticed, and said on stderr; the second raises. Only the main thread is told of
+    signals: in any other, none ever comes.
     """
     came: list[int] = []
 
     def notice(number: int, _: Any) -> None:
-        if came:
-            raise KeyboardInterrupt
         came.append(number)
+        if not finish or len(came) > 1:
+            raise KeyboardInterrupt
         os.write(2, _FINISHING)  # not by print, which may just be at it
 
     if threading.current_thread() is not threading.main_thread():

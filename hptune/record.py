@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -240,6 +241,20 @@ def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
         raise SpecError(
             Problem(f"the model's code declares another space than when the run began. {way_out}", ("model",))
         )
+
+
+def check_any_succeeded(record: Record) -> None:
+    """Raises RunError, with the reasons counted, where every trial has failed or none was started."""
+    trials = record.history.trials
+    if any(trial.state != "failed" for trial in trials):
+        return
+    if not trials:
+        raise RunError(f"no trial was started: {record.ended}.")
+    reasons = Counter(trial.error or "" for trial in trials).most_common(5)
+    told = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
+    raise RunError(
+        f"no trial succeeded; all {len(trials)} failed:\n{told}\nMend the cause and search again with --fresh."
+    )
 
 
 def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:

@@ -29,6 +29,7 @@ from hptune.pruning import unpromising
 from hptune.record import (
     Head,
     Record,
+    check_any_succeeded,
     check_same_data,
     check_same_spec,
     filled,
@@ -101,18 +102,19 @@ def search(
         if left_behind is not None:
             watch.noted(left_behind)
         try:
-            events = recorded(paths)
-            head = first(events)
-            if head is not None:
-                loop = _resume(request, Head(head), paths, executor)
-            else:
-                loop = _begin(request, paths, executor)
-            with Journal(paths.journal) as journal:
-                loop.run(journal, events, make_strategy=make_strategy, watch=watch)
+            with interrupts.noticed(finish=False) as asked:
+                events = recorded(paths)
+                head = first(events)
+                if head is not None:
+                    loop = _resume(request, Head(head), paths, executor)
+                else:
+                    loop = _begin(request, paths, executor)
+                with Journal(paths.journal) as journal:
+                    loop.run(journal, events, make_strategy=make_strategy, watch=watch, asked_to_stop=asked)
         except KeyboardInterrupt as stop:
             told = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
             raise Interrupted(told) from stop
-    _check_any_succeeded(loop.record)
+    check_any_succeeded(loop.record)
     return loop.record
 
 
@@ -188,8 +190,16 @@ class _Loop:
         self._finishes = experiment.execution.on_interrupt == "finish"
         self._asked_to_stop: Callable[[], bool] = lambda: False
 
-    def run(self, journal: Journal, events: Iterator[Event], *, make_strategy: MakeStrategy, watch: Watch) -> None:
-        """Take in `events`, then search until the budget or the strategy ends it."""
+    def run(
+        self,
+        journal: Journal,
+        events: Iterator[Event],
+        *,
+        make_strategy: MakeStrategy,
+        watch: Watch,
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
+        """Take in `events`, then search until the budget or the strategy ends it, or until `asked_to_stop`."""
         for event in events:
             self._apply(event)
         self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
@@ -199,7 +209,7 @@ class _Loop:
         drop_untold_weights(self._paths, self.record)
         self._take_up_pending()
         watch.begun(self.record, self._limits)
-        with interrupts.noticed_first() if self._finishes else nullcontext(lambda: False) as self._asked_to_stop:
+        with interrupts.noticed(finish=True) if self._finishes else nullcontext(asked_to_stop) as self._asked_to_stop:
             self._train_while(self._decide)
             assert self._why is not None, "the strategy waits while nothing runs"
             self._stop_hopeless(len(self._paused))
@@ -433,17 +443,3 @@ class _Loop:
 
     def _elapsed_s(self) -> float:
         return round(time.monotonic() - self._clock_from, 3)
-
-
-def _check_any_succeeded(record: Record) -> None:
-    """Raises RunError, with the reasons counted, where every trial has failed or none was started."""
-    trials = record.history.trials
-    if any(trial.state != "failed" for trial in trials):
-        return
-    if not trials:
-        raise RunError(f"no trial was started: {record.ended}.")
-    reasons = Counter(trial.error or "" for trial in trials).most_common(5)
-    told = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
-    raise RunError(
-        f"no trial succeeded; all {len(trials)} failed:\n{told}\nMend the cause and search again with --fresh."
-    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +185,21 @@ def test_an_interrupt_keeps_what_was_finished_and_says_how_to_go_on(paths: RunPa
     assert stop.value.exit_code == 130
     assert [row["state"] for row in told(replay(paths))] == ["paused"] * 3 + ["running"]
     assert len(best_rows(run(paths, FakeExecutor(paths)).history)) == 6
+
+
+def test_an_interrupt_that_a_library_swallows_is_heeded_all_the_same(paths: RunPaths) -> None:
+    def swallowing(segment: Any) -> str | None:
+        if segment.trial == 3:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.sigtimedwait([], 1.0)
+        return None
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        run(paths, FakeExecutor(paths, fails=swallowing))
+    assert [row["state"] for row in told(replay(paths))] == ["paused"] * 4
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # --- a changed spec ---------------------------------------------------------------------------------------------------
