@@ -8,7 +8,7 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(SUITS) 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: install search test lint examples soak-memory clean
+.PHONY: install search test lint examples soak fuzz coverage mutation soak-memory clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml
@@ -37,6 +37,26 @@ test: lint
 # Eight experiments on small data that the script makes; their scores go into the README.
 examples: install
 	$(BIN)/python scripts/examples.py
+
+# Searches under kills, stops, full disks and damaged files; `make soak MINUTES=30 SEED=7`.
+MINUTES ?= 10
+soak: install
+	$(BIN)/python scripts/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# 20,000 damaged files of all kinds; the tests try 1,000.
+fuzz: install
+	HPTUNE_FUZZ=20000 $(BIN)/python -m pytest tests/trust/test_fuzz.py -s --durations=0
+
+# Which lines of hptune/ the tests run, worker processes included.
+coverage: install
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --sort=cover --fail-under=95
+
+# Which small faults in the journal, the history, halving and the schedules no test notices.
+mutation: install
+	nice $(BIN)/python scripts/mutate.py
 
 soak-memory: install
 	$(BIN)/python -m pytest -m slow -s tests/executors/test_memory.py tests/training/data/test_memory_of_streams.py \

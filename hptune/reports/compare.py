@@ -8,16 +8,16 @@ from typing import Any
 from hptune.errors import RunError, SpecError, spell_path
 from hptune.record import Record, differences, replay
 from hptune.reports.leaderboard import best_rows, counts, objective_name
-from hptune.rundir import RunPaths
+from hptune.rundir import RunPaths, size_bytes
 
 
 def run_row(paths: RunPaths) -> dict[str, Any]:
-    """One run in a line; `error` where its journal can't be read."""
+    """One run in a line, with what its folder takes up on the disk; `error` where its journal can't be read."""
     try:
         record = replay(paths)
     except (RunError, SpecError) as error:
         return {"run": paths.name, "error": str(error)}
-    return {"run": paths.name, **summary(record)}
+    return {"run": paths.name, **summary(record), "bytes": size_bytes(paths)}
 
 
 def summary(record: Record) -> dict[str, Any]:

@@ -145,14 +145,15 @@ def finalist_lines(rows: Sequence[Row]) -> list[str]:
 def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
     """The runs, the newest first."""
     table = _table()
-    for heading in ("run", "trials", "failed", "objective", "best", "epochs", "time", "last written"):
+    for heading in ("run", "trials", "failed", "objective", "best", "epochs", "time", "size", "last written"):
         table.add_column(heading, justify="left" if heading in ("run", "objective") else "right")
     for run in runs:
         if run.get("error") is not None:
             table.add_row(cell(run["run"]), "", "", cell(run["error"]))
             continue
         cells = (run["trials"], run["failed"], cell(run["objective"]), number(run["best"]), run["epochs"])
-        table.add_row(cell(run["run"]), *map(str, cells), duration(run["seconds"]), run["last_written"])
+        size_mb = number(run["bytes"] / 1e6, 3) + " MB" if "bytes" in run else ""
+        table.add_row(cell(run["run"]), *map(str, cells), duration(run["seconds"]), size_mb, run["last_written"])
     return table
 
 

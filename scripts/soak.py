@@ -1,0 +1,360 @@
+"""Searches under random faults: kills, stops, full disks, damaged files. After each, what must hold is checked.
+
+    make soak                          # ten minutes
+    make soak MINUTES=30 SEED=7        # as long, and from where, you like
+
+Each round takes an experiment, runs it once undisturbed (kept for the rounds to come), then again from nothing while
+faults happen to it, each followed by the same command. At every step: nothing that was finished is lost, no trial has
+been started twice from the same epoch but after a cut, and `hptune trials` can be read. At the end: the trials, their
+values, scores and states are those of the undisturbed run, to the bit; and no more states are on the disk than
+`checkpoints.keep` allows. Exit code 1, and the round's seed, at the first that does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hptune.record import replay
+from hptune.reports.leaderboard import rows
+from hptune.rundir import RunPaths, size_bytes
+
+FUNCTION = """\
+version: 1
+name: soak
+model: {function: "soaked:f"}
+search_space: {x: {type: float, min: 0.0, max: 1.0}, n: {type: int, min: 1, max: 50}}
+training: {epochs: 9}
+objective: {metric: score, goal: maximize}
+"""
+
+DIGITS = """\
+version: 1
+name: soak
+data: {source: digits}
+model:
+  layers:
+    [Flatten, Dense: {units: $units, activation: relu}, Dropout: {rate: 0.1}, Dense: {units: 10, activation: softmax}]
+search_space: {units: {type: choice, values: [16, 32]}, rate: {type: float, min: 1e-4, max: 1e-1, log: true}}
+training: {optimizer: {learning_rate: $rate}, epochs: 4}
+"""
+
+CODE = """\
+import time
+def f(x, n, epoch, seed):
+    time.sleep(0.01)
+    if n == 13: raise ValueError("unlucky")
+    return x * n + epoch / 10 + seed % 1000 / 1e4
+"""
+
+ONE = "execution: {workers: 1}\n"
+
+EXPERIMENTS: dict[str, str] = {
+    "function, tpe": f"{FUNCTION}{ONE}strategy: {{name: tpe}}\nbudget: {{trials: 60}}\n",
+    "function, asha": f"{FUNCTION}{ONE}strategy: {{name: asha, max_epochs: 9, sampler: tpe}}\nbudget: {{trials: 50}}\n",
+    "function, hyperband": f"{FUNCTION}{ONE}strategy: {{name: hyperband, max_epochs: 9}}\nevaluation: {{repeats: 2}}\n",
+    "digits, asha": f"{DIGITS}{ONE}strategy: {{name: asha, max_epochs: 4, factor: 2}}\nbudget: {{trials: 24}}\n",
+    "digits, hyperband, finalists": (
+        f"{DIGITS}{ONE}strategy: {{name: hyperband, max_epochs: 4, factor: 2}}\ncheckpoints: {{keep: 2}}\n"
+        "evaluation: {finalists: {top: 2, repeats: 2}}\n"
+    ),
+}
+"""One worker each: with several, the order in which trials end is the machine's, and the next one depends on it."""
+
+KEPT = {"digits, hyperband, finalists": 2}
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+class Broken(Exception):
+    """Something that must hold does not."""
+
+
+@dataclass
+class Search:
+    """One `hptune search` in a folder of its own, begun again after each fault."""
+
+    folder: Path
+    limit_bytes: int | None = None
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.folder / "runs" / "soak")
+
+    def start(self) -> subprocess.Popen[bytes]:
+        limit = self.limit_bytes
+
+        def full() -> None:
+            assert limit is not None
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hptune", "search", "spec.yaml", "--quiet"],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "err").open("wb"),
+            start_new_session=True,
+            preexec_fn=full if limit is not None else None,
+        )
+        return self.process
+
+    def told(self) -> str:
+        return (self.folder / "err").read_text(errors="replace")[-800:]
+
+    def lines(self) -> int:
+        return self.paths.journal.read_bytes().count(b"\n") if self.paths.journal.exists() else 0
+
+    def wait(self, *, allow: tuple[int, ...] = (0,)) -> None:
+        assert self.process is not None
+        code = self.process.wait(timeout=900)
+        if code not in allow:
+            raise Broken(f"exit code {code}: {self.told()}")
+        if "Traceback" in self.told():
+            raise Broken(self.told())
+
+
+def workers(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes of its session, but for itself."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == process.pid != int(entry.name):  # its session
+                found.append(int(entry.name))
+    return found
+
+
+# --- faults: each is given the search under way, and leaves it ended or going on ------------------------------------
+
+
+def kill_all(search: Search, _: Random) -> None:
+    assert search.process is not None
+    os.killpg(search.process.pid, signal.SIGKILL)
+    search.process.wait()
+
+
+def kill_driver(search: Search, _: Random) -> None:
+    assert search.process is not None
+    left = workers(search.process)
+    search.process.kill()
+    search.process.wait()
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in left):
+        if time.monotonic() > until:
+            raise Broken("workers outlive their killed driver by 20 s")
+        time.sleep(0.05)
+
+
+def kill_worker(search: Search, random: Random) -> None:
+    """Its segment is tried again (`retries: 1`): the search goes on by itself. Then all are killed."""
+    assert search.process is not None
+    found = workers(search.process)
+    if found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(random.choice(found), signal.SIGKILL)
+    time.sleep(random.uniform(0, 1))
+    kill_all(search, random)
+
+
+def stop_a_while(search: Search, random: Random) -> None:
+    assert search.process is not None
+    targets = [search.process.pid, *workers(search.process)]
+    some = random.sample(targets, random.randint(1, len(targets)))
+    for pid in some:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    time.sleep(random.uniform(0.2, 3))
+    for pid in some:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    time.sleep(random.uniform(0, 0.5))
+    kill_all(search, random)
+
+
+def interrupt(search: Search, random: Random) -> None:
+    assert search.process is not None
+    os.killpg(search.process.pid, random.choice([signal.SIGINT, signal.SIGTERM]))
+    search.wait(allow=(0, 130, -signal.SIGTERM, -signal.SIGINT, 1))  # the last: before Python has set its handlers
+
+
+def tear_the_journal(search: Search, random: Random) -> None:
+    """A power cut: the last line is torn."""
+    kill_all(search, random)
+    journal = search.paths.journal
+    if journal.exists() and (whole := journal.read_bytes()).count(b"\n") > 1:
+        last = whole.rstrip(b"\n").rfind(b"\n") + 1
+        journal.write_bytes(whole[: random.randint(last, len(whole))])
+
+
+def damage_a_state(search: Search, random: Random) -> None:
+    kill_all(search, random)
+    found = sorted(search.paths.trials.glob("*/state-*")) if search.paths.trials.exists() else []
+    if not found:
+        return
+    path = random.choice(found)
+    whole = bytearray(path.read_bytes())
+    kind = random.randrange(3)
+    if kind == 0 or not whole:
+        path.unlink()
+    elif kind == 1:
+        path.write_bytes(whole[: random.randrange(len(whole))])
+    else:
+        whole[random.randrange(len(whole))] ^= 1 << random.randrange(8)
+        path.write_bytes(whole)
+
+
+def fill_the_disk(search: Search, random: Random) -> None:
+    """No file may grow by more than a little: what has no room ends the search, and it goes on where there is some."""
+    kill_all(search, random)
+    size = search.paths.journal.stat().st_size if search.paths.journal.exists() else 0
+    full = Search(search.folder, limit_bytes=size + random.choice([0, 200, 3000]))
+    full.start()
+    full.wait(allow=(0, 1))
+
+
+FAULTS: list[Callable[[Search, Random], None]] = [
+    kill_all, kill_driver, kill_worker, stop_a_while, interrupt, tear_the_journal, damage_a_state, fill_the_disk
+]  # fmt: skip
+WEIGHTS = [4, 4, 2, 2, 1, 2, 2, 1]
+
+
+# --- what must hold -------------------------------------------------------------------------------------------------
+
+
+def trials(paths: RunPaths) -> list[tuple[Any, ...]]:
+    keys = ("trial", "values", "score", "epochs", "state", "error")
+    return [tuple(json.dumps(row.get(key)) for key in keys) for row in rows(replay(paths).history)]
+
+
+def finished(paths: RunPaths) -> Counter[str]:
+    """The reports that stand in the journal."""
+    found: Counter[str] = Counter()
+    for line in paths.journal.read_bytes().split(b"\n")[:-1]:
+        event = json.loads(line)
+        if event["event"] in ("segment_finished", "segment_failed"):
+            found[json.dumps([event["purpose"], event["trial"], event["replica"], event.get("epochs")])] += 1
+    return found
+
+
+def check_nothing_lost(search: Search, before: Counter[str], *, torn: bool) -> Counter[str]:
+    if not search.paths.journal.exists():
+        if before:
+            raise Broken("the journal is gone")
+        return before
+    now = finished(search.paths)
+    lost = before - now
+    if sum(lost.values()) > int(torn):  # a torn line may be one that told of a result
+        raise Broken(f"finished, and lost: {dict(lost)}")
+    if twice := [what for what, times in now.items() if times > 1]:
+        raise Broken(f"told twice: {twice}")
+    return now
+
+
+def check_disk(search: Search, keep: int) -> None:
+    with_state = [n for n in search.paths.trial_numbers() if search.paths.states(n)]
+    if len(with_state) > keep:
+        raise Broken(f"checkpoints.keep is {keep}, and the trials {with_state} have states")
+    if parts := list(search.paths.root.rglob("*.part")):
+        raise Broken(f"left behind: {parts}")
+
+
+# --- rounds -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def fresh(spec: str) -> Iterator[Search]:
+    with tempfile.TemporaryDirectory(prefix="hptune-soak-") as folder:
+        (Path(folder) / "spec.yaml").write_text(spec)
+        (Path(folder) / "soaked.py").write_text(CODE)
+        yield Search(Path(folder))
+
+
+def calm(spec: str) -> tuple[list[tuple[Any, ...]], int, int]:
+    """The trials of the run that nothing happens to, the lines of its journal, and the bytes that it leaves."""
+    with fresh(spec) as search:
+        search.start()
+        search.wait()
+        return trials(search.paths), search.lines(), size_bytes(search.paths)
+
+
+def disturbed(
+    name: str, expected: tuple[list[tuple[Any, ...]], int, int], random: Random, counts: Counter[str]
+) -> None:
+    """One search, faults happening to it until it has ended all the same; then everything that must hold."""
+    wanted, lines, _ = expected
+    with fresh(EXPERIMENTS[name]) as search:
+        reports: Counter[str] = Counter()
+        for _ in range(random.randint(3, 9)):
+            until = search.lines() + random.randint(0, max(2, lines // 8))
+            process = search.start()
+            waited = time.monotonic()
+            while search.lines() < until and process.poll() is None and time.monotonic() - waited < 120:
+                time.sleep(0.01)
+            time.sleep(random.uniform(0, 0.2))
+            if process.poll() is not None:
+                search.wait()
+                break
+            (fault,) = random.choices(FAULTS, WEIGHTS)
+            fault(search, random)
+            counts[fault.__name__] += 1
+            reports = check_nothing_lost(search, reports, torn=fault is tear_the_journal)
+        search.start()
+        search.wait()
+        check_nothing_lost(search, reports, torn=False)
+        if (found := trials(search.paths)) != wanted:
+            different = [(a, b) for a, b in zip(wanted, found, strict=False) if a != b][:2]
+            raise Broken(
+                f"{len(wanted)} trials undisturbed, {len(found)} disturbed; the first that differ: {different}"
+            )
+        check_disk(search, KEPT.get(name, 1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run searches under random faults.")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    arguments = parser.parse_args()
+    ends = time.monotonic() + 60 * arguments.minutes
+    known: dict[str, tuple[list[tuple[Any, ...]], int, int]] = {}
+    counts: Counter[str] = Counter()
+    rounds: Counter[str] = Counter()
+    seed = arguments.seed
+    while time.monotonic() < ends:
+        random = Random(seed)
+        name = random.choice(list(EXPERIMENTS))
+        if name not in known:
+            known[name] = calm(EXPERIMENTS[name])
+        try:
+            disturbed(name, known[name], random, counts)
+        except Broken as broken:
+            print(f"seed {seed} ({name}): {broken}", file=sys.stderr)
+            return 1
+        rounds[name] += 1
+        print(f"seed {seed}: {name}: {len(known[name][0])} trials equal to the bit", flush=True)
+        seed += 1
+    print("\n| fault | times |\n|---|---|")
+    for fault in FAULTS:
+        print(f"| {fault.__name__.replace('_', ' ')} | {counts[fault.__name__]} |")
+    print("\n| experiment | rounds | trials | bytes left |\n|---|---|---|---|")
+    for name, (told, _, size) in known.items():
+        print(f"| {name} | {rounds[name]} | {len(told)} | {size:,} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
