@@ -150,8 +150,9 @@ class Journal:
         self.close()
 
     def _broken(self, error: OSError) -> RunError:
+        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
         return RunError(
-            f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
+            f"{self.path} can't be written: {why}. What it holds stays; make room or give the right to "
             "write, then run the same command again."
         )
 

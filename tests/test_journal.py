@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,3 +127,57 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         Journal(tmp_path / "nowhere" / "journal.jsonl")
     with pytest.raises(RunError, match="can't be read"):
         list(read(tmp_path / "journal.jsonl"))
+
+
+def test_a_second_writer_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append({"event": "a"})
+        with path.open("ab") as other:
+            other.write(encode({"event": "b"}))
+        before = path.read_bytes()
+        with pytest.raises(RunError, match="written by another process"):
+            journal.append({"event": "c"})
+        assert path.read_bytes() == before
+
+
+def test_a_journal_is_a_file_of_its_own(tmp_path: Path) -> None:
+    path, link = tmp_path / "elsewhere", tmp_path / "journal.jsonl"
+    path.write_bytes(encode({"event": "a"}))
+    link.symlink_to(path)
+    with pytest.raises(RunError, match="symbolic link"):
+        list(read(link))
+    with pytest.raises(RunError, match="symbolic link"), Journal(link):
+        pass
+    link.unlink()
+    os.mkfifo(link)
+    with pytest.raises(RunError, match="it is no file"):
+        list(read(link))
+
+
+def test_the_file_can_be_read_with_other_tools(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        told = journal.append({"event": "naïve"})
+    assert "naïve" in path.read_text(encoding="utf-8")
+    assert path.stat().st_mode & 0o111 == 0
+    assert told["time"] == round(told["time"], 3)
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"event":"x","a":' + b"9" * 5000 + b"}", b'"' + b"\\" * 999])
+def test_lines_that_break_parsers_are_damage(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(RunError, match=r"journal\.jsonl:1: "):
+        list(read(path))
+
+
+def test_what_a_check_refuses_is_told_with_its_line(tmp_path: Path) -> None:
+    def refuse(event: Mapping[str, Any]) -> None:
+        if event["event"] == "b":
+            raise ValueError("b is not wanted")
+
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(encode({"event": "a"}) + encode({"event": "b"}))
+    with pytest.raises(RunError, match=r"journal\.jsonl:2: .*\(b is not wanted\)"):
+        list(read(path, refuse))
