@@ -36,10 +36,15 @@ ROOT = Path(__file__).parent.parent
 
 TESTS: dict[str, list[str]] = {
     "hptune/journal.py": ["tests/test_journal.py", "hptune/journal.py"],
-    "hptune/history.py": ["tests/test_history.py", "tests/test_tuner.py", "tests/reports/test_pareto.py"],
-    "hptune/strategies/asha.py": ["tests/strategies/test_asha.py", "tests/strategies/test_halving.py"],
-    "hptune/strategies/hyperband.py": ["tests/strategies/test_hyperband.py", "tests/strategies/test_halving.py"],
-    "hptune/strategies/by_rung.py": ["tests/strategies/test_asha.py", "tests/strategies/test_halving.py"],
+    "hptune/history.py": [
+        "tests/test_history.py",
+        "tests/test_tuner.py",
+        "tests/reports/test_pareto.py",
+        "tests/test_folds.py",
+    ],
+    "hptune/strategies/asha.py": ["tests/strategies/test_asha.py"],
+    "hptune/strategies/hyperband.py": ["tests/strategies/test_hyperband.py"],
+    "hptune/strategies/by_rung.py": ["tests/strategies/test_by_rung.py"],
     "hptune/spec/schedules.py": ["tests/spec/test_schedules.py", "hptune/spec/schedules.py"],
 }
 """By module, the fast tests that are to notice, those that most likely do first."""

@@ -19,8 +19,8 @@ SCALARS: list[Any] = [
 TOKENS: list[bytes] = [
     b"\t", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\n", b"\r", b"---\n", b"...", b"&a ", b"*a", b"<<: *a", b"{", b"}",
     b"[", b"!!python/object ", b"!!python/object/apply:os.system ['true']", b"!!binary aGk=", b"]", b":", b": ", b"- ",
-    b"'", b'"', b"|\n", b">\n", b"%YAML 9.9\n", b"$", b"#", b"@", b"`", b"? ", b"\xe2\x80\xa8", b"\xc3(", b"1e999", b"0x",
-    b"{" * 200, b"[" * 5000, b"&a [" * 60, b'{"event": "head"}\n', b'{"$float": "nan"}', b'{"$float": []}',
+    b"'", b'"', b"|\n", b">\n", b"%YAML 9.9\n", b"$", b"#", b"@", b"`", b"? ", b"\xe2\x80\xa8", b"\xc3(", b"1e999",
+    b"0x", b"{" * 200, b"[" * 5000, b"&a [" * 60, b'{"event": "head"}\n', b'{"$float": "nan"}', b'{"$float": []}',
 ]  # fmt: skip
 
 

@@ -1,0 +1,251 @@
+"""What a history says of trials, to the number: replicas, scores, the best and where it was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hptune.history import History, best_of, failed, finished, segment_key, stabilized, started, stopped, unusable
+from hptune.spec.objective import Objective
+from hptune.trial import Segment, SegmentFailure, SegmentResult
+
+UP = Objective(metric="score", goal="maximize")
+DOWN = Objective(metric="score", goal="minimize")
+
+
+def history(*objectives: Objective) -> History:
+    return History(objectives or (UP,))
+
+
+def begin(
+    told: History, trial: int, to: int, *, at: int = 0, replicas: Sequence[int] | None = None, **more: Any
+) -> None:
+    told.apply(started(Segment(trial, {"x": trial}, at, to, **more), replicas))
+
+
+def end(
+    told: History,
+    trial: int,
+    curve: Sequence[float],
+    *,
+    at: int = 0,
+    replica: int = 0,
+    complete: bool = False,
+    **more: Any,
+) -> None:
+    segment = Segment(trial, {"x": trial}, at, at + len(curve), replica, more.pop("purpose", "trial"))
+    result = SegmentResult(segment, at + len(curve), {"score": tuple(curve)}, 2.0, **more)
+    told.apply(finished(result, complete=complete))
+
+
+def fail(told: History, trial: int, *, replica: int = 0, purpose: Any = "trial") -> None:
+    told.apply(failed(SegmentFailure(Segment(trial, {}, replica=replica, purpose=purpose), "no", 0.5)))
+
+
+def test_a_trial_grows_segment_by_segment() -> None:
+    told = history()
+    begin(told, 0, 2)
+    assert (told.trials[0].state, told.trials[0].to_epoch, told.trials[0].epochs) == ("running", 2, 0)
+    assert [trial.number for trial in told.running()] == [0]
+    assert told.score(told.trials[0]) is None
+    end(told, 0, [0.1, 0.3])
+    assert (told.trials[0].state, told.trials[0].epochs, told.reports, told.epochs_trained) == ("paused", 2, [0], 2)
+    assert list(told.running()) == []
+    begin(told, 0, 5, at=2)
+    assert told.score(told.trials[0]) == 0.3, "what is under way is no score yet"
+    end(told, 0, [0.2, 0.5, 0.4], at=2, complete=True, ended=True)
+    trial = told.trials[0]
+    assert (trial.state, trial.epochs, trial.seconds, trial.facts) == ("completed", 5, 4.0, {"ended": True})
+    assert trial.curves == ({"score": (0.1, 0.3, 0.2, 0.5, 0.4)},)
+    assert [told.score(trial, epochs) for epochs in (1, 2, 3, 5, None)] == [0.1, 0.3, 0.3, 0.5, 0.5]
+    assert told.score(trial, 9) == 0.5, "it is complete: more epochs would change nothing"
+    assert told.epochs_trained == 5
+    assert told.pending == {}
+
+
+def test_the_score_after_epochs_that_were_not_trained_is_none() -> None:
+    told = history()
+    begin(told, 0, 2)
+    end(told, 0, [0.1, 0.3])
+    assert told.score(told.trials[0], 2) == 0.3
+    assert told.score(told.trials[0], 3) is None
+
+
+def test_a_trial_reports_when_all_its_replicas_have() -> None:
+    told = history()
+    begin(told, 0, 2, replicas=[0, 1, 2])
+    assert sorted(told.pending) == [("trial", 0, 0), ("trial", 0, 1), ("trial", 0, 2)]
+    end(told, 0, [0.1, 0.2], replica=2)
+    end(told, 0, [0.3], replica=0, complete=True)
+    assert (told.trials[0].state, told.reports) == ("running", [])
+    end(told, 0, [0.4, 0.6], replica=1)
+    trial = told.trials[0]
+    assert (trial.state, trial.epochs, told.reports, trial.seconds) == ("paused", 2, [0], 6.0)
+    assert told.replica_scores(trial, UP) == [0.3, 0.6, 0.2]
+    assert told.score(trial) == pytest.approx(1.1 / 3)
+    assert told.unfinished(0, 3) == [1, 2]
+    assert told.unfinished(1, 2) == [0, 1]
+    begin(told, 0, 4, at=2, replicas=[1, 2])
+    end(told, 0, [0.7, 0.7], at=2, replica=1, complete=True)
+    end(told, 0, [0.1], at=2, replica=2, complete=True)
+    assert (told.trials[0].state, told.trials[0].epochs) == ("completed", 4)
+
+
+def test_the_epochs_of_a_trial_are_those_of_the_replicas_that_go_on() -> None:
+    told = history()
+    begin(told, 0, 3, replicas=[0, 1])
+    end(told, 0, [0.1], replica=0, complete=True)
+    end(told, 0, [0.1, 0.2, 0.3], replica=1)
+    assert told.trials[0].epochs == 3
+    assert told.trials[0].state == "paused"
+
+
+def test_a_replica_that_fails_fails_the_trial_and_the_others_still_end() -> None:
+    told = history()
+    begin(told, 0, 2, replicas=[0, 1])
+    fail(told, 0, replica=1)
+    trial = told.trials[0]
+    assert (trial.state, trial.error, trial.seconds, told.reports) == ("failed", "no", 0.5, [0])
+    end(told, 0, [0.1, 0.2], replica=0)
+    assert (told.trials[0].state, told.reports, told.score(told.trials[0])) == ("failed", [0], None)
+    assert told.trials[0].seconds == 2.5
+    begin(told, 1, 2, replicas=[0, 1])
+    fail(told, 1, replica=0)
+    fail(told, 1, replica=1)
+    assert told.reports == [0, 1], "told once"
+    assert told.trials[1].seconds == 0.5
+
+
+def test_how_many_reports_came_before_a_trial() -> None:
+    told = history()
+    for number in range(3):
+        begin(told, number, 1)
+        if number == 1:
+            end(told, 0, [0.1])
+    assert told.reports_before == [0, 0, 1]
+
+
+@pytest.mark.parametrize("objective", [UP, DOWN])
+def test_the_best_and_the_report_that_found_it(objective: Objective) -> None:
+    sign = 1 if objective is UP else -1
+    told = history(objective)
+    found = []
+    for number, score in enumerate([0.3, 0.1, 0.5, 0.5]):
+        begin(told, number, 1)
+        end(told, number, [sign * score])
+        assert told.best is not None
+        found.append((told.best.number, told.best_report))
+    assert found == [(0, 0), (0, 0), (2, 2), (2, 2)], "the first of equals"
+    begin(told, 2, 2, at=1)
+    end(told, 2, [sign * 0.4], at=1)
+    assert (told.best.number, told.best.epochs, told.best_report) == (2, 2, 2), "further trained, no better"
+    begin(told, 2, 3, at=2)
+    end(told, 2, [sign * 0.9], at=2)
+    assert (told.best.number, told.best_report) == (2, 5)
+    begin(told, 2, 4, at=3)
+    fail(told, 2)
+    assert (told.best.number, told.best_report) == (3, 3), "a failed one is not the best any more"
+
+
+def test_with_several_objectives_none_is_the_best() -> None:
+    told = history(UP, Objective(metric="parameters", goal="minimize"))
+    begin(told, 0, 1)
+    end(told, 0, [0.5], facts={"parameters": 7})
+    assert told.best is None
+    assert told.scores(told.trials[0]) == {"score": 0.5, "parameters": 7.0}
+    begin(told, 1, 1)
+    end(told, 1, [0.5])
+    assert told.scores(told.trials[1]) is None
+    with pytest.raises(AssertionError):
+        _ = told.objective
+
+
+def test_seconds_are_a_score_of_what_was_trained() -> None:
+    told = history(Objective(metric="seconds", goal="minimize"))
+    begin(told, 0, 1)
+    assert told.score(told.trials[0]) is None
+    end(told, 0, [0.5])
+    assert told.score(told.trials[0]) == 2.0
+
+
+def test_finalists() -> None:
+    told = history()
+    begin(told, 0, 2)
+    end(told, 0, [0.1, 0.2], complete=True)
+    begin(told, 0, 2, replicas=[0, 1], purpose="finalist")
+    assert told.final_scores(0) is None
+    end(told, 0, [0.4, 0.3], purpose="finalist")
+    assert told.final_scores(0) is None, "one is under way"
+    end(told, 0, [0.1, 0.6], replica=1, purpose="finalist")
+    assert told.final_scores(0) == [0.4, 0.6]
+    assert told.final_scores(1) is None
+    assert (told.reports, told.epochs_trained, told.trials[0].state) == ([0], 2, "completed"), "no trial of the search"
+    begin(told, 0, 2, replica=2, purpose="finalist")
+    fail(told, 0, replica=2, purpose="finalist")
+    assert told.final_scores(0) is None
+    assert told.finals[0] == {0: 0.4, 1: 0.6, 2: None}
+
+
+def test_stabilizing_trains_no_trial() -> None:
+    told = history()
+    begin(told, 0, 2)
+    begin(told, 0, 0, purpose="stabilize")
+    end(told, 0, [], purpose="stabilize")
+    assert [segment_key(segment) for segment in told.stabilized] == [("stabilize", 0, 0)]
+    assert (told.trials[0].state, told.reports) == ("running", [])
+    made = SegmentResult(Segment(3, {}), 0, {}, 0.0, facts={"stabilized": {"chosen": 1}, "parameters": 4})
+    assert stabilized(made) == {"event": "stabilized", "trial": 3, "chosen": 1}
+    assert finished(made, complete=True)["facts"] == {"parameters": 4}
+    assert stabilized(SegmentResult(Segment(3, {}), 0, {}, 0.0)) is None
+
+
+def test_a_stopped_trial_keeps_its_score() -> None:
+    told = history()
+    begin(told, 0, 2)
+    end(told, 0, [0.1, 0.2])
+    told.apply(stopped(0))
+    assert (told.trials[0].state, told.trials[0].epochs, told.score(told.trials[0])) == ("stopped", 2, 0.2)
+    told.apply({"event": "of a later version"})
+
+
+def test_a_metric_that_comes_later_begins_with_nan() -> None:
+    told = history()
+    begin(told, 0, 1)
+    end(told, 0, [0.5])
+    begin(told, 0, 2, at=1)
+    segment = Segment(0, {}, 1, 2)
+    told.apply(finished(SegmentResult(segment, 2, {"score": (0.6,), "late": (1.0,)}, 1.0), complete=False))
+    late = told.trials[0].curves[0]["late"]
+    assert math.isnan(late[0])
+    assert late[1:] == (1.0,)
+
+
+@pytest.mark.parametrize(
+    ("curves", "words"),
+    [
+        ({"score": (0.1, math.nan)}, "score is nan after epoch 4"),
+        ({"score": (math.inf, 0.1)}, "score is inf after epoch 3"),
+        ({"loss": (1.0,)}, "'score' is not among its metrics: loss"),
+        ({}, "metrics: none"),
+        ({"score": (0.1, 0.2)}, None),
+    ],
+)
+def test_what_can_not_be_scored(curves: Any, words: str | None) -> None:
+    reason = unusable(SegmentResult(Segment(0, {}, 2, 4), 4, curves, 1.0), [UP])
+    assert reason is None if words is None else words in (reason or "")
+
+
+def test_facts_and_seconds_need_no_curve() -> None:
+    result = SegmentResult(Segment(0, {}), 1, {}, 1.0, facts={"parameters": 3})
+    objectives = [Objective(metric=metric, goal="minimize") for metric in ("parameters", "seconds")]
+    assert unusable(result, objectives) is None
+
+
+def test_the_best_of_a_curve() -> None:
+    assert best_of({"score": (0.1, 0.9, 0.5)}, UP) == 0.9
+    assert best_of({"score": (0.1, 0.9, 0.5)}, UP, 1) == 0.1
+    assert best_of({"score": ()}, UP) is None
+    assert best_of({}, UP) is None
