@@ -40,7 +40,7 @@ TESTS: dict[str, list[str]] = {
         "tests/test_history.py",
         "tests/test_tuner.py",
         "tests/reports/test_pareto.py",
-        "tests/test_folds.py",
+        "tests/test_pruning.py",
     ],
     "hptune/strategies/asha.py": ["tests/strategies/test_asha.py"],
     "hptune/strategies/hyperband.py": ["tests/strategies/test_hyperband.py"],
