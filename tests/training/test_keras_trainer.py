@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -283,14 +282,6 @@ def test_a_rate_out_of_range_fails_though_the_graph_would_take_it(tmp_path: Path
         one.run(Segment(0, {"units": 8, "rate": 1.0}, to_epoch=1))
 
 
-def test_a_lost_state_is_told(tmp_path: Path) -> None:
-    first = Segment(0, {"units": 16}, to_epoch=2, keep_state=True)
-    one = worker(tmp_path, DIGITS)
-    one.run(first)
-    with pytest.raises(SegmentFailed, match="can't be read"):
-        one.run(replace(first, from_epoch=3, to_epoch=4))
-
-
 # --- the recipe -----------------------------------------------------------------------------------------------------
 
 
@@ -429,7 +420,7 @@ def test_the_strength_of_an_augmentation_is_its_bound() -> None:
 
     keras = runtime.keras()
     x = np.random.default_rng(0).uniform(size=(20, 8, 8, 1)).astype(np.float32)
-    data: Any = SimpleNamespace(train=SimpleNamespace(x=x))
+    data: Any = SimpleNamespace(train=SimpleNamespace(x=x), input_scale=None, examples=x)
     for name in augment.STRENGTHS:
         (stock,) = augment.layers(None, {f"augment.{name}": 0.2}, data)
         (turned,) = augment.layers(None, {f"augment.{name}": 0.5}, data)
