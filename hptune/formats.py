@@ -14,7 +14,12 @@ from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel, SklearnModel
 
-FORMATS: Mapping[str, tuple[str, ...]] = {"keras": (), "savedmodel": (), "tflite": (), "onnx": ("onnx", "tf2onnx")}
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "keras": (),
+    "savedmodel": (),
+    "tflite": (),
+    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+}
 """Each format, and the packages that it needs beside TensorFlow. `keras` is written in any case."""
 
 

@@ -61,6 +61,20 @@ def test_what_is_written_answers_as_the_model_does(tmp_path: Path) -> None:
     assert names == ["model.keras", "model.tflite", "savedmodel", "signature.json"]
 
 
+def test_onnx_answers_as_the_model_does(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    runtime = pytest.importorskip("onnxruntime", reason="of the extra onnx")
+    pytest.importorskip("tf2onnx", reason="of the extra onnx")
+    run = RunPaths(tmp_path / "r")
+    model = table(run, {"petal length (cm)": "number", "é": "number"})
+    written, failed = export(run, ["onnx"])
+    assert not failed
+    sample = {"petal_length__cm_": np.float32([[3.0], [-1.0]]), "x_": np.float32([[0.5], [2.0]])}
+    (answer,) = runtime.InferenceSession(written["onnx"]).run(None, sample)
+    np.testing.assert_allclose(answer, np.asarray(model([tf.constant(v) for v in sample.values()])), rtol=1e-5)
+
+
 def test_text_goes_into_a_savedmodel_and_not_into_tflite(tmp_path: Path) -> None:
     run = RunPaths(tmp_path / "r")
     table(run, {"age": "number", "city": "category"})
@@ -99,7 +113,9 @@ def test_formats_are_checked_before_anything_is_trained(tmp_path: Path, monkeypa
     monkeypatch.setattr("hptune.formats.find_spec", lambda _: None)
     layers = experiment(tmp_path, "{layers: [Dense: {units: $n}, Dense: {units: 3, activation: softmax}]}")
     check_formats(["keras", "tflite"], layers)
-    with pytest.raises(SpecError, match=r"did you mean 'onnx'.*\n.*onnx needs onnx and tf2onnx.*pip install 'hptune"):
+    with pytest.raises(
+        SpecError, match=r"did you mean 'onnx'.*\n.*onnx needs onnx and tf2onnx and onnxruntime.*pip install 'hptune"
+    ):
         check_formats(["onxx", "onnx"], layers)
     with pytest.raises(SpecError, match="is for Keras models"):
         check_formats(["keras"], experiment(tmp_path, "{sklearn: sklearn.svm.SVC, params: {degree: $n}}"))
