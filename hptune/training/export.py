@@ -68,6 +68,7 @@ def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data,
     model = for_raw_inputs(model, data)
     shares, metrics = blueprint.loss_weights, blueprint.metrics()
     model.compile(blueprint.optimizer(), blueprint.loss(), loss_weights=shares, metrics=metrics)
+    model.optimizer.build(model.trainable_variables)  # as loading expects it: Keras warns of an optimizer without slots
     return model
 
 
