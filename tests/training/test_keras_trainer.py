@@ -161,6 +161,7 @@ def test_the_winner_is_measured_on_the_test_part_and_exported_as_stock_keras(tmp
     # Where hptune is not installed the model takes the raw columns and gives what was measured.
     script = (
         "import sys; sys.modules['hptune'] = None\nimport keras, numpy as np\n"
+        "import warnings; warnings.simplefilter('error')\n"
         f"model = keras.models.load_model({best.facts['model']!r})\n"
         f"x, y = np.load({str(tmp_path / 'x.npy')!r}), np.load({str(tmp_path / 'y.npy')!r})\n"
         "told = model.evaluate(x, y, verbose=0, return_dict=True)\n"
