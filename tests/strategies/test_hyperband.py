@@ -150,3 +150,26 @@ def test_what_is_trained_depends_on_no_finishing_order(order: int) -> None:
     crowd = simulate(halving(27), score, workers=1 + 2 * order, order=order)
     assert crowd.points == alone.points
     assert by_trial(crowd) == by_trial(alone)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("budget", [{}, {"trials": 5}, {"trials": 40}])
+def test_what_it_remembers_changes_no_decision(workers: int, budget: dict[str, Any]) -> None:
+    """It remembers the rounds of brackets that nothing happened in; a fresh one, with no memory, says the same."""
+
+    def curve(values: Values, epoch: int) -> float | None:
+        return None if 0.3 < x_of(values) < 0.5 and epoch > 1 else score(values, epoch)
+
+    wanted = halving(budget=budget)
+    kept = simulate(wanted, curve, workers=workers, order=workers)
+    fresh = simulate(wanted, curve, workers=workers, order=workers, fresh_each_time=True)
+    assert kept.decisions == fresh.decisions
+
+
+def test_who_may_continue_is_remembered_rightly() -> None:
+    """Asked of every trial after every report, as the loop does: the same as from a fresh one."""
+    wanted = halving(budget={"trials": 20})
+    events = simulate(wanted, score, workers=3, order=1).history
+    kept = strategy_of(wanted)
+    for trial in events.trials:
+        assert kept.may_continue(trial, events) == strategy_of(wanted).may_continue(trial, events)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ name: a
 model: {function: "trial_code:f"}
 search_space: {x: {type: int, min: 0, max: 99}}
 objective: {metric: score, goal: maximize}
-strategy: {name: grid}
+strategy: {name: tpe}
 execution: {workers: 1}
 """
 
@@ -183,16 +183,17 @@ execution: {workers: 1}
 """
 
 
-def _files_of(size: int) -> Callable[[], None]:
-    """To be called in the process: its files may grow to `size` bytes, as if the disk were full behind them."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+def _files_of(size: int) -> dict[str, Any]:
+    """Options for a process whose files may grow to `size` bytes, as if the disk were full behind them."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # writes too
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)), "env": environment}
 
 
 @pytest.mark.parametrize("size", [0, 1500, 3000])
 def test_a_full_disk_ends_the_search(tmp_path: Path, size: int) -> None:
     """At 0 bytes no file can be begun, at 1500 the head is torn, at 3000 a line behind it."""
     write(tmp_path, "def f(x): return x\n", SPEC.replace("max: 99", "max: 9").replace("workers: 1", "executor: inline"))
-    search = start(tmp_path, "search", "spec.yaml", preexec_fn=_files_of(size))
+    search = start(tmp_path, "search", "spec.yaml", **_files_of(size))
     _, err = search.communicate(timeout=60)
     assert search.returncode == 1, err
     assert "Traceback" not in err
@@ -207,7 +208,7 @@ def test_a_full_disk_ends_the_search(tmp_path: Path, size: int) -> None:
 @pytest.mark.slow
 def test_a_state_that_finds_no_room_costs_no_trial(tmp_path: Path) -> None:
     write(tmp_path, "", EPOCHS)
-    search = start(tmp_path, "search", "spec.yaml", preexec_fn=_files_of(100_000))
+    search = start(tmp_path, "search", "spec.yaml", **_files_of(100_000))
     _, err = search.communicate(timeout=120)
     assert search.returncode == 1, err
     assert ".npz can't be written: File too large. Make room" in err
