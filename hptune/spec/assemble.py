@@ -207,7 +207,8 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
     yield from check_search.strategy(raw, found)
     yield from check_evaluation.evaluation(raw)
     if kind == "layers":
-        wrong = list(check_keras.layers(raw["model"]["layers"], ("model", "layers"), scope))
+        layers, path = raw["model"]["layers"], ("model", "layers")
+        wrong = list(check_keras.layers(layers, path, scope)) or list(check_keras.too_many(layers, path, scope))
         yield from wrong or check_graph.graph(raw["model"], scope)
         yield from check_recipe.objective(raw, scope)
     if kind == "sklearn":

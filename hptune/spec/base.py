@@ -23,5 +23,11 @@ def whole(value: Any) -> Any:
 Whole: TypeAlias = Annotated[int, BeforeValidator(whole)]
 """A whole number; 3.2e1 and 6e1 are whole numbers too, written as people write them. Text and booleans are not."""
 
-Count: TypeAlias = Annotated[int, Field(ge=1), BeforeValidator(whole)]
-"""A whole number of at least 1."""
+Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(whole)]
+"""A whole number of at least 1, and no more than anybody could train in a lifetime."""
+
+Epochs: TypeAlias = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(whole)]
+"""Epochs of one training; the rate of each is drawn and told."""
+
+Repeats: TypeAlias = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole)]
+"""How often one thing is done again."""

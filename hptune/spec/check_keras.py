@@ -36,6 +36,10 @@ _ELSEWHERE = {
 FROM_CODE: tuple[Kind, ...] = ("layers", "losses", "metrics")
 """What may be a user's own, as `module:name`."""
 
+MOST_TIMES = 1000
+MOST_LAYERS = 10_000
+"""Far more than a machine could train; building them must not fill its memory first."""
+
 _LAYER_ARGUMENTS = ("layer", "forward_layer", "backward_layer", "cell", "cells", "layers")
 _SUFFIXES: dict[str, Kind] = {"activation": "activations", "initializer": "initializers", "regularizer": "regularizers"}
 
@@ -84,6 +88,19 @@ def _without_from(raw: Any) -> Any:
     }
 
 
+def too_many(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
+    """What is wrong with a right list of layers that unfolds into too many."""
+    most = _most_layers(raw, scope)
+    if most > MOST_LAYERS:
+        yield Problem(f"must unfold into at most {MOST_LAYERS:,} layers, got up to {most:,}. Repeat fewer times.", path)
+
+
+def _most_layers(raw: list[Any], scope: Scope) -> int:
+    repeats = [layer["repeat"] for layer in raw if isinstance(layer, dict) and "repeat" in layer]
+    inside = (int(max(scope.values(one["times"]), default=0)) * _most_layers(one["layers"], scope) for one in repeats)
+    return len(raw) - len(repeats) + sum(inside)
+
+
 def _repeat(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     if not isinstance(raw, dict):
         yield Problem(f"must be {{times: N, layers: [...]}}, got {show(raw)}.", path)
@@ -95,9 +112,14 @@ def _repeat(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
         if key not in raw:
             yield Problem("is required and was not given. Add it.", (*path, key))
     for times in scope.values(raw["times"]) if "times" in raw else []:
-        if isinstance(times, bool) or not isinstance(times, int | float) or times != int(times) or times < 0:
+        if (
+            isinstance(times, bool)
+            or not isinstance(times, int | float)
+            or times % 1 != 0
+            or not 0 <= times <= MOST_TIMES
+        ):
             got = f"{raw['times']}, which can be {show(times)}" if isinstance(raw["times"], Ref) else show(times)
-            yield Problem(f"must be a whole number of at least 0, got {got}.", (*path, "times"))
+            yield Problem(f"must be a whole number from 0 to {MOST_TIMES}, got {got}.", (*path, "times"))
             break
     if not scope.always(raw.get("times")):
         yield _missing(raw["times"], (*path, "times"), scope)

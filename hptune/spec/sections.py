@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Count, Spec, Whole, whole
+from hptune.spec.base import Count, Repeats, Spec, Whole, whole
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -186,7 +186,7 @@ class Hyperband(Spec):
     max_epochs: Count | None = None
     """The most epochs that a trial gets; training.epochs unless given."""
     factor: Whole = Field(default=3, ge=2)
-    iterations: Count | None = None
+    iterations: Repeats | None = None
     """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
     sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
     """Where new points come from."""
@@ -247,10 +247,10 @@ STRATEGIES: dict[str, type[Spec]] = {
 class Budget(Spec):
     """Whichever is reached first ends the search."""
 
-    trials: Count | None = None
+    trials: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)] | None = None
     time: Duration | None = None
     """Wall time of searching, over all the times the search was resumed."""
-    epochs: Count | None = None
+    epochs: Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(whole)] | None = None
     """Every epoch trained, over all trials; a segment started within it is finished."""
     target: float | None = Field(default=None, allow_inf_nan=False)
     """A score that is good enough."""
@@ -262,16 +262,16 @@ class Finalists(Spec):
     """The best trials, trained again under fresh seeds at the end of a search."""
 
     top: Count = 3
-    repeats: Whole = Field(default=5, ge=2)
+    repeats: Whole = Field(default=5, ge=2, le=1000)
 
 
-Folds: TypeAlias = Annotated[int, Field(ge=2), BeforeValidator(whole)]
+Folds: TypeAlias = Annotated[int, Field(ge=2, le=1000), BeforeValidator(whole)]
 
 
 class Evaluation(Spec):
     """How often a point is trained, and on what."""
 
-    repeats: Count = 1
+    repeats: Repeats = 1
     """Under other seeds each time; the score is the mean."""
     folds: Folds | None = None
     """Cross-validation: each point is trained so many times, and scored by another part of the samples each time."""

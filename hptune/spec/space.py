@@ -125,8 +125,8 @@ class IntDomain(_Range):
     """Whole numbers."""
 
     type: Literal["int"]
-    min: Whole
-    max: Whole
+    min: Whole = Field(ge=-(2**53), le=2**53)  # beyond, not every whole number is a float
+    max: Whole = Field(ge=-(2**53), le=2**53)
     step: Whole | None = None
     default: Whole | None = None
 

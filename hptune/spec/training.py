@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Count, Spec, Whole
+from hptune.spec.base import Count, Epochs, Spec, Whole
 from hptune.spec.directions import Goal
 from hptune.spec.model import CodeName
 from hptune.spec.objective import with_goal
@@ -73,7 +73,7 @@ class Training(Spec):
     loss_weights: dict[str, float] | None = None
     """Of several outputs: what each one's loss counts in the sum; 1 unless given."""
     batch_size: Searchable[Count] = 32
-    epochs: Searchable[Count] = 20
+    epochs: Searchable[Epochs] = 20
     """The full training, which schedules are laid over."""
     early_stopping: EarlyStopping | None = None
     regularization: Regularization | None = None

@@ -5,9 +5,11 @@ Pure arithmetic over whole numbers (a logarithm in floats is off by one at 3^4 o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, pairwise
+from operator import mul
 
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
@@ -134,10 +136,23 @@ def _plan(rungs: Iterable[Rung], replicas: int, endless: bool) -> Plan:
 
 
 def _promote(steps: list[int], factor: int, *, trials: int | None, spend: int | None, replicas: int) -> list[Rung]:
-    """What `asha` does with one worker, step by step: as many trials on each rung as it then has."""
-    counts = [0] * len(steps)
+    """What `asha` does with one worker: as many trials on each rung as it then has.
+
+    Between two trials each rung has passed on what it may, so that all but the last steps follow from the trials alone.
+    """
     costs = [(to - before) * replicas for before, to in pairwise([0, *steps])]
-    spent = 0
+
+    def passed_on(started: int) -> list[int]:
+        return [started // factor**k for k in range(len(steps))]
+
+    def cost(started: int) -> int:
+        return sum(map(mul, passed_on(started), costs))
+
+    begun = trials if trials is not None else spend
+    assert begun is not None, "an endless plan is shown for so many trials"
+    if spend is not None:
+        begun = max(bisect_left(range(begun + 1), spend, key=cost) - 1, 0)
+    counts, spent = passed_on(begun), cost(begun)
     while spend is None or spent < spend:
         rung = next((k for k in reversed(range(1, len(steps))) if counts[k] < counts[k - 1] // factor), None)
         if rung is None and (trials is None or counts[0] < trials):

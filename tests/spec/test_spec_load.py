@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -462,3 +463,30 @@ def test_loading_imports_nothing_heavy() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("times: 2", "times: 1001", "model.layers[0].repeat.times: must be a whole number from 0 to 1000, got 1001"),
+        ("times: 2", "times: .nan", "must be a whole number from 0 to 1000, got .*"),
+        ("times: 2", "times: .inf", "must be a whole number from 0 to 1000, got .*"),
+        ("times: 2, layers: [", "times: 1000, layers: [repeat: {times: 20, layers: [Flatten]}, ", "got up to 21,001"),
+        ("epochs: 2", "epochs: 100001", "training.epochs: must be at most 100000"),
+        ("trials: 3", "trials: 1000001", "budget.trials: must be at most 1000000"),
+        ("max: 9", "max: 9007199254740993", "must be at most 9007199254740992"),
+    ],
+)
+def test_numbers_that_would_fill_memory_or_time_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    text = (
+        "version: 1\ndata: {source: digits}\n"
+        "model: {layers: [repeat: {times: 2, layers: [Flatten]}, Dense: {units: $units}]}\n"
+        "search_space: {units: {type: int, min: 1, max: 9}}\ntraining: {epochs: 2}\nbudget: {trials: 3}\n"
+    )
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    load(path)
+    path.write_text(text.replace(old, new))
+    with pytest.raises(SpecError) as refused:
+        load(path)
+    assert re.search(words if ".*" in words else re.escape(words), str(refused.value)), refused.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -132,3 +133,18 @@ def test_planning_loads_nothing_heavy() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert told.strip() == "[]"
+
+
+@pytest.mark.parametrize("budget", [{"trials": 1_000_000}, {"epochs": 10_000_000}, {"trials": 10**6, "epochs": 10**7}])
+def test_the_largest_budgets_are_planned_at_once(budget: dict[str, int]) -> None:
+    wanted = make_experiment(
+        search_space={"x": {"type": "float", "min": 0.0, "max": 1.0}},
+        strategy={"name": "asha", "max_epochs": 81},
+        training={"epochs": 81},
+        budget=budget,
+    )
+    began = time.process_time()
+    planned = plan(wanted, space_of(wanted))
+    assert time.process_time() - began < 1.0
+    assert planned.epochs is not None
+    assert planned.epochs <= budget.get("epochs", 10**9) + 81

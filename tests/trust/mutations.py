@@ -49,9 +49,9 @@ def _once(tree: Any, random: Random) -> Any:
         for _ in range(random.choice([1, 1, 3, 120])):
             inside[key] = [inside[key]] if random.random() < 0.5 else {"a": inside[key]}
     elif kind == 4 and isinstance(inside[key], int | float) and not isinstance(inside[key], bool):
-        inside[key] = random.choice(
-            [-inside[key], inside[key] * 10**6, inside[key] + 1, str(inside[key]), inside[key] / 3]
-        )
+        value = inside[key]
+        third = value / 3 if abs(value) < 1e300 else 0.5
+        inside[key] = random.choice([-value, value * 10**6, value + 1, str(value), third])
     elif kind == 5 and isinstance(inside[key], list):
         inside[key] = inside[key] * random.choice([2, 50])
     else:
