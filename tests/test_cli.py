@@ -288,13 +288,14 @@ def test_debug_shows_the_traceback(sb: Sandbox) -> None:
     assert "Traceback" in sb("validate", "nowhere.yaml", "--debug", expect=2).err
 
 
-def test_damage_in_the_journal_is_told_with_its_line(sb: Sandbox) -> None:
+def test_damage_in_the_journal_is_told_with_its_line(sb: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     sb("search", "spec.yaml", "--quiet")
     journal = sb.folder / "runs/f/journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:3], b"\xff\x00garbage\n", *lines[3:]]))
     for command in (["trials"], ["best"], ["search", "spec.yaml"], ["train-best"]):
         assert "journal.jsonl:4:" in sb(*command, expect=1).err
+    monkeypatch.setenv("COLUMNS", "80")  # a narrow terminal
     assert "journal.jsonl:4:" in sb("runs").out
 
 

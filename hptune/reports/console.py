@@ -142,19 +142,20 @@ def finalist_lines(rows: Sequence[Row]) -> list[str]:
     return [f"{apart}, which is {verdict} ({interval})"]
 
 
-def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
-    """The runs, the newest first."""
-    table = _table()
+def runs_table(runs: Iterable[dict[str, Any]]) -> RenderableType:
+    """The runs, the newest first; below them why one can't be read, which no column is wide enough for."""
+    table, unread = _table(), []
     for heading in ("run", "trials", "failed", "objective", "best", "epochs", "time", "size", "last written"):
         table.add_column(heading, justify="left" if heading in ("run", "objective") else "right")
     for run in runs:
         if run.get("error") is not None:
-            table.add_row(cell(run["run"]), "", "", cell(run["error"]))
+            table.add_row(cell(run["run"]), "", "", "can't be read")
+            unread.append(Text(f"{printable(run['run'])}: {printable(run['error'])}", overflow="fold"))
             continue
         cells = (run["trials"], run["failed"], cell(run["objective"]), number(run["best"]), run["epochs"])
         size_mb = number(run["bytes"] / 1e6, 3) + " MB" if "bytes" in run else ""
         table.add_row(cell(run["run"]), *map(str, cells), duration(run["seconds"]), size_mb, run["last_written"])
-    return table
+    return Group(table, *unread)
 
 
 def winner_table(result: Mapping[str, Any]) -> RenderableType:
