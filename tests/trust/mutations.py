@@ -105,7 +105,7 @@ def bomb(random: Random) -> str:
 def as_yaml(tree: Any, random: Random) -> bytes:
     """JSON data as YAML text: in one line, or as people write it where it can be written so."""
     if random.random() < 0.5:
-        with contextlib.suppress(UnicodeEncodeError):  # half a character: JSON alone can spell it
+        with contextlib.suppress(UnicodeEncodeError, RecursionError):  # half a character, a great depth: JSON can
             text: str = yaml.dump(tree, Dumper=yaml.CSafeDumper, allow_unicode=True, sort_keys=False)
             return text.encode()
     return json.dumps(tree).encode()
