@@ -24,11 +24,17 @@ TOKENS: list[bytes] = [
 ]  # fmt: skip
 
 
+MOST_BYTES = 200_000
+
+
 def mutated(tree: Any, random: Random, most: int = 3) -> Any:
     """A copy of JSON data with one to `most` things wrong in it."""
     copy = json.loads(json.dumps(tree))
     for _ in range(random.randint(1, most)):
+        before = json.dumps(copy)
         copy = _once(copy, random)
+        if len(json.dumps(copy)) > MOST_BYTES:  # a thing made fifty times larger fifty times
+            return json.loads(before)
     return copy
 
 
