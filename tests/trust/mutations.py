@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from random import Random
 from typing import Any
@@ -29,19 +30,20 @@ MOST_BYTES = 200_000
 
 def mutated(tree: Any, random: Random, most: int = 3) -> Any:
     """A copy of JSON data with one to `most` things wrong in it."""
-    copy = json.loads(json.dumps(tree))
+    changed = json.loads(json.dumps(tree))
     for _ in range(random.randint(1, most)):
-        before = json.dumps(copy)
-        copy = _once(copy, random)
-        if len(json.dumps(copy)) > MOST_BYTES:  # a thing made fifty times larger fifty times
+        before = json.dumps(changed)
+        changed = _once(changed, random)
+        if len(json.dumps(changed)) > MOST_BYTES:  # a thing made fifty times larger fifty times
             return json.loads(before)
-    return copy
+    return changed
 
 
 def _once(tree: Any, random: Random) -> Any:
     places = list(_places(tree))
+    value = copy.deepcopy(random.choice(SCALARS))  # the lists among them are changed in their turn
     if not places:
-        return random.choice(SCALARS)
+        return value
     inside, key = random.choice(places)
     kind = random.randrange(8)
     if kind == 0:
@@ -55,13 +57,13 @@ def _once(tree: Any, random: Random) -> Any:
         for _ in range(random.choice([1, 1, 3, 120])):
             inside[key] = [inside[key]] if random.random() < 0.5 else {"a": inside[key]}
     elif kind == 4 and isinstance(inside[key], int | float) and not isinstance(inside[key], bool):
-        value = inside[key]
-        third = value / 3 if abs(value) < 1e300 else 0.5
-        inside[key] = random.choice([-value, value * 10**6, value + 1, str(value), third])
+        old = inside[key]
+        third = old / 3 if abs(old) < 1e300 else 0.5
+        inside[key] = random.choice([-old, old * 10**6, old + 1, str(old), third])
     elif kind == 5 and isinstance(inside[key], list):
         inside[key] = inside[key] * random.choice([2, 50])
     else:
-        inside[key] = random.choice(SCALARS)
+        inside[key] = value
     return tree
 
 
