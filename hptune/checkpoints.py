@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+from pathlib import Path
 
 from hptune.history import History
 from hptune.record import Record
@@ -58,14 +59,12 @@ class Checkpoints:
         return [number, *(entry[2] for entry in dropped if entry[2] != number)]
 
     def tidy(self, number: int) -> None:
-        """Delete the states of a trial that nothing needs any more. One that is being trained is left alone."""
-        trial = self._history.trials[number]
-        if trial.state == "running":
-            return
-        wanted = self._wanted(trial)
-        for path in self._paths.states(number):
-            if path not in wanted:
-                path.unlink(missing_ok=True)
+        """Delete the states of a trial that nothing needs any more.
+
+        Of one that is being trained, and may just be writing some, those alone that it has gone past.
+        """
+        for path in self._needless(self._history.trials[number], self._paths.states(number)):
+            path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not there, or something else lies in it
             self._paths.trial(number).rmdir()
 
@@ -75,8 +74,13 @@ class Checkpoints:
             if number < len(self._history.trials):
                 self.tidy(number)
 
-    def _wanted(self, trial: Trial) -> set[object]:
-        if trial.state != "paused" and all(entry[2] != trial.number for entry in self._best):
+    def _needless(self, trial: Trial, states: list[Path]) -> set[Path]:
+        if not states:
             return set()
         lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
-        return {self._paths.state(trial.number, replica, epochs) for replica, epochs in enumerate(lengths)}
+        if trial.state == "running":
+            past = (self._paths.state(trial.number, r, epoch) for r, end in enumerate(lengths) for epoch in range(end))
+            return set(states).intersection(past)
+        if trial.state == "paused" or any(entry[2] == trial.number for entry in self._best):
+            return set(states).difference(self._paths.state(trial.number, r, end) for r, end in enumerate(lengths))
+        return set(states)

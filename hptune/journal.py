@@ -1,7 +1,9 @@
 """The journal: an append-only file of JSON lines, one event each; the only truth about a run.
 
 A line is whole or it is not there: a process that dies while it writes leaves a last line without its newline, which
-readers pass over and the next writer cuts off. Damage anywhere else is never guessed around.
+readers pass over and the next writer cuts off. Damage anywhere else is never guessed around: each line ends with a
+checksum (`crc`, CRC-32) of itself and of the line's before it, so that a digit that the disk has turned is noticed, and
+a line that is lost, doubled or out of its place.
 
 Numbers come back as they were written, to the bit. JSON has no spelling for those that are not finite; they are
 written as `{"$float": "nan"}`, `"inf"` or `"-inf"`.
@@ -13,43 +15,68 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from hptune.errors import RunError
+from hptune.rundir import sync_folder
 from hptune.stopwatch import counts
 
 _TAG = "$float"
+
+_CRC = b',"crc":"%08x"}'
+_CRC_READ = re.compile(rb',"crc":"([0-9a-f]{8})"}')
+_CRC_BYTES = len(_CRC % 0)
 
 SYNC_EVERY_S = 0.1
 """Seconds between two fsyncs at least: a power cut costs a tenth of a second's work, and short trials are not held up
 by the disk. A process that is killed loses nothing either way."""
 
 
-def encode(event: Mapping[str, Any]) -> bytes:
-    """One line, newline included.
+def encode(event: Mapping[str, Any], after: int = 0) -> bytes:
+    """One line, newline included. after: the checksum of the line before it; 0 for the first.
 
     >>> encode({"event": "x", "loss": [0.1, float("nan")]})
-    b'{"event":"x","loss":[0.1,{"$float":"nan"}]}\\n'
+    b'{"event":"x","loss":[0.1,{"$float":"nan"}],"crc":"6bff708e"}\\n'
     """
     try:
         text = json.dumps(event, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     except ValueError:  # a number that is not finite: rare, so that the walk is too
         text = json.dumps(_tagged(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass") + b"\n"
+    told = text.encode("utf-8", "surrogatepass")[:-1]
+    return told + _CRC % zlib.crc32(told, after) + b"\n"
 
 
-def decode(line: bytes) -> dict[str, Any]:
-    """The event on one line. Raises ValueError where it holds none.
+def checksum(line: bytes) -> int:
+    """The checksum that a line ends with. Raises ValueError where it ends with none."""
+    line = line.removesuffix(b"\n")
+    found = _CRC_READ.fullmatch(line, max(len(line) - _CRC_BYTES, 0))
+    if found is None:
+        raise ValueError("it has no checksum")
+    return int(found[1], 16)
+
+
+def decode(line: bytes, after: int = 0) -> dict[str, Any]:
+    """The event on one line. Raises ValueError where it holds none, or another one.
+
+    after: the checksum of the line before it; 0 for the first.
 
     >>> decode(encode({"event": "x", "loss": float("-inf")}))
     {'event': 'x', 'loss': -inf}
+    >>> decode(encode({"event": "x", "loss": 0.5}).replace(b"0.5", b"0.4"))
+    Traceback (most recent call last):
+    ValueError: its checksum does not fit
     """
-    text = line.decode("utf-8", "surrogatepass")
+    found, told = checksum(line), line.removesuffix(b"\n")[:-_CRC_BYTES]
+    if found != zlib.crc32(told, after):
+        raise ValueError("its checksum does not fit")
+    text = (told + b"}").decode("utf-8", "surrogatepass")
     event = json.loads(text, object_hook=_untagged) if _TAG in text else json.loads(text)
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise ValueError("no event")
@@ -62,9 +89,11 @@ def read(path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None
     check: raises ValueError for an event that can't be made anything of. Raises RunError where the file can't be read,
     or where a line is damaged; a last line without its newline was cut short, and is passed over.
     """
+    after = 0
     for number, line in enumerate(_content(path).split(b"\n")[:-1], start=1):
         try:
-            event = decode(line)
+            event = decode(line, after)
+            after = checksum(line)
             check(event)
         except (ValueError, RecursionError) as error:  # the second: brackets, a thousand deep
             why = str(error) if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else "it is no JSON"
@@ -95,26 +124,33 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError."""
         self.path = path
+        self._owed = False
         try:
             new = not path.exists()
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-            self._size = path.read_bytes().rfind(b"\n") + 1
+            lines = path.read_bytes().split(b"\n")[:-1]
+            self._last = checksum(lines[-1]) if lines else 0
+            self._size = sum(map(len, lines)) + len(lines)
             os.ftruncate(self._fd, self._size)
-            self._synced_at = -math.inf
-            if new:  # that the file is there must outlive a power cut too
-                sync_folder(path.parent)
+            self.sync()  # what a process wrote that was killed may be in memory alone
+            if new:  # that the file is there, and its folder, must outlive a power cut too
+                for folder in path.parents[:2]:
+                    sync_folder(folder)
         except OSError as error:
             raise self._broken(error) from error
+        except ValueError as error:
+            os.close(self._fd)
+            raise RunError(f"{path}:{len(lines)}: the journal is damaged here: {error}.") from error
 
     @counts("journal")
     def append(self, event: Mapping[str, Any], *, durable: bool = True) -> dict[str, Any]:
         """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
 
-        durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago. An event that a
-        resumed run would write again can do without.
+        durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago: then it is owed,
+        until `due_s` is over. An event that a resumed run would write again can do without.
         """
         timed = {"event": event["event"], "time": round(time.time(), 3), **event}
-        line = encode(timed)
+        line = encode(timed, self._last)
         try:
             if os.fstat(self._fd).st_size != self._size:
                 raise RunError(
@@ -124,24 +160,36 @@ class Journal:
             if os.write(self._fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._size += len(line)
-            if durable and time.monotonic() - self._synced_at >= SYNC_EVERY_S:
-                self._sync()
+            self._last = checksum(line)
         except OSError as error:
             raise self._broken(error) from error
+        self._owed |= durable
+        if durable and self.due_s() == 0.0:
+            self.sync()
         return timed
+
+    def due_s(self) -> float | None:
+        """In how many seconds what is owed to the disk must be there; None where nothing is.
+
+        Whoever waits for long meanwhile calls `sync` then.
+        """
+        return max(self._synced_at + SYNC_EVERY_S - time.monotonic(), 0.0) if self._owed else None
+
+    def sync(self) -> None:
+        """Everything is on the disk when this returns. Raises RunError."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._broken(error) from error
+        self._synced_at = time.monotonic()
+        self._owed = False
 
     def close(self) -> None:
         """Everything is on the disk when this returns. Raises RunError."""
         try:
-            self._sync()
-        except OSError as error:
-            raise self._broken(error) from error
+            self.sync()
         finally:
             os.close(self._fd)
-
-    def _sync(self) -> None:
-        os.fsync(self._fd)
-        self._synced_at = time.monotonic()
 
     def __enter__(self) -> Journal:
         return self
@@ -155,15 +203,6 @@ class Journal:
             f"{self.path} can't be written: {why}. What it holds stays; make room or give the right to "
             "write, then run the same command again."
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, as fsync has the bytes of a file. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _tagged(value: Any) -> Any:

@@ -154,9 +154,19 @@ def size_bytes(paths: RunPaths) -> int:
     return total
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, as fsync has the bytes of a file. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that is there whole or not at all: temporary file, fsync, rename. Makes its folder.
+    """A file to write that is there whole or not at all: temporary file, fsync, rename, fsync of the name. Makes its
+    folder.
 
     Raises RunError where it can't be written; what stood there before then stays.
     """
@@ -171,6 +181,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+            sync_folder(path.parent)
         except BaseException:
             part.unlink(missing_ok=True)  # a full disk needs the room
             raise

@@ -184,6 +184,7 @@ class _Loop:
         self._stabilizing = Stabilizing(experiment, self._history)
         self._running = 0
         self._paused: dict[int, None] = {}  # in the order in which they are looked at
+        self._untidy: dict[int, None] = {}  # trials with states that may be needless
         self._lost: Counter[SegmentKey] = Counter()
         self._why: str | None = None  # why nothing new is started
         self._clock_from = 0.0
@@ -205,10 +206,16 @@ class _Loop:
         self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
         self._clock_from = time.monotonic() - self.record.elapsed_s
         self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
+        try:
+            self._search(asked_to_stop)
+        finally:
+            self._sync()
+
+    def _search(self, asked_to_stop: Callable[[], bool]) -> None:
         self._checkpoints.tidy_all()
         drop_untold_weights(self._paths, self.record)
         self._take_up_pending()
-        watch.begun(self.record, self._limits)
+        self._watch.begun(self.record, self._limits)
         with interrupts.noticed(finish=True) if self._finishes else nullcontext(asked_to_stop) as self._asked_to_stop:
             self._train_while(self._decide)
             assert self._why is not None, "the strategy waits while nothing runs"
@@ -235,7 +242,10 @@ class _Loop:
                     raise KeyboardInterrupt
                 assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
                 return
-            for outcome in self._executor.wait():
+            outcomes = self._executor.wait(self._journal.due_s())
+            if not outcomes:
+                self._sync()
+            for outcome in outcomes:
                 self._running -= 1
                 self._take_in(outcome)
 
@@ -425,13 +435,24 @@ class _Loop:
                 self._paused[number] = None  # at the end of the queue
             else:
                 self._write(stopped(number), durable=False)
-                self._checkpoints.tidy(number)
+                self._untidy[number] = None
 
     # --- the record ---------------------------------------------------------------------------------------------
 
     def _write(self, event: Event, *, durable: bool = True) -> None:
-        for number in self._apply(self._journal.append(event, durable=durable)):
+        """Record an event. Which states it makes needless is known; they go when it is on the disk, not before."""
+        self._untidy |= dict.fromkeys(self._apply(self._journal.append(event, durable=durable)))
+        if self._journal.due_s() is None:
+            self._tidy()
+
+    def _sync(self) -> None:
+        self._journal.sync()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        for number in self._untidy:
             self._checkpoints.tidy(number)
+        self._untidy.clear()
 
     def _apply(self, event: Event) -> list[int]:
         """Take in one event; the trials whose states are to be tidied."""

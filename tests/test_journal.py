@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hptune.errors import RunError
-from hptune.journal import Journal, decode, encode, read
+from hptune.journal import Journal, checksum, decode, encode, read
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 _JSON = st.recursive(
@@ -85,6 +85,45 @@ def test_damage_is_told_with_its_line_and_the_way_out(tmp_path: Path, damage: by
         list(read(path))
 
 
+@pytest.fixture
+def lines(tmp_path: Path) -> list[bytes]:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        for n in range(4):
+            journal.append({"event": "a", "n": n, "loss": [0.25, -1e-3]})
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_every_flipped_bit_is_told_with_its_line(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / "journal.jsonl"
+    second = lines[1]
+    for at in range(len(second) - 1):
+        for bit in range(8):
+            turned = bytes([second[at] ^ 1 << bit])
+            path.write_bytes(b"".join([lines[0], second[:at], turned, second[at + 1 :], *lines[2:]]))
+            with pytest.raises(RunError, match=r"journal\.jsonl:2: the journal is damaged here"):
+                list(read(path))
+
+
+@pytest.mark.parametrize(
+    ("order", "first_wrong"), [((1, 2, 3), 1), ((0, 2, 3), 2), ((0, 1, 1, 2), 3), ((0, 2, 1, 3), 2), ((0, 1, 3), 3)]
+)
+def test_a_line_that_is_lost_or_doubled_or_elsewhere_is_noticed(
+    tmp_path: Path, lines: list[bytes], order: tuple[int, ...], first_wrong: int
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(lines[n] for n in order))
+    with pytest.raises(RunError, match=rf"journal\.jsonl:{first_wrong}: .*its checksum does not fit"):
+        list(read(path))
+
+
+def test_a_last_line_without_its_checksum_is_not_written_on(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(lines[0] + b'{"event":"a","time":1.0}\n')
+    with pytest.raises(RunError, match=r"journal\.jsonl:2: .*it has no checksum"), Journal(path):
+        pass
+
+
 def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -102,24 +141,50 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> 
     assert list(read(path)) == [first, second]
 
 
+class Disk:
+    """What of a journal is on the disk, and a clock that is set by hand."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.lines = 100.0, -1
+        monkeypatch.setattr("hptune.journal.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("hptune.journal.os.fsync", lambda _: setattr(self, "lines", path.read_bytes().count(b"\n")))
+
+
 def test_a_power_cut_costs_a_tenth_of_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, synced = [100.0], [0]
     path = tmp_path / "journal.jsonl"
-    monkeypatch.setattr("hptune.journal.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("hptune.journal.os.fsync", lambda _: synced.__setitem__(0, path.read_bytes().count(b"\n")))
     with Journal(path) as journal:
         journal.append({"event": "head"})
-        assert synced == [1]
-        now[0] += 0.06
+    disk = Disk(path, monkeypatch)
+    with Journal(path) as journal:
+        assert disk.lines == 1, "what a killed process wrote is on the disk before anything follows from it"
+        disk.now += 0.06
         journal.append({"event": "a"})
-        assert synced == [1]
-        now[0] += 0.06
+        assert disk.lines == 1
+        disk.now += 0.06
         journal.append({"event": "b"}, durable=False)
-        assert synced == [1]
+        assert disk.lines == 1
         journal.append({"event": "c"})
-        assert synced == [4]
+        assert disk.lines == 4
         journal.append({"event": "d"})
-    assert synced == [5]
+    assert disk.lines == 5
+
+
+def test_what_is_owed_to_the_disk_has_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.jsonl"
+    disk = Disk(path, monkeypatch)
+    with Journal(path) as journal:
+        assert journal.due_s() is None
+        disk.now += 0.03
+        journal.append({"event": "a"}, durable=False)
+        assert journal.due_s() is None, "it would be written again"
+        journal.append({"event": "b"})
+        journal.append({"event": "c"}, durable=False)
+        assert journal.due_s() == pytest.approx(0.07)
+        disk.now += 5
+        assert journal.due_s() == 0.0
+        assert disk.lines == 0
+        journal.sync()
+        assert (disk.lines, journal.due_s()) == (3, None)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -178,6 +243,6 @@ def test_what_a_check_refuses_is_told_with_its_line(tmp_path: Path) -> None:
             raise ValueError("b is not wanted")
 
     path = tmp_path / "journal.jsonl"
-    path.write_bytes(encode({"event": "a"}) + encode({"event": "b"}))
+    path.write_bytes(encode({"event": "a"}) + encode({"event": "b"}, checksum(encode({"event": "a"}))))
     with pytest.raises(RunError, match=r"journal\.jsonl:2: .*\(b is not wanted\)"):
         list(read(path, refuse))

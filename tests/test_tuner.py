@@ -628,6 +628,69 @@ def test_a_paused_trial_keeps_the_state_that_it_goes_on_from(paths: RunPaths) ->
     assert sorted(paths.trials.glob("*/*.npz")) == sorted(expected)
 
 
+class Written:
+    """What of the journals written meanwhile is on the disk; `now` is the only clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.told, self.on_disk = 0.0, 0, 0
+        append, sync = Journal.append, Journal.sync
+
+        def counted(journal: Journal, event: dict[str, Any], *, durable: bool = True) -> dict[str, Any]:
+            self.told += event["event"] in ("segment_finished", "segment_failed")
+            return append(journal, event, durable=durable)
+
+        def synced(journal: Journal) -> None:
+            sync(journal)
+            self.on_disk = self.told
+
+        monkeypatch.setattr(Journal, "append", counted)
+        monkeypatch.setattr(Journal, "sync", synced)
+        monkeypatch.setattr("hptune.journal.time.monotonic", lambda: self.now)
+
+
+def test_no_state_goes_before_what_makes_it_needless_is_on_the_disk(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the trial goes on from what the disk has: the earlier state, where the later line was lost."""
+    written, gone = Written(monkeypatch), []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".npz":
+            assert written.told == written.on_disk, f"{path.name} is deleted, and the journal is in memory alone"
+            gone.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+
+    def learn(values: Any, epoch: int, replica: int) -> float:
+        written.now += 0.03
+        return float(values["x"]) + epoch
+
+    run(paths, FakeExecutor(paths, learn), Halving(6), checkpoints={"keep": 1})
+    assert "state-r0-e001.npz" in gone
+    assert "state-r0-e003.npz" in gone
+
+
+def test_who_waits_long_for_a_worker_has_the_disk_up_to_date(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Written(monkeypatch)
+
+    class Slow(FakeExecutor):
+        """A segment takes an hour; that of the other slot has ended a moment before."""
+
+        def wait(self, timeout_s: float | None = None) -> list[Any]:
+            if len(self.waiting) == 1 and self.waiting[0].purpose != "probe":
+                if timeout_s is not None:
+                    written.now += timeout_s
+                    return []
+                assert written.told == written.on_disk
+                written.now += 3600
+            return super().wait(timeout_s)
+
+    run(paths, Slow(paths, slots=2), InTurn(6))
+    assert written.now >= 3600
+
+
 # --- many workers -----------------------------------------------------------------------------------------------------
 
 

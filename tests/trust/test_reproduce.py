@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeExecutor, Halving, Watcher
+from journals import sealed
 
 from hptune import __main__ as program
 from hptune.errors import SpecError
@@ -127,7 +128,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     for event in events:
         if event["event"] == "segment_finished" and event["trial"] == 1:
             event["curves"]["score"][0] += 0.5
-    journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    journal.write_bytes(sealed(events))
     assert program.run(["reproduce", "--trial", "1", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["differences"] == {"score": 0.5}
     assert program.run(["reproduce", "--trial", "1", "--tolerance", "0.5"]) == 0

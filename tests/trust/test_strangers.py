@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journals import sealed
 
 from hptune import __main__ as program
 from hptune.errors import RunError
@@ -97,7 +98,7 @@ def test_a_terminal_is_shown_names_and_obeys_none(
     done = {**FINISHED, "curves": {evil: [0.1, 0.2]}}
     failed = {**FINISHED, "event": "segment_failed", "trial": 1, "reason": evil}
     events = [head, start, done, {**STARTED, "trial": 1}, failed]
-    paths.journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    paths.journal.write_bytes(sealed(events))
     for command in ("best", "trials", "runs"):
         assert program.run([command, "--runs-dir", str(tmp_path / "runs")]) == 0
         out, err = capsys.readouterr()
