@@ -4,10 +4,13 @@
     make soak MINUTES=30 SEED=7        # as long, and from where, you like
 
 Each round takes an experiment, runs it once undisturbed (kept for the rounds to come), then again from nothing while
-faults happen to it, each followed by the same command. At every step: nothing that was finished is lost, no trial has
-been started twice from the same epoch but after a cut, and `hptune trials` can be read. At the end: the trials, their
-values, scores and states are those of the undisturbed run, to the bit; and no more states are on the disk than
-`checkpoints.keep` allows. Exit code 1, and the round's seed, at the first that does not hold.
+faults happen to it, each followed by the same command. At every step: nothing that was finished is lost or has another
+score, nothing has been told twice, and the journal can be read. At the end: the trials, their values, scores and states
+are those of the undisturbed run, to the bit; and no more states are on the disk than `checkpoints.keep` allows. Exit
+code 1, and the round's seed, at the first that does not hold.
+
+As many rounds run at a time as there are cores. Where mounting is allowed (as root), every other round's runs folder is
+a small tmpfs of its own, which is then really full; in the others no file may grow any further.
 """
 
 from __future__ import annotations
@@ -21,15 +24,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from hptune.record import replay
+from hptune.record import recorded, replay
 from hptune.reports.leaderboard import rows
 from hptune.rundir import RunPaths, size_bytes
 
@@ -76,6 +81,8 @@ EXPERIMENTS: dict[str, str] = {
 """One worker each: with several, the order in which trials end is the machine's, and the next one depends on it."""
 
 KEPT = {"digits, hyperband, finalists": 2}
+HPTUNE = [sys.executable, "-m", "hptune"]
+SMALL_BYTES = 16 * 2**20
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -85,10 +92,15 @@ class Broken(Exception):
 
 @dataclass
 class Search:
-    """One `hptune search` in a folder of its own, begun again after each fault."""
+    """One `hptune search` in a folder of its own, begun again after each fault.
+
+    small: the runs folder is a small file system of its own. limit_bytes: no file may grow beyond.
+    """
 
     folder: Path
+    small: bool = False
     limit_bytes: int | None = None
+    kills: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -103,7 +115,7 @@ class Search:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hptune", "search", "spec.yaml", "--quiet"],
+            [*HPTUNE, "search", "spec.yaml", "--quiet"],
             cwd=self.folder,
             env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
@@ -146,6 +158,7 @@ def kill_all(search: Search, _: Random) -> None:
     assert search.process is not None
     os.killpg(search.process.pid, signal.SIGKILL)
     search.process.wait()
+    search.kills += 1
 
 
 def kill_driver(search: Search, _: Random) -> None:
@@ -153,6 +166,7 @@ def kill_driver(search: Search, _: Random) -> None:
     left = workers(search.process)
     search.process.kill()
     search.process.wait()
+    search.kills += 1
     until = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in left):
         if time.monotonic() > until:
@@ -167,6 +181,7 @@ def kill_worker(search: Search, random: Random) -> None:
     if found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(random.choice(found), signal.SIGKILL)
+            search.kills += 1
     time.sleep(random.uniform(0, 1))
     kill_all(search, random)
 
@@ -218,19 +233,54 @@ def damage_a_state(search: Search, random: Random) -> None:
         path.write_bytes(whole)
 
 
-def fill_the_disk(search: Search, random: Random) -> None:
-    """No file may grow by more than a little: what has no room ends the search, and it goes on where there is some."""
+def turn_a_bit(search: Search, random: Random) -> None:
+    """A bit of the journal turns on the disk: every command must tell the line. Then it is turned back."""
     kill_all(search, random)
-    size = search.paths.journal.stat().st_size if search.paths.journal.exists() else 0
-    full = Search(search.folder, limit_bytes=size + random.choice([0, 200, 3000]))
+    journal = search.paths.journal
+    whole = journal.read_bytes() if journal.exists() else b""
+    end = whole.rfind(b"\n")
+    if end < 1:
+        return
+    at = random.randrange(end)
+    turned = whole[at] ^ 1 << random.randrange(8)
+    journal.write_bytes(whole[:at] + bytes([turned]) + whole[at + 1 :])
+    for command in (["trials"], ["search", "spec.yaml", "--quiet"]):
+        done = subprocess.run([*HPTUNE, *command], cwd=search.folder, env=ENVIRONMENT, capture_output=True, text=True)
+        line = whole[:at].count(b"\n") + 1
+        if done.returncode != 1 or f"journal.jsonl:{line}: " not in done.stderr or "Traceback" in done.stderr:
+            raise Broken(
+                f"line {line} is damaged, and {command[0]} says (exit {done.returncode}): {done.stderr[-800:]}"
+            )
+    journal.write_bytes(whole)
+
+
+def fill_the_disk(search: Search, random: Random) -> None:
+    """What has no room ends the search, and it goes on where there is some."""
+    kill_all(search, random)
+    room = random.choice([0, 200, 3000, 20_000])
+    if search.small:
+        ballast = search.folder / "runs" / "ballast"
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        os.truncate(ballast, max(ballast.stat().st_size - room, 0))
+        full = Search(search.folder)
+    else:
+        ballast = None
+        size = search.paths.journal.stat().st_size if search.paths.journal.exists() else 0
+        full = Search(search.folder, limit_bytes=size + room)
     full.start()
     full.wait(allow=(0, 1))
+    if ballast is not None:
+        ballast.unlink()
 
 
 FAULTS: list[Callable[[Search, Random], None]] = [
-    kill_all, kill_driver, kill_worker, stop_a_while, interrupt, tear_the_journal, damage_a_state, fill_the_disk
+    kill_all, kill_driver, kill_worker, stop_a_while, interrupt, tear_the_journal, turn_a_bit, damage_a_state,
+    fill_the_disk,
 ]  # fmt: skip
-WEIGHTS = [4, 4, 2, 2, 1, 2, 2, 1]
+WEIGHTS = [5, 5, 3, 2, 1, 2, 1, 2, 1]
 
 
 # --- what must hold -------------------------------------------------------------------------------------------------
@@ -241,27 +291,32 @@ def trials(paths: RunPaths) -> list[tuple[Any, ...]]:
     return [tuple(json.dumps(row.get(key)) for key in keys) for row in rows(replay(paths).history)]
 
 
-def finished(paths: RunPaths) -> Counter[str]:
+Reports = Mapping[str, Any]
+"""By purpose, trial, replica and epochs: what the journal tells of a segment that has ended, but for its time."""
+
+
+def finished(paths: RunPaths) -> dict[str, Any]:
     """The reports that stand in the journal."""
-    found: Counter[str] = Counter()
-    for line in paths.journal.read_bytes().split(b"\n")[:-1]:
-        event = json.loads(line)
+    found: dict[str, Any] = {}
+    for event in recorded(paths):
         if event["event"] in ("segment_finished", "segment_failed"):
-            found[json.dumps([event["purpose"], event["trial"], event["replica"], event.get("epochs")])] += 1
+            what = json.dumps([event["purpose"], event["trial"], event["replica"], event.get("epochs")])
+            if what in found:
+                raise Broken(f"told twice: {what}")
+            found[what] = [event.get("curves"), event.get("reason")]
     return found
 
 
-def check_nothing_lost(search: Search, before: Counter[str], *, torn: bool) -> Counter[str]:
+def check_nothing_lost(search: Search, before: Reports, *, torn: bool) -> Reports:
     if not search.paths.journal.exists():
         if before:
             raise Broken("the journal is gone")
         return before
     now = finished(search.paths)
-    lost = before - now
-    if sum(lost.values()) > int(torn):  # a torn line may be one that told of a result
-        raise Broken(f"finished, and lost: {dict(lost)}")
-    if twice := [what for what, times in now.items() if times > 1]:
-        raise Broken(f"told twice: {twice}")
+    if len(lost := before.keys() - now.keys()) > int(torn):  # a torn line may be one that told of a result
+        raise Broken(f"finished, and lost: {lost}")
+    if changed := [what for what in before if what in now and repr(now[what]) != repr(before[what])]:
+        raise Broken(f"finished, and now another result: {changed}")
     return now
 
 
@@ -277,28 +332,34 @@ def check_disk(search: Search, keep: int) -> None:
 
 
 @contextlib.contextmanager
-def fresh(spec: str) -> Iterator[Search]:
-    with tempfile.TemporaryDirectory(prefix="hptune-soak-") as folder:
+def fresh(spec: str, *, small: bool = False) -> Iterator[Search]:
+    with tempfile.TemporaryDirectory(prefix="hptune-soak-") as folder, contextlib.ExitStack() as undo:
         (Path(folder) / "spec.yaml").write_text(spec)
         (Path(folder) / "soaked.py").write_text(CODE)
-        yield Search(Path(folder))
+        runs = Path(folder) / "runs"
+        runs.mkdir()
+        if small:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "soak", runs], check=True)
+            undo.callback(subprocess.run, ["umount", "--lazy", runs], check=True)
+        yield Search(Path(folder), small)
 
 
-def calm(spec: str) -> tuple[list[tuple[Any, ...]], int, int]:
-    """The trials of the run that nothing happens to, the lines of its journal, and the bytes that it leaves."""
+Calm = tuple[list[tuple[Any, ...]], int, int]
+"""The trials of the run that nothing happens to, the lines of its journal, and the bytes that it leaves."""
+
+
+def calm(spec: str) -> Calm:
     with fresh(spec) as search:
         search.start()
         search.wait()
         return trials(search.paths), search.lines(), size_bytes(search.paths)
 
 
-def disturbed(
-    name: str, expected: tuple[list[tuple[Any, ...]], int, int], random: Random, counts: Counter[str]
-) -> None:
+def disturbed(name: str, expected: Calm, random: Random, counts: Counter[str], *, small: bool) -> None:
     """One search, faults happening to it until it has ended all the same; then everything that must hold."""
     wanted, lines, _ = expected
-    with fresh(EXPERIMENTS[name]) as search:
-        reports: Counter[str] = Counter()
+    with fresh(EXPERIMENTS[name], small=small) as search:
+        reports: Reports = {}
         for _ in range(random.randint(3, 9)):
             until = search.lines() + random.randint(0, max(2, lines // 8))
             process = search.start()
@@ -310,8 +371,10 @@ def disturbed(
                 search.wait()
                 break
             (fault,) = random.choices(FAULTS, WEIGHTS)
+            before = search.kills
             fault(search, random)
             counts[fault.__name__] += 1
+            counts["kills"] += search.kills - before
             reports = check_nothing_lost(search, reports, torn=fault is tear_the_journal)
         search.start()
         search.wait()
@@ -324,35 +387,66 @@ def disturbed(
         check_disk(search, KEPT.get(name, 1))
 
 
+def can_mount() -> bool:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError), fresh("", small=True):
+        return True
+    return False
+
+
+@dataclass
+class Soak:
+    """Rounds, each from a seed of its own, and what came of them."""
+
+    mounts: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    rounds: Counter[str] = field(default_factory=Counter)
+    compared: int = 0
+    known: dict[str, Calm] = field(default_factory=dict)
+    _making: threading.Lock = field(default_factory=threading.Lock)
+
+    def round(self, seed: int) -> None:
+        random = Random(seed)
+        name = random.choice(list(EXPERIMENTS))
+        with self._making:
+            if name not in self.known:
+                self.known[name] = calm(EXPERIMENTS[name])
+        try:
+            disturbed(name, self.known[name], random, self.counts, small=self.mounts and seed % 2 == 0)
+        except Broken as broken:
+            raise Broken(f"seed {seed} ({name}): {broken}") from broken
+        self.rounds[name] += 1
+        self.compared += len(self.known[name][0])
+        print(f"seed {seed}: {name}: {len(self.known[name][0])} trials equal to the bit", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run searches under random faults.")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="rounds at a time")
     arguments = parser.parse_args()
-    ends = time.monotonic() + 60 * arguments.minutes
-    known: dict[str, tuple[list[tuple[Any, ...]], int, int]] = {}
-    counts: Counter[str] = Counter()
-    rounds: Counter[str] = Counter()
-    seed = arguments.seed
-    while time.monotonic() < ends:
-        random = Random(seed)
-        name = random.choice(list(EXPERIMENTS))
-        if name not in known:
-            known[name] = calm(EXPERIMENTS[name])
-        try:
-            disturbed(name, known[name], random, counts)
-        except Broken as broken:
-            print(f"seed {seed} ({name}): {broken}", file=sys.stderr)
-            return 1
-        rounds[name] += 1
-        print(f"seed {seed}: {name}: {len(known[name][0])} trials equal to the bit", flush=True)
-        seed += 1
+    began = time.monotonic()
+    soak, seed = Soak(can_mount()), arguments.seed
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        under_way: set[Future[None]] = set()
+        while under_way or time.monotonic() < began + 60 * arguments.minutes:
+            while len(under_way) < arguments.jobs and time.monotonic() < began + 60 * arguments.minutes:
+                under_way.add(pool.submit(soak.round, seed))
+                seed += 1
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for one in done:
+                if (error := one.exception()) is not None:
+                    print(error, file=sys.stderr, flush=True)
+                    return 1
+    minutes, kills = (time.monotonic() - began) / 60, soak.counts["kills"]
+    rounds = sum(soak.rounds.values())
+    print(f"\n{minutes:.0f} minutes, {rounds} rounds, {kills} kills, {soak.compared:,} trials compared: no difference")
     print("\n| fault | times |\n|---|---|")
     for fault in FAULTS:
-        print(f"| {fault.__name__.replace('_', ' ')} | {counts[fault.__name__]} |")
+        print(f"| {fault.__name__.replace('_', ' ')} | {soak.counts[fault.__name__]} |")
     print("\n| experiment | rounds | trials | bytes left |\n|---|---|---|---|")
-    for name, (told, _, size) in known.items():
-        print(f"| {name} | {rounds[name]} | {len(told)} | {size:,} |")
+    for name, (told, _, size) in soak.known.items():
+        print(f"| {name} | {soak.rounds[name]} | {len(told)} | {size:,} |")
     return 0
 
 

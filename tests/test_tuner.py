@@ -294,6 +294,32 @@ def test_time_is_counted_over_all_resumes(paths: RunPaths, monkeypatch: pytest.M
     assert record.elapsed_s == 50.0
 
 
+def test_a_clock_that_is_set_back_changes_nothing(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    calm_paths = RunPaths(paths.root.with_name("calm"))
+    calm = run(calm_paths, FakeExecutor(calm_paths), budget={"time": 3600})
+    now = [2e9]
+
+    def back() -> float:
+        now[0] -= 86_400.0
+        return now[0]
+
+    monkeypatch.setattr("time.time", back)
+
+    def stop(segment: Any) -> str | None:
+        if segment.to_epoch == 9:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(Interrupted):
+        run(paths, FakeExecutor(paths, fails=stop), budget={"time": 3600})
+    record = run(paths, FakeExecutor(paths), budget={"time": 3600})
+    assert told(record) == told(calm)
+    assert told(replay(paths)) == told(calm)
+    assert 0 <= record.elapsed_s < 3600
+    times = [event["time"] for event in read(paths.journal)]
+    assert times == sorted(times, reverse=True)
+
+
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 

@@ -116,7 +116,7 @@ class Process:
             code = self._process.wait()
         self.connection.close()
         self._output.join(_DRAIN_S)
-        return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended by itself (exit code {code})"
+        return how_ended(code)
 
     def _send(self, message: Setup | Segment) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
@@ -149,6 +149,19 @@ class _Output(threading.Thread):
                 with contextlib.suppress(OSError):  # nobody reads on, or its disk is full: the training does not care
                     sys.stderr.flush()
                     _write_all(2, shown)
+
+
+def how_ended(code: int) -> str:
+    """A process's end, as a clause. code: its exit code; the signal that ended it, negative.
+
+    >>> how_ended(3), how_ended(-15)
+    ('ended by itself (exit code 3)', 'was killed (SIGTERM)')
+    """
+    if code >= 0:
+        return f"ended by itself (exit code {code})"
+    if -code == signal.SIGKILL:
+        return "was killed (SIGKILL), as the system does where memory runs out"
+    return f"was killed ({signal.Signals(-code).name})"
 
 
 def _write_all(fd: int, text: bytes) -> None:

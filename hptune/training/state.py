@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def load(path: Path) -> tuple[State, Curves]:
     The archive holds a checksum of every array, which is compared while it is read; nothing in it is unpickled.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with warnings.catch_warnings(action="error"), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if int(arrays.pop("count")) != len(arrays) or not all(isinstance(a, np.ndarray) for a in arrays.values()):
             raise ValueError("arrays are missing")

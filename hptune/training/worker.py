@@ -15,6 +15,9 @@ from hptune.training.folded import FoldedTrainer
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
 
+_KEPT = 2**16
+"""Characters of a traceback that are kept on the disk."""
+
 
 class Worker:
     """Runs the segments of one experiment in this process.
@@ -69,7 +72,10 @@ class Worker:
         return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)
 
     def _keep_traceback(self, segment: Segment) -> None:
-        write_whole(self._run.trial_error(segment.trial), traceback.format_exc())
+        text = traceback.format_exc()
+        if len(text) > _KEPT:  # a message may hold a whole array
+            text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
+        write_whole(self._run.trial_error(segment.trial), text)
 
 
 def reason(error: BaseException) -> str:

@@ -198,7 +198,7 @@ def test_the_epochs_are_told(make: Make) -> None:
 
 def test_a_killed_worker_costs_its_segment_alone(make: Make, workers: int) -> None:
     found = run(make(workers), 10, 4, 11, 12, 13)
-    assert reasons(found) == {4: ("the worker was killed (SIGKILL)", True)}
+    assert reasons(found) == {4: ("the worker was killed (SIGKILL), as the system does where memory runs out", True)}
     assert [score(found[x]) for x in (10, 11, 12, 13)] == [10, 11, 12, 13]
 
 

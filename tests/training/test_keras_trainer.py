@@ -267,6 +267,20 @@ def test_values_that_make_no_model_fail_their_own_trial(tmp_path: Path) -> None:
     assert one.run(Segment(4, {"size": 3, "units": 8}, to_epoch=1)).epochs == 1
 
 
+def test_a_traceback_of_gigabytes_fills_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "huge.py").write_text(
+        "def f(x): raise ValueError('the first words' + 'x' * 10**7 + 'the last words')\n"
+    )
+    text = "version: 1\nname: t\nmodel: {function: 'huge:f'}\nsearch_space: {x: {type: int, min: 0, max: 9}}\n"
+    one = worker(tmp_path, text + "objective: {metric: score, goal: maximize}\n")
+    with pytest.raises(SegmentFailed, match="the first words"):
+        one.run(Segment(3, {"x": 1}, to_epoch=1))
+    told = (tmp_path / "runs/t/trials/0003/error.txt").read_text()
+    assert len(told) < 70_000
+    assert "the first words" in told
+    assert told.endswith("the last words\n")
+
+
 def test_a_loss_that_diverges_fails_the_trial(tmp_path: Path) -> None:
     text = DIGITS.replace("name: adam, learning_rate: 1e-2", "name: sgd, learning_rate: 1e30")
     with pytest.raises(SegmentFailed, match="training diverged"):
