@@ -260,10 +260,9 @@ def fill_the_disk(search: Search, random: Random) -> None:
     room = random.choice([0, 200, 3000, 20_000])
     if search.small:
         ballast = search.folder / "runs" / "ballast"
-        with ballast.open("wb") as file, contextlib.suppress(OSError):
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
-                file.flush()
         os.truncate(ballast, max(ballast.stat().st_size - room, 0))
         full = Search(search.folder)
     else:
