@@ -34,6 +34,7 @@ class Checkpoints:
         self._history = history
         self._keep = keep if len(history.objectives) == 1 else 0
         self._best: list[tuple[float, int, int]] = []  # (cost, the report that told it, trial), the best first
+        self._untidy: dict[int, None] = {}  # trials with states that may be needless
 
     @property
     def wants_any(self) -> bool:
@@ -47,32 +48,38 @@ class Checkpoints:
             return None
         return self._history.score(self._history.trials[self._best[-1][2]])
 
-    def reported(self, number: int) -> list[int]:
-        """Take in that trial `number` has reported; the trials whose states are to be tidied."""
+    def reported(self, number: int) -> None:
+        """Take in that trial `number` has reported. What follows from it for the disk waits for `tidy`."""
+        self._untidy[number] = None
         self._best = [entry for entry in self._best if entry[2] != number]
         trial = self._history.trials[number]
         score = self._history.score(trial) if self._keep else None
         if score is None:
-            return [number]
+            return
         bisect.insort(self._best, (self._history.objective.cost(score), len(self._history.reports), number))
         dropped, self._best = self._best[self._keep :], self._best[: self._keep]
-        return [number, *(entry[2] for entry in dropped if entry[2] != number)]
+        self._untidy |= dict.fromkeys(entry[2] for entry in dropped)
 
-    def tidy(self, number: int) -> None:
-        """Delete the states of a trial that nothing needs any more.
+    def stopped(self, number: int) -> None:
+        """Take in that trial `number` will never be continued."""
+        self._untidy[number] = None
 
-        Of one that is being trained, and may just be writing some, those alone that it has gone past.
+    def tidy(self) -> None:
+        """Delete the states that nothing needs any more, as far as was told. The journal is on the disk before.
+
+        Of a trial that is being trained, and may just be writing some, those alone that it has gone past.
         """
-        for path in self._needless(self._history.trials[number], self._paths.states(number)):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not there, or something else lies in it
-            self._paths.trial(number).rmdir()
+        for number in self._untidy:
+            for path in self._needless(self._history.trials[number], self._paths.states(number)):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not there, or something else lies in it
+                self._paths.trial(number).rmdir()
+        self._untidy.clear()
 
     def tidy_all(self) -> None:
         """What a killed search may have left behind."""
-        for number in self._paths.trial_numbers():
-            if number < len(self._history.trials):
-                self.tidy(number)
+        self._untidy = {n: None for n in self._paths.trial_numbers() if n < len(self._history.trials)}
+        self.tidy()
 
     def _needless(self, trial: Trial, states: list[Path]) -> set[Path]:
         if not states:

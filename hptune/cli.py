@@ -270,6 +270,30 @@ def reproduce(
 
 
 @app.command()
+def report(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE.html", help="Where to; report.html of the run unless given."),
+    ] = None,
+    run: Run = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML file that shows the run: its trials, curves and hyperparameters.
+
+    It needs nothing else, and loads nothing; the winner stands beside the baseline where train-best was run.
+    """
+    from hptune.reports.html import html
+    from hptune.reports.report import make_report
+    from hptune.rundir import size_bytes, write_whole
+
+    paths, record = _replay(run, runs_dir)
+    path = output if output is not None else paths.report
+    write_whole(path, html(make_report(record, name=paths.name, size_bytes=size_bytes(paths))))
+    _say_json({"written": str(path)}) if as_json else _say(f"wrote {path}")
+
+
+@app.command()
 def runs(runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
     """The runs in the folder, the newest first."""
     from hptune.reports.compare import run_row

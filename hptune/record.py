@@ -29,7 +29,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.load import from_json, to_json
 from hptune.spec.objective import Objective
 from hptune.spec.space import Domain, Space
-from hptune.trial import Trial
+from hptune.trial import Trial, Values
 
 _FREE: tuple[KeyPath, ...] = (
     ("budget",),
@@ -43,6 +43,9 @@ _FREE: tuple[KeyPath, ...] = (
     ("execution", "on_interrupt"),
 )
 """What may change from one search to the next without changing what any trial scores."""
+
+_IN_FULL = ("best", "baseline")
+"""What train-best trains."""
 
 _NOTHING = object()
 
@@ -166,6 +169,7 @@ class Record:
 
     elapsed_s: seconds spent searching, over all the times the search was resumed.
     stabilized: the (architecture, replica) of the stabilised weights that were made.
+    trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
     """
 
     def __init__(self, head: Event) -> None:
@@ -175,14 +179,18 @@ class Record:
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()
+        self.trained: dict[str, tuple[Values, Event]] = {}
 
     def apply(self, event: Event) -> None:
+        kind, purpose = event["event"], event.get("purpose")
+        if kind == "segment_finished" and purpose in _IN_FULL:
+            pending = self.history.pending[(purpose, event["trial"], event["replica"])]
+            self.trained[purpose] = (pending.values, event)
         self.history.apply(event)
         self.elapsed_s = event.get("elapsed", self.elapsed_s)
-        kind = event["event"]
         if kind == "search_ended":
             self.ended = event["why"]
-        elif kind == "segment_started" and event["purpose"] not in ("best", "baseline"):
+        elif kind == "segment_started" and purpose not in _IN_FULL:
             self.ended = None
         elif kind == "stabilized":
             self.stabilized.add((event["structure"], event["replica"]))

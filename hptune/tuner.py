@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from hptune import interrupts
-from hptune.budget import Limits, limits
+from hptune.budget import limits
 from hptune.checkpoints import Checkpoints, drop_untold_weights
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
@@ -46,33 +46,14 @@ from hptune.spec.space import Space
 from hptune.stabilizing import Stabilizing
 from hptune.stopwatch import counts
 from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
-from hptune.trial import Segment, SegmentFailure, Trial, Values
+from hptune.trial import Segment, SegmentFailure, Values
 from hptune.warm_start import earlier_trials
+from hptune.watch import Watch
 
 _PAUSED_LOOKED_AT = 8
 """How many paused trials are looked at after each report, so that a report costs the same at 10,000 trials."""
 
 MakeStrategy: TypeAlias = Callable[[Experiment, Space], Strategy]
-
-
-class Watch(Protocol):
-    """Who looks on: told of what happened after it was recorded. Nothing it does changes the search."""
-
-    def begun(self, record: Record, limits: Limits) -> None:
-        """The loop begins."""
-        ...
-
-    def reported(self, trial: Trial) -> None:
-        """A trial has reported: it is trained as far as was asked for, or it has failed."""
-        ...
-
-    def tested(self, finalist: Trial) -> None:
-        """A finalist has been trained once more, or failed at it."""
-        ...
-
-    def noted(self, note: str) -> None:
-        """Something came up that changes nothing, and that the user should know."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +165,6 @@ class _Loop:
         self._stabilizing = Stabilizing(experiment, self._history)
         self._running = 0
         self._paused: dict[int, None] = {}  # in the order in which they are looked at
-        self._untidy: dict[int, None] = {}  # trials with states that may be needless
         self._lost: Counter[SegmentKey] = Counter()
         self._why: str | None = None  # why nothing new is started
         self._clock_from = 0.0
@@ -435,32 +415,25 @@ class _Loop:
                 self._paused[number] = None  # at the end of the queue
             else:
                 self._write(stopped(number), durable=False)
-                self._untidy[number] = None
+                self._checkpoints.stopped(number)
 
     # --- the record ---------------------------------------------------------------------------------------------
 
     def _write(self, event: Event, *, durable: bool = True) -> None:
-        """Record an event. Which states it makes needless is known; they go when it is on the disk, not before."""
-        self._untidy |= dict.fromkeys(self._apply(self._journal.append(event, durable=durable)))
+        """Record an event. The states that it makes needless go when it is on the disk, not before."""
+        self._apply(self._journal.append(event, durable=durable))
         if self._journal.due_s() is None:
-            self._tidy()
+            self._checkpoints.tidy()
 
     def _sync(self) -> None:
         self._journal.sync()
-        self._tidy()
+        self._checkpoints.tidy()
 
-    def _tidy(self) -> None:
-        for number in self._untidy:
-            self._checkpoints.tidy(number)
-        self._untidy.clear()
-
-    def _apply(self, event: Event) -> list[int]:
-        """Take in one event; the trials whose states are to be tidied."""
+    def _apply(self, event: Event) -> None:
         reports = len(self._history.reports)
         self.record.apply(event)
-        if len(self._history.reports) == reports:
-            return []
-        return self._checkpoints.reported(self._history.reports[-1])
+        if len(self._history.reports) > reports:
+            self._checkpoints.reported(self._history.reports[-1])
 
     def _elapsed_s(self) -> float:
         return round(time.monotonic() - self._clock_from, 3)

@@ -34,6 +34,7 @@ LAYERS: list[tuple[str, ...]] = [
         "predict",
         "starter",
         "warm_start",
+        "watch",
         "reports",
     ),
     ("cli",),
@@ -164,7 +165,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "--version", "validate spec.yaml", "plan spec.yaml", "schema", "best", "trials", "runs"]
+    "command",
+    ["--help", "--version", "validate spec.yaml", "plan spec.yaml", "schema", "best", "trials", "runs", "report"],
 )
 def test_light_commands_load_nothing_heavy(folder: Path, command: str) -> None:
     assert not _loaded(folder, *command.split()) & HEAVY

@@ -1,6 +1,6 @@
 """What stands on stderr while trials train: a live table in a terminal, a line a trial elsewhere, or nothing.
 
-All are a `tuner.Watch` and an executor's `on_epoch`; none may slow the search down, so that what they are told is
+All are a `Watch` and an executor's `on_epoch`; none may slow the search down, so that what they are told is
 only kept, and drawn at most ten times a second.
 """
 
@@ -26,6 +26,7 @@ from hptune.record import Record
 from hptune.reports.console import duration, number, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
 from hptune.trial import Purpose, Segment, Trial
+from hptune.watch import Watch
 
 _SHOWN = 5
 _REPAINTS_A_SECOND = 8
@@ -33,16 +34,8 @@ _NAMES: dict[Purpose, str] = {"best": "the winner", "baseline": "the baseline"}
 """Who is trained, where it is no trial."""
 
 
-class View(Protocol):
-    """Who looks on at a search: a `tuner.Watch` with a beginning and an end, which also follows the epochs."""
-
-    def begun(self, record: Record, limits: Limits) -> None: ...
-
-    def reported(self, trial: Trial) -> None: ...
-
-    def tested(self, finalist: Trial) -> None: ...
-
-    def noted(self, note: str) -> None: ...
+class View(Watch, Protocol):
+    """A `Watch` with a beginning and an end, which also follows the epochs."""
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None: ...
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -176,6 +177,12 @@ def test_journals(home: Path, journal: bytes, number: int) -> None:
     if number % 5 == 0:
         command("compare", "a", "a")
     assert everything(home) == before
+    if number % 4 == 0:
+        report = home / "runs" / "a" / "report.html"
+        if command("report") == 0:
+            page = report.read_text(encoding="utf-8")
+            report.unlink()
+            assert not re.search(r"<script|<img|javascript:|\x1b", page)
 
 
 @fuzz(0.02)
