@@ -285,11 +285,13 @@ def report(
     """
     from hptune.reports.html import html
     from hptune.reports.report import make_report
-    from hptune.rundir import size_bytes, write_whole
+    from hptune.rundir import output_file, size_bytes, whole_file
 
     paths, record = _replay(run, runs_dir)
     path = output if output is not None else paths.report
-    write_whole(path, html(make_report(record, name=paths.name, size_bytes=size_bytes(paths))))
+    page = html(make_report(record, name=paths.name, size_bytes=size_bytes(paths)))
+    with whole_file(path) if output is None else output_file(path) as file:
+        file.write(page.encode())
     _say_json({"written": str(path)}) if as_json else _say(f"wrote {path}")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,8 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hptune.errors import RunError
-from hptune.rundir import RunPaths
+from hptune.rundir import RunPaths, output_file
 
 if TYPE_CHECKING:
     from hptune.training.answers import Answer
@@ -97,12 +95,5 @@ def _hand_over(aside: TextIO, output: Path | TextIO) -> None:
     if not isinstance(output, Path):
         shutil.copyfileobj(aside, output)
         return
-    part = output.with_name(f"{output.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            shutil.copyfileobj(aside, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(output)
-    except OSError as error:
-        raise RunError(f"{output} can't be written: {error.strerror}. Name another file with --output.") from error
+    with output_file(output) as file:
+        file.writelines(line.encode() for line in aside)

@@ -192,6 +192,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
+@contextlib.contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that the user has named, to write: links are followed, and it is there whole or not at all.
+
+    What is no file (a terminal, a pipe, /dev/null) is written to as it is. Raises RunError.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        try:
+            with path.open("wb") as file:
+                yield file
+        except OSError as error:
+            raise RunError(f"{path} can't be written: {error.strerror}. Name another file.") from error
+    else:
+        with whole_file(path.resolve()) as file:
+            yield file
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file by `whole_file`. Raises RunError."""
     with whole_file(path) as file:

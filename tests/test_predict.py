@@ -6,6 +6,8 @@ import contextlib
 import csv
 import io
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,30 @@ def test_predictions_are_csv_or_json_or_a_file(folder: Path) -> None:
     assert (code, nothing) == (0, "")
     assert "written to told.csv" in told
     assert (folder / "told.csv").read_text() == printed
+
+
+def test_an_output_is_written_through_a_link_and_to_what_is_no_file(folder: Path) -> None:
+    (folder / "link.csv").symlink_to("linked.csv")
+    assert run(folder, "predict", "--input", "flats.csv", "--output", "link.csv")[0] == 0
+    assert (folder / "link.csv").is_symlink()
+    assert (folder / "linked.csv").read_text().startswith("prediction,no,yes\n")
+    os.mkfifo(folder / "pipe")
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit((folder / "pipe").read_text)
+        assert run(folder, "predict", "--input", "flats.csv", "--output", "pipe")[0] == 0
+        assert heard.result(timeout=60) == (folder / "linked.csv").read_text()
+    assert (folder / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "preparation": 7}'])
+def test_a_damaged_signature_is_told(folder: Path, text: str) -> None:
+    path = folder / "runs/flats/best/signature.json"
+    whole = path.read_text()
+    path.write_text(text)
+    code, printed, told = run(folder, "predict", "--input", "flats.csv")
+    path.write_text(whole)
+    assert (code, printed) == (1, "")
+    assert "signature.json is damaged. Write it anew: hptune train-best --run flats" in told
 
 
 def test_a_row_that_training_would_have_dropped_has_an_empty_line(folder: Path) -> None:

@@ -47,7 +47,7 @@ def open_predictor(run: RunPaths, signature: Signature) -> Predictor:
 def load_best(run: RunPaths, signature: Signature) -> Any:
     """`best/model.keras`, not compiled, with what the user's code adds to Keras. Raises what Keras raises."""
     own = load_own(signature.code, Path(signature.folder))
-    return runtime.keras().models.load_model(run.best_model, custom_objects=own, compile=False)
+    return runtime.keras().models.load_model(run.best_model, custom_objects=own, compile=False, safe_mode=True)
 
 
 class KerasPredictor:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hptune.errors import spec_error
+from hptune.errors import RunError, spec_error
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.data import ImagesData, NpzData, TableData
 from hptune.spec.experiment import Experiment
@@ -103,15 +103,24 @@ def write_signature(path: Path, signature: Signature) -> None:
 
 
 def read_signature(run: RunPaths) -> Signature:
-    """What `write_signature` wrote. Raises SpecError where train-best has not been run yet."""
+    """What `write_signature` wrote. Raises SpecError where train-best was not run yet, RunError where it is damaged."""
     try:
         told: dict[str, Any] = json.loads(run.best_signature.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         way = f"Train it first: hptune train-best --run {run.name}"
         raise spec_error(f"{run.name} has no best model to predict with. {way}") from error
-    del told["version"]
-    lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
-    return Signature(**{**told, **lists, "preparation": Preparation.from_json(told["preparation"])})
+    except (OSError, ValueError) as error:
+        raise _damaged(run) from error
+    try:
+        del told["version"]
+        lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+        return Signature(**{**told, **lists, "preparation": Preparation.from_json(told["preparation"])})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(run) from error
+
+
+def _damaged(run: RunPaths) -> RunError:
+    return RunError(f"{run.best_signature} is damaged. Write it anew: hptune train-best --run {run.name}")
 
 
 def gives_logits(loss: Any) -> bool:
