@@ -19,7 +19,7 @@ Child: TypeAlias = "Element | str | None"
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 38
 _MARGIN = 0.04
-_LONGEST_LABEL = 14
+_LONGEST_NAME = 40
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Element:
@@ -89,8 +89,8 @@ def choice_axis(label: str, names: Sequence[str]) -> Axis:
     return Axis(label, -0.5, len(names) - 0.5, ticks[:: math.ceil(len(ticks) / 10)])
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+def _short(text: str, most: int = 14) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _place(value: float, *, log: bool) -> float:
@@ -159,10 +159,12 @@ class Chart:
             SubElement(self.element, "path", {"d": f"M{across} {bottom}v4", "class": "grid"})
             self.element.append(tag("text", label, x=across, y=bottom + 15, class_="tick middle"))
         SubElement(self.element, "path", {"d": f"M{left} {bottom}H{right}", "class": "axis"})
-        self.element.append(tag("text", self.x.label, x=(left + right) / 2, y=self._height - 5, class_="label middle"))
-        turned = f"rotate(-90 12 {(_TOP + bottom) / 2})"
-        y_label = tag("text", self.y.label, x=12, y=(_TOP + bottom) / 2, transform=turned, class_="label middle")
-        self.element.append(y_label)
+        across, down = (left + right) / 2, (_TOP + bottom) / 2
+        for axis, places in (
+            (self.x, {"x": across, "y": self._height - 5}),
+            (self.y, {"x": 12, "y": down, "transform": f"rotate(-90 12 {down})"}),
+        ):
+            self.element.append(tag("text", _short(axis.label, _LONGEST_NAME), **places, class_="label middle"))
 
 
 def without_outliers(values: Sequence[float], worse: Callable[[float, float], bool]) -> list[float]:
