@@ -74,6 +74,28 @@ def test_the_score_after_epochs_that_were_not_trained_is_none() -> None:
     assert told.score(told.trials[0], 3) is None
 
 
+def test_the_event_of_a_finished_segment_holds_what_was_brought_back() -> None:
+    segment = Segment(3, {"x": 1}, 2, 4, 1)
+    result = SegmentResult(segment, 4, {"score": (0.1, 0.2)}, 1.5, state="a/b.npz")
+    event = {
+        **{"event": "segment_finished", "purpose": "trial", "trial": 3, "replica": 1, "epochs": 4, "seconds": 1.5},
+        **{"curves": {"score": [0.1, 0.2]}, "state": "a/b.npz", "ended": False, "complete": True},
+    }
+    assert finished(result, complete=True) == event, "no facts where there are none"
+
+
+def test_what_replicas_bring_while_others_are_under_way_is_no_score_yet() -> None:
+    told = history()
+    begin(told, 0, 2, replicas=[0, 1])
+    for replica in range(2):
+        end(told, 0, [0.1, 0.3], replica=replica)
+    begin(told, 0, 4, at=2, replicas=[0, 1])
+    end(told, 0, [0.9, 0.9], at=2, replica=0)
+    assert [told.score(told.trials[0], epochs) for epochs in (None, 1, 2)] == [0.3, 0.1, 0.3]
+    end(told, 0, [0.7, 0.5], at=2, replica=1)
+    assert told.score(told.trials[0]) == pytest.approx(0.8)
+
+
 def test_a_trial_reports_when_all_its_replicas_have() -> None:
     told = history()
     begin(told, 0, 2, replicas=[0, 1, 2])
@@ -119,6 +141,17 @@ def test_a_replica_that_fails_fails_the_trial_and_the_others_still_end() -> None
     assert told.trials[1].seconds == 0.5
 
 
+@pytest.mark.parametrize("replica", [0, 2])
+def test_a_trial_that_is_spared_its_other_replicas_reports_and_has_no_score(replica: int) -> None:
+    told = history()
+    begin(told, 0, 2, replicas=[0, 1, 2])
+    end(told, 0, [0.1, 0.2], replica=replica)
+    told.apply(stopped(0, [other for other in range(3) if other != replica]))
+    trial = told.trials[0]
+    assert (trial.state, trial.epochs, told.reports, told.pending) == ("stopped", 2, [0], {})
+    assert (told.score(trial), told.best) == (None, None)
+
+
 def test_how_many_reports_came_before_a_trial() -> None:
     told = history()
     for number in range(3):
@@ -150,6 +183,15 @@ def test_the_best_and_the_report_that_found_it(objective: Objective) -> None:
     assert (told.best.number, told.best_report) == (3, 3), "a failed one is not the best any more"
 
 
+def test_where_the_only_good_one_fails_later_none_is_the_best() -> None:
+    told = history()
+    begin(told, 0, 1)
+    end(told, 0, [0.5])
+    begin(told, 0, 2, at=1)
+    fail(told, 0)
+    assert (told.best, told.best_report) == (None, -1)
+
+
 def test_with_several_objectives_none_is_the_best() -> None:
     told = history(UP, Objective(metric="parameters", goal="minimize"))
     begin(told, 0, 1)
@@ -161,6 +203,14 @@ def test_with_several_objectives_none_is_the_best() -> None:
     assert told.scores(told.trials[1]) is None
     with pytest.raises(AssertionError):
         _ = told.objective
+
+
+def test_scores_after_so_many_epochs() -> None:
+    told = history(UP, Objective(metric="parameters", goal="minimize"))
+    begin(told, 0, 3)
+    end(told, 0, [0.1, 0.3, 0.5], facts={"parameters": 7})
+    assert told.scores(told.trials[0], 2) == {"score": 0.3, "parameters": 7.0}
+    assert told.scores(told.trials[0], 4) is None
 
 
 def test_seconds_are_a_score_of_what_was_trained() -> None:
@@ -187,6 +237,38 @@ def test_finalists() -> None:
     fail(told, 0, replica=2, purpose="finalist")
     assert told.final_scores(0) is None
     assert told.finals[0] == {0: 0.4, 1: 0.6, 2: None}
+
+
+def test_one_finalist_waits_for_no_other() -> None:
+    told = history()
+    for trial in range(2):
+        begin(told, trial, 1)
+        end(told, trial, [0.1], complete=True)
+        begin(told, trial, 1, purpose="finalist")
+    end(told, 0, [0.2], purpose="finalist")
+    assert (told.final_scores(0), told.final_scores(1)) == ([0.2], None)
+
+
+def test_a_finalist_whose_first_training_fails_has_no_scores() -> None:
+    told = history()
+    begin(told, 0, 1)
+    end(told, 0, [0.1], complete=True)
+    begin(told, 0, 1, replicas=[0, 1], purpose="finalist")
+    fail(told, 0, purpose="finalist")
+    end(told, 0, [0.3], replica=1, purpose="finalist")
+    assert told.finals == {0: {0: None, 1: 0.3}}
+    assert told.final_scores(0) is None
+    assert (told.trials[0].state, told.reports) == ("completed", [0]), "no trial of the search"
+
+
+@pytest.mark.parametrize(("metric", "score"), [("parameters", 7.0), ("seconds", 2.0), ("score", 0.1)])
+def test_what_a_finalist_is_scored_by(metric: str, score: float) -> None:
+    told = history(Objective(metric=metric, goal="minimize"))
+    begin(told, 0, 2)
+    end(told, 0, [0.5, 0.6], complete=True, facts={"parameters": 9})
+    begin(told, 0, 2, purpose="finalist")
+    end(told, 0, [0.3, 0.1], purpose="finalist", facts={"parameters": 7})
+    assert told.final_scores(0) == [score]
 
 
 def test_stabilizing_trains_no_trial() -> None:
@@ -223,6 +305,15 @@ def test_a_metric_that_comes_later_begins_with_nan() -> None:
     assert late[1:] == (1.0,)
 
 
+def test_a_metric_that_is_gone_keeps_what_it_had() -> None:
+    told = history()
+    for at, curves in enumerate([{"score": (0.5,), "early": (1.0,)}, {"score": (0.6,)}]):
+        begin(told, 0, at + 1, at=at)
+        told.apply(finished(SegmentResult(Segment(0, {}, at, at + 1), at + 1, curves, 1.0), complete=False))
+    assert told.trials[0].curves == ({"score": (0.5, 0.6), "early": (1.0,)},)
+    assert told.trials[0].epochs == 2
+
+
 @pytest.mark.parametrize(
     ("curves", "words"),
     [
@@ -242,6 +333,12 @@ def test_facts_and_seconds_need_no_curve() -> None:
     result = SegmentResult(Segment(0, {}), 1, {}, 1.0, facts={"parameters": 3})
     objectives = [Objective(metric=metric, goal="minimize") for metric in ("parameters", "seconds")]
     assert unusable(result, objectives) is None
+
+
+def test_every_objective_is_asked_for_what_it_lacks() -> None:
+    result = SegmentResult(Segment(0, {}), 1, {"loss": (0.1,), "auc": (0.5,)}, 1.0, facts={"parameters": 3})
+    reason = unusable(result, [Objective(metric="parameters", goal="minimize"), UP])
+    assert reason == "the objective 'score' is not among its metrics: loss, auc"
 
 
 def test_the_best_of_a_curve() -> None:

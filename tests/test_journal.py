@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import resource
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,25 @@ def test_every_line_is_plain_json(values: list[float]) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
     json.loads(encode({"event": "x", "values": values}), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1, 0.5], "[1,0.5]"),
+        ([1, -math.inf], '[1,{"$float":"-inf"}]'),
+        (["naïve"], '["naïve"]'),
+        (["naïve", math.nan], '["naïve",{"$float":"nan"}]'),
+    ],
+    ids=["numbers", "infinite", "letters", "both"],
+)
+def test_a_line_is_short_and_keeps_its_letters(value: object, text: str) -> None:
+    assert encode({"event": "x", "value": value}).decode().startswith(f'{{"event":"x","value":{text},"crc":"')
+
+
+def test_names_that_are_no_unicode_come_back_too() -> None:
+    event = {"event": "x", "path": os.fsdecode(b"caf\xe9.csv")}
+    assert decode(encode(event)) == event
 
 
 def test_events_have_a_time_and_keep_their_order(tmp_path: Path) -> None:
@@ -131,7 +152,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> 
         first = journal.append({"event": "a"})
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
         try:
-            with pytest.raises(RunError, match="can't be written"):
+            with pytest.raises(RunError, match=r"journal\.jsonl can't be written: No space left on device\."):
                 journal.append({"event": "b", "text": "x" * 100})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -187,6 +208,28 @@ def test_what_is_owed_to_the_disk_has_its_time(tmp_path: Path, monkeypatch: pyte
         assert (disk.lines, journal.due_s()) == (3, None)
 
 
+def test_a_disk_that_fails_is_told_and_the_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = len(list(Path("/dev/fd").iterdir()))
+    journal = Journal(tmp_path / "journal.jsonl")
+    monkeypatch.setattr("hptune.journal.os.fsync", fail)
+    with pytest.raises(RunError, match=r"journal\.jsonl can't be written: Input/output error\."):
+        journal.close()
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_the_name_of_a_new_journal_and_of_its_folder_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("hptune.journal.sync_folder", synced.append)
+    for _ in range(2):
+        with Journal(tmp_path / "journal.jsonl"):
+            assert synced == [tmp_path, tmp_path.parent], "once: the second time it was there"
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="No such file"):
         Journal(tmp_path / "nowhere" / "journal.jsonl")
@@ -210,13 +253,13 @@ def test_a_journal_is_a_file_of_its_own(tmp_path: Path) -> None:
     path, link = tmp_path / "elsewhere", tmp_path / "journal.jsonl"
     path.write_bytes(encode({"event": "a"}))
     link.symlink_to(path)
-    with pytest.raises(RunError, match="symbolic link"):
+    with pytest.raises(RunError, match="can't be read: it is a symbolic link"):
         list(read(link))
-    with pytest.raises(RunError, match="symbolic link"), Journal(link):
+    with pytest.raises(RunError, match="can't be written: it is a symbolic link"), Journal(link):
         pass
     link.unlink()
     os.mkfifo(link)
-    with pytest.raises(RunError, match="it is no file"):
+    with pytest.raises(RunError, match="can't be read: it is no file"):
         list(read(link))
 
 
@@ -229,11 +272,23 @@ def test_the_file_can_be_read_with_other_tools(tmp_path: Path) -> None:
     assert told["time"] == round(told["time"], 3)
 
 
-@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"event":"x","a":' + b"9" * 5000 + b"}", b'"' + b"\\" * 999])
-def test_lines_that_break_parsers_are_damage(tmp_path: Path, line: bytes) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b'{"event":1}', "no event"),
+        (b'{"time":2}', "no event"),
+        (b'{"event"}', "it is no JSON"),
+        (b'{"event":"\xff"}', "it is no JSON"),
+        (b'{"event":"\\}', "it is no JSON"),
+        (b'{"event":"x","a":' + b"9" * 5000 + b"}", "integer string conversion"),
+        (b'{"event":"x","a":' + b"[" * 100_000 + b"}", "recursion"),
+    ],
+    ids=["number", "nothing", "no value", "no text", "no end", "long", "deep"],
+)
+def test_lines_whose_checksum_fits_may_be_damage_still(tmp_path: Path, text: bytes, why: str) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_bytes(line + b"\n")
-    with pytest.raises(RunError, match=r"journal\.jsonl:1: "):
+    path.write_bytes(text[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(text[:-1]))
+    with pytest.raises(RunError, match=rf"journal\.jsonl:1: .* \(.*{why}.*\)\. Remove"):
         list(read(path))
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from fakes import FakeExecutor, InTurn, Watcher
 
+from hptune.history import History, finished, started
 from hptune.journal import Journal, read
+from hptune.pruning import FIRST, unpromising
 from hptune.record import Record, replay
 from hptune.reports.leaderboard import best_rows, rows
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
-from hptune.trial import Value
+from hptune.spec.objective import Objective
+from hptune.trial import Segment, SegmentResult, Value
 from hptune.tuner import Request, search
 
 SPEC: dict[str, Any] = {
@@ -80,6 +83,24 @@ def test_folds_that_are_under_way_are_finished(tmp_path: Path, slots: int) -> No
         assert (folds == 4) == (state == "completed"), number
         assert (score is None) == (state == "stopped"), number
     assert sorted(record.history.reports) == list(range(9)), "each reports once"
+
+
+def test_only_trials_that_had_the_same_folds_are_compared_with() -> None:
+    told = History([Objective(metric="score", goal="maximize")])
+
+    def train(trial: int, *scores: float, complete: bool = True) -> None:
+        told.apply(started(Segment(trial, {"x": trial}, 0, 1), range(len(scores) + (not complete))))
+        for fold, score in enumerate(scores):
+            result = SegmentResult(Segment(trial, {"x": trial}, 0, 1, fold), 1, {"score": (score,)}, 1.0)
+            told.apply(finished(result, complete=complete))
+
+    for trial in range(FIRST):
+        train(trial, 0.9)  # one fold, as in a run that had no more
+    train(FIRST, 0.5, 0.1, complete=False)
+    assert not unpromising(told, told.trials[FIRST], stop_after=2), "none of the others had its second fold"
+    train(FIRST + 1, 0.6, 0.1)
+    assert unpromising(told, told.trials[FIRST], stop_after=2)
+    assert not unpromising(told, told.trials[FIRST], stop_after=3)
 
 
 class Killed(BaseException):

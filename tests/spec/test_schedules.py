@@ -111,6 +111,23 @@ def test_a_warm_up_comes_before_and_what_follows_fills_the_rest(
     assert_allclose(warm[2 * STEPS :], rest, rtol=1e-9)
 
 
+def test_a_warm_up_of_one_epoch_is_one() -> None:
+    assert by_epoch(made(warmup={"epochs": 1}), base_rate=R, epochs=3) == [0.0, R, R]
+
+
+MORE: list[dict[str, Any]] = [
+    {"name": "time_decay", "decay": 0.5, "compounding": True},
+    {"python": "m:f"},
+    {"python": "m:f", "per": "epoch"},
+]
+
+
+@pytest.mark.parametrize("given_", [*(given_ for given_, _ in CLOSED), *MORE], ids=str)
+def test_where_no_epoch_is_asked_no_rate_is_given(given_: dict[str, Any]) -> None:
+    found = rates(made(**given_), base_rate=R, epochs=2, at=[], steps_per_epoch=STEPS, function=lambda *_: R)
+    assert found.shape == (0,)
+
+
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
     share, factor = st.floats(0, 1), st.floats(0.05, 1.0)
@@ -146,6 +163,12 @@ def test_rates_lie_between_nothing_and_the_base_rate(schedule: Schedule, steps: 
 def test_the_rate_of_an_epoch_is_that_of_its_first_step(schedule: Schedule) -> None:
     every = table(schedule, base_rate=R, epochs=EPOCHS, steps_per_epoch=STEPS)
     assert by_epoch(schedule, base_rate=R, epochs=EPOCHS, steps_per_epoch=STEPS) == every[::STEPS].tolist()
+
+
+def test_the_rate_of_an_epoch_may_depend_on_its_steps() -> None:
+    schedule = made(name="time_decay", decay=0.5)
+    found = by_epoch(schedule, base_rate=R, epochs=3, steps_per_epoch=4)
+    assert_allclose(found, [R, R / (1 + 0.5 * 4), R / (1 + 0.5 * 8)])
 
 
 @given(schedules(), st.floats(0.01, 100))
@@ -241,6 +264,24 @@ def test_plateau_is_keras_own(values: list[float], patience: int) -> None:
         assert plateau_multiplier(values, factor=0.5, patience=patience, goal=goal) == rate  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("values", "times"),
+    [
+        ([], 0),
+        ([math.nan], 0),
+        ([math.nan, math.nan], 1),
+        ([1.0, 1.0], 0),
+        ([1.0, 1.0, 1.0, 1.0, 1.0], 2),
+        ([0.0, -1e-4, -1e-4], 1),  # the least change that counts must be exceeded
+        ([0.0, -1.1e-4, -1.1e-4], 0),
+    ],
+)
+def test_plateau_counts_epochs_in_a_row(values: list[float], times: int) -> None:
+    for goal, sign in (("minimize", 1), ("maximize", -1)):
+        told = [sign * value for value in values]
+        assert plateau_multiplier(told, factor=0.5, patience=2, goal=goal) == 0.5**times  # type: ignore[arg-type]
+
+
 def test_plateau_against_the_callback_itself() -> None:
     keras = runtime.keras()
     values = [1.0, 0.9, 0.89995, 0.89995, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.7]
@@ -275,13 +316,21 @@ def test_a_function_of_the_step() -> None:
 
 
 def test_a_function_of_the_epoch_goes_on_from_the_last_rate() -> None:
+    asked = []
+
     def step_decay(epoch: int, lr: float) -> float:
+        asked.append(epoch)
         return lr * 0.5 if epoch in (2, 3) else lr
 
     found = by_epoch(made(python="m:f", per="epoch"), base_rate=R, epochs=5, function=step_decay)
     assert found == [R, R, R / 2, R / 4, R / 4]
+    assert asked == [0, 1, 2, 3, 4]
     every = table(made(python="m:f", per="epoch"), base_rate=R, epochs=5, steps_per_epoch=3, function=step_decay)
     assert every.tolist() == np.repeat(found, 3).tolist()
+
+
+def test_a_function_may_give_nothing() -> None:
+    assert table(made(python="m:f"), base_rate=R, epochs=1, steps_per_epoch=2, function=lambda *_: 0).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from simulate import Simulation, make_experiment, simulate, space_of, strategy_of
 
-from hptune.history import History
+from hptune.history import History, finished, started
 from hptune.seeds import derive
+from hptune.strategies.asha import AshaStrategy
 from hptune.strategies.by_rung import ByRung
 from hptune.strategies.plan import Plan, Rung, plan, rung_epochs
-from hptune.strategies.sampled import Point
-from hptune.strategies.strategy import Continue, Done
-from hptune.trial import Trial, Values
+from hptune.strategies.sampled import Point, Points
+from hptune.strategies.strategy import Continue, Done, Start
+from hptune.trial import Segment, SegmentResult, Trial, Values
 
 CUBE = {name: {"type": "float", "min": 0.0, "max": 1.0} for name in "xy"}
 
@@ -107,6 +108,37 @@ def test_nothing_is_waited_for_while_trials_can_be_started() -> None:
     assert not any(type(decision).__name__ == "Wait" for decision in run.decisions[: started[-1]])
 
 
+def test_promotions_that_are_under_way_hold_their_places_and_new_trials_hold_none() -> None:
+    wanted = experiment({"trials": 27})
+    strategy, history = strategy_of(wanted), History(wanted.objectives)
+    new = [Segment(trial, {"x": trial / 10, "y": 0.0}, 0, 1) for trial in range(10)]
+    for segment in new:
+        history.apply(started(segment))
+    for segment in new[:9]:
+        curve = {"score": (score(segment.values, 1),)}
+        history.apply(finished(SegmentResult(segment, 1, curve, 0.1), complete=False))
+    decisions = []
+    for _ in range(4):
+        decisions.append(strategy.next(history))
+        if isinstance(decisions[-1], Continue):
+            history.apply(started(Segment(decisions[-1].trial, {}, 1, decisions[-1].to_epoch)))
+    assert decisions[:3] == [Continue(3, 3), Continue(2, 3), Continue(4, 3)], "three of nine, the best first"
+    assert isinstance(decisions[3], Start)
+
+
+def test_where_the_sampler_has_no_more_points_the_search_ends_with_its_reason() -> None:
+    class Ended:
+        def suggest(self, history: History, epochs: int | None = None) -> Done:
+            return Done("nobody knows another")
+
+    wanted = experiment({"trials": 27})
+    points = Points(wanted, space_of(wanted), Ended(), first=[{"x": 0.5, "y": 0.5}])
+    run = simulate(wanted, score, strategy=AshaStrategy(wanted, space_of(wanted), points), workers=2)
+    assert [trial.epochs for trial in run.history.trials] == [9], "the only one is trained in full"
+    assert run.decisions[-1] == Done("nobody knows another")
+    assert not any(isinstance(decision, Done) for decision in run.decisions[:-1])
+
+
 class Noting:
     """A sampler that remembers from how many epochs it was asked to learn."""
 
@@ -119,9 +151,6 @@ class Noting:
 
 
 def test_a_sampler_learns_from_the_highest_rung_with_eight_results() -> None:
-    from hptune.strategies.asha import AshaStrategy
-    from hptune.strategies.sampled import Points
-
     wanted, noting = experiment({"trials": 120}), Noting()
     points = Points(wanted, space_of(wanted), ByRung(noting, [1, 3, 9]), first=[])
     simulate(wanted, score, strategy=AshaStrategy(wanted, space_of(wanted), points))

@@ -6,10 +6,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from simulate import Simulation, by_trial, make_experiment, simulate, strategy_of
+from simulate import Simulation, by_trial, make_experiment, simulate, space_of, strategy_of
 
+from hptune.history import History
 from hptune.spec.experiment import Experiment
-from hptune.strategies.strategy import Continue, Start
+from hptune.strategies.hyperband import HyperbandStrategy
+from hptune.strategies.sampled import Points
+from hptune.strategies.strategy import Continue, Done, Start, Wait
 from hptune.trial import Values
 
 LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
@@ -111,6 +114,31 @@ def test_a_budget_of_trials_halves_what_it_paid_for() -> None:
     run = simulate(halving(budget={"trials": 12}), score)
     assert epochs_of(run) == {1: 6, 3: 2 + 1, 9: 1 + 2}
     assert not [t for t in run.history.trials if t.state == "paused"]
+
+
+def test_a_bracket_that_was_begun_with_one_trial_is_halved_too() -> None:
+    run = simulate(halving(budget={"trials": 10}), score)
+    assert epochs_of(run) == {1: 6, 3: 2, 9: 1 + 1}
+
+
+def test_it_is_done_when_nothing_runs_any_more_and_says_why() -> None:
+    for iterations, why in ((1, "the iteration"), (2, "all 2 iterations")):
+        strategy = {"name": "hyperband", "max_epochs": 9, "factor": 3, "iterations": iterations}
+        run = simulate(halving(strategy=strategy, budget={"trials": 100}), score, workers=20)
+        assert len(run.history.trials) == 17 * iterations
+        assert not any(isinstance(decision, Done) for decision in run.decisions[:-1])
+        assert run.done == Done(f"{why} of hyperband went through every bracket")
+
+
+def test_where_the_sampler_has_no_more_points_the_search_ends_with_its_reason() -> None:
+    class Ended:
+        def suggest(self, history: History) -> Done:
+            return Done("nobody knows another")
+
+    wanted = halving()
+    points = Points(wanted, space_of(wanted), Ended(), first=[{"x": 0.5}])
+    run = simulate(wanted, score, strategy=HyperbandStrategy(wanted, space_of(wanted), points), workers=2)
+    assert run.decisions == [Start({"x": 0.5}, 1), Wait(), Done("nobody knows another")]
 
 
 @pytest.mark.parametrize("seed", range(3))
