@@ -113,6 +113,7 @@ class History:
         self._short: set[int] = set()  # trials that were stopped before all their replicas were trained
         self.best: Trial | None = None  # by score, over one objective; the first of equals
         self.best_report = -1  # the index in `reports` at which the best was found
+        self._best_score = math.nan
 
     # --- what a strategy asks -----------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class History:
         segment = Segment(**{name: event[name] for name in _SEGMENT_FIELDS if name in event})
         replicas = event.get("replicas", (segment.replica,))
         for replica in replicas:
-            one = replace(segment, replica=replica)
+            one = segment if replica == segment.replica else replace(segment, replica=replica)
             self.pending[segment_key(one)] = one
         if segment.purpose != "trial":
             return
@@ -272,25 +273,23 @@ class History:
         if len(self.objectives) > 1:
             return
         trial = self.trials[number]
-        if self.best is not None and self.best.number == number:
-            if trial.state == "failed":
-                self.best, self.best_report = None, -1
-                for at, reported in enumerate(self.reports):
-                    self._challenge(self.trials[reported], at)
-                return
-            if not self.objective.better(self._best_score(trial), self._best_score(self.best)):
-                self.best = trial  # further trained, no better: the report that found it stands
-                return
-        self._challenge(trial, len(self.reports) - 1)
+        if self.best is None or self.best.number != number:
+            self._challenge(trial, len(self.reports) - 1)
+        elif trial.state == "failed":
+            self.best, self.best_report = None, -1
+            for at, reported in enumerate(self.reports):
+                self._challenge(self.trials[reported], at)
+        elif not self._challenge(trial, len(self.reports) - 1):  # further trained, no better: the report stands
+            score = self.score(trial)
+            self.best, self._best_score = trial, math.nan if score is None else score
 
-    def _challenge(self, trial: Trial, report: int) -> None:
+    def _challenge(self, trial: Trial, report: int) -> bool:
+        """Whether the trial is better than the best, and so is the best from now on."""
         score = self.score(trial)
-        if score is not None and (self.best is None or self.objective.better(score, self._best_score(self.best))):
-            self.best, self.best_report = trial, report
-
-    def _best_score(self, trial: Trial) -> float:
-        score = self.score(trial)
-        return math.nan if score is None else score
+        if score is None or not (self.best is None or self.objective.better(score, self._best_score)):
+            return False
+        self.best, self.best_report, self._best_score = trial, report, score
+        return True
 
     def _set(self, number: int, **changes: Any) -> None:
         self.trials[number] = replace(self.trials[number], **changes)

@@ -55,15 +55,11 @@ def encode(event: Mapping[str, Any], after: int = 0) -> bytes:
 
 def checksum(line: bytes) -> int:
     """The checksum that a line ends with. Raises ValueError where it ends with none."""
-    line = line.removesuffix(b"\n")
-    found = _CRC_READ.fullmatch(line, max(len(line) - _CRC_BYTES, 0))
-    if found is None:
-        raise ValueError("it has no checksum")
-    return int(found[1], 16)
+    return _unsealed(line.removesuffix(b"\n"))[1]
 
 
 def decode(line: bytes, after: int = 0) -> dict[str, Any]:
-    """The event on one line. Raises ValueError where it holds none, or another one.
+    """The event on one line. Raises ValueError where it holds none, or another one than was written.
 
     after: the checksum of the line before it; 0 for the first.
 
@@ -73,14 +69,28 @@ def decode(line: bytes, after: int = 0) -> dict[str, Any]:
     Traceback (most recent call last):
     ValueError: its checksum does not fit
     """
-    found, told = checksum(line), line.removesuffix(b"\n")[:-_CRC_BYTES]
+    return _decode(line.removesuffix(b"\n"), after)[0]
+
+
+def _decode(line: bytes, after: int) -> tuple[dict[str, Any], int]:
+    """The event on a line without its newline, and the line's checksum."""
+    told, found = _unsealed(line)
     if found != zlib.crc32(told, after):
         raise ValueError("its checksum does not fit")
     text = (told + b"}").decode("utf-8", "surrogatepass")
     event = json.loads(text, object_hook=_untagged) if _TAG in text else json.loads(text)
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise ValueError("no event")
-    return event
+    return event, found
+
+
+def _unsealed(line: bytes) -> tuple[bytes, int]:
+    """What a line tells, but for its last brace, and its checksum."""
+    end = len(line) - _CRC_BYTES
+    found = _CRC_READ.fullmatch(line, max(end, 0))
+    if found is None:
+        raise ValueError("it has no checksum")
+    return line[:end], int(found[1], 16)
 
 
 def read(path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Iterator[dict[str, Any]]:
@@ -92,8 +102,7 @@ def read(path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None
     after = 0
     for number, line in enumerate(_content(path).split(b"\n")[:-1], start=1):
         try:
-            event = decode(line, after)
-            after = checksum(line)
+            event, after = _decode(line, after)
             check(event)
         except (ValueError, RecursionError) as error:  # the second: brackets, a thousand deep
             why = str(error) if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else "it is no JSON"
