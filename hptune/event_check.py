@@ -6,6 +6,7 @@ without surprises; whatever doesn't is told with its line. The search itself wri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, NotRequired, TypeAlias
@@ -182,7 +183,7 @@ def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:
         if metric in facts and (isinstance(facts[metric], bool) or not isinstance(facts[metric], int | float)):
             raise ValueError(f"{metric} must be a number, got {str(facts[metric])[:40]!r}")
         curve = [facts[metric]] if metric in facts else event["curves"].get(metric, ())
-        if not all(-_HUGE < value < _HUGE for value in curve):
+        if curve and not (min(curve) > -_HUGE and max(curve) < _HUGE and not any(map(math.isnan, curve))):
             raise ValueError(f"{metric} must be finite")
 
 

@@ -1,7 +1,8 @@
 """What a run's journal tells: its head, its trials, the time spent; and whether a search may go on from it.
 
 The head is the first event: the experiment with every default filled in, the space that was searched, the facts that
-the probe found in the data and the model, and the versions that it was begun with.
+the probe found in the data and the model, and the versions that it was begun with. What reads experiments is imported
+where one is read: who only looks at the trials of a run is not kept waiting for it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any
 
 from hptune import __version__
 from hptune.errors import KeyPath, Problem, RunError, SpecError
@@ -24,12 +23,12 @@ from hptune.event_check import EventCheck
 from hptune.history import Event, History
 from hptune.journal import read
 from hptune.rundir import RunPaths
-from hptune.spec.defaults import fill
-from hptune.spec.experiment import Experiment
-from hptune.spec.load import from_json, to_json
 from hptune.spec.objective import Objective
-from hptune.spec.space import Domain, Space
 from hptune.trial import Trial, Values
+
+if TYPE_CHECKING:
+    from hptune.spec.experiment import Experiment
+    from hptune.spec.space import Domain, Space
 
 _FREE: tuple[KeyPath, ...] = (
     ("budget",),
@@ -81,12 +80,16 @@ class Head:
     @cached_property
     def experiment(self) -> Experiment:
         """Every default filled in, those that depend on the data included."""
+        from hptune.spec.load import from_json
+
         return from_json(self.event["experiment"])
 
     @cached_property
     def space(self) -> Space:
         """The space that is searched: the YAML's, and what the model's code declares."""
-        return Space(TypeAdapter(dict[str, Domain]).validate_python(self.event["space"]))
+        from hptune.spec.space import Space
+
+        return Space(_domains(self.event["space"]))
 
 
 def _earlier_trial(number: int, told: Mapping[str, Any]) -> Trial:
@@ -112,6 +115,8 @@ def head_event(
     earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The head of a new journal. experiment: with every default filled in. earlier: trials of earlier runs."""
+    from hptune.spec.load import to_json
+
     return {
         "event": "head",
         "experiment": to_json(experiment),
@@ -126,6 +131,8 @@ def head_event(
 
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
     """The experiment with the defaults that depend on the data. Raises SpecError where one can't be told."""
+    from hptune.spec.defaults import fill
+
     labels = facts.get("classes")
     shape = facts.get("y", {}).get("shape")
     return fill(
@@ -139,8 +146,17 @@ def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
 
 def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:
     """The YAML's domains and those that the model's code declares; where both declare a name, the YAML's stands."""
-    declared = TypeAdapter(dict[str, Domain]).validate_python(facts.get("space", {}))
-    return Space({**declared, **experiment.search_space})
+    from hptune.spec.space import Space
+
+    return Space({**_domains(facts.get("space", {})), **experiment.search_space})
+
+
+def _domains(told: Any) -> dict[str, Domain]:
+    from pydantic import TypeAdapter
+
+    from hptune.spec.space import Domain
+
+    return TypeAdapter(dict[str, Domain]).validate_python(told)
 
 
 def versions() -> dict[str, str]:
@@ -224,6 +240,8 @@ def check_same_spec(head: Head, experiment: Experiment) -> None:
 
     experiment: the one asked for now, its defaults filled in by the same facts.
     """
+    from hptune.spec.load import to_json
+
     old, new = to_json(head.experiment), to_json(experiment)
     changes = [
         Problem(f"{_or_absent(before)} → {_or_absent(after)}", path)
