@@ -7,7 +7,11 @@ import os
 import pytest
 from hypothesis import settings
 
+from hptune.quiet import quietly
 from hptune.training import runtime
+
+with quietly():
+    """The environment that TensorFlow is to be loaded in, whichever test file imports it first."""
 
 # No deadline: a test must not depend on the speed of the machine. Derandomised: a failure is the change's, not luck.
 settings.register_profile("hptune", deadline=None, derandomize=True)

@@ -24,6 +24,8 @@ MOST_NODES = 100_000
 DEEPEST = 100
 """How many sections may stand within each other: libyaml's composer is recursive and dies of a stack overflow."""
 
+_TOO_DEEP = f"more than {DEEPEST} sections stand within each other. Write a flatter file."
+
 _PLAIN: dict[str, re.Pattern[str]] = {
     "null": re.compile(r"~|null|Null|NULL|"),
     "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
@@ -80,8 +82,7 @@ def read(text: str) -> Document:
         document.problems.append(_syntax(error))
         return document
     if too_deep:
-        told = f"more than {DEEPEST} sections stand within each other. Write a flatter file."
-        document.problems.append((Problem(told), too_deep))
+        document.problems.append((Problem(_TOO_DEEP), too_deep))
         return document
     if node is not None:
         _Builder(document).run(node)
@@ -115,6 +116,8 @@ def _syntax(error: yaml.YAMLError) -> tuple[Problem, Spot]:
     context = getattr(error, "context", None)
     if "single document" in str(context):
         return Problem("holds a second YAML document. Keep one experiment in a file."), _spot(mark)
+    if "nesting depth" in what:  # libyaml has a limit of its own from PyYAML 6.0.4 on
+        return Problem(_TOO_DEEP), _spot(mark)
     if "undefined alias" in what:
         return Problem(f"not valid YAML: {what}. Give the anchor (&name) before its alias (*name)."), _spot(mark)
     told = f"{what}, {context}" if context and context != what else what

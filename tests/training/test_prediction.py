@@ -224,4 +224,4 @@ def test_outputs_that_have_names_are_told_by_them(tmp_path: Path) -> None:
     run, trainer = trained(tmp_path, TABLE % "[spent, saved]", model)
     wanted = next(iter(trainer.programs._programs.values())).model(trainer.data.train.x[:64], training=False)
     told = open_predictor(run, read_signature(run))(trainer.data.examples)
-    np.testing.assert_allclose(told, np.hstack([wanted["spent"], wanted["saved"]]), rtol=1e-5)
+    np.testing.assert_allclose(told, np.hstack([wanted["spent"], wanted["saved"]]), rtol=1e-5, atol=1e-5)
