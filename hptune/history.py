@@ -321,6 +321,8 @@ def _length(curves: Curves) -> int:
 
 def _extend(curves: Curves, more: Mapping[str, Sequence[float]], from_epoch: int) -> Curves:
     """`more` continues `curves` after `from_epoch` epochs; a metric that was not there before starts with NaN."""
+    if not curves and not from_epoch:
+        return {name: tuple(values) for name, values in more.items()}
     names = dict.fromkeys([*curves, *more])
     gap = (math.nan,) * from_epoch
     return {name: (*(curves.get(name, gap)[:from_epoch]), *more.get(name, ())) for name in names}

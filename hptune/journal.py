@@ -78,8 +78,8 @@ def _decode(line: bytes, after: int) -> tuple[dict[str, Any], int]:
     if found != zlib.crc32(told, after):
         raise ValueError("its checksum does not fit")
     text = (told + b"}").decode("utf-8", "surrogatepass")
-    event = json.loads(text, object_hook=_untagged) if _TAG in text else json.loads(text)
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+    event, end = (_TAGGED if _TAG in text else _PLAIN).raw_decode(text)
+    if end != len(text) or not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise ValueError("no event")
     return event, found
 
@@ -226,3 +226,7 @@ def _tagged(value: Any) -> Any:
 
 def _untagged(value: dict[str, Any]) -> Any:
     return float(value[_TAG]) if list(value) == [_TAG] else value
+
+
+_PLAIN = json.JSONDecoder()
+_TAGGED = json.JSONDecoder(object_hook=_untagged)

@@ -7,6 +7,8 @@ where one is read: who only looks at the trials of a run is not kept waiting for
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import platform
 from collections import Counter
@@ -220,9 +222,22 @@ def replay(paths: RunPaths) -> Record:
     if head is None:
         raise RunError(f"{paths.journal} holds nothing yet. Run `hptune search` on its YAML file again.")
     record = Record(head)
-    for event in events:
-        record.apply(event)
+    with _no_collection():
+        for event in events:
+            record.apply(event)
     return record
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Don't look for garbage in what is only growing: 10,000 trials would be looked through again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def recorded(paths: RunPaths) -> Iterator[dict[str, Any]]:
