@@ -29,6 +29,7 @@ from hptune.rundir import sync_folder
 from hptune.stopwatch import counts
 
 _TAG = "$float"
+_SPELT = ("nan", "inf", "-inf")
 
 _CRC = b',"crc":"%08x"}'
 _CRC_READ = re.compile(rb',"crc":"([0-9a-f]{8})"}')
@@ -225,7 +226,11 @@ def _tagged(value: Any) -> Any:
 
 
 def _untagged(value: dict[str, Any]) -> Any:
-    return float(value[_TAG]) if list(value) == [_TAG] else value
+    if list(value) != [_TAG]:
+        return value
+    if value[_TAG] not in _SPELT:
+        raise ValueError(f"{_TAG} must be one of {', '.join(_SPELT)}")
+    return float(value[_TAG])
 
 
 _PLAIN = json.JSONDecoder()

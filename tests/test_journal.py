@@ -301,3 +301,11 @@ def test_what_a_check_refuses_is_told_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(encode({"event": "a"}) + encode({"event": "b"}, checksum(encode({"event": "a"}))))
     with pytest.raises(RunError, match=r"journal\.jsonl:2: .*\(b is not wanted\)"):
         list(read(path, refuse))
+
+
+@pytest.mark.parametrize("told", [[], {}, None, 1.5, "1.5", "infinity", ""])
+def test_a_number_is_spelt_in_three_ways_alone(tmp_path: Path, told: object) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(encode({"event": "a", "loss": [{"$float": told}]}))
+    with pytest.raises(RunError, match=r"journal\.jsonl:1: .*must be one of nan, inf, -inf"):
+        list(read(path))
