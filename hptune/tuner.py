@@ -188,8 +188,10 @@ class _Loop:
         self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
         try:
             self._search(asked_to_stop)
-        finally:
+        except KeyboardInterrupt:  # after any other error nothing is deleted: another process may be at the run
             self._sync()
+            raise
+        self._sync()
 
     def _search(self, asked_to_stop: Callable[[], bool]) -> None:
         self._checkpoints.tidy_all()
