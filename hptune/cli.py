@@ -5,6 +5,7 @@ Results go to stdout, progress and diagnostics to stderr. With --json, stdout ho
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 import sys
@@ -403,7 +404,9 @@ def _replay(run: str | None, runs_dir: Path) -> tuple[RunPaths, Any]:
     from hptune.rundir import find_run
 
     paths = find_run(runs_dir, run)
-    return paths, replay(paths)
+    record = replay(paths)
+    gc.freeze()  # it lives as long as the command: nothing looks for garbage in 10,000 trials again, at the end neither
+    return paths, record
 
 
 def _show_rows(

@@ -11,6 +11,7 @@ written as `{"$float": "nan"}`, `"inf"` or `"-inf"`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -23,6 +24,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from pydantic_core import from_json
 
 from hptune.errors import RunError
 from hptune.rundir import sync_folder
@@ -78,11 +81,18 @@ def _decode(line: bytes, after: int) -> tuple[dict[str, Any], int]:
     told, found = _unsealed(line)
     if found != zlib.crc32(told, after):
         raise ValueError("its checksum does not fit")
-    text = (told + b"}").decode("utf-8", "surrogatepass")
-    event, end = (_TAGGED if _TAG in text else _PLAIN).raw_decode(text)
-    if end != len(text) or not isinstance(event, dict) or not isinstance(event.get("event"), str):
+    event = _parsed(told + b"}")
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise ValueError("no event")
     return event, found
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON data. Where no tag is, by a parser that is three times as fast as Python's and has no hook for them."""
+    if _TAG.encode() not in text:
+        with contextlib.suppress(ValueError):  # half a surrogate pair, or damage: for Python's parser to say
+            return from_json(text)
+    return json.loads(text.decode("utf-8", "surrogatepass"), object_hook=_untagged)
 
 
 def _unsealed(line: bytes) -> tuple[bytes, int]:
@@ -231,7 +241,3 @@ def _untagged(value: dict[str, Any]) -> Any:
     if value[_TAG] not in _SPELT:
         raise ValueError(f"{_TAG} must be one of {', '.join(_SPELT)}")
     return float(value[_TAG])
-
-
-_PLAIN = json.JSONDecoder()
-_TAGGED = json.JSONDecoder(object_hook=_untagged)
