@@ -43,9 +43,9 @@ MINUTES ?= 10
 soak: install
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# 20,000 damaged files of all kinds; the tests try 1,000.
+# 20,000 damaged files of all kinds; the tests try 1,000. Every night others: `make fuzz ROUND=$(date +%Y%m%d)`.
 fuzz: install
-	HPTUNE_FUZZ=20000 $(BIN)/python -m pytest tests/trust/test_fuzz.py -s --durations=0
+	HPTUNE_FUZZ=20000 $(if $(ROUND),HPTUNE_FUZZ_ROUND=$(ROUND)) $(BIN)/python -m pytest tests/trust/test_fuzz.py -s --durations=0
 
 # Which lines of hptune/ the tests run, worker processes included.
 coverage: install

@@ -1,7 +1,8 @@
 """Whatever stands in a file, a command ends: in success or with a message, soon, and writing nothing anywhere else.
 
-HPTUNE_FUZZ is the number of cases, over all kinds of file together: 1,000 unless given; `make fuzz` has 20,000. What
-fails tells its seed: HPTUNE_FUZZ_SEED=… pytest … -k … tries that one alone.
+HPTUNE_FUZZ is the number of cases, over all kinds of file together: 1,000 unless given; `make fuzz` has 20,000.
+HPTUNE_FUZZ_ROUND, any number, chooses others than the usual ones. What fails tells its seed: HPTUNE_FUZZ_SEED=… pytest …
+-k … tries that one alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from hptune.training import state as states
 from hptune.training.state import Damaged, State
 
 CASES = int(os.environ.get("HPTUNE_FUZZ", "1000"))
+ROUND = int(os.environ.get("HPTUNE_FUZZ_ROUND", CASES))
 ONE = os.environ.get("HPTUNE_FUZZ_SEED")
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SLOWEST_S = 2.0
@@ -48,7 +50,7 @@ def fuzz(share: float) -> Callable[[Any], Any]:
     cases = max(1, round(CASES * share))
     unshrunk = (Phase.explicit, Phase.generate)  # a smaller number is no simpler case
     quick = settings(max_examples=cases, database=None, phases=unshrunk, suppress_health_check=list(HealthCheck))
-    return lambda test: seed(CASES)(quick(given(number=st.integers(0, 2**48))(test)))
+    return lambda test: seed(ROUND)(quick(given(number=st.integers(0, 2**48))(test)))
 
 
 @contextlib.contextmanager
