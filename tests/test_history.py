@@ -66,6 +66,18 @@ def test_a_trial_grows_segment_by_segment() -> None:
     assert told.pending == {}
 
 
+def test_a_trial_tells_why_its_last_step_was_taken() -> None:
+    told = history()
+    told.apply({**started(Segment(0, {"x": 0}, 0, 2)), "why": "to begin with"})
+    assert told.trials[0].why == "to begin with"
+    end(told, 0, [0.1, 0.3])
+    told.apply({**started(Segment(0, {"x": 0}, 2, 4)), "why": "among the best"})
+    assert told.trials[0].why == "among the best"
+    end(told, 0, [0.2, 0.4], at=2)
+    begin(told, 0, 6, at=4)
+    assert told.trials[0].why is None, "no reason was given for this one"
+
+
 def test_the_score_after_epochs_that_were_not_trained_is_none() -> None:
     told = history()
     begin(told, 0, 2)
