@@ -104,9 +104,9 @@ class HyperbandStrategy:
 
     def _forget(self, history: History | None) -> None:
         self._history = history
-        self._reports = self._trials = 0  # how much of it was read
+        self._reports = 0  # how many were read
         self._ended = False  # no trial is started any more
-        self._known: dict[int, tuple[_Round, ...]] = {}  # the rounds of brackets, until something happens in them
+        self._known: dict[int, tuple[_Round, ...]] = {}  # the rounds of full brackets, until a trial of theirs reports
         self._finished: set[int] = set()
         self._through = 0  # every bracket before this one is finished
 
@@ -114,15 +114,10 @@ class HyperbandStrategy:
         """Drop what is known of brackets in which something happened; why no trial is started any more, or None."""
         if history is not self._history:
             self._forget(history)
-        number = len(history.trials)
-        end = self._points.end(history) or self._end_of_iterations(number)
-        ended = end is not None
+        end = self._points.end(history) or self._end_of_iterations(len(history.trials))
         for at in range(self._reports, len(history.reports)):
             self._known.pop(self._index(history.reports[at]), None)
-        if (number, ended) != (self._trials, self._ended):
-            for index in range(self._index(max(self._trials - 1, 0)), self._index(max(number - 1, 0)) + 1):
-                self._known.pop(index, None)
-        self._reports, self._trials, self._ended = len(history.reports), number, ended
+        self._reports, self._ended = len(history.reports), end is not None
         while self._through in self._finished:
             self._finished.remove(self._through)
             self._through += 1
@@ -147,9 +142,13 @@ class HyperbandStrategy:
         return None
 
     def _rounds(self, index: int, history: History) -> tuple[_Round, ...]:
-        if index not in self._known:
-            self._known[index] = tuple(self._play(self._bracket(index), history))
-        return self._known[index]
+        if index in self._known:
+            return self._known[index]
+        bracket = self._bracket(index)
+        rounds = tuple(self._play(bracket, history))
+        if len(history.trials) >= bracket.end:
+            self._known[index] = rounds
+        return rounds
 
     def _play(self, bracket: _Bracket, history: History) -> Iterator[_Round]:
         """The rounds of a bracket up to the first that is not complete."""

@@ -1,8 +1,8 @@
 """Whatever stands in a file, a command ends: in success or with a message, soon, and writing nothing anywhere else.
 
 HPTUNE_FUZZ is the number of cases, over all kinds of file together: 1,000 unless given; `make fuzz` has 20,000.
-HPTUNE_FUZZ_ROUND, any number, chooses others than the usual ones. What fails tells its seed: HPTUNE_FUZZ_SEED=… pytest …
--k … tries that one alone.
+HPTUNE_FUZZ_ROUND, any number, chooses others than the usual ones. What fails tells its seed:
+HPTUNE_FUZZ_SEED=… pytest … -k … tries that one alone.
 """
 
 from __future__ import annotations
