@@ -78,6 +78,14 @@ def experiment_for(name: str, *, trials: int | None = 10, space: Any = None, **s
     return make_experiment(strategy=STRATEGIES[name], search_space=given, **budget, **sections)
 
 
+def with_cheap_points(name: str, experiment: Experiment, count: int) -> Experiment:
+    """A slow strategy's first `count` points at random, which cost nothing; any other's as they are."""
+    if name not in SLOW:
+        return experiment
+    strategy = experiment.strategy.model_copy(update={"initial_points": count})
+    return experiment.model_copy(update={"strategy": strategy})
+
+
 def told(run: Simulation) -> list[Any]:
     return [*run.points, run.done]
 
@@ -140,7 +148,8 @@ def test_another_process_answers_the_same() -> None:
 def test_a_small_space_is_used_up_without_a_duplicate(name: str, workers: int) -> None:
     if name in SLOW and workers > 1:
         pytest.skip("a question takes most of a second")
-    run = simulate(experiment_for(name, trials=100, space=FINITE), score, workers=workers)
+    experiment = with_cheap_points(name, experiment_for(name, trials=100, space=FINITE), 13)
+    run = simulate(experiment, score, workers=workers)
     assert len(run.points) == 20
     assert len({point_key(point) for point in run.points}) == 20
     assert run.done == Done("every point of the space was tried")
@@ -152,7 +161,7 @@ def test_failed_trials_cost_nothing_but_themselves(name: str) -> None:
         assert isinstance(x, float)
         return None if x > 0.6 else score(values, epoch)
 
-    run = simulate(experiment_for(name, trials=100, space=FINITE), curve)
+    run = simulate(with_cheap_points(name, experiment_for(name, trials=100, space=FINITE), 8), curve)
     states = Counter(trial.state == "failed" for trial in run.history.trials)
     assert states == {True: 8, False: 12}
 
@@ -191,10 +200,7 @@ def test_enqueued_points_come_first_and_once(name: str) -> None:
 
 
 def test_a_search_ends_by_itself_without_a_budget(name: str) -> None:
-    experiment = experiment_for(name, trials=None)
-    if name in SLOW:  # random points, which cost nothing
-        strategy = experiment.strategy.model_copy(update={"initial_points": 30})
-        experiment = experiment.model_copy(update={"strategy": strategy})
+    experiment = with_cheap_points(name, experiment_for(name, trials=None), 30)
     assert len(simulate(experiment, score).points) == {"hyperband": 17, "hyperband_tpe": 17}.get(name, 20)
 
 
