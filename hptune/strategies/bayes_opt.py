@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import math
 import statistics
-import warnings
 from random import Random
 from typing import Any
 
 import numpy as np
 from bayes_opt import BayesianOptimization, acquisition
 from bayes_opt.parameter import BayesParameter, CategoricalParameter, FloatParameter
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from hptune.history import History
 from hptune.seeds import derive
 from hptune.spec.experiment import Experiment
 from hptune.spec.sections import BayesOpt
 from hptune.spec.space import ChoiceDomain, Domain, Space
+from hptune.strategies.calm import calm
 from hptune.strategies.sampled import Point
 from hptune.trial import ENDED, Value, Values
 
@@ -74,9 +73,7 @@ class BayesOptSampler:
         if len(known) < self._options.initial_points or not self._parameters:
             rng = Random(seed)
             return self._space.choose(lambda _, domain: domain.from_unit(rng.random()))
-        # The last bits of a matrix product depend on the number of threads, and a search must not.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")  # the fit warns where few points lie on a line
+        with calm():  # the fit warns where few points lie on a line
             optimizer = BayesianOptimization(
                 f=None,
                 pbounds=self._parameters,  # type: ignore[arg-type]  # its own parameters are not in the type

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -28,6 +27,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.objective import Objective
 from hptune.spec.sections import Bayesian
 from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
+from hptune.strategies.calm import calm
 from hptune.strategies.sampled import Point
 from hptune.strategies.strategy import Done
 from hptune.trial import ENDED, Value, Values
@@ -248,15 +248,12 @@ class BayesianSampler:
 
     def suggest(self, history: History) -> Point:
         from numpy.random import RandomState
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
         oracle = self._oracle
         seed = derive(self._seed, "suggest", len(history.trials))
         oracle._seed_state, oracle._random_state = seed, RandomState(seed)
         oracle.trials = {str(number): trial for number, trial in enumerate(self._known(history))}
-        # The last bits of a matrix product depend on the number of threads, and a search must not.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")  # the fit warns where few points lie on a line
+        with calm():  # the fit warns where few points lie on a line
             return self._coding.decode(oracle.populate_space("next")["values"])
 
     def _known(self, history: History) -> list[Any]:

@@ -14,7 +14,6 @@ in its order, each trial that started being asked for again, so that their books
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -25,7 +24,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, QMCSampler, TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from hptune.history import History
 from hptune.seeds import derive
@@ -33,6 +31,7 @@ from hptune.spec.conditions import Conditions
 from hptune.spec.experiment import Experiment
 from hptune.spec.sections import CmaEs, Nsga2, Qmc, Tpe
 from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space
+from hptune.strategies.calm import calm
 from hptune.strategies.sampled import RESULTS, Point
 from hptune.trial import ENDED, Trial, Value, Values
 
@@ -181,15 +180,11 @@ class _Qmc(QMCSampler):
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """No warning that an option is experimental, no word that a study was made, one thread.
-
-    The last bits of a matrix product depend on the number of threads, and a search must not.
-    """
+    """No warning that an option is experimental, no word that a study was made, one thread."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")
+        with calm():
             yield
     finally:
         optuna.logging.set_verbosity(before)
