@@ -18,6 +18,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bayes-opt,parquet]'
+	$(BIN)/python -m compileall -q hptune  # as pip does with what it does not link
 	touch $@
 
 search: install

@@ -316,7 +316,7 @@ def best_of(curves: Curves, objective: Objective, epochs: int | None = None) -> 
 
 
 def _length(curves: Curves) -> int:
-    return max((len(values) for values in curves.values()), default=0)
+    return max(map(len, curves.values()), default=0)
 
 
 def _extend(curves: Curves, more: Mapping[str, Sequence[float]], from_epoch: int) -> Curves:

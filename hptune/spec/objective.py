@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import model_validator
@@ -31,11 +32,11 @@ class Objective(Spec):
         """Whether a is strictly better than b."""
         return a > b if self.goal == "maximize" else a < b
 
-    def best(self, values: Iterable[float]) -> float:
+    def best(self, values: Sequence[float]) -> float:
         """The best of `values`, NaN passed over; NaN where nothing else is there."""
-        numbers = [v for v in values if v == v]
+        numbers = values if sum(values) < math.inf else [v for v in values if v == v]  # a sum with NaN is NaN
         if not numbers:
-            return float("nan")
+            return math.nan
         return max(numbers) if self.goal == "maximize" else min(numbers)
 
     def cost(self, score: float) -> float:
