@@ -358,3 +358,18 @@ def test_the_best_of_a_curve() -> None:
     assert best_of({"score": (0.1, 0.9, 0.5)}, UP, 1) == 0.1
     assert best_of({"score": ()}, UP) is None
     assert best_of({}, UP) is None
+
+
+@pytest.mark.parametrize(
+    ("curve", "most", "least"),
+    [
+        ((math.nan, 0.1, 0.3), 0.3, 0.1),
+        ((0.3, math.nan, 0.1), 0.3, 0.1),
+        ((math.inf, math.nan, 0.1), math.inf, 0.1),
+        ((-math.inf, 0.1), 0.1, -math.inf),
+        ((math.inf, -math.inf), math.inf, -math.inf),
+    ],
+)
+def test_the_best_passes_over_what_is_no_number(curve: tuple[float, ...], most: float, least: float) -> None:
+    assert (UP.best(curve), DOWN.best(curve)) == (most, least)
+    assert math.isnan(UP.best((math.nan, math.nan)))
