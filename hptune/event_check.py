@@ -6,8 +6,7 @@ without surprises; whatever doesn't is told with its line. The search itself wri
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, NotRequired, TypeAlias
 
@@ -125,7 +124,7 @@ class EventCheck:
         if (self._metrics is None) != (kind == "head"):
             raise ValueError("a journal begins with one head, and has no other")
         try:
-            _shape(kind if kind in _SHAPES else "").validate_python(event, strict=True)
+            _check_shape(kind if kind in _SHAPES else "")(event, strict=True)
         except ValidationError as error:
             raise ValueError(_told(error)) from error
         if kind == "head":
@@ -183,12 +182,12 @@ def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:
         if metric in facts and (isinstance(facts[metric], bool) or not isinstance(facts[metric], int | float)):
             raise ValueError(f"{metric} must be a number, got {str(facts[metric])[:40]!r}")
         curve = [facts[metric]] if metric in facts else event["curves"].get(metric, ())
-        if curve and not (min(curve) > -_HUGE and max(curve) < _HUGE and not any(map(math.isnan, curve))):
+        if not sum(map(abs, curve)) < _HUGE:  # NaN is neither
             raise ValueError(f"{metric} must be finite")
 
 
 _HUGE = 1e300
-"""Beyond any score; sums and squares of what is smaller stay numbers, or become infinite without raising."""
+"""Beyond any curve of scores; sums and squares of what is smaller stay numbers, or become infinite without raising."""
 
 
 def _metrics(objective: Any) -> list[str]:
@@ -202,8 +201,8 @@ def _metrics(objective: Any) -> list[str]:
 
 
 @cache
-def _shape(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_SHAPES.get(kind, _Any))
+def _check_shape(kind: str) -> Callable[..., Any]:
+    return TypeAdapter(_SHAPES.get(kind, _Any)).validator.validate_python
 
 
 def _told(error: ValidationError) -> str:

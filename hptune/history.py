@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
 from typing import Any, TypeAlias
 
 from hptune.spec.objective import Objective
@@ -21,9 +20,6 @@ SegmentKey: TypeAlias = tuple[str, int, int]
 """(purpose, trial, replica): at most one segment of it runs at a time."""
 
 
-_SEGMENT_FIELDS = tuple(field.name for field in fields(Segment))
-
-
 def segment_key(segment: Segment) -> SegmentKey:
     return (segment.purpose, segment.trial, segment.replica)
 
@@ -34,7 +30,7 @@ def started(segment: Segment, replicas: Sequence[int] | None = None) -> dict[str
     replicas: the step's replicas, alike but for their number (None: the segment's own); one line for all of them, so
     that a step is never recorded in part.
     """
-    event = {"event": "segment_started", **asdict(segment), "values": dict(segment.values)}
+    event = {"event": "segment_started", **segment._asdict(), "values": dict(segment.values)}
     return event if replicas is None else {**event, "replica": replicas[0], "replicas": list(replicas)}
 
 
@@ -168,10 +164,8 @@ class History:
             return trial.seconds if trial.curves else None
         if objective.metric in trial.facts:
             return float(trial.facts[objective.metric])
-        found = [best_of(c, objective, epochs) for c in trial.curves]
-        if not found or None in found:
-            return None
-        return math.fsum(s for s in found if s is not None) / len(found)
+        found = [s for c in trial.curves if (s := best_of(c, objective, epochs)) is not None]
+        return math.fsum(found) / len(found) if found and len(found) == len(trial.curves) else None
 
     # --- how it grows -------------------------------------------------------------------------------------------
 
@@ -188,10 +182,19 @@ class History:
             self._stop(event)
 
     def _start(self, event: Event) -> None:
-        segment = Segment(**{name: event[name] for name in _SEGMENT_FIELDS if name in event})
+        segment = Segment(
+            event["trial"],
+            event["values"],
+            event["from_epoch"],
+            event["to_epoch"],
+            event["replica"],
+            event["purpose"],
+            event.get("keep_state", False),
+            event.get("keep_above"),
+        )
         replicas = event.get("replicas", (segment.replica,))
         for replica in replicas:
-            one = segment if replica == segment.replica else replace(segment, replica=replica)
+            one = segment if replica == segment.replica else segment._replace(replica=replica)
             self.pending[segment_key(one)] = one
         if segment.purpose != "trial":
             return
@@ -210,25 +213,34 @@ class History:
             self.finals.setdefault(segment.trial, {})[segment.replica] = self._final_score(event)
         if segment.purpose != "trial":
             return
-        trial = self.trials[segment.trial]
+        number = segment.trial
+        trial = self.trials[number]
         self.epochs_trained += event["epochs"] - segment.from_epoch
-        curves = list(trial.curves) + [{}] * (segment.replica + 1 - len(trial.curves))
+        curves = [*trial.curves, *[{}] * (segment.replica + 1 - len(trial.curves))]
         curves[segment.replica] = _extend(curves[segment.replica], event["curves"], segment.from_epoch)
-        facts = {**trial.facts, **event.get("facts", {})}
-        if event["ended"]:
-            facts["ended"] = True
-        complete = self._complete.setdefault(trial.number, set())
+        facts = {**event.get("facts", {}), **({"ended": True} if event["ended"] else {})}
         if event["complete"]:
-            complete.add(segment.replica)
-        changes: dict[str, Any] = {"curves": tuple(curves), "seconds": trial.seconds + event["seconds"], "facts": facts}
-        if trial.number in self._waiting or trial.state == "failed":
-            self._set(trial.number, **changes)
-            return
-        going = [_length(c) for replica, c in enumerate(curves) if replica not in complete]
-        epochs = min(going) if going else max(_length(c) for c in curves)
-        state = "stopped" if trial.number in self._short else "paused" if going else "completed"
-        self._set(trial.number, state=state, epochs=epochs, **changes)
-        self._report(trial.number)
+            self._complete.setdefault(number, set()).add(segment.replica)
+        state, epochs = trial.state, trial.epochs
+        reports = number not in self._waiting and state != "failed"
+        if reports:
+            going = [_length(curves[replica]) for replica in self.unfinished(number, len(curves))]
+            epochs = min(going) if going else max(map(_length, curves))
+            state = "stopped" if number in self._short else "paused" if going else "completed"
+        self.trials[number] = Trial(
+            number,
+            trial.values,
+            state,
+            trial.to_epoch,
+            epochs,
+            tuple(curves),
+            trial.seconds + event["seconds"],
+            trial.error,
+            {**trial.facts, **facts} if facts else trial.facts,
+            trial.why,
+        )
+        if reports:
+            self._report(number)
 
     def _stop(self, event: Event) -> None:
         number, replicas = event["trial"], event.get("replicas", ())
@@ -292,7 +304,7 @@ class History:
         return True
 
     def _set(self, number: int, **changes: Any) -> None:
-        self.trials[number] = replace(self.trials[number], **changes)
+        self.trials[number] = self.trials[number]._replace(**changes)
 
 
 def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:

@@ -143,6 +143,7 @@ def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
         len(labels) if labels is not None else None,
         outputs=None if shape is None else math.prod(shape),
         rows=facts.get("rows", {}).get("train"),
+        epochs=facts.get("epochs"),
     )
 
 

@@ -95,7 +95,7 @@ def _verdict(told: Result) -> str:
     if "error" in told:
         then, now = told["error"]
         return f"failed again, alike: {now}" if told["equal"] else f"then {then or 'no error'}, now {now or 'no error'}"
-    epochs = f"{told['epochs']} epochs"
+    epochs = f"{told['epochs']} epoch{'s' if told['epochs'] != 1 else ''}"
     if told["equal"]:
         return f"identical to the bit over {epochs}"
     return f"over {epochs} the largest differences are {'within' if told['within'] else 'beyond'} the tolerance:"

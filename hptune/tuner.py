@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -274,10 +274,10 @@ class _Loop:
         )
         replicas = self._history.unfinished(trial, self._replicas)
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
-            segment = replace(segment, keep_state=True)
+            segment = segment._replace(keep_state=True)
         because = {"why": why} if why is not None else {}
         self._write({**started(segment, replicas), **because}, durable=False)
-        self._queue.extend(replace(segment, replica=replica) for replica in replicas)
+        self._queue.extend(segment._replace(replica=replica) for replica in replicas)
 
     def _start_finalist(self) -> bool:
         """Whether a finalist has repeats to train, which are then recorded as started and queued."""
@@ -287,7 +287,7 @@ class _Loop:
         self._ensure_probed()
         segment, replicas = found
         self._write(started(segment, replicas), durable=False)
-        self._queue.extend(replace(segment, replica=replica) for replica in replicas)
+        self._queue.extend(segment._replace(replica=replica) for replica in replicas)
         return True
 
     def _take_up_pending(self) -> None:

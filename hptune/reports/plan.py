@@ -17,7 +17,7 @@ from hptune.spec.load import to_json
 from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
 from hptune.spec.recipe import resolve
 from hptune.spec.references import concrete
-from hptune.spec.sections import Grid, Guided
+from hptune.spec.sections import Asha, Grid, Guided, Hyperband
 from hptune.spec.space import FloatDomain, Space
 from hptune.spec.training import Schedule
 from hptune.strategies.plan import Plan, plan
@@ -33,13 +33,16 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
     """What `hptune plan --json` prints. facts: the probe's; None where nothing was run. folder: of the YAML file.
 
     `space_size` is null for a continuous space, and where code declares the space and nothing was run; `trials` and
-    `epochs` are null where only time ends the search; the learning rates where only the data or the user's code could
-    tell them, and `note` says why. Raises SpecError where the strategy can't serve the space.
+    `epochs` are null where only time ends the search, `epochs` also where a function was not asked whether it takes
+    `epoch`; the learning rates where only the data or the user's code could tell them, and `note` says why. Raises
+    SpecError where the strategy can't serve the space.
     """
     experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)
     declared = isinstance(experiment.model, DECLARING) and facts is None
     space = joined_space(experiment, facts or {})
     found = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
+    if facts is None and _may_have_one_epoch(experiment):
+        found = Plan((), found.trials if experiment.budget.epochs is None else None, None)
     return {
         "space_size": None if declared else space.size,
         "trials": found.trials,
@@ -57,6 +60,12 @@ def _filled_as_known(experiment: Experiment) -> Experiment:
         return experiment
     labels = None if known is None or known.classes is None else list(range(known.classes))
     return filled(experiment, {"task": known.task if known is not None else None, "classes": labels})
+
+
+def _may_have_one_epoch(experiment: Experiment) -> bool:
+    """Whether a function may take no `epoch`, as far as the spec tells."""
+    by_epoch = isinstance(experiment.strategy, Hyperband | Asha) or "epochs" in experiment.training.model_fields_set
+    return isinstance(experiment.model, FunctionModel) and not by_epoch
 
 
 def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
@@ -117,7 +126,10 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
     by_code = facts is None and {"python", "hypermodel"} & set(told["experiment"]["model"])
     endless = "declared by code, which --probe runs" if by_code else "continuous"
     yield f"space: {endless if size is None else f'{size:,} points'}"
-    yield f"trials: {_or_open(told['trials'])}, epochs: {_or_open(told['epochs'])}"
+    epochs = _or_open(told["epochs"])
+    if told["epochs"] is None and told["trials"] is not None:
+        epochs = "one a trial, but where the function takes `epoch`, which --probe tells"
+    yield f"trials: {_or_open(told['trials'])}, epochs: {epochs}"
     for rung in told["rungs"]:
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
     if facts:

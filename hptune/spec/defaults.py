@@ -58,12 +58,14 @@ def fill(
     *,
     outputs: int | None = None,
     rows: int | None = None,
+    epochs: int | None = None,
 ) -> Experiment:
     """`experiment` with its loss, metrics and objective filled in, where they were left out.
 
     task: what the target is, None where there is no data (a function). classes: how many, where known. outputs: the
     values of one sample of the target, where known; each layer `Output` is a Dense of that size then. rows: of the
-    training part, where known; what `guided` begins doubling the batch size at is then filled in too.
+    training part, where known; what `guided` begins doubling the batch size at is then filled in too. epochs: where
+    the model's code says how many there are.
     A model from code keeps what its builder compiled; only its objective is filled in. Filling twice changes nothing.
     Raises `SpecError` for a function without an objective.
     """
@@ -76,6 +78,8 @@ def fill(
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes)
         metrics = training.metrics if training.metrics is not None else [_METRICS[task]]
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
+    if epochs is not None:
+        training = training.model_copy(update={"epochs": epochs})
     objective = experiment.objective or _objective(experiment, training.metrics, task)
     strategy = experiment.strategy
     if isinstance(strategy, Guided) and strategy.first_batch_size is None and (task is None or rows is not None):

@@ -353,7 +353,7 @@ class KerasTrainer:
         defaults = Space(self.experiment.search_space).defaults()
         ends: list[float] = [time.perf_counter()]
         outcome = self._train(
-            replace(segment, purpose="trial", values=defaults, to_epoch=3), lambda *_: ends.append(time.perf_counter())
+            segment._replace(purpose="trial", values=defaults, to_epoch=3), lambda *_: ends.append(time.perf_counter())
         )
         times = [after - before for before, after in pairwise(ends)]
         return {

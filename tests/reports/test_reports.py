@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def repeat(record: Record, number: int, *scores: float | None) -> None:
     segment = Segment(number, {"x": number}, to_epoch=2, purpose="finalist")
     record.apply({**started(segment, range(1, len(scores) + 1)), "time": 3.0})
     for replica, score in enumerate(scores, start=1):
-        one = replace(segment, replica=replica)
+        one = segment._replace(replica=replica)
         if score is None:
             event = failed(SegmentFailure(one, "boom", 0.5))
         else:
@@ -89,7 +88,7 @@ def test_repeats_are_shown_with_their_spread() -> None:
     segment = Segment(0, {"x": 0}, to_epoch=1)
     run.apply({**started(segment, [0, 1, 2]), "time": 1.0})
     for replica, score in enumerate([1.0, 2.0, 3.0]):
-        result = SegmentResult(replace(segment, replica=replica), 1, {"score": (score,)}, 1.0)
+        result = SegmentResult(segment._replace(replica=replica), 1, {"score": (score,)}, 1.0)
         run.apply({**finished(result, complete=True), "time": 2.0})
     (row,) = rows(run.history)
     assert (row["score"], row["scores"], row["spread"]) == (2.0, [1.0, 2.0, 3.0], 1.0)

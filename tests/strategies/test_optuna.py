@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -149,7 +148,7 @@ def test_books_that_a_sampler_keeps_come_out_of_the_history(name: str) -> None:
 def test_trials_of_earlier_runs_are_learnt_from(strategy: dict[str, Any]) -> None:
     experiment = make_experiment(search_space=PLANE, strategy=strategy, budget={"trials": 40})
     before = simulate(experiment, bowl).history.trials
-    earlier = [replace(trial, number=trial.number - len(before)) for trial in before]
+    earlier = [trial._replace(number=trial.number - len(before)) for trial in before]
 
     def first(seed: int, known: Any) -> float:
         asked = experiment.model_copy(update={"seed": seed})

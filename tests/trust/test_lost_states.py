@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ SPEC: dict[str, Any] = {
 }
 
 FIRST = Segment(0, {"rate": 0.01}, 0, 2, keep_state=True)
-SECOND = replace(FIRST, from_epoch=2, to_epoch=4)
-THIRD = replace(FIRST, from_epoch=4, to_epoch=6)
+SECOND = FIRST._replace(from_epoch=2, to_epoch=4)
+THIRD = FIRST._replace(from_epoch=4, to_epoch=6)
 
 
 @pytest.fixture(scope="module")
@@ -131,5 +130,5 @@ def test_a_state_that_can_not_be_written_ends_the_run_not_the_trial(worker: Work
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("a file in the folder's place")
     with pytest.raises(RunError, match="Make room or give the right to write"):
-        worker.run(replace(FIRST, trial=1))
+        worker.run(FIRST._replace(trial=1))
     folder.unlink()

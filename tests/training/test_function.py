@@ -1,0 +1,149 @@
+"""`model: {function: …}`: called once an epoch, or with a single epoch where it takes no `epoch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from hptune.errors import SegmentFailed, SpecError
+from hptune.record import filled
+from hptune.reports.plan import plan_data, plan_lines
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.spec.load import load
+from hptune.training.function import FunctionTrainer
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+
+CODE = """\
+def once(x):
+    return 3 * x
+
+
+def by_epoch(x, epoch):
+    return {"score": x + epoch, "told": epoch}
+
+
+def seeded(x, seed):
+    return seed
+
+
+def nan(x):
+    return float("nan")
+
+
+def words(x):
+    return "good"
+"""
+
+SPEC = """\
+version: 1
+name: a
+model: {function: "trained_functions:once"}
+search_space: {x: {type: float, min: 0, max: 1}}
+objective: {metric: score, goal: maximize}
+budget: {trials: 7}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "trained_functions.py").write_text(dedent(CODE))
+    return tmp_path
+
+
+def experiment(folder: Path, function: str, more: str = "") -> Experiment:
+    (folder / "spec.yaml").write_text(SPEC.replace("once", function) + more)
+    return load(folder / "spec.yaml").experiment
+
+
+def trainer(folder: Path, function: str, more: str = "") -> FunctionTrainer:
+    return FunctionTrainer(experiment(folder, function, more), folder)
+
+
+def facts(folder: Path, function: str, more: str = "") -> dict[str, Any]:
+    worker = Worker(experiment(folder, function, more), folder, RunPaths(folder / "runs" / "a"))
+    return dict(worker.run(Segment(0, {}, purpose="probe")).facts)
+
+
+def test_a_function_without_epoch_has_a_single_one(folder: Path) -> None:
+    told = facts(folder, "once")
+    assert told == {"task": None, "epochs": 1}
+    assert filled(experiment(folder, "once"), told).training.epochs == 1
+    result = trainer(folder, "once").run(Segment(0, {"x": 0.5}, to_epoch=1))
+    assert (result.epochs, result.curves) == (1, {"score": (1.5,)})
+
+
+def test_a_function_of_the_epoch_is_called_once_an_epoch(folder: Path) -> None:
+    told = facts(folder, "by_epoch", "training: {epochs: 9}\n")
+    assert told == {"task": None}
+    assert filled(experiment(folder, "by_epoch", "training: {epochs: 9}\n"), told).training.epochs == 9
+    seen: list[tuple[int, dict[str, float]]] = []
+    segment = Segment(0, {"x": 0.5}, from_epoch=2, to_epoch=4)
+    result = trainer(folder, "by_epoch").run(segment, lambda _, epoch, metrics: seen.append((epoch, dict(metrics))))
+    assert (result.epochs, result.curves) == (4, {"score": (3.5, 4.5), "told": (3, 4)})
+    assert seen == [(3, {"score": 3.5, "told": 3}), (4, {"score": 4.5, "told": 4})]
+
+
+def test_each_replica_is_given_a_seed_of_its_own(folder: Path) -> None:
+    one = trainer(folder, "seeded")
+    seeds = [one.run(Segment(0, {"x": 0.5}, to_epoch=1, replica=replica)).curves["score"] for replica in (0, 1, 0)]
+    assert seeds[0] == seeds[2] != seeds[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("training: {epochs: 2}\n", "training.epochs: has no effect, since trained_functions:once takes no `epoch`"),
+        ("strategy: {name: asha}\n", "strategy.name: asha trains trials epoch by epoch"),
+        ("strategy: {name: hyperband, max_epochs: 9}\n", "strategy.name: hyperband trains trials epoch by epoch"),
+    ],
+)
+def test_what_only_a_function_of_the_epoch_can_do_is_refused(folder: Path, more: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        facts(folder, "once", more)
+    assert words in str(caught.value)
+    assert "epochs" not in facts(folder, "by_epoch", more)
+    assert facts(folder, "once", "training: {epochs: 1}\n")["epochs"] == 1
+
+
+@pytest.mark.parametrize(("function", "words"), [("nan", "returned NaN for 'score'"), ("words", "a number is wanted")])
+def test_what_is_no_number_fails_the_trial(folder: Path, function: str, words: str) -> None:
+    with pytest.raises(SegmentFailed, match=words):
+        trainer(folder, function).run(Segment(0, {"x": 0.5}, to_epoch=1))
+
+
+def test_the_plan_tells_the_epochs_once_the_function_was_asked(folder: Path) -> None:
+    given = experiment(folder, "once")
+    told = plan_data(given)
+    assert (told["trials"], told["epochs"], told["rungs"]) == (7, None, [])
+    assert "trials: 7, epochs: one a trial, but where the function takes `epoch`, which --probe tells" in plan_lines(
+        told
+    )
+    asked = plan_data(given, facts(folder, "once"))
+    assert (asked["trials"], asked["epochs"], asked["rungs"]) == (7, 7, [{"epochs": 1, "trials": 7}])
+    assert asked["experiment"]["training"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "trials", "epochs"),
+    [
+        ("training: {epochs: 3}\n", 7, 21),  # only a function of the epoch has three
+        ("strategy: {name: random}\ntraining: {epochs: 1}\n", 7, 7),
+        ("", 7, None),
+    ],
+)
+def test_the_plan_tells_what_the_spec_alone_says(
+    folder: Path, more: str, trials: int | None, epochs: int | None
+) -> None:
+    told = plan_data(experiment(folder, "once", more))
+    assert (told["trials"], told["epochs"]) == (trials, epochs)
+
+
+def test_a_budget_of_epochs_leaves_the_trials_open_too(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(SPEC.replace("trials: 7", "epochs: 40"))
+    told = plan_data(load(folder / "spec.yaml").experiment)
+    assert (told["trials"], told["epochs"]) == (None, None)
