@@ -107,6 +107,7 @@ class History:
         self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
         self._complete: dict[int, set[int]] = {}  # trial -> the replicas that need no more epochs
         self._short: set[int] = set()  # trials that were stopped before all their replicas were trained
+        self._scored: dict[int, tuple[Trial, float | None]] = {}  # by number: of this trial, this score
         self.best: Trial | None = None  # by score, over one objective; the first of equals
         self.best_report = -1  # the index in `reports` at which the best was found
         self._best_score = math.nan
@@ -125,7 +126,12 @@ class History:
         None where the trial has failed, has not got that far or was stopped before all its folds. For several
         objectives use `scores`.
         """
-        return self._score(trial, self.objective, epochs)
+        if epochs is not None:
+            return self._score(trial, self.objective, epochs)
+        known = self._scored.get(trial.number)
+        if known is None or known[0] is not trial:
+            known = self._scored[trial.number] = (trial, self._score(trial, self.objective, None))
+        return known[1]
 
     def scores(self, trial: Trial, epochs: int | None = None) -> dict[str, float] | None:
         """Every objective's score by metric, or None where one is missing."""
@@ -247,6 +253,7 @@ class History:
         for replica in replicas:
             self._take({"purpose": "trial", "trial": number, "replica": replica})
             self._short.add(number)
+            self._scored.pop(number, None)
         if number not in self._waiting:  # else one of its replicas is still being trained
             epochs = max((_length(curves) for curves in self.trials[number].curves), default=0)
             self._set(number, state="stopped", **({"epochs": epochs} if replicas else {}))

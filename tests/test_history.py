@@ -164,6 +164,31 @@ def test_a_trial_that_is_spared_its_other_replicas_reports_and_has_no_score(repl
     assert (told.score(trial), told.best) == (None, None)
 
 
+def test_a_trial_has_no_score_from_when_it_is_spared_a_replica() -> None:
+    told = history()
+    begin(told, 0, 1, replicas=[0, 1])
+    end(told, 0, [0.1])
+    end(told, 0, [0.3], replica=1)
+    begin(told, 0, 2, at=1, replicas=[0, 1])
+    assert told.score(told.trials[0]) == pytest.approx(0.2)
+    told.apply(stopped(0, [1]))
+    assert told.trials[0].state == "running", "the other is still trained"
+    assert told.score(told.trials[0]) is None
+
+
+def test_a_score_follows_its_trial() -> None:
+    told = history()
+    begin(told, 0, 1)
+    before = told.trials[0]
+    assert told.score(before) is None
+    end(told, 0, [0.1])
+    paused = told.trials[0]
+    begin(told, 0, 3, at=1)
+    end(told, 0, [0.4, 0.2], at=1)
+    assert [told.score(trial) for trial in (before, paused, told.trials[0], paused)] == [None, 0.1, 0.4, 0.1]
+    assert told.score(told.trials[0], 1) == 0.1
+
+
 def test_how_many_reports_came_before_a_trial() -> None:
     told = history()
     for number in range(3):
