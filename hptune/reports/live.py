@@ -117,7 +117,7 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     figures = " ".join(f"{o.metric} {number(scores.get(o.metric))}" for o in history.objectives)
     if trial.state == "stopped" and not scores:
         figures = f"stopped over {sum(map(bool, trial.curves))} folds, of which the others are spared,"
-    line = f"{head} {figures} after {trial.epochs} epochs"
+    line = f"{head} {figures} after {trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
     line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
     if history.best is not None and history.best.number != trial.number:
         line += f"; best {number(history.score(history.best))} (trial {history.best.number})"

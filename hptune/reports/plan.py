@@ -15,9 +15,9 @@ from hptune.spec.defaults import known_task
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import to_json
 from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
-from hptune.spec.recipe import resolve
+from hptune.spec.recipe import resolve, speaks_of_epochs
 from hptune.spec.references import concrete
-from hptune.spec.sections import Asha, Grid, Guided, Hyperband
+from hptune.spec.sections import Grid, Guided
 from hptune.spec.space import FloatDomain, Space
 from hptune.spec.training import Schedule
 from hptune.strategies.plan import Plan, plan
@@ -41,7 +41,7 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
     declared = isinstance(experiment.model, DECLARING) and facts is None
     space = joined_space(experiment, facts or {})
     found = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
-    if facts is None and _may_have_one_epoch(experiment):
+    if facts is None and isinstance(experiment.model, FunctionModel) and not speaks_of_epochs(experiment):
         found = Plan((), found.trials if experiment.budget.epochs is None else None, None)
     return {
         "space_size": None if declared else space.size,
@@ -60,12 +60,6 @@ def _filled_as_known(experiment: Experiment) -> Experiment:
         return experiment
     labels = None if known is None or known.classes is None else list(range(known.classes))
     return filled(experiment, {"task": known.task if known is not None else None, "classes": labels})
-
-
-def _may_have_one_epoch(experiment: Experiment) -> bool:
-    """Whether a function may take no `epoch`, as far as the spec tells."""
-    by_epoch = isinstance(experiment.strategy, Hyperband | Asha) or "epochs" in experiment.training.model_fields_set
-    return isinstance(experiment.model, FunctionModel) and not by_epoch
 
 
 def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:

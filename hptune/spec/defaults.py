@@ -78,7 +78,7 @@ def fill(
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes)
         metrics = training.metrics if training.metrics is not None else [_METRICS[task]]
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
-    if epochs is not None:
+    if epochs is not None and "epochs" not in training.model_fields_set:
         training = training.model_copy(update={"epochs": epochs})
     objective = experiment.objective or _objective(experiment, training.metrics, task)
     strategy = experiment.strategy

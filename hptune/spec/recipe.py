@@ -57,6 +57,11 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
     )
 
 
+def speaks_of_epochs(experiment: Experiment) -> bool:
+    """Whether the spec says how many epochs a trial has, or trains trials epoch by epoch."""
+    return "epochs" in experiment.training.model_fields_set or isinstance(experiment.strategy, Hyperband | Asha)
+
+
 def full_epochs(experiment: Experiment, values: Values) -> int:
     """The most epochs that a trial with `values` gets: the strategy's `max_epochs` if given, else training.epochs.
 

@@ -13,17 +13,18 @@ from hptune import seeds
 from hptune.errors import SegmentFailed, spec_error
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
-from hptune.spec.sections import Asha, Hyperband
+from hptune.spec.recipe import full_epochs, speaks_of_epochs
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Segment, SegmentResult
 from hptune.user_code import load_object
 
 
 class FunctionTrainer:
-    """Calls the function once an epoch (1 to `training.epochs`); one that takes no `epoch` has a single epoch.
+    """Calls the function once an epoch (1 to `training.epochs`), or once a segment where it takes no `epoch`.
 
-    A function keeps no state: what epoch 7 returns depends on the values and on 7 alone, so a segment that goes on from
-    epoch 6 just calls it with 7.
+    The latter has a single epoch, unless the spec asks for more; then its value stands for each of them. A function
+    keeps no state: what epoch 7 returns depends on the values and on 7 alone, so a segment that goes on from epoch 6
+    just calls it with 7.
     """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
@@ -36,26 +37,35 @@ class FunctionTrainer:
         self._takes_epoch = "epoch" in parameters
         self._takes_seed = "seed" in parameters
         self._check_parameters(parameters)
-        if not self._takes_epoch:
-            self._check_one_epoch(experiment.model.function)
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         started = time.perf_counter()
         if segment.purpose == "probe":
-            told = {"task": None, **({} if self._takes_epoch else {"epochs": 1})}
-            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=told)
+            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=self._facts())
         curves: dict[str, list[float]] = {}
-        for epoch in range(segment.from_epoch, segment.to_epoch):
+        epochs = range(segment.from_epoch, segment.to_epoch)
+        for epoch in epochs if self._takes_epoch else epochs[:1]:
             metrics = self._call(segment, epoch)
             for name, value in metrics.items():
                 curves.setdefault(name, []).append(value)
             if on_epoch is not None:
                 on_epoch(segment, epoch + 1, metrics)
-        full = {name: tuple(values) for name, values in curves.items()}
+        times = 1 if self._takes_epoch else len(epochs)
+        full = {name: tuple(values * times) for name, values in curves.items()}
         facts: dict[str, Any] = {}
         if segment.purpose in ("best", "baseline"):
             facts["test"] = {name: values[-1] for name, values in full.items()}
         return SegmentResult(segment, segment.to_epoch, full, time.perf_counter() - started, facts=facts)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the probe tells. epochs: how many there are, where neither the function nor the spec speaks of them."""
+        if self._takes_epoch:
+            return {"task": None}
+        if not speaks_of_epochs(self.experiment):
+            return {"task": None, "epochs": 1}
+        if full_epochs(self.experiment, {}) == 1:
+            return {"task": None}
+        return {"task": None, "notes": ["the function takes no `epoch`: its value is taken for every epoch of a trial"]}
 
     def _call(self, segment: Segment, epoch: int) -> dict[str, float]:
         extra: dict[str, int] = {"epoch": epoch + 1} if self._takes_epoch else {}
@@ -79,16 +89,6 @@ class FunctionTrainer:
             if required and not always:
                 told = f"needs {name!r}, which search_space does not always give"
                 raise spec_error(f"{told}. Declare it there, or give it a default.", "model", "function")
-
-    def _check_one_epoch(self, name: str) -> None:
-        """Nothing is asked for that only a function of the epoch can do."""
-        training, strategy = self.experiment.training, self.experiment.strategy
-        if isinstance(strategy, Hyperband | Asha):
-            told = f"{strategy.name} trains trials epoch by epoch, and {name} takes no `epoch`"
-            raise spec_error(f"{told}. Give it that parameter, or choose another strategy.", "strategy", "name")
-        if "epochs" in training.model_fields_set and training.epochs != 1:
-            told = f"has no effect, since {name} takes no `epoch` and is called once a trial"
-            raise spec_error(f"{told}. Drop it, or give the function that parameter.", "training", "epochs")
 
 
 def _number(name: str, value: Any) -> float:

@@ -174,6 +174,7 @@ def test_lines_tell_each_report(capsys: pytest.CaptureFixture[str]) -> None:
         "[3/3] trial 2 score 2 after 2 epochs in 1.5s (x=2); best 5 (trial 0)",
     ]
     assert told(run.history.trials[0], run, Limits()).startswith("[3] trial 0")
+    assert "score 5 after 1 epoch in" in told(run.history.trials[0]._replace(epochs=1), run, Limits())
 
 
 def test_the_screen_shows_the_best_the_budget_and_the_running_trial() -> None:

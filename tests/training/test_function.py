@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import SegmentFailed, SpecError
+from hptune.errors import SegmentFailed
 from hptune.record import filled
 from hptune.reports.plan import plan_data, plan_lines
 from hptune.rundir import RunPaths
@@ -95,19 +95,29 @@ def test_each_replica_is_given_a_seed_of_its_own(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ("training: {epochs: 2}\n", "training.epochs: has no effect, since trained_functions:once takes no `epoch`"),
-        ("strategy: {name: asha}\n", "strategy.name: asha trains trials epoch by epoch"),
-        ("strategy: {name: hyperband, max_epochs: 9}\n", "strategy.name: hyperband trains trials epoch by epoch"),
-    ],
+    "more",
+    ["training: {epochs: 2}\n", "strategy: {name: asha}\n", "strategy: {name: hyperband, max_epochs: 9}\n"],
 )
-def test_what_only_a_function_of_the_epoch_can_do_is_refused(folder: Path, more: str, words: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        facts(folder, "once", more)
-    assert words in str(caught.value)
-    assert "epochs" not in facts(folder, "by_epoch", more)
-    assert facts(folder, "once", "training: {epochs: 1}\n")["epochs"] == 1
+def test_where_more_epochs_are_asked_for_the_one_value_stands_for_each(folder: Path, more: str) -> None:
+    told = facts(folder, "once", more)
+    assert told == {
+        "task": None,
+        "notes": ["the function takes no `epoch`: its value is taken for every epoch of a trial"],
+    }
+    assert facts(folder, "by_epoch", more) == {"task": None}
+    given = experiment(folder, "once", more)
+    assert filled(given, told).training.epochs == given.training.epochs
+    result = trainer(folder, "once", more).run(Segment(0, {"x": 0.5}, from_epoch=1, to_epoch=4))
+    assert (result.epochs, result.curves) == (4, {"score": (1.5, 1.5, 1.5)})
+
+
+def test_one_epoch_that_is_asked_for_needs_no_word(folder: Path) -> None:
+    assert facts(folder, "once", "training: {epochs: 1}\n") == {"task": None}
+
+
+def test_a_search_that_is_resumed_with_other_epochs_sees_them(folder: Path) -> None:
+    changed = filled(experiment(folder, "once", "training: {epochs: 3}\n"), facts(folder, "once"))
+    assert changed.training.epochs == 3
 
 
 @pytest.mark.parametrize(("function", "words"), [("nan", "returned NaN for 'score'"), ("words", "a number is wanted")])
