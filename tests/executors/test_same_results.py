@@ -88,10 +88,11 @@ def test_workers_learn_what_this_process_learns(inline: Learnt, workers: int, tm
 def _start_all(executor: LocalExecutor, workers: int) -> None:
     """So that each has some of the segments, though starting takes longer than all of them."""
     until = time.monotonic() + 300
-    for _ in range(workers):
-        executor.submit(Segment(0, {}, purpose="probe"))
+    probe = Segment(0, {}, purpose="probe")
+    executor.submit(probe)
     while sum(process.ready for process in executor._processes) < workers:
         assert time.monotonic() < until, "the workers never became ready"
-        executor.wait(0.1)
+        if executor.wait(0.1):  # where nothing is under way, nobody listens to the workers
+            executor.submit(probe)
     while executor.wait():
         pass
