@@ -122,7 +122,7 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
     yield f"space: {endless if size is None else f'{size:,} points'}"
     epochs = _or_open(told["epochs"])
     if told["epochs"] is None and told["trials"] is not None:
-        epochs = "one a trial, but where the function takes `epoch`, which --probe tells"
+        epochs = "one a call, more where the function takes `epoch`; --probe tells"
     yield f"trials: {_or_open(told['trials'])}, epochs: {epochs}"
     for rung in told["rungs"]:
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"

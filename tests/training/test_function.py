@@ -130,27 +130,16 @@ def test_the_plan_tells_the_epochs_once_the_function_was_asked(folder: Path) -> 
     given = experiment(folder, "once")
     told = plan_data(given)
     assert (told["trials"], told["epochs"], told["rungs"]) == (7, None, [])
-    assert "trials: 7, epochs: one a trial, but where the function takes `epoch`, which --probe tells" in plan_lines(
-        told
-    )
+    assert "trials: 7, epochs: one a call, more where the function takes `epoch`; --probe tells" in plan_lines(told)
     asked = plan_data(given, facts(folder, "once"))
     assert (asked["trials"], asked["epochs"], asked["rungs"]) == (7, 7, [{"epochs": 1, "trials": 7}])
     assert asked["experiment"]["training"]["epochs"] == 1
 
 
-@pytest.mark.parametrize(
-    ("more", "trials", "epochs"),
-    [
-        ("training: {epochs: 3}\n", 7, 21),  # only a function of the epoch has three
-        ("strategy: {name: random}\ntraining: {epochs: 1}\n", 7, 7),
-        ("", 7, None),
-    ],
-)
-def test_the_plan_tells_what_the_spec_alone_says(
-    folder: Path, more: str, trials: int | None, epochs: int | None
-) -> None:
-    told = plan_data(experiment(folder, "once", more))
-    assert (told["trials"], told["epochs"]) == (trials, epochs)
+@pytest.mark.parametrize("each", [1, 3])
+def test_the_plan_needs_no_probe_where_the_spec_says_the_epochs(folder: Path, each: int) -> None:
+    told = plan_data(experiment(folder, "once", f"training: {{epochs: {each}}}\n"))
+    assert (told["trials"], told["epochs"]) == (7, 7 * each)
 
 
 def test_a_budget_of_epochs_leaves_the_trials_open_too(folder: Path) -> None:
