@@ -251,20 +251,19 @@ def predict(
 
 @app.command()
 def reproduce(
-    trial: Annotated[int, typer.Option("--trial", metavar="N", help="The trial to train again.")],
-    tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0, help="The largest difference that counts as equal.")
-    ] = 0.0,
+    trial: Annotated[int | None, typer.Option("--trial", metavar="N", help="The trial to train again.")] = None,
+    alone: Annotated[int | None, typer.Option("--alone", metavar="N", help="The same in a process of its own.")] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", min=0, help="The largest difference to pass.")] = 0.0,
     run: Run = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
     """Train a trial again and compare its curves with the journal's; exit code 1 where they differ."""
-    from hptune.reproduce import reproduce, result_lines
+    from hptune.reproduce import asked_for, reproduce, result_lines
 
-    record = _replay(run, runs_dir)[1]
-    with _thrown_away(record.head.experiment, record.head.folder) as executor:
-        told = reproduce(record, trial, executor, tolerance=tolerance)
+    number, record = asked_for(trial, alone), _replay(run, runs_dir)[1]
+    with _thrown_away(record.head.experiment, record.head.folder, alone=alone is not None) as executor:
+        told = reproduce(record, number, executor, tolerance=tolerance, alone=alone is not None)
     _say_json(told) if as_json else _say("\n".join(result_lines(told)))
     if not told["within"]:
         raise typer.Exit(1)
@@ -379,15 +378,17 @@ def _search_command(config: Path, sets: list[str] | None, workers: int | None, r
 
 
 @contextmanager
-def _thrown_away(experiment: Experiment, folder: Path) -> Iterator[Executor]:
-    """An executor with a run's folder that is thrown away."""
+def _thrown_away(experiment: Experiment, folder: Path, *, alone: bool = False) -> Iterator[Executor]:
+    """An executor with a run's folder that is thrown away. alone: one that gives each segment its own process."""
     import tempfile
 
+    from hptune.executors.alone import AloneExecutor
     from hptune.rundir import RunPaths
 
     with tempfile.TemporaryDirectory() as scratch:
         paths = RunPaths(Path(scratch) / experiment.name)
-        with closing(_executor(experiment, folder, paths, lambda *_: None)) as executor:
+        make = AloneExecutor if alone else _executor
+        with closing(make(experiment, folder, paths, lambda *_: None)) as executor:
             yield executor
 
 

@@ -7,27 +7,38 @@ import platform
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from hptune.errors import SpecError, spec_error
+from hptune.errors import spec_error
 from hptune.executors.executor import Executor
 from hptune.record import Head, Record, versions
 from hptune.trial import Curves, Segment, SegmentFailure, Trial
 from hptune.tuner import probe
 
 Result: TypeAlias = dict[str, Any]
-"""`trial`; `equal`: to the bit; `within`: the tolerance; `differences`: by metric, the largest absolute difference,
-None where a curve is missing or of another length; `epochs` compared, over all replicas; `environment`: what differs
-from the journal's head, {"data", "platform", a package's name: [then, now]}; `error`: [then, now] where either failed.
+"""`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;
+`differences`: by metric, the largest absolute difference, None where a curve is missing or of another length; `epochs`
+compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", a package's name:
+[then, now]}; `error`: [then, now] where either failed.
 """
 
 
-def reproduce(record: Record, number: int, executor: Executor, *, tolerance: float) -> Result:
+def asked_for(trial: int | None, alone: int | None) -> int:
+    """The trial that the command's two options name. Raises SpecError unless exactly one of them is given."""
+    if trial is not None and alone is not None:
+        raise spec_error("--trial and --alone can't stand together: each names the trial to train again. Drop one.")
+    number = trial if trial is not None else alone
+    if number is None:
+        raise spec_error("--trial N or --alone N must say which trial to train again. `hptune trials` lists them.")
+    return number
+
+
+def reproduce(record: Record, number: int, executor: Executor, *, tolerance: float, alone: bool = False) -> Result:
     """Train trial `number` again, each replica in one piece from its first epoch to its last, under the same seeds.
 
     executor: of the experiment in the record's head, with a run's folder that is thrown away. tolerance: the largest
-    absolute difference of any metric that counts as equal. Raises SpecError where there is no such trial, or nothing of
-    it to compare.
+    absolute difference of any metric that counts as equal. alone: that the executor is an `AloneExecutor`. Raises
+    SpecError where there is no such trial, or nothing of it to compare.
     """
-    trial = _trial(record, number)
+    trial = _trial(record, number, "--alone" if alone else "--trial")
     facts = probe(executor)
     found: list[Curves] = []
     failure: str | None = None
@@ -42,7 +53,7 @@ def reproduce(record: Record, number: int, executor: Executor, *, tolerance: flo
             failure = outcome.reason
             break
         found.append(outcome.curves)
-    told = {"trial": number, **compare(trial.curves, found, tolerance=tolerance)}
+    told = {"trial": number, "alone": alone, **compare(trial.curves, found, tolerance=tolerance)}
     if trial.error is not None or failure is not None:
         told |= {"error": [trial.error, failure], "within": trial.error == failure}
         told["equal"] = told["within"]
@@ -83,7 +94,8 @@ def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def result_lines(told: Result) -> list[str]:
     """What came of it, for people."""
-    lines = [f"trial {told['trial']}: {_verdict(told)}"]
+    how = "trained alone, in a process of its own: " if told["alone"] else ""
+    lines = [f"trial {told['trial']}: {how}{_verdict(told)}"]
     if not told["equal"]:
         lines += [f"  {metric}: {_spelled(gap)}" for metric, gap in told["differences"].items()]
     for name, (then, now) in told["environment"].items():
@@ -105,19 +117,15 @@ def _spelled(gap: float | None) -> str:
     return "not there, or of another length" if gap is None else f"{gap:.3g}"
 
 
-def _trial(record: Record, number: int) -> Trial:
+def _trial(record: Record, number: int, option: str) -> Trial:
     trials = record.history.trials
     if not 0 <= number < len(trials):
         known = f"0 to {len(trials) - 1}" if trials else "none"
-        raise spec_error(f"--trial: the run has no trial {number}. Known: {known}.")
+        raise spec_error(f"{option}: the run has no trial {number}. Known: {known}.")
     trial = trials[number]
     if not trial.curves and trial.error is None:
-        raise _nothing(number)
+        raise spec_error(f"{option}: trial {number} has reported nothing yet, so there is nothing to compare with.")
     return trial
-
-
-def _nothing(number: int) -> SpecError:
-    return spec_error(f"--trial: trial {number} has reported nothing yet, so there is nothing to compare with.")
 
 
 def _largest_gap(then: tuple[float, ...], now: tuple[float, ...]) -> float | None:

@@ -192,9 +192,9 @@ class Schedule(Spec):
 
 class _Stabilize(Spec):
     optimizer: str | None = None
-    """A Keras optimizer; that of the first trial that needs the weights unless given."""
+    """A Keras optimizer; that of training.optimizer at the defaults of the space unless given."""
     batch_size: Count | None = None
-    """That of the first trial that needs the weights unless given."""
+    """That of training.batch_size at the defaults of the space unless given."""
 
 
 class Lottery(_Stabilize):

@@ -20,14 +20,14 @@ _TRIED_EPOCHS = 4
 """Of which the first compiles."""
 
 
-def tell_validation(program: Program, validation: Part, *, epochs: int) -> None:
+def tell_validation(program: Program, validation: Part, setting: Setting, *, epochs: int) -> None:
     """Tell the stopwatch which share of so many epochs, which are one call each, was validation."""
     if program.epoch_s is None:
         return
     with WATCH.aside():
-        program.evaluate(validation)  # traces
+        program.evaluate(validation, setting.batch_size)  # traces
         started = time.perf_counter()
-        program.evaluate(validation)
+        program.evaluate(validation, setting.batch_size)
         took_s = time.perf_counter() - started
     WATCH.move("train", "validate", epochs * min(took_s, program.epoch_s))
 

@@ -10,7 +10,7 @@ import numpy as np
 from hptune.spec.data import Augment
 from hptune.spec.references import concrete
 from hptune.training.data import Data
-from hptune.training.dials import Dial, Negated
+from hptune.training.dials import Dial
 from hptune.training.runtime import keras
 
 STRENGTHS = ("translate", "rotate", "zoom", "contrast", "brightness")
@@ -52,8 +52,8 @@ def attach(made: list[Any]) -> dict[str, Dial]:
         kind = type(layer).__name__
         if kind not in _KINDS:
             continue
-        high = dials[PREFIX + _KINDS[kind]] = Dial(0.0)
-        low = Negated(high)
+        high = dials[PREFIX + _KINDS[kind]] = Dial()
+        low = -high
         if kind == "RandomTranslation":
             layer.height_lower, layer.height_upper, layer.width_lower, layer.width_upper = low, high, low, high
         elif kind == "RandomZoom":

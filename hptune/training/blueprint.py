@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,13 +17,14 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from hptune.errors import SegmentFailed
-from hptune.spec.architecture import LAYER_DIALS, bare_arguments
+from hptune.spec import dials as dial_table
 from hptune.spec.graph import LayerCall
 from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
 from hptune.training import dials as dial_places
 from hptune.training import graphs
-from hptune.training.dials import OPTIMIZER_DIALS, PLACEHOLDER, REGULARIZER_DIALS
+from hptune.training.compiled import Compiled, described
+from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
 from hptune.training.runtime import keras
@@ -33,21 +34,23 @@ SMOOTHING = "label_smoothing"
 
 Weights: TypeAlias = Sequence[NDArray[Any]]
 
+Built: TypeAlias = tuple[Any, dict[str, Dial]]
+"""A model, and the dials in its layers by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
     """How to make one trial's model.
 
-    build: a fresh Keras model whose dials hold placeholders.
+    build: a fresh Keras model with dials, not turned yet, in its layers.
     weights: the initial weights under a seed, as `get_weights` orders them; they do not depend on the dials.
     stock: a fresh Keras model with the recipe's own numbers, to give to users.
-    optimizer, loss, metrics: fresh stock objects with the recipe's own numbers.
+    compiled: what it is compiled with; fresh stock objects with the recipe's own numbers.
+    learning_rate: NaN where the optimizer keeps a schedule of its own.
     dialled: whether the numbers of its layers are dials.
     front: fresh stock layers that stand before the model while it is trained (`data.augment`).
     exports_front: whether the exported model holds them too.
-    layers: the layers of a model made by `build`, in the order by which its dials are named.
     outputs: the names of its outputs where they are several; loss and metrics are then by these names.
-    loss_weights: what each output's loss counts in the sum; None: 1.
     """
 
     architecture: str
@@ -55,18 +58,14 @@ class Blueprint:
     dials: Mapping[str, float]
     learning_rate: float
     batch_size: int
-    build: Callable[[], Any]
+    build: Callable[[], Built]
     weights: Callable[[int], Weights]
     stock: Callable[[], Any]
-    optimizer: Callable[[], Any]
-    loss: Callable[[], Any]
-    metrics: Callable[[], list[Any]]
+    compiled: Compiled
     dialled: bool = True
     front: Callable[[], list[Any]] = list
     exports_front: bool = False
-    layers: Callable[[Any], list[Any]] = lambda model: list(model.layers)
     outputs: tuple[str, ...] = ()
-    loss_weights: Mapping[str, float] | None = None
 
 
 def fingerprint(*parts: Any) -> str:
@@ -91,46 +90,60 @@ def of_layers(
     if precision != "float32":  # outputs stay in float32: a softmax in half precision is too coarse for the loss
         for end in recipe.graph.ends:
             calls[end] = replace(calls[end], args={"dtype": "float32", **calls[end].args})
-    dials: dict[str, float] = {}
-    frame: list[Any] = []  # the calls with their dials taken out
-    layers: list[Any] = []  # and their regularisers too
-    placed: list[LayerCall] = []  # the calls with placeholders for dials
-    for index, call in enumerate(calls):
-        found = _dials_of_call(index, call)
-        dials |= {name: value for name, _, value in found}
-        kept = _replace(call.args, {path: "dial" for _, path, _ in found})
-        frame.append([call.name, kept])
-        layers.append([call.name, bare_arguments(call)])
-        placed.append(replace(call, args=_replace(call.args, {path: PLACEHOLDER for _, path, _ in found})))
+    places = {  # the dials by name: the number of the call, and the path into its arguments
+        f"{index}.{_spelled(path)}": (index, path, number)
+        for index, call in enumerate(calls)
+        for path, number in dial_table.in_arguments(call.name, call.args)
+    }
+
+    def with_dials(values: Mapping[str, Any]) -> list[LayerCall]:
+        """The calls with something in the place of each dial."""
+        args = [call.args for call in calls]
+        for name, (index, path, _) in places.items():
+            args[index] = dial_places.in_config(args[index], [path], values[name])
+        return [replace(call, args=one) for call, one in zip(calls, args, strict=True)]
+
+    def build() -> Built:
+        made = {name: Dial() for name in places}
+        model = graphs.build(graph.with_calls(with_dials(made)), shape, folder)
+        forgotten = [name for name, dial in made.items() if not dial.placed]
+        assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
+        return model, made
 
     shape = (tuple(input_shape), input_dtype)
     graph, shares = recipe.graph, recipe.training.loss_weights
     outputs = tuple(graph.outputs or ()) if len(graph.outputs or ()) > 1 else ()
     weights = {name: shares.get(name, 1.0) for name in outputs} if shares and outputs else None
-    wires = [] if graph.is_stack else [[weights, graph.inputs, graph.outputs, [call.source for call in calls]]]
+    wires = [] if graph.is_stack else [[graph.inputs, graph.outputs, [call.source for call in calls]]]
+    frame = [[call.name, call.args] for call in with_dials(dict.fromkeys(places, "dial"))]
     optimizer, arguments = _optimizer(recipe)
-    dials |= {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
-    dials |= _smoothing(recipe)
+    turned = _dials_of_optimizer(optimizer, arguments)
     rate = concrete(recipe.training.optimizer.learning_rate)
-    fixed = {k: "dial" if _is_optimizer_dial(k, v) else v for k, v in arguments.items()}
-    batch_size = concrete(recipe.training.batch_size)
+    fixed = {k: "dial" if f"optimizer.{k}" in turned else v for k, v in arguments.items()}
     loss, metrics = recipe.training.loss, recipe.training.metrics or []
     return Blueprint(
-        architecture=fingerprint(shape, layers, *wires),
-        structure=fingerprint(shape, frame, *wires, optimizer, fixed, loss, metrics, [*_smoothing(recipe)]),
-        dials=dials,
+        architecture=fingerprint(shape, [[call.name, dial_table.bare(call.name, call.args)] for call in calls], *wires),
+        structure=fingerprint(
+            shape, frame, *wires, optimizer, fixed, loss, weights, metrics, [*_smoothing(recipe)], precision
+        ),
+        dials={**{name: number for name, (_, _, number) in places.items()}, **turned, **_smoothing(recipe)},
         learning_rate=rate,
-        batch_size=batch_size,
-        build=lambda: graphs.build(graph.with_calls(placed), shape, folder),
-        weights=lambda seed: _seeded_weights(seed, lambda: graphs.build(graph.with_calls(placed), shape, folder)),
+        batch_size=concrete(recipe.training.batch_size),
+        build=build,
+        weights=lambda seed: _seeded_weights(seed, lambda: build()[0]),
         stock=lambda: graphs.build(graph.with_calls(calls), shape, folder),
-        optimizer=lambda: make_optimizer(optimizer, {**arguments, "learning_rate": rate}),
-        loss=lambda: graphs.for_each(outputs, loss, lambda one: make_loss(one, folder)),
-        metrics=lambda: graphs.for_each(outputs, metrics, lambda some: [make_metric(one, folder) for one in some]),
-        layers=lambda model: graphs.layers_in_order(graph, model),
+        compiled=Compiled(
+            optimizer=lambda: make_optimizer(optimizer, {**arguments, "learning_rate": rate}),
+            loss=lambda: graphs.for_each(outputs, loss, lambda one: make_loss(one, folder)),
+            metrics=lambda: graphs.for_each(outputs, metrics, lambda some: [make_metric(one, folder) for one in some]),
+            loss_weights=weights,
+        ),
         outputs=outputs,
-        loss_weights=weights,
     )
+
+
+def _spelled(path: Iterable[str | int]) -> str:
+    return ".".join(map(str, path))
 
 
 def of_model(
@@ -155,63 +168,55 @@ def of_model(
     config = model.get_config()
     kind, make = type(model), from_config(model)
     stock, penalty = rebuild, _penalty(recipe)
-    layers = model.layers
+    described_model = model
     if penalty is not None:
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
         stock = lambda: make(config)  # noqa: E731
-        layers = stock().layers
-    places = list(dial_places.in_layers(layers))
-    dials = {name: float(getattr(holder, attribute)) for name, holder, attribute in places}
-    blank = _blank(config, "dial")
-    optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
-    loss, metrics = _compiled(model, recipe, given, folder)
-    batch_size = concrete(recipe.training.batch_size)
-    frame = {k: "dial" if f"optimizer.{k}" in dial_numbers else v for k, v in optimizer().get_config().items()}
-    if rate is not None:
-        del frame["learning_rate"]
+        described_model = stock()
+    places = list(dial_places.in_model(described_model, config))
+    dials = {place.name: place.number for place in places}
+    paths = [place.path for place in places]
+    blank = dial_places.in_config(config, paths, "dial")
+    compiled, turned, rate = _compiled(model, recipe, given, folder)
+
+    def build() -> Built:
+        made = make(dial_places.in_config(config, paths, PLACEHOLDER))
+        found = {place.name: place for place in dial_places.in_model(made, made.get_config())}
+        forgotten = [name for name in dials if name not in found]
+        assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
+        return made, dial_places.attach(found[name] for name in dials)
+
     return Blueprint(
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
-        architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
-        structure=fingerprint(
-            _name(kind),
-            blank,
-            type(optimizer()).__name__,
-            frame,
-            _described(loss()),
-            _described(metrics()),
-            [*_smoothing(recipe)],
+        architecture=fingerprint(
+            _without_regularizers(blank), [name for name, value in dials.items() if value == 0]
         ),
-        dials={**dials, **dial_numbers, **_smoothing(recipe)},
+        structure=fingerprint(_name(kind), blank, compiled.digest(turned), [*_smoothing(recipe)]),
+        dials={**dials, **turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
-        batch_size=batch_size,
-        build=lambda: make(_blank(config, PLACEHOLDER)),
+        batch_size=concrete(recipe.training.batch_size),
+        build=build,
         weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
         stock=stock,
-        optimizer=optimizer,
-        loss=loss,
-        metrics=metrics,
+        compiled=compiled,
     )
 
 
 def _of_opaque(
     model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any, folder: Path
 ) -> Blueprint:
-    optimizer, dial_numbers, rate = _compiled_optimizer(model, recipe, given)
-    loss, metrics = _compiled(model, recipe, given, folder)
-    batch_size = concrete(recipe.training.batch_size)
+    compiled, turned, rate = _compiled(model, recipe, given, folder)
     name = _name(type(model))
     return Blueprint(
         architecture=fingerprint(name, tag),
-        structure=fingerprint(name, tag, [*_smoothing(recipe)]),
-        dials={**dial_numbers, **_smoothing(recipe)},
+        structure=fingerprint(name, tag, compiled.digest(turned), [*_smoothing(recipe)]),
+        dials={**turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
-        batch_size=batch_size,
-        build=rebuild,
+        batch_size=concrete(recipe.training.batch_size),
+        build=lambda: (rebuild(), {}),
         weights=lambda seed: _seeded_weights(seed, rebuild),
         stock=rebuild,
-        optimizer=optimizer,
-        loss=loss,
-        metrics=metrics,
+        compiled=compiled,
         dialled=False,
     )
 
@@ -229,12 +234,34 @@ def _seeded_weights(seed: int, build: Callable[[], Any]) -> Weights:
 # --- layers from the YAML ---------------------------------------------------------------------------------------
 
 
+KERNELS = ("kernel", "depthwise", "pointwise")
+"""What Keras's arguments call a layer's kernels. A recurrent kernel is not among them: it has an argument of its own."""
+
+
 def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
-    """The call with the recipe's kernel initialiser and penalty, where the layer takes them and has not its own."""
-    kernel, penalty = recipe.initialization.kernel, _penalty(recipe)
-    wanted = {"kernel_initializer": kernel, "kernel_regularizer": penalty}
-    more = {name: value for name, value in wanted.items() if value is not None and name in _parameters(call.name)}
-    return replace(call, args={**more, **call.args}) if more else call
+    """The call with the recipe's kernel initialiser and penalty, where the layer, or one that it wraps, takes them and
+    was not given its own."""
+    wanted = {"initializer": recipe.initialization.kernel, "regularizer": _penalty(recipe)}
+    more = {f"{kernel}_{what}": value for kernel in KERNELS for what, value in wanted.items() if value is not None}
+    return replace(call, args=_filled(call.name, call.args, more)) if more else call
+
+
+def _filled(layer: str, arguments: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not dial_table.is_stock(layer):
+        return arguments
+    known = _parameters(layer)
+    filled = {**{name: value for name, value in more.items() if name in known}, **arguments}
+    for key in filled.keys() & set(dial_table.NESTED_LAYERS):
+        inner = filled[key]
+        filled[key] = [_filled_layer(one, more) for one in inner] if isinstance(inner, list) else _filled_layer(inner, more)
+    return filled
+
+
+def _filled_layer(layer: Any, more: Mapping[str, Any]) -> Any:
+    if layer is None:
+        return None
+    name, arguments = (layer, {}) if isinstance(layer, str) else next(iter(layer.items()))
+    return {name: _filled(name, arguments or {}, more)}
 
 
 def _penalty(recipe: Recipe) -> dict[str, dict[str, float]] | None:
@@ -261,112 +288,60 @@ def _parameters(layer: str) -> frozenset[str]:
     return frozenset(layer_arguments(layer))
 
 
-def _dials_of_call(index: int, call: LayerCall) -> list[tuple[str, tuple[str, ...], float]]:
-    """(name, path into the arguments, value) of each dial, named as `dials.in_layers` names them."""
-    found: list[tuple[str, tuple[str, ...], float]] = []
-    attribute = LAYER_DIALS.get(call.name)
-    if attribute is not None and attribute in call.args:
-        found.append((f"{index}.{attribute}", (attribute,), float(call.args[attribute])))
-    for name in sorted(n for n in call.args if n.endswith("_regularizer")):
-        value = call.args[name]
-        kind, numbers = next(iter(value.items())) if isinstance(value, Mapping) else (value, {})
-        for number in REGULARIZER_DIALS.get(str(kind), ()):
-            if number in (numbers or {}):
-                found.append((f"{index}.{name}.{number}", (name, kind, number), float(numbers[number])))
-    return found
-
-
-def _replace(args: Mapping[str, Any], new: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """`args` with the values at some paths replaced."""
-    copy = dict(args)
-    for (first, *rest), value in new.items():
-        copy[first] = _replace(copy[first], {tuple(rest): value}) if rest else value
-    return copy
-
-
 def _optimizer(recipe: Recipe) -> tuple[str, dict[str, Any]]:
     optimizer = recipe.training.optimizer
     return str(concrete(optimizer.name)), dict(optimizer.model_extra or {})
 
 
-def _is_optimizer_dial(name: str, value: Any) -> bool:
-    return name in OPTIMIZER_DIALS and isinstance(value, int | float) and not isinstance(value, bool)
+def _dials_of_optimizer(name: str, arguments: Mapping[str, Any]) -> dict[str, float]:
+    """The optimizer's dials among the arguments that it is given: `optimizer.momentum`, …"""
+    known = dial_table.of_optimizer(name)
+    return {f"optimizer.{key}": float(arguments[key]) for key in known if known[key].holds(arguments.get(key))}
 
 
 # --- models from code -------------------------------------------------------------------------------------------
 
 
-def _compiled_optimizer(
-    model: Any, recipe: Recipe, given: frozenset[str]
-) -> tuple[Callable[[], Any], dict[str, float], float | None]:
-    """A maker of the optimizer, its dials, and its learning rate (None: it has a schedule of its own)."""
-    if "optimizer" in given:
-        name, arguments = _optimizer(recipe)
-        rate = concrete(recipe.training.optimizer.learning_rate)
-        dials = {f"optimizer.{k}": float(v) for k, v in arguments.items() if _is_optimizer_dial(k, v)}
-        return (lambda: make_optimizer(name, {**arguments, "learning_rate": rate})), dials, rate
-    if not model.compiled or model.optimizer is None:
-        raise SegmentFailed("the builder returned a model that is not compiled, and the YAML has no training.optimizer")
-    kind, config = type(model.optimizer), model.optimizer.get_config()
-    dials = {name: float(getattr(o, attribute)) for name, o, attribute in dial_places.in_optimizer(model.optimizer)}
-    number = config["learning_rate"]
-    own_rate = float(number) if isinstance(number, int | float) else None
-    return (lambda: kind.from_config(config)), dials, own_rate
-
-
 def _compiled(
     model: Any, recipe: Recipe, given: frozenset[str], folder: Path
-) -> tuple[Callable[[], Any], Callable[[], list[Any]]]:
-    loss, metrics = recipe.training.loss, recipe.training.metrics or []
-    if "loss" not in given and model.compiled and model._compile_loss is not None:
-        own_loss = model._compile_loss._user_loss
-        make = (lambda: make_loss(own_loss)) if isinstance(own_loss, str) else (lambda: own_loss)
+) -> tuple[Compiled, dict[str, float], float | None]:
+    """What the model is compiled with, the optimizer's dials, and its rate (None: it has a schedule of its own)."""
+    own = Compiled.of(model) if model.compiled else None
+    training = recipe.training
+    if "optimizer" in given:
+        name, arguments = _optimizer(recipe)
+        rate: float | None = concrete(training.optimizer.learning_rate)
+        turned = _dials_of_optimizer(name, arguments)
+        optimizer = lambda: make_optimizer(name, {**arguments, "learning_rate": rate})  # noqa: E731
+    elif own is None or model.optimizer is None:
+        raise SegmentFailed("the builder returned a model that is not compiled, and the YAML has no training.optimizer")
     else:
-        make = lambda: make_loss(loss, folder)  # noqa: E731
-    if "metrics" in given or not model.compiled or model._compile_metrics is None:
-        return make, lambda: [make_metric(metric, folder) for metric in metrics]
-    own = model._compile_metrics._user_metrics
-    return make, lambda: list(own) if isinstance(own, list | tuple) else own
-
-
-def _described(thing: Any) -> Any:
-    if isinstance(thing, list | tuple):
-        return [_described(one) for one in thing]
-    if isinstance(thing, Mapping):
-        return {key: _described(value) for key, value in thing.items()}
-    if hasattr(thing, "get_config"):
-        return [type(thing).__qualname__, thing.get_config()]
-    return f"{thing.__module__}.{thing.__qualname__}" if callable(thing) else thing
-
-
-def _blank(config: Any, value: Any) -> Any:
-    """A model's config with the numbers that are dials replaced, in the layers that `dials.in_layers` visits."""
-    if not isinstance(config, Mapping):
-        return config
-    if "layers" in config:
-        return {**config, "layers": [_blank_layer(layer, value) for layer in config["layers"]]}
-    return config
-
-
-def _blank_layer(layer: Mapping[str, Any], value: Any) -> dict[str, Any]:
-    inner = dict(layer["config"])
-    if "layers" in inner:
-        return {**layer, "config": _blank(inner, value)}
-    attribute = LAYER_DIALS.get(layer["class_name"])
-    if attribute is not None:
-        inner[attribute] = value
-    for name in [n for n in inner if n.endswith("_regularizer") and inner[n]]:
-        numbers = REGULARIZER_DIALS.get(inner[name].get("class_name", ""), ())
-        inner[name] = {**inner[name], "config": {**inner[name]["config"], **dict.fromkeys(numbers, value)}}
-    return {**layer, "config": inner}
+        optimizer = own.optimizer
+        turned = {place.name: place.number for place in dial_places.in_optimizer(model.optimizer)}
+        number = model.optimizer.get_config()["learning_rate"]
+        rate = float(number) if isinstance(number, int | float) else None
+    made = Compiled(
+        optimizer=optimizer,
+        loss=lambda: make_loss(training.loss, folder),
+        metrics=lambda: [make_metric(metric, folder) for metric in training.metrics or []],
+        unpenalized=own.unpenalized if own is not None and "optimizer" not in given else (),
+        unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in given else None,
+        weighted_metrics=own.weighted_metrics if own is not None else lambda: None,
+    )
+    if own is not None and "loss" not in given and own.has_loss:
+        made = replace(made, loss=own.loss, loss_weights=own.loss_weights)
+    if own is not None and "metrics" not in given and own.has_metrics:
+        made = replace(made, metrics=own.metrics)
+    return made, turned, rate
 
 
 def _regularized(config: Any, penalty: Any) -> Any:
     """A model's config with the penalty on every layer with a kernel that was not given its own."""
     if isinstance(config, Mapping):
         grown = {k: _regularized(v, penalty) for k, v in config.items()}
-        if "kernel_regularizer" in grown and grown["kernel_regularizer"] is None:
-            grown["kernel_regularizer"] = penalty
+        for name in (f"{kernel}_regularizer" for kernel in KERNELS):
+            if name in grown and grown[name] is None:
+                grown[name] = penalty
         return grown
     return [_regularized(v, penalty) for v in config] if isinstance(config, list | tuple) else config
 

@@ -1,55 +1,48 @@
 """Dials: hyperparameters that a graph reads when it runs, so that turning one costs no retrace.
 
-A `Dial` stands in stock Keras objects where a number would. Keras branches on some of these numbers in Python
-(`if self.momentum != 0`); a dial answers as any number above zero would, and its graph works for zero too.
+A `Dial` stands in stock Keras objects where a number would; which numbers these are is the table in `spec/dials.py`.
+Keras branches on some of them in Python (`if self.momentum != 0`); a dial answers as any number above zero would, and
+its graph works for zero too. Arithmetic with it is that of Python's own numbers: in float64 among numbers, in the
+tensor's type with a tensor, so that `1 - beta_2` has the digits that it has in Keras.
 
-Which numbers are dials: the rates of dropout and noise layers, the strengths of L1/L2 regularisers, and an optimizer's
-own numbers where they are given. The learning rate is a table of its own (`program.RateTable`).
+Layers and regularisers are made with their dials in place, so that each stands wherever Keras puts the object: in the
+cell of an LSTM, in the projections of attention, in a copy that a wrapper makes from its config. In a model that was
+built elsewhere they are looked for. A dial that was never turned is NaN, so that one which is forgotten trains nothing
+in silence. The learning rate is a table of its own (`program.rate_table`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from weakref import WeakValueDictionary
 
-from hptune.errors import SegmentFailed
-from hptune.spec.architecture import LAYER_DIALS
+from hptune.spec import dials as table
 from hptune.training.runtime import keras
 
 PLACEHOLDER = 0.5
-"""The rate that a layer is built with: above 0, since `Dropout(0)` has no seed generator."""
-
-REGULARIZER_DIALS: Mapping[str, tuple[str, ...]] = {"L1": ("l1",), "L2": ("l2",), "L1L2": ("l1", "l2")}
-
-OPTIMIZER_DIALS = (
-    "momentum",
-    "beta_1",
-    "beta_2",
-    "epsilon",
-    "rho",
-    "weight_decay",
-    "clipnorm",
-    "global_clipnorm",
-    "clipvalue",
-)
+"""What stands in a config until the dial takes its place: in every range of the table, and above 0, since `Dropout(0)`
+has no seed generator."""
 
 
-class Dial:
-    """A float32 number held in a variable."""
+class Number:
+    """A number that is known when the graph runs. value: gives it as a float64 tensor."""
 
-    def __init__(self, value: float) -> None:
-        import tensorflow as tf
-
-        self.variable = tf.Variable(value, dtype=tf.float32, trainable=False)
-
-    def set(self, value: float) -> None:
-        self.variable.assign(value)
+    def __init__(self, value: Callable[[], Any]) -> None:
+        self.value = value
 
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
         import tensorflow as tf
 
-        value = self.variable.read_value()
-        return value if dtype is None else tf.cast(value, dtype)
+        return tf.cast(self.value(), dtype if dtype is not None else tf.float32)
+
+    def __float__(self) -> float:
+        """Python code that wants a number now gets none: what it makes of it is no number either."""
+        return float("nan")
 
     # What Keras asks a number in Python: every dial says "above zero".
     def __bool__(self) -> bool:
@@ -66,108 +59,238 @@ class Dial:
 
     __hash__ = object.__hash__
 
-    # Arithmetic gives tensors.
     def __add__(self, other: Any) -> Any:
-        return self.__tf_tensor__() + other
+        return _combined(operator.add, self, other)
 
     def __radd__(self, other: Any) -> Any:
-        return other + self.__tf_tensor__()
+        return _combined(operator.add, other, self)
 
     def __sub__(self, other: Any) -> Any:
-        return self.__tf_tensor__() - other
+        return _combined(operator.sub, self, other)
 
     def __rsub__(self, other: Any) -> Any:
-        return other - self.__tf_tensor__()
+        return _combined(operator.sub, other, self)
 
     def __mul__(self, other: Any) -> Any:
-        return self.__tf_tensor__() * other
+        return _combined(operator.mul, self, other)
 
     def __rmul__(self, other: Any) -> Any:
-        return other * self.__tf_tensor__()
+        return _combined(operator.mul, other, self)
 
     def __truediv__(self, other: Any) -> Any:
-        return self.__tf_tensor__() / other
+        return _combined(operator.truediv, self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return other / self.__tf_tensor__()
+        return _combined(operator.truediv, other, self)
 
     def __pow__(self, other: Any) -> Any:
-        return self.__tf_tensor__() ** other
+        return _combined(operator.pow, self, other)
 
-    def __neg__(self) -> Any:
-        return -self.__tf_tensor__()
+    def __rpow__(self, other: Any) -> Any:
+        return _combined(operator.pow, other, self)
 
-
-class Negated(Dial):
-    """Minus another dial."""
-
-    def __init__(self, dial: Dial) -> None:
-        self.variable = dial.variable
-
-    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
-        return -super().__tf_tensor__(dtype, name)
+    def __neg__(self) -> Number:
+        return Number(lambda: -self.value())
 
 
-def in_layers(layers: list[Any], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """The dials of built layers as (name, the object that holds the number, its attribute).
+def _combined(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    """A Number of numbers; with a tensor a tensor of its type, as with a number of Python's."""
+    import tensorflow as tf
 
-    A name is the layer's index path and the attribute's: `2.rate`, `0.kernel_regularizer.l2`. Layers inside wrappers
-    (Bidirectional, TimeDistributed) keep plain numbers.
+    def number(one: Any) -> Any:
+        return one.value() if isinstance(one, Number) else tf.constant(one, tf.float64)
+
+    others = [one for one in (left, right) if not isinstance(one, Number | int | float)]
+    if not others:
+        return Number(lambda: operation(number(left), number(right)))
+    tensor = tf.convert_to_tensor(others[0])
+    kind = tensor.dtype if tensor.dtype.is_floating else tf.float32
+    return operation(*(tf.cast(one.value() if isinstance(one, Number) else tensor, kind) for one in (left, right)))
+
+
+class Dial(Number):
+    """A number held in a variable; NaN until it is turned. placed: in how many objects it stands."""
+
+    _known: WeakValueDictionary[int, Dial] = WeakValueDictionary()
+    _keys = itertools.count()
+
+    def __init__(self) -> None:
+        import tensorflow as tf
+
+        self.variable = tf.Variable(float("nan"), dtype=tf.float64, trainable=False)
+        super().__init__(self.variable.read_value)
+        self.placed = 0
+        self.key = next(Dial._keys)
+        Dial._known[self.key] = self
+
+    def set(self, value: float) -> None:
+        self.variable.assign(value)
+
+    @staticmethod
+    def known(key: int) -> Dial:
+        """The dial of that key, for an object that was copied by its config."""
+        return Dial._known[key]
+
+
+# --- made with their dials in place ---------------------------------------------------------------------------------
+
+
+def placed(stock: type, arguments: Mapping[str, Any]) -> Any:
+    """An object of the stock class, with the dials among its arguments in place."""
+    dials = {name: value for name, value in arguments.items() if isinstance(value, Dial)}
+    made = stock(**{**arguments, **dict.fromkeys(dials, PLACEHOLDER)})
+    return _with(made, dials) if dials else made
+
+
+def _with(made: Any, dials: Mapping[str, Dial]) -> Any:
+    for attribute, dial in dials.items():
+        kind: Any = type(made)
+        made.__class__ = _dialled(kind)
+        object.__setattr__(made, attribute, dial)
+        dial.placed += 1
+    return made
+
+
+# --- in what was built elsewhere ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a number stands in a built object.
+
+    path: in the model's config; () for an optimizer's.
     """
+
+    name: str
+    holder: Any
+    attribute: str
+    path: tuple[str | int, ...] = ()
+
+    @property
+    def number(self) -> float:
+        return float(getattr(self.holder, self.attribute))
+
+
+def in_model(model: Any, config: Any) -> Iterator[Place]:
+    """The dials of a Sequential or functional model, and of those inside it, that are shown to count where they stand.
+
+    config: the model's own. A name is the layer's index path and the attribute's: `2.rate`, `0.kernel_regularizer.l2`.
+    Layers inside wrappers, classes of the user's own and numbers out of the table's range keep plain numbers.
+    """
+    yield from _in_layers(model.layers, config, "", ())
+
+
+def _in_layers(layers: Iterable[Any], config: Any, prefix: str, path: tuple[str | int, ...]) -> Iterator[Place]:
+    at = {layer["config"].get("name"): index for index, layer in enumerate(config.get("layers", ()))}
     for index, layer in enumerate(layers):
-        path = f"{prefix}{index}"
-        inner = getattr(layer, "layers", None)
-        if inner is not None:
-            yield from in_layers(list(inner), f"{path}.")
+        if layer.name not in at:
             continue
-        attribute = LAYER_DIALS.get(type(layer).__name__)
-        if attribute is not None:
-            yield f"{path}.{attribute}", layer, attribute
+        place = (*path, "layers", at[layer.name], "config")
+        own = config["layers"][at[layer.name]]["config"]
+        if isinstance(layer, keras().Model):
+            yield from _in_layers(layer.layers, own, f"{prefix}{index}.", place)
+            continue
+        if not _is_keras(layer):
+            continue
+        for attribute, allowed in table.LAYERS.get(type(layer).__name__, {}).items():
+            if allowed.holds(own.get(attribute)) and getattr(layer, attribute, None) == own[attribute]:
+                yield Place(f"{prefix}{index}.{attribute}", layer, attribute, (*place, attribute))
         for name in sorted(n for n in vars(layer) if n.endswith("_regularizer")):
             regularizer = getattr(layer, name)
-            for number in REGULARIZER_DIALS.get(type(regularizer).__name__, ()):
-                yield f"{path}.{name}.{number}", regularizer, number
+            told = own.get(name)
+            if not isinstance(told, Mapping) or not _is_keras(regularizer) or not _counts(regularizer, name, layer):
+                continue
+            for number, allowed in table.REGULARIZERS.get(type(regularizer).__name__, {}).items():
+                if allowed.holds(told["config"].get(number)):
+                    where = (*place, name, "config", number)
+                    yield Place(f"{prefix}{index}.{name}.{number}", regularizer, number, where)
 
 
-def in_optimizer(optimizer: Any) -> Iterator[tuple[str, Any, str]]:
-    """The dials of an optimizer: its numbers that are given. SGD's momentum counts only where it is above 0."""
-    for attribute in OPTIMIZER_DIALS:
-        number = getattr(optimizer, attribute, None)
-        if isinstance(number, Dial) or (isinstance(number, int | float) and (attribute != "momentum" or number > 0)):
-            yield f"optimizer.{attribute}", optimizer, attribute
+def _counts(regularizer: Any, name: str, layer: Any) -> bool:
+    """Whether it is the very object that penalises a variable of the layer, or its output."""
+    own = (variable.regularizer for variable in layer.variables if hasattr(variable, "regularizer"))
+    return name == "activity_regularizer" or any(one is regularizer for one in own)
 
 
-def attach(places: Iterator[tuple[str, Any, str]]) -> dict[str, Dial]:
-    """Put a dial in each place; return the dials by name."""
+def in_optimizer(optimizer: Any) -> Iterator[Place]:
+    """The dials of a stock optimizer: its numbers that are given."""
+    if not _is_keras(optimizer):
+        return
+    for attribute, allowed in table.OPTIMIZERS.get(type(optimizer).__name__, {}).items():
+        if allowed.holds(getattr(optimizer, attribute, None)):
+            yield Place(f"optimizer.{attribute}", optimizer, attribute)
+
+
+def _is_keras(thing: Any) -> bool:
+    return type(thing).__module__.split(".")[0] == "keras"
+
+
+def attach(places: Iterable[Place]) -> dict[str, Dial]:
+    """Put a dial in each place; the dials by name."""
     dials: dict[str, Dial] = {}
-    for name, holder, attribute in list(places):
-        dials[name] = Dial(float(getattr(holder, attribute)))
-        holder.__class__ = _dialled(type(holder))
-        object.__setattr__(holder, attribute, dials[name])
+    for place in list(places):
+        dials[place.name] = Dial()
+        _with(place.holder, {place.attribute: dials[place.name]})
     return dials
 
 
-RATES = ("rate", "stddev", "momentum", "beta_1", "beta_2", "rho", "label_smoothing")
-"""What must stay below 1."""
+def attach_to_optimizer(optimizer: Any, names: Iterable[str]) -> dict[str, Dial]:
+    """Put a dial in place of each of these numbers of an optimizer that is not built yet: `optimizer.momentum`, …
+
+    Whatever number stood there, 0 too: so it makes the slots that any other would.
+    """
+    dials: dict[str, Dial] = {}
+    for name in names:
+        attribute = name.removeprefix("optimizer.")
+        assert hasattr(optimizer, attribute), f"{type(optimizer).__name__} has no {attribute}"
+        dials[name] = Dial()
+        object.__setattr__(optimizer, attribute, dials[name])
+        dials[name].placed += 1
+    return dials
 
 
-def check(dials: Mapping[str, float]) -> None:
-    """What the constructors of Keras would have refused. Raises SegmentFailed."""
-    for name, value in dials.items():
-        attribute = name.rsplit(".", 1)[-1]
-        if attribute in RATES and not 0 <= value < 1:
-            raise SegmentFailed(f"{name} must be at least 0 and below 1, got {value}")
-        if value < 0:
-            raise SegmentFailed(f"{name} must be at least 0, got {value}")
+def in_config(config: Any, paths: Iterable[tuple[str | int, ...]], value: Any) -> Any:
+    """A config with `value` at each of the paths; what is not on the way to one is not copied."""
+    for first, *rest in paths:
+        copy: Any = dict(config) if isinstance(config, Mapping) else list(config)
+        copy[first] = in_config(copy[first], [tuple(rest)], value) if rest else value
+        config = copy
+    return config
 
 
+# --- the classes that read a dial where the stock ones compute in Python ----------------------------------------------
+
+
+@cache
 def _dialled(stock: type) -> type:
-    """The class that reads its rate from a dial, for the two whose stock code computes with it in Python."""
-    if issubclass(stock, keras().layers.Dropout):
+    """The class of an object with dials in it: the stock one, or one that does the same with them."""
+    layers, regularizers = keras().layers, keras().regularizers
+    if issubclass(stock, layers.Dropout):
         return _dropout(stock)
-    if stock is keras().layers.GaussianDropout:
+    if stock is layers.GaussianDropout:
         return _gaussian_dropout(stock)
+    if stock in (regularizers.L1, regularizers.L2, regularizers.L1L2):
+        return _copied_with_dials(stock)
     return stock
+
+
+def _copied_with_dials(stock: type) -> type:
+    """A regulariser whose copy by config (`Bidirectional` makes two of the layer it is given) reads the same dials."""
+
+    def get_config(self: Any) -> dict[str, Any]:
+        numbers = {name: getattr(self, name) for name in table.REGULARIZERS[stock.__name__]}
+        return {
+            name: {"dial": value.key} if isinstance(value, Dial) else float(value) for name, value in numbers.items()
+        }
+
+    def from_config(_: type, config: Mapping[str, Any]) -> Any:
+        arguments = {n: Dial.known(v["dial"]) if isinstance(v, Mapping) else v for n, v in config.items()}
+        return placed(stock, arguments)
+
+    body = {"get_config": get_config, "from_config": classmethod(from_config), "__module__": __name__}
+    kind = type(stock.__name__, (stock,), body)
+    register: type = keras().saving.register_keras_serializable("hptune", f"Dialled{stock.__name__}")(kind)
+    return register
 
 
 def _dropout(stock: type) -> type:
@@ -200,8 +323,10 @@ def _gaussian_dropout(stock: type) -> type:
 
         if not training:
             return inputs
-        rate = tf.convert_to_tensor(self.rate, inputs.dtype)
-        noise = keras().random.normal(tf.shape(inputs), dtype=inputs.dtype, seed=self.seed_generator)
-        return inputs * (1 + tf.sqrt(rate / (1 - rate)) * noise)
+        deviation = Number(lambda: tf.sqrt((self.rate / (1.0 - self.rate)).value()))
+        noise = keras().random.normal(
+            tf.shape(inputs), mean=1.0, stddev=deviation, dtype=self.compute_dtype, seed=self.seed_generator
+        )
+        return inputs * noise
 
     return type(stock.__name__, (stock,), {"call": call})

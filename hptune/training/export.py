@@ -66,8 +66,8 @@ def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data,
     if blueprint.exports_front:
         model = behind(blueprint.front(), model, data)
     model = for_raw_inputs(model, data)
-    shares, metrics = blueprint.loss_weights, blueprint.metrics()
-    model.compile(blueprint.optimizer(), blueprint.loss(), loss_weights=shares, metrics=metrics)
+    compiled = blueprint.compiled
+    compiled.compile(model, compiled.optimizer(), compiled.loss())
     model.optimizer.build(model.trainable_variables)  # as loading expects it: Keras warns of an optimizer without slots
     return model
 

@@ -6,16 +6,20 @@ keeps the whole graph for ever: 6 MB for each structure that was compiled.
 
 Adam's formula, which Keras spells out in a dozen operations with a pass over the variable each, is one kernel of
 TensorFlow's (`ResourceApplyAdam`). That saves a tenth of a small network's epoch and a third of the time until its
-graph is ready. A step differs from plain Keras's in the fifth digit (1 - beta_2 is computed in float32 here, in Python
-there). What the kernel does not know is left to Keras: AMSGrad, gradients of a few rows (`Embedding`), and an update
+graph is ready. The kernel computes 1 - beta_2 in float32 and Keras in Python, which differ in the fifth digit; the rate
+and epsilon are scaled so that the step is Keras's all the same. What the kernel does not know is left to Keras: AMSGrad, gradients of a few rows (`Embedding`), and an update
 that a subclass has written itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from hptune.training.dials import Number
 from hptune.training.runtime import keras
 
 Pairs: TypeAlias = Sequence[tuple[Any, Any]]
@@ -49,7 +53,9 @@ def _by_adam(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
 
     def numbers(dtype: Any) -> dict[str, Any]:
         """What is the same for all variables of a type."""
-        found = {"lr": learning_rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        same = _same_step(self.beta_2)
+        rate, epsilon = same * tf.convert_to_tensor(learning_rate), self.epsilon * same
+        found = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": epsilon}
         found = {name: tf.cast(tf.convert_to_tensor(number), dtype) for name, number in found.items()}
         step = tf.cast(self.iterations + 1, dtype)
         return {**found, "beta1_power": found["beta1"] ** step, "beta2_power": found["beta2"] ** step}
@@ -69,3 +75,20 @@ def _by_adam(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
             grad=tf.cast(gradient, variable.dtype),
             **of_type[variable.dtype],
         )
+
+
+def _same_step(beta_2: Any) -> Any:
+    """What the rate and epsilon are multiplied by: sqrt(c′/c), c = 1 - beta_2 as Keras has it, c′ as the kernel has it.
+
+    The kernel's mean of the squares is c′/c times Keras's (but for their decay, alike to 1e-8 a step).
+    """
+    if isinstance(beta_2, Number):
+        import tensorflow as tf
+
+        def factor() -> Any:
+            exact = beta_2.value()
+            return tf.sqrt((1 - tf.cast(tf.cast(exact, tf.float32), tf.float64)) / (1 - exact))
+
+        return Number(factor)
+    exact = 1 - float(beta_2)
+    return math.sqrt(float(np.float32(1) - np.float32(beta_2)) / exact) if exact > 0 else 1.0

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hptune.errors import KeyPath, spec_error
+from hptune.spec.dials import of_regularizer
+from hptune.spec.keras_table import CHOSEN_BY_KERAS
+from hptune.training.dials import placed
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
 
@@ -28,10 +32,14 @@ _MODULE_OF_ARGUMENT = {
 
 
 def make_layer(name: str, arguments: Mapping[str, Any], folder: Path = Path()) -> Any:
-    """A `keras.layers` layer or the user's own, with the objects among its arguments made too."""
+    """A `keras.layers` layer or the user's own, with the objects among its arguments made too.
+
+    A `Dial` may stand wherever the table of dials has one, in the layers inside it too.
+    """
     if ":" in name:
         return load_object(name, folder, ("model", "layers"))(**arguments)
-    return getattr(keras().layers, name)(**{key: _argument(key, value, folder) for key, value in arguments.items()})
+    made = {key: _argument(key, value, folder) for key, value in arguments.items()}
+    return placed(getattr(keras().layers, name), made)
 
 
 def _argument(key: str, value: Any, folder: Path) -> Any:
@@ -52,6 +60,8 @@ def _named(module: str, value: Any, folder: Path = Path()) -> Any:
     if module == "layers":
         return make_layer(name, arguments or {}, folder)
     cls = getattr(getattr(keras(), module), name, None)
+    if module == "regularizers" and of_regularizer(name):
+        return placed(type(keras().regularizers.get({"class_name": name, "config": {}})), arguments or {})
     if cls is None:
         return getattr(keras(), module).get({"class_name": name, "config": dict(arguments or {})})
     return cls(**(arguments or {}))
@@ -63,15 +73,41 @@ def make_regularizer(value: Any) -> Any:
 
 
 def make_optimizer(name: str, arguments: Mapping[str, Any]) -> Any:
-    """An optimizer by its short name (`adam`, `sgd`, `adamw`, …)."""
-    arguments = {key: float(value) if type(value) is int else value for key, value in arguments.items()}
-    return keras().optimizers.get({"class_name": name.replace("_", ""), "config": dict(arguments)})
+    """An optimizer by its short name (`adam`, `sgd`, `adamw`, …), its options of the types that its signature has.
+
+    YAML spells a float without a fraction as a whole number (`momentum: 0`), which Keras refuses.
+    """
+    kind = _optimizers()[name.replace("_", "").lower()]
+    defaults = {key: one.default for key, one in inspect.signature(kind).parameters.items()}
+
+    def typed(key: str, value: Any) -> Any:
+        wants_float = isinstance(defaults.get(key), float) or key in _FLOATS
+        return float(value) if type(value) is int and wants_float else value
+
+    return kind(**{key: typed(key, value) for key, value in arguments.items()})
+
+
+@cache
+def _optimizers() -> dict[str, type]:
+    """Keras's optimizers by their names in small letters."""
+    module = keras().optimizers
+    found = {name.lower(): getattr(module, name) for name in dir(module)}
+    return {name: one for name, one in found.items() if inspect.isclass(one) and issubclass(one, module.Optimizer)}
+
+
+_FLOATS = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
+"""The options of optimizers that are floats where the default, None, does not tell."""
 
 
 def make_loss(loss: Any, folder: Path = Path()) -> Any:
-    """A loss object, its reduction over the batch the mean."""
+    """A loss object, its reduction over the batch the mean.
+
+    A name for which Keras chooses by the shapes of target and output (`crossentropy`) stays a name.
+    """
     losses = keras().losses
     name, arguments = next(iter(loss.items())) if isinstance(loss, Mapping) else (loss, None)
+    if name in CHOSEN_BY_KERAS["losses"]:
+        return name
     if isinstance(name, str) and ":" in name:
         return _own(losses.Loss, name, arguments, folder, ("training", "loss"))
     if isinstance(loss, Mapping):

@@ -26,7 +26,7 @@ from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.spec.space import Space
 from hptune.stopwatch import WATCH
-from hptune.training import dials, own_code, own_fit, runtime
+from hptune.training import own_code, own_fit, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
@@ -67,7 +67,9 @@ class Trained(Protocol):
 
     def load(self, state: State) -> None: ...
 
-    def evaluate(self, part: Part) -> dict[str, float]: ...
+    def finalize(self) -> None: ...
+
+    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class _Outcome:
     """What training gave.
 
     curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
-    users and returns facts to tell of it.
+    users and returns facts to tell of it. batch_size: by which it was trained.
     """
 
     trained: Trained
@@ -84,6 +86,7 @@ class _Outcome:
     ended: bool
     write: Callable[[], dict[str, Any]]
     facts: Mapping[str, Any]
+    batch_size: int
 
 
 class KerasTrainer:
@@ -156,7 +159,6 @@ class KerasTrainer:
     def _train(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         recipe = resolve(self.experiment, segment.values)
         blueprint = self.programs.blueprint(recipe, segment.values)
-        dials.check(blueprint.dials)
         program = self.programs.program(blueprint)
         found = states.latest(self._run, segment, partial(states.fits, program.model))
         state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
@@ -188,11 +190,12 @@ class KerasTrainer:
         over = _epochs(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
             told["learning_rates"] = course.rates_by_epoch(whole, _epochs(whole))
-        return _Outcome(program, curves, whole, over, partial(self._export, blueprint, program), told)
+        write = partial(self._export, blueprint, program)
+        return _Outcome(program, curves, whole, over, write, told, blueprint.batch_size)
 
     def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
         """For who asks where the time goes: what can't be told from outside one call for an epoch."""
-        tell_validation(program, self.data.validation, epochs=epochs)
+        tell_validation(program, self.data.validation, setting, epochs=epochs)
         if not self._advised and program.epoch_s is not None:
             self._advised = True
             advise(program, partial(self.programs.compile, blueprint, xla=True), state, setting)
@@ -241,11 +244,11 @@ class KerasTrainer:
         """Train once over rising rates: {"rates", "losses"}, one value a step."""
         recipe = resolve(self.experiment, segment.values)
         blueprint = self.programs.blueprint(recipe, segment.values)
-        dials.check(blueprint.dials)
         program = self.programs.program(blueprint)
         batch_size = blueprint.batch_size
-        epochs = -(-RANGE_STEPS // (program.rows // batch_size))
-        rates = np.geomspace(*RANGE, epochs * program.steps_per_epoch(batch_size)).astype(np.float32)
+        steps = program.steps_per_epoch(batch_size)
+        epochs = -(-RANGE_STEPS // steps)
+        rates = np.geomspace(*RANGE, epochs * steps).astype(np.float32)
         order = seeds.derive(self.experiment.seed, "samples", dict(segment.values), segment.replica)
         state = self._fresh(blueprint, recipe, segment, program)
         setting = Setting(blueprint.dials, rates, batch_size, order)
@@ -265,7 +268,8 @@ class KerasTrainer:
         whole = _joined(so_far, curves)
         write = partial(self._save, trained.model, raw=False)
         told = _retrained(found, segment)
-        return _Outcome(trained, curves, whole, _epochs(whole) < segment.to_epoch, write, told)
+        ended = _epochs(whole) < segment.to_epoch
+        return _Outcome(trained, curves, whole, ended, write, told, own_fit.BATCH_SIZE)
 
     def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
         if segment.purpose != "trial":
@@ -292,9 +296,10 @@ class KerasTrainer:
         told: dict[str, Any] = {"best_epoch": best.epoch}
         if best.state is not None:  # None: a fit of its own that passed no callbacks on
             outcome.trained.load(best.state)
+        outcome.trained.finalize()
         test = self._samples.test()
         if test is not None:
-            told["test"] = outcome.trained.evaluate(test)
+            told["test"] = outcome.trained.evaluate(test, outcome.batch_size)
         if segment.purpose == "best":
             written = outcome.write()
             notes = [facts["note"] for facts in (outcome.facts, written) if "note" in facts]
@@ -304,8 +309,9 @@ class KerasTrainer:
     def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
         model = for_users(blueprint, program.weights(), self.data, restored=self.programs.restores_targets)
         _check_export(model, program, self.data)
-        code = own_code.references(model, runtime.keras().tree.flatten([blueprint.loss(), blueprint.metrics()]))
-        return self._save(model, logits=gives_logits(blueprint.loss()), code=code)
+        loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
+        code = own_code.references(model, runtime.keras().tree.flatten([loss, metrics]))
+        return self._save(model, logits=gives_logits(loss), code=code)
 
     def _save(
         self, model: Any, *, logits: bool = False, raw: bool = True, code: Mapping[str, str] | None = None

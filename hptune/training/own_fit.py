@@ -18,6 +18,10 @@ from hptune.training.state import State
 from hptune.trial import Curves, Values
 
 
+BATCH_SIZE = 32
+"""Of `evaluate`: Keras's own. What the `fit` trains with is its own affair."""
+
+
 class OwnFit:
     """One trial's model, and the hypermodel's own way of training it.
 
@@ -63,9 +67,14 @@ class OwnFit:
         for variable, value in zip(self.model.variables, state.model, strict=True):
             variable.assign(value)
 
-    def evaluate(self, part: Part) -> dict[str, float]:
+    def finalize(self) -> None:
+        """Nothing: its `fit` has done what there is to do."""
+
+    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
         """The loss and metrics on samples that were not trained on."""
-        told: Mapping[str, float] = self.model.evaluate(part.x, part.y, verbose=0, return_dict=True)
+        told: Mapping[str, float] = self.model.evaluate(
+            part.x, part.y, batch_size=batch_size, verbose=0, return_dict=True
+        )
         return {name: float(value) for name, value in told.items()}
 
     def _load(self, state: State) -> None:

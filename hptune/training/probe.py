@@ -9,7 +9,6 @@ from hptune.errors import KeyPath, Problem, SpecError, spec_error
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import LayersModel
 from hptune.spec.recipe import Recipe, resolve
-from hptune.spec.references import Ref
 from hptune.spec.space import Space
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data
@@ -36,9 +35,8 @@ def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: 
     for values in [space.defaults(), *ends]:
         try:
             blueprint = draw(resolve(experiment, values), values)
-            check_batch_size(experiment, data)
             check_smoothing(blueprint)
-            check_last_layer(blueprint.build(), blueprint.loss(), data, _last_layer(experiment))
+            check_last_layer(blueprint.build()[0], blueprint.compiled.loss(), data, _last_layer(experiment))
             check_objective(experiment, name_metrics(blueprint))
             return blueprint
         except SpecError:
@@ -79,18 +77,10 @@ def check_own_fit(experiment: Experiment, data: Data) -> None:
 
 def check_smoothing(blueprint: Blueprint) -> None:
     """Labels can be smoothed for a cross-entropy alone."""
-    kind = type(blueprint.loss()).__name__
+    kind = type(blueprint.compiled.loss()).__name__
     if blueprint.dials.get(SMOOTHING, 0.0) > 0 and kind not in SMOOTHABLE:
         told = f"needs a cross-entropy loss, and this is {kind}. Drop it, or choose one of {', '.join(SMOOTHABLE)}."
         raise spec_error(told, "training", "regularization", "label_smoothing")
-
-
-def check_batch_size(experiment: Experiment, data: Data) -> None:
-    """A batch size that is given must not be larger than the training part."""
-    batch_size, rows = experiment.training.batch_size, len(data.train)
-    if not isinstance(batch_size, Ref) and batch_size > rows:
-        told = f"must be at most the {rows} samples of the training part, got {batch_size}. Lower it."
-        raise spec_error(told, "training", "batch_size")
 
 
 def check_objective(experiment: Experiment, metrics: list[str]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,19 @@ from hptune.errors import SegmentFailed
 from hptune.stopwatch import WATCH, counts
 from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
+from hptune.training.compiled import Compiled
 from hptune.training.data import Part
 from hptune.training.dials import Dial
 from hptune.training.fused import fuse
-from hptune.training.losses import smoothed
+from hptune.training.losses import chosen, is_mean_over_samples, smoothed
 from hptune.training.runtime import keras
+from hptune.training.slots import Slots
 from hptune.training.state import State
 from hptune.training.streamed import Feed, batches, leaves, mapped, next_batch
 from hptune.trial import Curves
 
 EVALUATION_BATCH = 512
-"""Samples in one step of validation."""
+"""Samples in one step of validation, where it makes no difference how many: see `Program.by_sample`."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Told (epochs done, the epoch's metrics)."""
@@ -46,7 +48,7 @@ class Setting:
 
     dials: by name, each that the blueprint has.
     rates: float32 [total_steps], the learning rate of every optimizer step of the full training.
-    batch_size: samples in one step; the last batch of an epoch may be smaller. At most as many as there are.
+    batch_size: samples in one step; the last batch of an epoch, which may be the only one, may be smaller.
     order_seed: the order of the samples in epoch e depends on it and e alone.
     factor: asked before each epoch, with all curves so far, for what the rates are multiplied by (`plateau`).
     """
@@ -86,28 +88,35 @@ class Program:
         self.rows = len(train)
         self.traces = self.brief_traces = 0
         self.epoch_s: float | None = None
-        core = blueprint.build()
-        self._dials = dial_places.attach(_dials_of(core, blueprint)) if blueprint.dialled else {}
-        self._dials |= dials or {}
+        compiled = blueprint.compiled
+        core, in_layers = blueprint.build()
+        self._dials = {**in_layers, **(dials or {})}
         self.model = around(core)
-        optimizer = blueprint.optimizer()
         self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
-        if self._rates is not None:
-            optimizer.learning_rate = self._rates
-        self._dials |= dial_places.attach(
-            place for place in dial_places.in_optimizer(optimizer) if place[0] in blueprint.dials
-        )
+
+        def unbuilt() -> tuple[Any, dict[str, Dial]]:
+            optimizer = compiled.optimizer()
+            if self._rates is not None:
+                optimizer.learning_rate = self._rates
+            names = [name for name in blueprint.dials if name.startswith("optimizer.")]
+            return optimizer, dial_places.attach_to_optimizer(optimizer, names)
+
+        optimizer, of_optimizer = unbuilt()
+        self._dials |= of_optimizer
         fuse(optimizer)
-        loss = loss if loss is not None else blueprint.loss()
+        self._split = split
+        example = mapped(lambda a: a[: blueprint.batch_size], (train.x, train.y, train.sample_weight))
+        loss = chosen(loss if loss is not None else compiled.loss(), self.model, split(example)[1])
         self._smoothed = None
         if SMOOTHING in blueprint.dials:
-            self._dials[SMOOTHING] = Dial(0.0)
+            self._dials[SMOOTHING] = Dial()
             self._smoothed = smoothed(loss, self._dials[SMOOTHING])
-        example = mapped(lambda a: a[: blueprint.batch_size], (train.x, train.y, train.sample_weight))
-        self._split = split
-        self._compile(optimizer, loss, blueprint.metrics(), split(example), blueprint.loss_weights)
+        missing = blueprint.dials.keys() ^ self._dials.keys()
+        assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
+        self._compile(compiled, optimizer, loss, split(example))
+        self.by_sample = _is_by_sample(self.model, loss)
         self._initial = [v.numpy() for v in self.model.variables]
-        self._slots = [v.value.read_value() for v in self.model.optimizer.variables]
+        self._slots = Slots(self.model, lambda: unbuilt()[0])
         self._train = batches(train)
         self._scored = validation
         self._validation = batches(validation)
@@ -122,7 +131,7 @@ class Program:
         self.metric_names: list[str] = self._names()
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """How many batches an epoch has."""
+        """How many steps an epoch has, its last batch included, which may be smaller: as Keras counts them."""
         return math.ceil(self.rows / batch_size)
 
     # --- what a trial does --------------------------------------------------------------------------------------
@@ -166,31 +175,40 @@ class Program:
         return {name: tuple(values) for name, values in done.items()}
 
     def run_steps(self, state: State, setting: Setting, *, epochs: int, steps_per_epoch: int | None) -> list[float]:
-        """Train for the first whole batches of a few epochs, without validation; the plain loss of every step.
+        """Train for the first steps of a few epochs, without validation; the plain loss of every step.
 
-        steps_per_epoch: at most as many batches of each epoch's order as it has whole ones; None: all of them.
+        steps_per_epoch: at most as many of each epoch's order as it has; None: all of them.
         """
         self.load(state)
         self._turn(setting)
-        whole = self.rows // setting.batch_size
-        steps = whole if steps_per_epoch is None else min(steps_per_epoch, whole)
+        steps = self.steps_per_epoch(setting.batch_size)
+        if steps_per_epoch is not None:
+            steps = min(steps, steps_per_epoch)
         losses: list[float] = []
         for epoch in range(epochs):
-            feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size)
-            losses += self._brief(feed, self._size(setting), _number(steps)).numpy().tolist()
+            feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size, steps=steps)
+            losses += self._brief(feed, _number(setting.batch_size), _number(steps)).numpy().tolist()
         return losses
 
     @counts("set up")
     def fresh(self, weights: Sequence[NDArray[Any]], noise_seed: int) -> State:
-        """The state before training: these weights (as `get_weights` orders them), noise and dropout from the seed."""
+        """The state before training: these weights (as `get_weights` orders them), noise and dropout from the seed.
+
+        A layer that was given a seed of its own keeps that.
+        """
         given = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
+        seeded = _seeded(self.model)
         model = [
             np.asarray([seeds.derive(noise_seed, index), 0])
-            if variable.path.endswith("seed_generator_state")
+            if variable.path.endswith("seed_generator_state") and id(variable) not in seeded
             else given.get(id(variable), initial)
             for index, (variable, initial) in enumerate(zip(self.model.variables, self._initial, strict=True))
         ]
         return State(tuple(model))
+
+    def finalize(self) -> None:
+        """Do what Keras's `fit` does last: an optimizer that averages the weights (`use_ema`) puts the averages in."""
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     @counts("checkpoint")
     def state(self) -> State:
@@ -199,10 +217,14 @@ class Program:
             tuple(v.numpy() for v in self.model.variables), tuple(v.numpy() for v in self.model.optimizer.variables)
         )
 
-    def evaluate(self, part: Part) -> dict[str, float]:
-        """The plain loss and the metrics of the current weights on samples that were not trained on."""
+    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
+        """The plain loss and the metrics of the current weights on samples that were not trained on.
+
+        batch_size: by which they are averaged, as `model.evaluate` does.
+        """
         way = self._validation if part is self._scored else batches(part)
-        values = self._test(way.whole(EVALUATION_BATCH), len(part)).numpy().tolist()
+        size = EVALUATION_BATCH if self.by_sample else batch_size
+        values = self._test(way.whole(size), size, len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))
 
@@ -212,9 +234,9 @@ class Program:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _compile(self, optimizer: Any, loss: Any, metrics: Any, example: Any, loss_weights: Any) -> None:
+    def _compile(self, compiled: Compiled, optimizer: Any, loss: Any, example: Any) -> None:
         model = self.model
-        model.compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, jit_compile=False)
+        compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
         model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
@@ -224,7 +246,8 @@ class Program:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
 
     def _names(self) -> list[str]:
-        names = ["loss"] + [name for name in self.model.get_metrics_result() if name != "loss"]
+        results = {name: value for name, value in self.model.get_metrics_result().items() if name != "loss"}
+        names = ["loss", *(name for key, value in results.items() for name in _numbered(key, value))]
         penalty = ["penalty"] if self._penalties() else []
         return [*names, *penalty, *(f"val_{name}" for name in names)]
 
@@ -243,11 +266,12 @@ class Program:
     def load(self, state: State) -> None:
         """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
         _put(self.model.variables, state.model)
-        _put(self.model.optimizer.variables, state.optimizer or self._slots)
+        _put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
 
     def _run_epoch(self, setting: Setting, epoch: int) -> dict[str, float]:
         feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size)
-        given = feed, self._size(setting), self._validation.whole(EVALUATION_BATCH)
+        size = EVALUATION_BATCH if self.by_sample else self._size(setting)
+        given = feed, self._size(setting), self._validation.whole(int(size)), size
         values = self._next_epoch(*given) if self.traces else self._first_epoch(*given)
         return dict(zip(self.metric_names, values, strict=True))
 
@@ -271,7 +295,7 @@ class Program:
         return values
 
     @counts("trace")
-    def _one_epoch(self, feed: Feed, batch_size: Any, scored: Feed) -> Any:
+    def _one_epoch(self, feed: Feed, batch_size: Any, scored: Feed, scored_size: Any) -> Any:
         """One epoch over the training samples, then validation: every metric as one float32 vector."""
         import tensorflow as tf
 
@@ -280,10 +304,10 @@ class Program:
         _each_batch(self.rows, batch_size, lambda start, size: self._train_step(next_batch(feed, start, size)))
         trained = self._results()
         penalty = [tf.add_n([tf.cast(p, tf.float32) for p in self._penalties()])] if self._penalties() else []
-        return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(scored, len(self._scored))], 0)
+        return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(scored, scored_size, len(self._scored))], 0)
 
     def _some_steps(self, feed: Feed, batch_size: Any, steps: Any) -> Any:
-        """float32 [steps]: the plain loss of each of the first whole batches, trained on in turn."""
+        """float32 [steps]: the plain loss of each of the first batches, trained on in turn."""
         import tensorflow as tf
 
         self.brief_traces += 1
@@ -291,18 +315,19 @@ class Program:
 
         def body(index: Any, losses: Any) -> Any:
             loss.reset_state()
-            self._train_step(next_batch(feed, index * batch_size, batch_size))
+            start = index * batch_size
+            self._train_step(next_batch(feed, start, tf.minimum(batch_size, self.rows - start)))
             return index + 1, losses.write(index, tf.cast(loss.result(), tf.float32))
 
         empty = tf.TensorArray(tf.float32, size=steps)
         start = [tf.constant(0), empty]
         return tf.while_loop(lambda index, _: index < steps, body, start, parallel_iterations=1)[1].stack()
 
-    def _evaluate(self, feed: Feed, rows: int) -> Any:
+    def _evaluate(self, feed: Feed, batch_size: Any, rows: int) -> Any:
         import tensorflow as tf
 
         self._reset()
-        _each_batch(rows, EVALUATION_BATCH, lambda start, size: self._test_step(next_batch(feed, start, size)))
+        _each_batch(rows, batch_size, lambda start, size: self._test_step(next_batch(feed, start, size)))
         return tf.stack(self._results())
 
     def _test_step(self, batch: Any) -> None:
@@ -315,18 +340,56 @@ class Program:
             self._plain_loss.reset_state()
 
     def _results(self) -> list[Any]:
+        """The metrics as float32 scalars, the loss first; one of several numbers as so many."""
         import tensorflow as tf
 
         results = self.model.get_metrics_result()
         if self._plain_loss is not None:
             results = {**results, "loss": self._plain_loss.result()}
         ordered = ["loss", *(name for name in results if name != "loss")]
-        return [tf.cast(results[name], tf.float32) for name in ordered]
+        found = [tf.cast(results[name], tf.float32) for name in ordered]
+        return [number for one in found for number in (tf.unstack(tf.reshape(one, [-1])) if one.shape.rank else [one])]
 
 
-def _dials_of(core: Any, blueprint: Blueprint) -> Iterator[tuple[str, Any, str]]:
-    """The places in a model's layers where the blueprint's dials stand."""
-    return (place for place in dial_places.in_layers(blueprint.layers(core)) if place[0] in blueprint.dials)
+def _numbered(name: str, value: Any) -> list[str]:
+    """The names under which a metric stands in the curves: `f1_score.0`, `f1_score.1`, … where it is several numbers."""
+    shape = tuple(value.shape)
+    return [f"{name}.{number}" for number in range(math.prod(shape))] if shape else [name]
+
+
+def _seeded(model: Any) -> set[int]:
+    """Which variables (by identity) are the states of random generators that were given a seed."""
+    generators = ((layer, one) for layer in model._flatten_layers() for one in layer._seed_generators)
+    return {
+        id(generator.state)
+        for layer, generator in generators
+        if generator._initial_seed is not None and type(layer).__name__ not in _DRAW_A_SEED
+    }
+
+
+_DRAW_A_SEED = ("RandomCrop",)
+"""Stock layers that were given no seed and say in their config that they were: they draw one when they are made."""
+
+
+def _is_by_sample(model: Any, loss: Any) -> bool:
+    """Whether what `evaluate` gives does not depend on how the samples are cut into batches.
+
+    So it is where the one loss is a mean over samples, the metrics are Keras's own, and nothing masks.
+    """
+    stock = keras().Model
+    own_step = type(model).test_step is not stock.test_step or type(model).compute_loss is not stock.compute_loss
+    if own_step or isinstance(loss, Mapping | list | tuple) or not is_mean_over_samples(loss):
+        return False
+    layers = list(model._flatten_layers(include_self=False))
+    masks = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
+    own_code = any(type(layer).__module__.split(".")[0] not in ("keras", "hptune") for layer in layers)
+    metrics = model._compile_metrics.metrics if model._compile_metrics is not None else []
+    return not masks and not own_code and all(map(_is_keras_metric, metrics))
+
+
+def _is_keras_metric(metric: Any) -> bool:
+    function = getattr(metric, "_fn", None)
+    return all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function))
 
 
 def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
@@ -345,7 +408,7 @@ def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
         if not training:
             return data_loss
         goal = data_loss if smoothed_loss is None else smoothed_loss(y, y_pred, sample_weight)
-        return tf.add_n([goal, *(tf.cast(extra, goal.dtype) for extra in self.losses)])
+        return tf.add_n([goal, *(tf.cast(self._aggregate_additional_loss(one), goal.dtype) for one in self.losses)])
 
     return compute_loss
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from hptune import seeds
-from hptune.errors import SegmentFailed
 from hptune.rundir import RunPaths
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import ApplicationModel, ModelSpec, SavedModel
-from hptune.spec.recipe import Recipe
+from hptune.spec.recipe import Recipe, resolve
+from hptune.spec.space import Space
+from hptune.spec.training import Stabilize
 from hptune.stopwatch import counts
 from hptune.training import augment
 from hptune.training import blueprint as blueprints
@@ -116,14 +117,11 @@ class Programs:
         )
 
     def program(self, blueprint: Blueprint) -> Program:
-        """The program of the blueprint's structure. Raises SegmentFailed for a batch larger than the training part."""
+        """The program of the blueprint's structure."""
         key = blueprint.structure
         if key in self._programs:
             self._programs.move_to_end(key)
             return self._programs[key]
-        rows = len(self._data.train)
-        if blueprint.batch_size > rows:
-            raise SegmentFailed(f"batch_size {blueprint.batch_size} is larger than the training part ({rows} samples)")
         while len(self._programs) >= self._kept:
             self._programs.popitem(last=False)
         self._programs[key] = self.compile(blueprint, xla=self._experiment.execution.xla)
@@ -132,13 +130,19 @@ class Programs:
     @counts("build")
     def weights(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
         """The weights that a trial starts from, by (seed, architecture, replica); stabilised if asked for."""
+        how = recipe.initialization.stabilize
+        if how is not None:
+            draws = self.blueprint(recipe_for(recipe, how, self._defaults), values)
+            return self._stabilized(how, draws, replica)
         key = (blueprint.architecture, replica)
         if key not in self._weights:
-            if recipe.initialization.stabilize is None:
-                self._weights[key] = blueprint.weights(seeds.derive(self._experiment.seed, "weights", *key))
-            else:
-                self._weights[key] = self._stabilized(blueprint, recipe, values, replica)
+            self._weights[key] = blueprint.weights(seeds.derive(self._experiment.seed, "weights", *key))
         return self._weights[key]
+
+    @cached_property
+    def _defaults(self) -> Recipe:
+        """The recipe at the defaults of the space."""
+        return resolve(self._experiment, Space(self._experiment.search_space).defaults())
 
     @property
     def restores_targets(self) -> bool:
@@ -159,7 +163,8 @@ class Programs:
     @counts("build")
     def compile(self, blueprint: Blueprint, *, xla: bool) -> Program:
         """A new program, which is not kept."""
-        data, loss = self._data, blueprint.loss()
+        reset_names()  # layers and metrics are called as in a program of their own, whatever was made before
+        data, loss = self._data, blueprint.compiled.loss()
         front = blueprint.front()
         columns = columns_of(blueprint.outputs, data)
         if self.restores_targets:
@@ -182,24 +187,26 @@ class Programs:
             xla=xla,
         )
 
-    def _stabilized(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
-        """The run's stabilised weights of this architecture; made here where they are not there (any more)."""
-        how = recipe.initialization.stabilize
-        assert how is not None
-        path = self._run.stabilized(blueprint.architecture, replica)
+    def _stabilized(self, how: Stabilize, draws: Blueprint, replica: int) -> Weights:
+        """The run's stabilised weights of these draws; made here where they are not there (any more)."""
+        made_by = blueprints.fingerprint(draws.architecture, draws.structure, draws.batch_size)
+        key = (made_by, replica)
+        if key in self._weights:
+            return self._weights[key]
+        path = self._run.stabilized(made_by, replica)
         if path.exists():
             with contextlib.suppress(states.Damaged):  # then they are made again, the same by their seed
-                return states.load(path)[0].model
-        by = recipe_for(recipe, how)
-        draws = blueprint if by is recipe else self.blueprint(by, values)
-        seed = seeds.derive(self._experiment.seed, "stabilize", blueprint.architecture, replica)
+                self._weights[key] = states.load(path)[0].model
+                return self._weights[key]
+        seed = seeds.derive(self._experiment.seed, "stabilize", draws.architecture, replica)
         found = stabilize(how, self.program(draws), draws, seed=seed)
         states.save(path, State(tuple(found.weights)), {})
         self.news["stabilized"] = {
-            "structure": blueprint.architecture,
+            "structure": made_by,
             "replica": replica,
             "method": how.method,
             "losses": list(found.losses),
             "chosen": found.chosen,
         }
+        self._weights[key] = found.weights
         return found.weights

@@ -9,6 +9,7 @@ arXiv:1803.03635, and the survey of seeds in Picard 2021, arXiv:2109.08203.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,6 @@ from hptune.spec import schedules
 from hptune.spec.recipe import Recipe
 from hptune.spec.training import Lottery, Optimizer, Schedule, Stabilize
 from hptune.training.blueprint import Blueprint, Weights
-from hptune.training.dials import OPTIMIZER_DIALS
 from hptune.training.program import Program, Setting
 
 _OFF = {"clipnorm": 1e9, "global_clipnorm": 1e9, "clipvalue": 1e9}
@@ -37,28 +37,32 @@ class Stabilized:
     chosen: int
 
 
-def recipe_for(recipe: Recipe, how: Stabilize) -> Recipe:
-    """The recipe that the draws are trained by: the trial's, with the optimizer and batch size that `how` names."""
+def recipe_for(recipe: Recipe, how: Stabilize, defaults: Recipe) -> Recipe:
+    """The recipe that the draws are trained by: the trial's layers, trained as at the defaults of the space, but for the
+    optimizer and batch size that `how` names. So it does not matter which trial needs the weights first.
+    """
     given: dict[str, Any] = {}
     if how.optimizer is not None:
         given["optimizer"] = Optimizer(name=how.optimizer)
     if how.batch_size is not None:
         given["batch_size"] = how.batch_size
-    return replace(recipe, training=recipe.training.model_copy(update=given)) if given else recipe
+    training = defaults.training.model_copy(update=given) if given else defaults.training
+    return replace(recipe, training=training)
 
 
 def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: int) -> Stabilized:
-    """Draw, train and choose. What comes of it depends on the architecture, the optimizer's class, the batch size, the
-    data and `seed` alone: dropout, penalties and smoothing are off. Raises SegmentFailed where every draw diverges.
+    """Draw, train and choose. What comes of it depends on the blueprint's architecture and structure, its batch size,
+    the data and `seed` alone: dropout, penalties and smoothing are off. Raises SegmentFailed where every draw diverges.
     """
-    steps_per_epoch = program.steps_per_epoch(blueprint.batch_size)
+    whole = steps = program.steps_per_epoch(blueprint.batch_size)
     if isinstance(how, Lottery):
-        draws, steps = how.draws, how.steps_per_epoch
-        rates = np.full(how.epochs * steps_per_epoch, how.learning_rate, np.float32)
+        draws = how.draws
+        steps = whole if how.steps_per_epoch is None else min(whole, how.steps_per_epoch)
+        rates = np.full(how.epochs * steps, how.learning_rate, np.float32)
     else:
-        draws, steps = 1, None
+        draws = 1
         rise = Schedule.model_validate({"warmup": {"epochs": how.epochs, "start": how.start}})
-        table = schedules.table(rise, base_rate=how.end, epochs=how.epochs, steps_per_epoch=steps_per_epoch)
+        table = schedules.table(rise, base_rate=how.end, epochs=how.epochs, steps_per_epoch=steps)
         rates = table.astype(np.float32)
     best: Weights | None = None
     losses: list[float] = []
@@ -67,8 +71,9 @@ def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: i
         order = seeds.derive(seed, "order", draw)
         setting = Setting(_neutral(blueprint), rates, blueprint.batch_size, order)
         told = program.run_steps(program.fresh(weights, seed), setting, epochs=how.epochs, steps_per_epoch=steps)
-        last = told[-(len(told) // how.epochs) :]
-        losses.append(math.fsum(last) / len(last))
+        # Each step counts by its samples, as in Keras's loss of an epoch: the last batch may be a smaller one.
+        sizes = [min(blueprint.batch_size, program.rows - step * blueprint.batch_size) for step in range(steps)]
+        losses.append(math.fsum(map(operator.mul, told[-steps:], sizes)) / sum(sizes))
         if math.isfinite(losses[-1]) and losses[-1] == min(x for x in losses if math.isfinite(x)):
             best = program.weights()
     if best is None:
@@ -79,10 +84,10 @@ def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: i
 
 def _neutral(blueprint: Blueprint) -> Mapping[str, float]:
     """Every dial where it does nothing, the optimizer's at Keras's own defaults."""
-    plain = type(blueprint.optimizer())()
+    plain = type(blueprint.compiled.optimizer())()
     neutral: dict[str, float] = {}
     for name in blueprint.dials:
-        attribute = name.removeprefix("optimizer.")
-        default = getattr(plain, attribute, None) if attribute in OPTIMIZER_DIALS else None
+        of, _, attribute = name.partition(".")
+        default = getattr(plain, attribute, None) if of == "optimizer" else None
         neutral[name] = float(default) if default is not None else _OFF.get(attribute, 0.0)
     return neutral

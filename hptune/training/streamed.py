@@ -33,8 +33,11 @@ class Batches(Protocol):
 
     streamed: bool
 
-    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
-        """The samples in the order of `epoch` (from 0), a pure function of both arguments."""
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int, *, steps: int | None = None) -> Feed:
+        """The samples in the order of `epoch` (from 0), a pure function of both arguments.
+
+        steps: how many of its batches are wanted, from the first on; None: all of them.
+        """
         ...
 
     def whole(self, batch_size: int) -> Feed:
@@ -95,7 +98,14 @@ class _OnDevice:
         self._rows = len(part)
         self._samples = mapped(_tensor, (part.x, part.y, part.sample_weight))
 
-    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:  # noqa: ARG002  # cut in the graph
+    def shuffled(
+        self,
+        order_seed: int,
+        epoch: int,
+        batch_size: int,  # noqa: ARG002  # cut in the graph
+        *,
+        steps: int | None = None,  # noqa: ARG002
+    ) -> Feed:
         import tensorflow as tf
 
         return self._samples, tf.constant(sample_order(order_seed, epoch, self._rows))
@@ -131,7 +141,7 @@ class _Gathered:
         self._order: NDArray[np.int32] | None = None
         self._datasets: dict[int, Any] = {}
 
-    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int, *, steps: int | None = None) -> Feed:  # noqa: ARG002
         self._order = sample_order(order_seed, epoch, self._rows)
         return self._cut(batch_size)
 
@@ -179,13 +189,14 @@ class _Flowing:
         self._iterator: Any = None
         self._once: dict[int, Any] = {}
 
-    def shuffled(self, order_seed: int, epoch: int, batch_size: int) -> Feed:
+    def shuffled(self, order_seed: int, epoch: int, batch_size: int, *, steps: int | None = None) -> Feed:
+        whole = -(-self._flow.rows // batch_size)
         if self._stands != (order_seed, batch_size, epoch):
             # Under a seed of the trial's own, so that what it shuffles does not depend on what ran before.
             endless = self._cut(self._flow.open(order_seed % 2**31, endless=True), batch_size)
-            steps = -(-self._flow.rows // batch_size)
-            self._iterator = iter(_ordered(endless.skip(epoch * steps)).prefetch(READERS))
-        self._stands = (order_seed, batch_size, epoch + 1)
+            self._iterator = iter(_ordered(endless.skip(epoch * whole)).prefetch(READERS))
+        # After a part of an epoch it stands in its middle: whatever comes next is looked for from the beginning.
+        self._stands = (order_seed, batch_size, epoch + 1) if steps is None or steps == whole else None
         return self._iterator
 
     def whole(self, batch_size: int) -> Feed:

@@ -53,7 +53,7 @@ def test_it_computes_what_keras_computes(name: str, arguments: dict[str, Any]) -
 
 def test_the_numbers_that_are_dials_are_read_when_it_runs() -> None:
     plain, dialled = keras().optimizers.Adam(0.1, beta_1=0.3), keras().optimizers.Adam(0.1)
-    dialled.beta_1 = Dial(0.9)
+    dialled.beta_1 = Dial()
     for optimizer in (plain, dialled):
         fuse(optimizer)
     dialled.beta_1.set(0.3)

@@ -110,8 +110,8 @@ def plain_fit(
     model = blueprint.stock()
     for variable, value in zip(model.variables, state.model, strict=True):
         variable.assign(value)
-    optimizer = blueprint.optimizer()
-    model.compile(optimizer, blueprint.loss(), metrics=blueprint.metrics())
+    optimizer = blueprint.compiled.optimizer()
+    model.compile(optimizer, blueprint.compiled.loss(), metrics=blueprint.compiled.metrics())
     losses, accuracies = [], []
     rates = schedules.by_epoch(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS)
     for epoch in range(EPOCHS):

@@ -1,0 +1,135 @@
+"""What a model is compiled with: the optimizer, the loss, the metrics, and all that goes with them.
+
+Trials whose models are compiled with the same share a program. What tells them apart is a digest of everything that the
+objects hold, their dials blanked; never a list of what to include.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hptune.training.keras_objects import make_loss
+from hptune.training.runtime import reset_names
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """optimizer, loss, metrics, weighted_metrics: make fresh objects; of several outputs by name, as Keras takes them.
+
+    loss_weights: what each output's loss counts in the sum; None: 1.
+    unpenalized: the numbers of the trainable variables, and a pattern of names, that weight decay leaves alone.
+    has_loss, has_metrics: whether a builder gave any.
+    """
+
+    optimizer: Callable[[], Any]
+    loss: Callable[[], Any]
+    metrics: Callable[[], Any]
+    weighted_metrics: Callable[[], Any] = lambda: None
+    loss_weights: Any = None
+    unpenalized: tuple[int, ...] = ()
+    unpenalized_names: str | None = None
+    has_loss: bool = True
+    has_metrics: bool = True
+
+    @classmethod
+    def of(cls, model: Any) -> Compiled:
+        """What a user's code compiled the model with."""
+        loss, metrics, optimizer = model._compile_loss, model._compile_metrics, model.optimizer
+        own_loss = loss._user_loss if loss is not None else None
+        unpenalized: tuple[int, ...] = ()
+        pattern = None
+        if optimizer is not None:
+            keys: set[Any] = getattr(optimizer, "_exclude_from_weight_decay", set())
+            variables = enumerate(model.trainable_variables)
+            unpenalized = tuple(number for number, variable in variables if optimizer._var_key(variable) in keys)
+            names = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+            pattern = names.pattern if names is not None else None
+        return cls(
+            optimizer=lambda: _again(optimizer),
+            loss=lambda: make_loss(own_loss) if isinstance(own_loss, str) else own_loss,
+            metrics=lambda: metrics._user_metrics,
+            weighted_metrics=lambda: metrics._user_weighted_metrics if metrics is not None else None,
+            loss_weights=loss._user_loss_weights if loss is not None else None,
+            unpenalized=unpenalized,
+            unpenalized_names=pattern,
+            has_loss=loss is not None,
+            has_metrics=metrics is not None and metrics._user_metrics is not None,
+        )
+
+    def compile(self, model: Any, optimizer: Any, loss: Any, **options: Any) -> None:
+        """Compile the model with these two, and with the rest. options: more that `model.compile` takes."""
+        model.compile(
+            optimizer,
+            loss,
+            loss_weights=self.loss_weights,
+            metrics=self.metrics(),
+            weighted_metrics=self.weighted_metrics(),
+            **options,
+        )
+        if self.unpenalized or self.unpenalized_names is not None:
+            variables = model.trainable_variables
+            optimizer.exclude_from_weight_decay(
+                var_list=[variables[number] for number in self.unpenalized],
+                var_names=None if self.unpenalized_names is None else [self.unpenalized_names],
+            )
+
+    def digest(self, dials: Mapping[str, float]) -> Any:
+        """All of it as plain data. dials: those of the optimizer, which it does not tell, as it does not the rate."""
+        reset_names()  # a metric is called `auc` then, however many were made before it
+        optimizer = described(self.optimizer())
+        for numbers in (part for part in optimizer[1:] if isinstance(part, dict)):
+            for name in {*numbers} & {"name", "learning_rate", *(dial.removeprefix("optimizer.") for dial in dials)}:
+                numbers[name] = "" if name == "name" else _without_number(numbers[name])
+        return [
+            optimizer,
+            described(self.loss()),
+            described(self.metrics()),
+            described(self.weighted_metrics()),
+            self.loss_weights,
+            self.unpenalized,
+            self.unpenalized_names,
+        ]
+
+
+def _without_number(value: Any) -> Any:
+    """A schedule stays as it is; a number is a dial, or the rate, which is one too."""
+    return "dial" if isinstance(value, int | float) else value
+
+
+def _again(optimizer: Any) -> Any:
+    return type(optimizer).from_config(optimizer.get_config())
+
+
+def described(thing: Any) -> Any:
+    """Plain data that is the same of two Keras objects only where all that they hold is the same.
+
+    The config alone does not do: Keras's own leave arguments out of it (the axis of a cross-entropy, the type of a
+    loss).
+    """
+    if isinstance(thing, list | tuple):
+        return [described(one) for one in thing]
+    if isinstance(thing, Mapping):
+        return {str(key): described(value) for key, value in thing.items()}
+    if thing is None or isinstance(thing, str | int | float | bool):
+        return thing
+    if inspect.isroutine(thing) or inspect.isclass(thing):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    if isinstance(thing, functools.partial):
+        return [described(thing.func), described(thing.args), described(thing.keywords)]
+    if hasattr(thing, "get_config"):
+        held = {name: described(value) for name, value in vars(thing).items() if _is_plain(value)}
+        return [f"{type(thing).__module__}.{type(thing).__qualname__}", described(thing.get_config()), held]
+    return repr(thing)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is data, not a part of Keras's own machinery (variables, trackers, masks of a graph)."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, str | int | float | bool) or inspect.isfunction(value)
