@@ -88,16 +88,29 @@ def plan(
     config: Config,
     sets: Sets = None,
     probe: Annotated[bool, typer.Option("--probe", help="Load the data and the model too: runs user code.")] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Train the defaults for an epoch, compiled and by Keras's fit, and compare.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The dry run: the size of the space, every default, trials × epochs, the learning rate drawn."""
     from hptune.reports.plan import plan_data, plan_lines
+    from hptune.reports.proof import proof, proof_lines
 
     loaded = _load(config, sets)
+    proved: dict[str, Any] | None = None
     with _placed(loaded):
+        if prove:
+            with _thrown_away(loaded.experiment, loaded.folder) as executor:
+                proved = proof(executor, loaded.experiment)
         facts = _probed(loaded) if probe else None
         told = plan_data(loaded.experiment, facts, loaded.folder)
-    _say_json(told) if as_json else _say("\n".join(plan_lines(told, facts)))
+    if as_json:
+        _say_json({**told, **({"proof": proved} if proved is not None else {})})
+    else:
+        _say("\n".join([*plan_lines(told, facts), *(["", *proof_lines(proved)] if proved is not None else [])]))
+    if proved is not None and not proved["equal"]:
+        raise typer.Exit(1)
 
 
 @app.command("lr-range")

@@ -48,6 +48,7 @@ class _Head(_Any):
     facts: dict[str, Any]
     folder: str
     earlier: NotRequired[list[_Earlier]]
+    training: NotRequired[int]
     versions: NotRequired[dict[str, str]]
     platform: NotRequired[str]
 

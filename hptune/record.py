@@ -45,6 +45,15 @@ _FREE: tuple[KeyPath, ...] = (
 )
 """What may change from one search to the next without changing what any trial scores."""
 
+TRAINING = 2
+"""How trials are trained, a number that rises with each version whose trials have other scores; it stands in the head.
+
+2: penalties in recurrent layers, attention and wrappers, and of depthwise and pointwise kernels; momentum and clipping
+searched from 0; averaged weights (`use_ema`) in the winner; own losses, reductions and `ignore_class` beside
+standardised targets and smoothing; validation at the trial's batch size where it makes a difference; steps counted as
+Keras counts them in stabilising and range tests; layers' own seeds; the last digits of Adam.
+"""
+
 _IN_FULL = ("best", "baseline")
 """What train-best trains."""
 
@@ -126,6 +135,7 @@ def head_event(
         "facts": dict(facts),
         "folder": str(folder.resolve()),
         **({"earlier": list(earlier)} if earlier else {}),
+        "training": TRAINING,
         "versions": versions(),
         "platform": platform.platform(),
     }
@@ -272,6 +282,22 @@ def check_same_spec(head: Head, experiment: Experiment) -> None:
                 "Give the new one another `name:`, or move the old run aside with --fresh."
             ),
         )
+
+
+def training_of(head: Head) -> int:
+    """How the run's trials were trained: `TRAINING` of the version that began it."""
+    return int(head.event.get("training", 1))
+
+
+def check_same_training(head: Head) -> None:
+    """Raises SpecError where this version trains otherwise than the one that began the run."""
+    if training_of(head) != TRAINING:
+        told = (
+            "the run was begun by a version of hptune that trained differently (docs/reliability.md says what has "
+            f"changed: training {training_of(head)} then, {TRAINING} now), so its trials would not compare with new "
+            "ones. Give this search another `name:`, move the old run aside with --fresh, or use that version."
+        )
+        raise SpecError(Problem(told))
 
 
 def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:

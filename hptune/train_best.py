@@ -16,7 +16,7 @@ from hptune.executors.executor import Executor
 from hptune.history import best_of, failed, finished, stabilized, started
 from hptune.journal import Journal
 from hptune.lock import locked
-from hptune.record import Head, check_same_data, replay
+from hptune.record import TRAINING, Head, check_same_data, replay, training_of
 from hptune.reports.leaderboard import plain_json, ranked
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.recipe import resolve
@@ -74,6 +74,9 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 "baseline": _told(beside, head),
             }
         )
+        if training_of(head) != TRAINING:
+            told = "the search was run by a version of hptune that trained differently (docs/reliability.md says how)"
+            result["note"] = f"{result['note']}; {told}" if "note" in result else told
         if best.curves:  # a scikit-learn model has no epochs to tell of
             write_whole(paths.best_history, history_csv(best))
         write_whole(paths.best_result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")

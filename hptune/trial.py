@@ -20,9 +20,10 @@ Values: TypeAlias = Mapping[str, Value]
 Curves: TypeAlias = Mapping[str, tuple[float, ...]]
 """Metric -> its value at the end of each epoch."""
 
-Purpose: TypeAlias = Literal["trial", "stabilize", "finalist", "best", "baseline", "probe", "lr_range"]
-"""What a segment is for. Three train no trial: `probe` loads the data, checks the model and reports facts, `stabilize`
-prepares the weights of an architecture, `lr_range` trains once over rising rates."""
+Purpose: TypeAlias = Literal["trial", "stabilize", "finalist", "best", "baseline", "probe", "lr_range", "prove"]
+"""What a segment is for. Four train no trial: `probe` loads the data, checks the model and reports facts, `stabilize`
+prepares the weights of an architecture, `lr_range` trains once over rising rates, `prove` trains an epoch by Keras's
+`fit` too."""
 
 TrialState: TypeAlias = Literal["running", "paused", "completed", "stopped", "failed"]
 """`paused`: trained in part and may still be promoted. `stopped`: trained in part and never will be."""

@@ -32,6 +32,7 @@ from hptune.record import (
     check_any_succeeded,
     check_same_data,
     check_same_spec,
+    check_same_training,
     filled,
     first,
     head_event,
@@ -301,6 +302,7 @@ class _Loop:
 
     def _ensure_probed(self) -> None:
         if not self._probed:
+            check_same_training(self.record.head)
             check_same_data(self.record.head, probe(self._executor, meanwhile=self._meanwhile))
             budget = self._experiment.budget.model_dump(mode="json", exclude_none=True)
             self._write({"event": "resumed", "versions": versions(), "budget": budget})

@@ -5,12 +5,13 @@ runs. Outside that range (a clipping of 0, which is none; a dropout of 1) the nu
 layer or optimizer as a plain number, and Keras itself does, or refuses, what it always does. What is not in this table
 is structure too, so that a class or an argument of tomorrow is right before it is fast. None is never a dial.
 
-| what | 0 | its default |
-|---|---|---|
-| rates of dropout and noise | the mask lets everything through: Keras leaves it out, with the same result | required |
-| strengths of L1, L2 | a penalty of 0 is added: Keras adds it too, or leaves it out | a plain name (`l2`) is structure |
-| an optimizer's numbers | as any other; `momentum` has slots of zeros where Keras makes none, with the same result | given: a dial |
-| clipping | structure: off | None, off: structure |
+What 0 and the default mean:
+
+- A rate of dropout or noise at 0 is a mask that lets everything through; Keras leaves it out, with the same result.
+- A strength of L1 or L2 at 0 adds a penalty of 0, as Keras does, or leaves out. A plain name (`l2`) is structure.
+- An optimizer's number is a dial where it is given, whatever it is. A momentum of 0 has slots of zeros, where Keras
+  makes none, with the same result.
+- Clipping at 0 is off in Keras, and so is None: both are structure.
 
 The differential suite (`tests/equal`) trains each of them at 0, at its default and at another value, as the first trial
 of a program and as the second, beside Keras's `fit`.

@@ -25,10 +25,12 @@ def tell_validation(program: Program, validation: Part, setting: Setting, *, epo
     if program.epoch_s is None:
         return
     with WATCH.aside():
+        state = program.state()  # some layers draw random numbers in inference too
         program.evaluate(validation, setting.batch_size)  # traces
         started = time.perf_counter()
         program.evaluate(validation, setting.batch_size)
         took_s = time.perf_counter() - started
+        program.load(state)
     WATCH.move("train", "validate", epochs * min(took_s, program.epoch_s))
 
 

@@ -50,9 +50,10 @@ def attach(made: list[Any]) -> dict[str, Dial]:
     dials: dict[str, Dial] = {}
     for layer in made:
         kind = type(layer).__name__
-        if kind not in _KINDS:
+        what = KINDS.get(kind.removeprefix("Random"))
+        if what is None:
             continue
-        high = dials[PREFIX + _KINDS[kind]] = Dial()
+        high = dials[PREFIX + what] = Dial()
         low = -high
         if kind == "RandomTranslation":
             layer.height_lower, layer.height_upper, layer.width_lower, layer.width_upper = low, high, low, high
@@ -63,13 +64,14 @@ def attach(made: list[Any]) -> dict[str, Dial]:
     return dials
 
 
-_KINDS = {
-    "RandomTranslation": "translate",
-    "RandomRotation": "rotate",
-    "RandomZoom": "zoom",
-    "RandomContrast": "contrast",
-    "RandomBrightness": "brightness",
+KINDS = {
+    "Translation": "translate",
+    "Rotation": "rotate",
+    "Zoom": "zoom",
+    "Contrast": "contrast",
+    "Brightness": "brightness",
 }
+"""Keras's layer `Random…` -> the strength that is its dial."""
 
 
 def _value_range(data: Data) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
 from hptune.training import dials as dial_places
 from hptune.training import graphs
-from hptune.training.compiled import Compiled, described
+from hptune.training.compiled import Compiled
 from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
@@ -188,9 +188,7 @@ def of_model(
 
     return Blueprint(
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
-        architecture=fingerprint(
-            _without_regularizers(blank), [name for name, value in dials.items() if value == 0]
-        ),
+        architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
         structure=fingerprint(_name(kind), blank, compiled.digest(turned), [*_smoothing(recipe)]),
         dials={**dials, **turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
@@ -235,7 +233,7 @@ def _seeded_weights(seed: int, build: Callable[[], Any]) -> Weights:
 
 
 KERNELS = ("kernel", "depthwise", "pointwise")
-"""What Keras's arguments call a layer's kernels. A recurrent kernel is not among them: it has an argument of its own."""
+"""What Keras's arguments call a layer's kernels. A recurrent kernel has an argument of its own and is none of them."""
 
 
 def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
@@ -253,7 +251,9 @@ def _filled(layer: str, arguments: Mapping[str, Any], more: Mapping[str, Any]) -
     filled = {**{name: value for name, value in more.items() if name in known}, **arguments}
     for key in filled.keys() & set(dial_table.NESTED_LAYERS):
         inner = filled[key]
-        filled[key] = [_filled_layer(one, more) for one in inner] if isinstance(inner, list) else _filled_layer(inner, more)
+        filled[key] = (
+            [_filled_layer(one, more) for one in inner] if isinstance(inner, list) else _filled_layer(inner, more)
+        )
     return filled
 
 

@@ -18,7 +18,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from hptune.spec import dials as table
@@ -111,8 +111,8 @@ def _combined(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> An
 class Dial(Number):
     """A number held in a variable; NaN until it is turned. placed: in how many objects it stands."""
 
-    _known: WeakValueDictionary[int, Dial] = WeakValueDictionary()
-    _keys = itertools.count()
+    _known: ClassVar[WeakValueDictionary[int, Dial]] = WeakValueDictionary()
+    _keys: ClassVar[Iterator[int]] = itertools.count()
 
     def __init__(self) -> None:
         import tensorflow as tf

@@ -7,8 +7,8 @@ keeps the whole graph for ever: 6 MB for each structure that was compiled.
 Adam's formula, which Keras spells out in a dozen operations with a pass over the variable each, is one kernel of
 TensorFlow's (`ResourceApplyAdam`). That saves a tenth of a small network's epoch and a third of the time until its
 graph is ready. The kernel computes 1 - beta_2 in float32 and Keras in Python, which differ in the fifth digit; the rate
-and epsilon are scaled so that the step is Keras's all the same. What the kernel does not know is left to Keras: AMSGrad, gradients of a few rows (`Embedding`), and an update
-that a subclass has written itself.
+and epsilon are scaled so that the step is Keras's all the same. What the kernel does not know is left to Keras:
+AMSGrad, gradients of a few rows (`Embedding`), and an update that a subclass has written itself.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_own_fit, check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
+from hptune.training.prove import prove
 from hptune.training.ready_made import ready_made
 from hptune.training.samples import Samples
 from hptune.training.signature import gives_logits, signature_of, write_signature
@@ -134,7 +135,12 @@ class KerasTrainer:
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         started = time.perf_counter()
-        learn = {"probe": self._probe, "stabilize": self._stabilize, "lr_range": self._try_rates}.get(segment.purpose)
+        learn = {
+            "probe": self._probe,
+            "stabilize": self._stabilize,
+            "lr_range": self._try_rates,
+            "prove": self._prove,
+        }.get(segment.purpose)
         if learn is not None:  # trains no trial
             found = {**learn(segment), **self._news()}
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
@@ -254,6 +260,18 @@ class KerasTrainer:
         setting = Setting(blueprint.dials, rates, batch_size, order)
         losses = program.run_steps(state, setting, epochs=epochs, steps_per_epoch=None)
         return {"rates": rates[: len(losses)].astype(float).tolist(), "losses": losses}
+
+    def _prove(self, segment: Segment) -> dict[str, Any]:
+        """Train an epoch both ways, compiled and by Keras's `fit`: what `prove.Proof` has."""
+        if self.builder is not None and self.builder.has_own_fit:
+            raise SegmentFailed("the HyperModel trains by a fit of its own, which is the plain way already")
+        recipe = resolve(self.experiment, segment.values)
+        blueprint = self.programs.blueprint(recipe, segment.values)
+        program = self.programs.program(blueprint)
+        state = self._fresh(blueprint, recipe, segment, program)
+        setting = self._setting(blueprint, self._course(blueprint, recipe, segment, program), segment)
+        restored = self.programs.restores_targets
+        return prove(blueprint, program, state, setting, self.data, restored=restored).facts()
 
     def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         assert self.builder is not None

@@ -17,7 +17,6 @@ from hptune.training.runtime import keras
 from hptune.training.state import State
 from hptune.trial import Curves, Values
 
-
 BATCH_SIZE = 32
 """Of `evaluate`: Keras's own. What the `fit` trains with is its own affair."""
 

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from hptune import seeds
 from hptune.errors import SegmentFailed
+from hptune.spec.dials import LAYERS
 from hptune.stopwatch import WATCH, counts
+from hptune.training import augment
 from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.compiled import Compiled
@@ -352,7 +354,7 @@ class Program:
 
 
 def _numbered(name: str, value: Any) -> list[str]:
-    """The names under which a metric stands in the curves: `f1_score.0`, `f1_score.1`, … where it is several numbers."""
+    """The names of a metric in the curves: `f1_score.0`, `f1_score.1`, … where it is several numbers."""
     shape = tuple(value.shape)
     return [f"{name}.{number}" for number in range(math.prod(shape))] if shape else [name]
 
@@ -374,17 +376,23 @@ _DRAW_A_SEED = ("RandomCrop",)
 def _is_by_sample(model: Any, loss: Any) -> bool:
     """Whether what `evaluate` gives does not depend on how the samples are cut into batches.
 
-    So it is where the one loss is a mean over samples, the metrics are Keras's own, and nothing masks.
+    So it is where the one loss is a mean over samples, the metrics are Keras's own, nothing masks, and no layer draws
+    random numbers in inference too, as the recurrent ones with dropout do in Keras.
     """
     stock = keras().Model
     own_step = type(model).test_step is not stock.test_step or type(model).compute_loss is not stock.compute_loss
     if own_step or isinstance(loss, Mapping | list | tuple) or not is_mean_over_samples(loss):
         return False
     layers = list(model._flatten_layers(include_self=False))
+    draws = any(layer._seed_generators and type(layer).__name__ not in _DRAW_IN_TRAINING for layer in layers)
     masks = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
     own_code = any(type(layer).__module__.split(".")[0] not in ("keras", "hptune") for layer in layers)
     metrics = model._compile_metrics.metrics if model._compile_metrics is not None else []
-    return not masks and not own_code and all(map(_is_keras_metric, metrics))
+    return not draws and not masks and not own_code and all(map(_is_keras_metric, metrics))
+
+
+_DRAW_IN_TRAINING = (*LAYERS, *(f"Random{what}" for what in ("Flip", *augment.KINDS)))
+"""Layers that draw random numbers in training alone."""
 
 
 def _is_keras_metric(metric: Any) -> bool:

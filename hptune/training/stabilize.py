@@ -38,8 +38,9 @@ class Stabilized:
 
 
 def recipe_for(recipe: Recipe, how: Stabilize, defaults: Recipe) -> Recipe:
-    """The recipe that the draws are trained by: the trial's layers, trained as at the defaults of the space, but for the
-    optimizer and batch size that `how` names. So it does not matter which trial needs the weights first.
+    """The recipe that the draws are trained by: the trial's layers, trained as at the defaults of the space.
+
+    `how` may name another optimizer and batch size. So it does not matter which trial needs the weights first.
     """
     given: dict[str, Any] = {}
     if how.optimizer is not None:

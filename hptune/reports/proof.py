@@ -1,0 +1,43 @@
+"""`hptune plan --prove`: what training an epoch both ways told, compiled and by Keras's `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hptune.errors import RunError, spec_error
+from hptune.executors.executor import Executor
+from hptune.record import filled, joined_space, spell_json
+from hptune.reports.console import duration
+from hptune.spec.experiment import Experiment
+from hptune.spec.model import FunctionModel, SklearnModel
+from hptune.trial import Segment, SegmentFailure
+from hptune.tuner import probe
+
+
+def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:
+    """Train the default values for an epoch both ways: {"values", "metrics": {name: [compiled, fit]}, "weights", …}.
+
+    Raises SpecError for a model that Keras does not train, RunError where one of the two ways fails.
+    """
+    if isinstance(experiment.model, FunctionModel | SklearnModel):
+        raise spec_error("--prove compares with Keras's fit, and this model is not trained by Keras.", "model")
+    facts = probe(executor)
+    values = joined_space(filled(experiment, facts), facts).defaults()
+    executor.submit(Segment(0, values, to_epoch=1, purpose="prove"))
+    (outcome,) = executor.wait()
+    if isinstance(outcome, SegmentFailure):
+        raise RunError(f"the default values could not be trained both ways: {outcome.reason}")
+    return {"values": dict(values), **outcome.facts}
+
+
+def proof_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """The same for people: a line a figure."""
+    verdict = "equal but for the noise of the arithmetic" if told["equal"] else "NOT equal"
+    yield f"one epoch of the default values, compiled and by Keras's fit: {verdict}"
+    yield f"  values: {spell_json(told['values'])}"
+    for name, (compiled, fit) in told["metrics"].items():
+        yield f"  {name}: {compiled:.7g} compiled, {fit:.7g} by fit (difference {abs(compiled - fit):.1e})"
+    yield f"  weights: largest difference {told['weights']:.1e} of their size"
+    took = (duration(told[name]) for name in ("compiled_s", "fit_s"))
+    yield "  time, compiling included: {} compiled, {} by fit".format(*took)
