@@ -8,7 +8,7 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(SUITS) 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: install search test lint examples soak fuzz coverage mutation soak-memory clean
+.PHONY: install search test lint examples equal soak fuzz coverage mutation soak-memory clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml
@@ -38,6 +38,12 @@ test: lint
 # Eight experiments on small data that the script makes; their scores go into the README.
 examples: install
 	$(BIN)/python scripts/examples.py
+
+# The compiled way beside Keras's own `fit`, over every class and option of the tables, and trials together, permuted and
+# alone; writes the table in docs/reliability.md. About an hour on two cores.
+equal: install
+	$(BIN)/python -m tests.equal --processes 2 --write
+	HPTUNE_TOGETHER=60 $(BIN)/python -m pytest -m slow tests/equal/test_together.py
 
 # Searches under kills, stops, full disks and damaged files; `make soak MINUTES=30 SEED=7`.
 MINUTES ?= 10

@@ -20,9 +20,7 @@ from hptune import __version__
 from hptune.errors import RunError, SpecError, printable
 
 if TYPE_CHECKING:
-    from hptune.executors.executor import Executor, OnEpoch
     from hptune.rundir import RunPaths
-    from hptune.spec.experiment import Experiment
     from hptune.spec.load import Loaded
 
 app = typer.Typer(
@@ -94,6 +92,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """The dry run: the size of the space, every default, trials × epochs, the learning rate drawn."""
+    from hptune.executors.choose import thrown_away
     from hptune.reports.plan import plan_data, plan_lines
     from hptune.reports.proof import proof, proof_lines
 
@@ -101,7 +100,7 @@ def plan(
     proved: dict[str, Any] | None = None
     with _placed(loaded):
         if prove:
-            with _thrown_away(loaded.experiment, loaded.folder) as executor:
+            with thrown_away(loaded.experiment, loaded.folder) as executor:
                 proved = proof(executor, loaded.experiment)
         facts = _probed(loaded) if probe else None
         told = plan_data(loaded.experiment, facts, loaded.folder)
@@ -123,11 +122,12 @@ def lr_range(
     as_json: Json = False,
 ) -> None:
     """Train once over rising learning rates, and suggest the range to search."""
+    from hptune.executors.choose import thrown_away
     from hptune.reports.lr_range import can_draw, range_lines, range_test, write_png
 
     loaded = _load(config, sets)
     draws = can_draw(asked=output is not None)
-    with _placed(loaded), _thrown_away(loaded.experiment, loaded.folder) as executor:
+    with _placed(loaded), thrown_away(loaded.experiment, loaded.folder) as executor:
         told = range_test(executor, loaded.experiment)
     _say_json(told) if as_json else _say("\n".join(range_lines(told, loaded.experiment)))
     if draws:
@@ -150,6 +150,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Run the search. The same command again resumes it, or continues it when its budget was raised."""
+    from hptune.executors.choose import executor_for
     from hptune.lock import move_aside
     from hptune.reports.compare import summary
     from hptune.reports.console import stderr
@@ -169,7 +170,7 @@ def search(
     with (
         _placed(loaded),
         view(quiet=quiet) as shown,
-        closing(_executor(experiment, folder, paths, shown.epoch, trials=trial_limit(experiment))) as at,
+        closing(executor_for(experiment, folder, paths, shown.epoch, trials=trial_limit(experiment))) as at,
     ):
         record = search(
             Request(experiment, loaded.text, folder, command, meanwhile=lambda: load_library(experiment)),
@@ -223,6 +224,7 @@ def train_best(
     as_json: Json = False,
 ) -> None:
     """Train the winner in full, measure it on the test part beside the baseline, and write best/."""
+    from hptune.executors.choose import executor_for
     from hptune.formats import check_formats, export
     from hptune.reports.console import stdout, winner_lines, winner_table
     from hptune.reports.live import view
@@ -231,7 +233,10 @@ def train_best(
     paths, record = _replay(run, runs_dir)
     head = record.head
     check_formats(formats or [], head.experiment)
-    with view(quiet=False) as shown, closing(_executor(head.experiment, head.folder, paths, shown.epoch)) as executor:
+    with (
+        view(quiet=False) as shown,
+        closing(executor_for(head.experiment, head.folder, paths, shown.epoch)) as executor,
+    ):
         result = train_best(paths, executor, head)
     exported, refused = export(paths, formats or [])
     if as_json:
@@ -272,10 +277,11 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Train a trial again and compare its curves with the journal's; exit code 1 where they differ."""
+    from hptune.executors.choose import thrown_away
     from hptune.reproduce import asked_for, reproduce, result_lines
 
     number, record = asked_for(trial, alone), _replay(run, runs_dir)[1]
-    with _thrown_away(record.head.experiment, record.head.folder, alone=alone is not None) as executor:
+    with thrown_away(record.head.experiment, record.head.folder, alone=alone is not None) as executor:
         told = reproduce(record, number, executor, tolerance=tolerance, alone=alone is not None)
     _say_json(told) if as_json else _say("\n".join(result_lines(told)))
     if not told["within"]:
@@ -369,19 +375,6 @@ def _placed(loaded: Loaded) -> Iterator[None]:
         raise SpecError(*map(loaded.locate, error.problems)) from error
 
 
-def _executor(
-    experiment: Experiment, folder: Path, paths: RunPaths, on_epoch: OnEpoch, *, trials: int | None = 1
-) -> Executor:
-    """The executor that the experiment names. trials: how many it will be given at most; None: nobody knows."""
-    if experiment.execution.executor == "inline":
-        from hptune.executors.inline import InlineExecutor
-
-        return InlineExecutor(experiment, folder, paths, on_epoch)
-    from hptune.executors.processes import LocalExecutor
-
-    return LocalExecutor(experiment, folder, paths, on_epoch, trials=trials)
-
-
 def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path) -> str:
     """The command that goes on with this search."""
     words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
@@ -390,26 +383,12 @@ def _search_command(config: Path, sets: list[str] | None, workers: int | None, r
     return shlex.join(words)
 
 
-@contextmanager
-def _thrown_away(experiment: Experiment, folder: Path, *, alone: bool = False) -> Iterator[Executor]:
-    """An executor with a run's folder that is thrown away. alone: one that gives each segment its own process."""
-    import tempfile
-
-    from hptune.executors.alone import AloneExecutor
-    from hptune.rundir import RunPaths
-
-    with tempfile.TemporaryDirectory() as scratch:
-        paths = RunPaths(Path(scratch) / experiment.name)
-        make = AloneExecutor if alone else _executor
-        with closing(make(experiment, folder, paths, lambda *_: None)) as executor:
-            yield executor
-
-
 def _probed(loaded: Loaded) -> dict[str, Any]:
     """The probe's facts."""
+    from hptune.executors.choose import thrown_away
     from hptune.tuner import probe
 
-    with _thrown_away(loaded.experiment, loaded.folder) as executor:
+    with thrown_away(loaded.experiment, loaded.folder) as executor:
         return probe(executor, epochs=1)
 
 

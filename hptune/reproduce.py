@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 from hptune.errors import spec_error
 from hptune.executors.executor import Executor
-from hptune.record import Head, Record, versions
+from hptune.record import TRAINING, Head, Record, training_of, versions
 from hptune.trial import Curves, Segment, SegmentFailure, Trial
 from hptune.tuner import probe
 
 Result: TypeAlias = dict[str, Any]
 """`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;
 `differences`: by metric, the largest absolute difference, None where a curve is missing or of another length; `epochs`
-compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", a package's name:
-[then, now]}; `error`: [then, now] where either failed.
+compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", "training" (the
+revision of how hptune trains), a package's name: [then, now]}; `error`: [then, now] where either failed.
 """
 
 
@@ -85,9 +85,10 @@ def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) ->
 
 def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Of what a trial's curve may depend on beside the experiment, all that is not as the head has it: [then, now]."""
-    now = {**versions(), "platform": platform.platform(), "data": facts.get("fingerprint")}
+    now = {**versions(), "training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
     event = head.event
-    then = {**event.get("versions", {}), "platform": event.get("platform"), "data": head.facts.get("fingerprint")}
+    then = {**event.get("versions", {}), "training": training_of(head)}
+    then |= {"platform": event.get("platform"), "data": head.facts.get("fingerprint")}
     pairs = {name: [then.get(name), now.get(name)] for name in dict.fromkeys([*then, *now])}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
@@ -99,6 +100,7 @@ def result_lines(told: Result) -> list[str]:
     if not told["equal"]:
         lines += [f"  {metric}: {_spelled(gap)}" for metric, gap in told["differences"].items()]
     for name, (then, now) in told["environment"].items():
+        name = "hptune's training revision" if name == "training" else name
         lines.append(f"  {name} was {then or 'not there'} then and is {now or 'not there'} now")
     return lines
 

@@ -13,6 +13,7 @@ from hptune.errors import KeyPath, Problem, unknown
 from hptune.spec.check_keras import Scope, all_of, argument, named
 from hptune.spec.check_space import needs_of
 from hptune.spec.defaults import SOURCE_TASKS
+from hptune.spec.directions import whole_metric
 from hptune.spec.keras_table import Arguments, arguments, names, reported_name
 from hptune.spec.problems import show, unknown_key
 from hptune.spec.references import Ref
@@ -118,7 +119,7 @@ def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     training = section(raw, "training")
     outputs = several_outputs(raw)
     loss, metrics = training.get("loss"), training.get("metrics")
-    if isinstance(loss, dict) and len(outputs) > 1:
+    if isinstance(loss, dict) and len(outputs) > 1 and not _is_one_loss(loss, outputs):
         yield from _for_each(loss, outputs, ("training", "loss"))
         for name in outputs:
             if name in loss:
@@ -133,6 +134,11 @@ def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         yield from all_of("metrics", metrics, ("training", "metrics"), scope)
     if isinstance(training.get("loss_weights"), dict):
         yield from _for_each(training["loss_weights"], outputs, ("training", "loss_weights"), all_of_them=False)
+
+
+def _is_one_loss(loss: Mapping[str, Any], outputs: list[str]) -> bool:
+    """Whether it is one loss with its arguments, for all outputs, and not one for each."""
+    return len(loss) == 1 and not set(loss) & set(outputs) and next(iter(loss)) in names("losses")
 
 
 def several_outputs(raw: Mapping[str, Any]) -> list[str]:
@@ -200,7 +206,7 @@ def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
 
 
 def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:
-    if metric in known:
+    if metric in known or whole_metric(metric) in known:
         return
     plain = metric.removeprefix("val_")
     if plain in names("metrics"):

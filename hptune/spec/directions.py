@@ -40,7 +40,13 @@ DIRECTIONS: dict[str, Goal] = {
 def direction(metric: str) -> Goal | None:
     """The direction of `metric` or `val_metric`; None where the table does not hold it.
 
-    >>> direction("val_accuracy"), direction("seconds"), direction("profit")
-    ('maximize', 'minimize', None)
+    >>> direction("val_accuracy"), direction("seconds"), direction("profit"), direction("val_f1_score.2")
+    ('maximize', 'minimize', None, 'maximize')
     """
-    return DIRECTIONS.get(metric.removeprefix("val_"))
+    return DIRECTIONS.get(whole_metric(metric).removeprefix("val_"))
+
+
+def whole_metric(name: str) -> str:
+    """The metric of which the curve is a part: one that is several numbers is told as `f1_score.0`, `f1_score.1`, …"""
+    whole, _, part = name.rpartition(".")
+    return whole if whole and part.isdecimal() else name

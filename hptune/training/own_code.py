@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ def from_config(model: Any) -> Callable[[Any], Any]:
 
     def make(config: Any) -> Any:
         with keras().saving.custom_object_scope(own):
-            return kind.from_config(config)
+            return kind.from_config(copy.deepcopy(config))  # Keras takes things out of it
 
     return make
 

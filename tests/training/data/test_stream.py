@@ -88,7 +88,7 @@ def test_what_is_not_training_streams_too(pictures: Path) -> None:
         setting = Setting(blueprint.dials, np.full(100, 0.01, np.float32), order_seed=5, batch_size=16)
         losses = program.run_steps(state, setting, epochs=2, steps_per_epoch=3)
         assert data.test is not None
-        told.append((losses, program.evaluate(data.test), program.evaluate(data.validation)))
+        told.append((losses, program.evaluate(data.test, 16), program.evaluate(data.validation, 16)))
     assert told[0] == told[1]
     assert len(told[0][0]) == 6
 
