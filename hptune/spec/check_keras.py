@@ -30,6 +30,7 @@ _ONE: dict[str, str] = {
 _ELSEWHERE = {
     "Input": "the input's shape is taken from the data. Drop this layer.",
     "InputLayer": "the input's shape is taken from the data. Drop this layer.",
+    "AugMix": "it draws its operations once, when the graph is made, for all trials that share it. Use RandAugment.",
     "Lambda": "a Python function can't be said in YAML. Use model: {python: module:function}.",
 }
 

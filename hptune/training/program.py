@@ -31,6 +31,7 @@ from hptune.training.data import Part
 from hptune.training.dials import Dial
 from hptune.training.fused import fuse
 from hptune.training.losses import chosen, is_mean_over_samples, smoothed
+from hptune.training.noise import Noise
 from hptune.training.runtime import keras
 from hptune.training.slots import Slots
 from hptune.training.state import State
@@ -123,6 +124,7 @@ class Program:
         self._scored = validation
         self._validation = batches(validation)
         self._static = xla
+        self._noise = Noise()
         model = self.model
         self._train_step: Callable[[Any], Any] = lambda batch: model.train_step(split(batch))
         if xla and self._train.streamed:  # XLA can't compile what brings the batches
@@ -188,6 +190,7 @@ class Program:
             steps = min(steps, steps_per_epoch)
         losses: list[float] = []
         for epoch in range(epochs):
+            self._noise.begin(setting.order_seed, epoch)
             feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size, steps=steps)
             losses += self._brief(feed, _number(setting.batch_size), _number(steps)).numpy().tolist()
         return losses
@@ -225,6 +228,7 @@ class Program:
         batch_size: by which they are averaged, as `model.evaluate` does.
         """
         way = self._validation if part is self._scored else batches(part)
+        self._noise.begin(0)
         size = EVALUATION_BATCH if self.by_sample else batch_size
         values = self._test(way.whole(size), size, len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
@@ -271,6 +275,7 @@ class Program:
         _put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
 
     def _run_epoch(self, setting: Setting, epoch: int) -> dict[str, float]:
+        self._noise.begin(setting.order_seed, epoch)
         feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size)
         size = EVALUATION_BATCH if self.by_sample else self._size(setting)
         given = feed, self._size(setting), self._validation.whole(int(size)), size
@@ -302,6 +307,7 @@ class Program:
         import tensorflow as tf
 
         self.traces += 1  # Python runs only while the function is traced
+        self._noise.stand_in()
         self._reset()
         _each_batch(self.rows, batch_size, lambda start, size: self._train_step(next_batch(feed, start, size)))
         trained = self._results()
@@ -313,6 +319,7 @@ class Program:
         import tensorflow as tf
 
         self.brief_traces += 1
+        self._noise.stand_in()
         loss = self._plain_loss if self._plain_loss is not None else self.model.metrics[0]
 
         def body(index: Any, losses: Any) -> Any:
@@ -328,6 +335,7 @@ class Program:
     def _evaluate(self, feed: Feed, batch_size: Any, rows: int) -> Any:
         import tensorflow as tf
 
+        self._noise.stand_in()
         self._reset()
         _each_batch(rows, batch_size, lambda start, size: self._test_step(next_batch(feed, start, size)))
         return tf.stack(self._results())
