@@ -1,0 +1,161 @@
+"""What a model is compiled with: all of it reaches training, and all of it tells programs apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.compiled import described
+from hptune.training.runtime import keras
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+
+CODE = """
+import keras, numpy as np
+
+def data():
+    g = np.random.default_rng(0)
+    def part(n):
+        x = g.normal(size=(n, 6)).astype("float32")
+        return x, ((x[:, 0] + x[:, 1] / 2) > 0).astype("int32"), g.uniform(0.5, 2, size=n).astype("float32")
+    return part(64), part(40), part(40)
+
+def net(l2, decayed):
+    first, last = (keras.initializers.GlorotUniform(seed=seed) for seed in (1, 2))
+    dense, l2 = keras.layers.Dense, keras.regularizers.L2(l2)
+    model = keras.Sequential([
+        keras.Input((6,)),
+        dense(8, activation="relu", kernel_initializer=first, kernel_regularizer=l2),
+        dense(1, activation="sigmoid", kernel_initializer=last),
+    ])
+    optimizer = keras.optimizers.AdamW(0.05, weight_decay=0.5)
+    if not decayed:
+        optimizer.exclude_from_weight_decay(var_names=["bias"], var_list=[model.layers[0].kernel])
+    model.compile(
+        optimizer,
+        keras.losses.BinaryCrossentropy(),
+        loss_weights=[0.5],
+        metrics=[keras.metrics.AUC(name="auc")],
+        weighted_metrics=[keras.metrics.BinaryAccuracy(name="weighted")],
+    )
+    return model
+
+def build(hp):
+    return net(hp.Choice("l2", [0.0, 0.1]), hp.Boolean("decayed"))
+"""
+
+PLAIN = """
+import json, sys
+import keras
+from built_net import data, net
+(x, y, w), (xv, yv, wv), _ = data()
+told = []
+for l2, decayed in ((0.0, False), (0.1, False), (0.1, True)):
+    model = net(l2, decayed)
+    curve = {}
+    for _ in range(3):
+        model.fit(x, y, sample_weight=w, batch_size=64, shuffle=False, verbose=0)
+        found = model.evaluate(xv, yv, sample_weight=wv, batch_size=64, verbose=0, return_dict=True)
+        found["loss"] -= float(sum(model.losses))
+        for name, value in found.items():
+            curve.setdefault("val_" + name, []).append(value)
+    told.append([{"l2": l2, "decayed": decayed}, curve])
+print(json.dumps(told))
+"""
+
+YAML = """
+version: 1
+name: t
+data: {python: "built_net:data", scale: none}
+model: {python: "built_net:build"}
+training: {batch_size: 64, epochs: 3}
+objective: {metric: val_loss, goal: minimize}
+"""
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_what_a_builder_compiled_is_trained_by(tmp_path: Path, backwards: bool) -> None:
+    """Loss weights, weighted metrics and variables without weight decay, beside the builder's own model and `fit`."""
+    (tmp_path / "built_net.py").write_text(CODE)
+    (tmp_path / "t.yaml").write_text(YAML)
+    plain = subprocess.run([sys.executable, "-c", PLAIN], cwd=tmp_path, capture_output=True, text=True, check=True)
+    loaded = load(tmp_path / "t.yaml")
+    one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    for values, curve in json.loads(plain.stdout.splitlines()[-1])[:: -1 if backwards else 1]:
+        ours = one.run(Segment(0, values, to_epoch=3)).curves
+        for name, theirs in curve.items():
+            assert ours[name] == pytest.approx(theirs, rel=2e-5), (values, name)
+
+
+SAVED = """
+version: 1
+name: t
+data: {source: iris}
+model: {saved: own.keras, custom_objects: {Own: "saved_own:Own"}}
+search_space: {rate: {type: float, min: 0.001, max: 1.0}, kind: {type: choice, values: [sgd, adam]}}
+training: {optimizer: {name: $kind, learning_rate: $rate}, metrics: [{AUC: {name: auc}}], loss: poisson, epochs: 2}
+objective: {metric: val_loss, goal: minimize}
+"""
+
+OWN = """
+import keras
+class Own(keras.Model):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.last = keras.layers.Dense(3, activation="softmax")
+    def build(self, shape):
+        self.last.build(shape)
+    def call(self, x):
+        return self.last(x)
+"""
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_saved_model_is_compiled_once_for_each_optimizer(tmp_path: Path, own: bool) -> None:
+    """Not once a trial, for the automatic name of an optimizer; nor once for all, with the first one's."""
+    (tmp_path / "saved_own.py").write_text(OWN)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        if own:
+            import saved_own
+
+            made: Any = saved_own.Own()
+            made.build((None, 4))
+        else:
+            made = keras().Sequential([keras().Input((4,)), keras().layers.Dense(3, activation="softmax")])
+        made.save(tmp_path / "own.keras")
+    finally:
+        sys.path.remove(str(tmp_path))
+    text = SAVED if own else SAVED.replace(', custom_objects: {Own: "saved_own:Own"}', "")
+    (tmp_path / "t.yaml").write_text(dedent(text).replace("source: iris", "source: iris, one_hot: true"))
+    loaded = load(tmp_path / "t.yaml")
+    one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    found = {}
+    for number, (kind, rate) in enumerate([("sgd", 0.1), ("adam", 0.1), ("sgd", 0.2), ("adam", 0.2)]):
+        result = one.run(Segment(number, {"kind": kind, "rate": rate}, to_epoch=2))
+        found[kind, rate] = result.curves["val_loss"]
+    assert len(one.trainer().programs._programs) == 2  # type: ignore[attr-defined]
+    assert len(set(found.values())) == 4
+
+
+def test_all_that_an_object_holds_tells_it_apart() -> None:
+    """Keras's configs leave some of it out: the axis of a cross-entropy, the type of a loss."""
+    losses, metrics = keras().losses, keras().metrics
+    pairs = [
+        (losses.SparseCategoricalCrossentropy(), losses.SparseCategoricalCrossentropy(axis=1)),
+        (losses.MeanSquaredError(), losses.MeanSquaredError(dtype="float64")),
+        (losses.Huber(delta=1.0), losses.Huber(delta=2.0)),
+        (metrics.AUC(name="auc", curve="ROC"), metrics.AUC(name="auc", curve="PR")),
+        (losses.mean_squared_error, losses.mean_absolute_error),
+    ]
+    for one, other in pairs:
+        assert described(one) != described(other)
+        assert described(one) == described(one)
