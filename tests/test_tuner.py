@@ -14,6 +14,7 @@ from fakes import FakeExecutor, Halving, InTurn, Watcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hptune import record
 from hptune.errors import Interrupted, RunError, SpecError, spec_error
 from hptune.journal import Journal, read
 from hptune.record import Record, replay
@@ -241,6 +242,20 @@ def test_other_data_is_refused_where_there_is_more_to_train(paths: RunPaths) -> 
     with pytest.raises(SpecError, match="the data has changed"):
         run(paths, other, InTurn(3), budget={"trials": 3})
     assert other.trained == []
+
+
+def test_a_run_of_a_version_that_trained_differently_is_not_continued(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What there is can be read; new trials would not compare."""
+    with monkeypatch.context() as then:
+        then.setattr(record, "TRAINING", record.TRAINING - 1)
+        first = told(run(paths, FakeExecutor(paths), InTurn(2), budget={"trials": 2}))
+    again = FakeExecutor(paths)
+    assert told(run(paths, again, InTurn(2), budget={"trials": 2})) == first
+    with pytest.raises(SpecError, match="trained differently"):
+        run(paths, again, InTurn(3), budget={"trials": 3})
+    assert again.trained == []
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------------

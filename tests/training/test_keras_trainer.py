@@ -312,6 +312,15 @@ def test_a_batch_larger_than_the_data_is_one_step_whatever_came_before(tmp_path:
     assert large[0] == large[1]
 
 
+def test_a_range_test_ends_at_its_last_rate_where_a_batch_is_left_over(tmp_path: Path) -> None:
+    """180 samples in batches of 50 are four steps an epoch: no rate is left untried."""
+    one = worker(tmp_path, DIGITS.replace("epochs: 4", "epochs: 4, batch_size: 50"))
+    found = one.run(Segment(0, {"units": 8}, purpose="lr_range")).facts
+    assert len(found["rates"]) == len(found["losses"]) == 200
+    assert found["rates"][0] == pytest.approx(1e-7)
+    assert found["rates"][-1] == pytest.approx(10.0)
+
+
 # --- the recipe -----------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hptune import seeds
 from hptune.spec import schedules
 from hptune.spec.graph import Graph, LayerCall
 from hptune.spec.recipe import Recipe
@@ -379,6 +380,39 @@ def test_warmed_up_weights_have_been_trained() -> None:
         steps_per_epoch=None,
     )
     assert found.losses[0] < np.mean(fresh)
+
+
+def test_warmed_up_weights_are_those_of_fit_under_the_rising_rate() -> None:
+    """70 rows in batches of 16 are five steps, the last one of 6 samples: all are trained, the rate rises over all."""
+    keras = runtime.keras()
+    how = Initialization.model_validate(
+        {"stabilize": {"method": "warmup", "epochs": 3, "start": 1e-3, "end": 0.1}}
+    ).stabilize
+    assert how is not None
+    one = recipe(DENSE, name="sgd")
+    blueprint, program, _, _ = prepared(one)
+    found = stabilize(how, program, blueprint, seed=3)
+
+    model, train = blueprint.stock(), part(70, (8, 8, 1))
+    model.set_weights(blueprint.weights(seeds.derive(3, "draw", 0)))
+    optimizer = keras.optimizers.SGD(0.1)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy())
+    last = 0.0
+    for epoch in range(3):
+        order = sample_order(seeds.derive(3, "order", 0), epoch, 70)
+
+        class Rate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+            def on_train_batch_begin(self, batch: int, logs: Any = None, epoch: int = epoch) -> None:
+                step = epoch * 5 + batch
+                optimizer.learning_rate = 1e-3 + (0.1 - 1e-3) * step / 15
+
+        told = model.fit(
+            train.x[order], train.y[order], batch_size=16, shuffle=False, verbose=0, callbacks=[Rate()]
+        ).history
+        last = told["loss"][0]
+    assert found.losses[0] == pytest.approx(last, rel=1e-5)
+    for ours, theirs in zip(found.weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_half_precision_trains() -> None:

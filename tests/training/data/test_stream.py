@@ -219,6 +219,21 @@ def test_an_epoch_of_a_data_set_has_every_sample_once_in_an_order_of_its_own(tmp
     assert epoch(5, 1).tolist() == second.tolist(), "the order depends on what was read before"
 
 
+def test_the_first_steps_of_an_epoch_are_its_first_whatever_was_read_before(tmp_path: Path) -> None:
+    """A draw of the lottery trains a few steps of each epoch; what it leaves of one is no part of the next."""
+    from hptune.training.streamed import batches
+
+    way = batches(flowing(tmp_path, "parts").train)
+
+    def read(epoch: int, steps: int | None) -> list[float]:
+        feed = way.shuffled(5, epoch, 16, steps=steps)
+        found = [next(feed)[0].numpy() for _ in range(steps or 7)]
+        return np.concatenate(found[:2])[:, 0, 0, 0].tolist()
+
+    brief = [read(epoch, 2) for epoch in (0, 1, 0)]
+    assert brief == [read(epoch, None) for epoch in (0, 1, 0)]
+
+
 def test_a_data_set_without_an_end_is_cut_by_steps(tmp_path: Path) -> None:
     data = flowing(tmp_path, "endless", steps_per_epoch=3, validation_steps=2)
     assert dict(data.rows) == {"train": 60, "validation": 16, "test": 0}
