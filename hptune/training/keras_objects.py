@@ -21,6 +21,7 @@ from hptune.user_code import load_object
 
 _MODULE_OF_ARGUMENT = {
     "layer": "layers",
+    "layers": "layers",
     "forward_layer": "layers",
     "backward_layer": "layers",
     "cell": "layers",

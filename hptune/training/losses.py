@@ -49,13 +49,16 @@ def chosen(loss: Any, model: Any, y: Any) -> Any:
 def is_mean_over_samples(loss: Any) -> bool:
     """Whether the loss of many samples is the mean of the losses of batches, each by its size, however they are cut.
 
-    Known of Keras's own alone: not of sums, of losses that leave out a class, nor of those over a whole batch (`Dice`).
+    Known of Keras's own alone: not of sums, of losses that leave out a class, nor of those over a whole batch (`Dice`,
+    or any along another axis than the last).
     """
     inner = getattr(loss, "inner", loss)
     kind = type(inner)
     if kind.__name__ not in BY_SAMPLE or kind is not getattr(keras().losses, kind.__name__):
         return False
-    return inner.reduction in _MEANS and getattr(inner, "ignore_class", None) is None
+    options = inner._fn_kwargs
+    by_row = options.get("axis", -1) == -1 and options.get("ignore_class") is None
+    return inner.reduction in _MEANS and by_row
 
 
 def standardized(loss: Any, mean: NDArray[Any], deviation: NDArray[Any]) -> Any:

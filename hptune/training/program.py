@@ -405,6 +405,8 @@ _DRAW_IN_TRAINING = (*LAYERS, *(f"Random{what}" for what in ("Flip", *augment.KI
 
 def _is_keras_metric(metric: Any) -> bool:
     function = getattr(metric, "_fn", None)
+    if getattr(metric, "_fn_kwargs", {}).get("axis", -1) != -1:  # it compares what stands beside in the batch
+        return False
     return all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function))
 
 

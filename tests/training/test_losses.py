@@ -106,6 +106,7 @@ def test_what_depends_on_the_cut_is_not_called_a_mean_over_samples() -> None:
         losses.MeanSquaredError(reduction="sum"),
         losses.MeanSquaredError(reduction="mean_with_sample_weight"),
         losses.SparseCategoricalCrossentropy(ignore_class=0),
+        losses.CosineSimilarity(axis=0),
         standardized(squared, MEAN, DEVIATION),
         squared,
     ):
