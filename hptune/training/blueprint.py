@@ -28,6 +28,7 @@ from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
 from hptune.training.runtime import keras
+from hptune.training.sameness import of_own_parts
 
 SMOOTHING = "label_smoothing"
 """The dial of `training.regularization.label_smoothing`; there where it is given."""
@@ -51,6 +52,7 @@ class Blueprint:
     front: fresh stock layers that stand before the model while it is trained (`data.augment`).
     exports_front: whether the exported model holds them too.
     outputs: the names of its outputs where they are several; loss and metrics are then by these names.
+    made_by: of a model that was built elsewhere what it was built from, on which its initial weights may depend too.
     """
 
     architecture: str
@@ -66,6 +68,7 @@ class Blueprint:
     front: Callable[[], list[Any]] = list
     exports_front: bool = False
     outputs: tuple[str, ...] = ()
+    made_by: str = ""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -159,8 +162,8 @@ def of_model(
 
     given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as compiled.
     rebuild: calls the builder again, and builds what it gives.
-    tag: what tells apart two builds of a model that can't be described by its config (a subclassed one): those have no
-        dials in their layers and are rebuilt by the builder.
+    tag: what it is built from. It tells apart two builds of a model that can't be described by its config (a subclassed
+        one), which has no dials in its layers and is rebuilt by the builder; and two builds whose weights may differ.
     """
     functional = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
     if not functional:
@@ -177,7 +180,7 @@ def of_model(
     dials = {place.name: place.number for place in places}
     paths = [place.path for place in places]
     blank = dial_places.in_config(config, paths, "dial")
-    compiled, turned, rate = _compiled(model, recipe, given, folder)
+    compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
 
     def build() -> Built:
         made = make(dial_places.in_config(config, paths, PLACEHOLDER))
@@ -189,7 +192,7 @@ def of_model(
     return Blueprint(
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
         architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
-        structure=fingerprint(_name(kind), blank, compiled.digest(turned), [*_smoothing(recipe)]),
+        structure=fingerprint(_name(kind), blank, of_own_parts(model), compiled.digest(turned), [*_smoothing(recipe)]),
         dials={**dials, **turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=concrete(recipe.training.batch_size),
@@ -197,13 +200,14 @@ def of_model(
         weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
         stock=stock,
         compiled=compiled,
+        made_by=fingerprint(tag),
     )
 
 
 def _of_opaque(
     model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any, folder: Path
 ) -> Blueprint:
-    compiled, turned, rate = _compiled(model, recipe, given, folder)
+    compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
     name = _name(type(model))
     return Blueprint(
         architecture=fingerprint(name, tag),
@@ -216,6 +220,7 @@ def _of_opaque(
         stock=rebuild,
         compiled=compiled,
         dialled=False,
+        made_by=fingerprint(tag),
     )
 
 
@@ -303,10 +308,10 @@ def _dials_of_optimizer(name: str, arguments: Mapping[str, Any]) -> dict[str, fl
 
 
 def _compiled(
-    model: Any, recipe: Recipe, given: frozenset[str], folder: Path
+    model: Any, recipe: Recipe, given: frozenset[str], folder: Path, rebuild: Callable[[], Any]
 ) -> tuple[Compiled, dict[str, float], float | None]:
     """What the model is compiled with, the optimizer's dials, and its rate (None: it has a schedule of its own)."""
-    own = Compiled.of(model) if model.compiled else None
+    own = Compiled.of(model, rebuild) if model.compiled else None
     training = recipe.training
     if "optimizer" in given:
         name, arguments = _optimizer(recipe)

@@ -6,14 +6,13 @@ objects hold, their dials blanked; never a list of what to include.
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hptune.training.keras_objects import make_loss
 from hptune.training.runtime import reset_names
+from hptune.training.sameness import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,8 @@ class Compiled:
     has_metrics: bool = True
 
     @classmethod
-    def of(cls, model: Any) -> Compiled:
-        """What a user's code compiled the model with."""
+    def of(cls, model: Any, rebuild: Callable[[], Any]) -> Compiled:
+        """What a user's code compiled the model with. rebuild: calls that code again."""
         loss, metrics, optimizer = model._compile_loss, model._compile_metrics, model.optimizer
         own_loss = loss._user_loss if loss is not None else None
         unpenalized: tuple[int, ...] = ()
@@ -49,7 +48,7 @@ class Compiled:
             names = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
             pattern = names.pattern if names is not None else None
         return cls(
-            optimizer=lambda: _again(optimizer),
+            optimizer=lambda: _again(optimizer, rebuild),
             loss=lambda: make_loss(own_loss) if isinstance(own_loss, str) else own_loss,
             metrics=lambda: metrics._user_metrics,
             weighted_metrics=lambda: metrics._user_weighted_metrics if metrics is not None else None,
@@ -100,36 +99,8 @@ def _without_number(value: Any) -> Any:
     return "dial" if isinstance(value, int | float) else value
 
 
-def _again(optimizer: Any) -> Any:
+def _again(optimizer: Any, rebuild: Callable[[], Any]) -> Any:
+    """Another optimizer like it. A class of the user's own may leave something out of its config: it is made anew."""
+    if type(optimizer).__module__.split(".")[0] != "keras":
+        return rebuild().optimizer
     return type(optimizer).from_config(optimizer.get_config())
-
-
-def described(thing: Any) -> Any:
-    """Plain data that is the same of two Keras objects only where all that they hold is the same.
-
-    The config alone does not do: Keras's own leave arguments out of it (the axis of a cross-entropy, the type of a
-    loss).
-    """
-    if isinstance(thing, list | tuple):
-        return [described(one) for one in thing]
-    if isinstance(thing, Mapping):
-        return {str(key): described(value) for key, value in thing.items()}
-    if thing is None or isinstance(thing, str | int | float | bool):
-        return thing
-    if inspect.isroutine(thing) or inspect.isclass(thing):
-        return f"{thing.__module__}.{thing.__qualname__}"
-    if isinstance(thing, functools.partial):
-        return [described(thing.func), described(thing.args), described(thing.keywords)]
-    if hasattr(thing, "get_config"):
-        held = {name: described(value) for name, value in vars(thing).items() if _is_plain(value)}
-        return [f"{type(thing).__module__}.{type(thing).__qualname__}", described(thing.get_config()), held]
-    return repr(thing)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether it is data, not a part of Keras's own machinery (variables, trackers, masks of a graph)."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, str | int | float | bool) or inspect.isfunction(value)

@@ -38,6 +38,9 @@ from hptune.trial import Values
 KEPT = 8
 """How many compiled programs stay in memory; the least recently used goes first."""
 
+WEIGHTS = 32
+"""How many sets of initial weights stay in memory; they are drawn again, the same by their seed."""
+
 DESCRIBED = 4
 """How many models that were built to be described are kept."""
 
@@ -67,7 +70,7 @@ class Programs:
         self._described: OrderedDict[str, Any] = OrderedDict()
         self._kept = KEPT if folds == 1 else max(2, KEPT // folds)
         self._programs: OrderedDict[str, Program] = OrderedDict()
-        self._weights: dict[tuple[str, int], Weights] = {}
+        self._weights: OrderedDict[tuple[str, int], Weights] = OrderedDict()
         self.news: dict[str, Any] = {}
 
     @counts("build")
@@ -134,10 +137,20 @@ class Programs:
         if how is not None:
             draws = self.blueprint(recipe_for(recipe, how, self._defaults), values)
             return self._stabilized(how, draws, replica)
-        key = (blueprint.architecture, replica)
-        if key not in self._weights:
-            self._weights[key] = blueprint.weights(seeds.derive(self._experiment.seed, "weights", *key))
-        return self._weights[key]
+        seed = seeds.derive(self._experiment.seed, "weights", blueprint.architecture, replica)
+        key = (blueprint.architecture + blueprint.made_by, replica)
+        return self._kept_weights(key) or self._keep_weights(key, blueprint.weights(seed))
+
+    def _kept_weights(self, key: tuple[str, int]) -> Weights | None:
+        if key in self._weights:
+            self._weights.move_to_end(key)
+        return self._weights.get(key)
+
+    def _keep_weights(self, key: tuple[str, int], weights: Weights) -> Weights:
+        while len(self._weights) >= WEIGHTS:
+            self._weights.popitem(last=False)
+        self._weights[key] = weights
+        return weights
 
     @cached_property
     def _defaults(self) -> Recipe:
@@ -189,15 +202,14 @@ class Programs:
 
     def _stabilized(self, how: Stabilize, draws: Blueprint, replica: int) -> Weights:
         """The run's stabilised weights of these draws; made here where they are not there (any more)."""
-        made_by = blueprints.fingerprint(draws.architecture, draws.structure, draws.batch_size)
+        made_by = blueprints.fingerprint(draws.architecture, draws.made_by, draws.structure, draws.batch_size)
         key = (made_by, replica)
-        if key in self._weights:
-            return self._weights[key]
+        if (kept := self._kept_weights(key)) is not None:
+            return kept
         path = self._run.stabilized(made_by, replica)
         if path.exists():
             with contextlib.suppress(states.Damaged):  # then they are made again, the same by their seed
-                self._weights[key] = states.load(path)[0].model
-                return self._weights[key]
+                return self._keep_weights(key, states.load(path)[0].model)
         seed = seeds.derive(self._experiment.seed, "stabilize", draws.architecture, replica)
         found = stabilize(how, self.program(draws), draws, seed=seed)
         states.save(path, State(tuple(found.weights)), {})
@@ -208,5 +220,4 @@ class Programs:
             "losses": list(found.losses),
             "chosen": found.chosen,
         }
-        self._weights[key] = found.weights
-        return found.weights
+        return self._keep_weights(key, found.weights)

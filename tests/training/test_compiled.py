@@ -13,8 +13,8 @@ import pytest
 
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
-from hptune.training.compiled import described
 from hptune.training.runtime import keras
+from hptune.training.sameness import described
 from hptune.training.worker import Worker
 from hptune.trial import Segment
 
