@@ -182,7 +182,8 @@ def _reported(metrics: Any, scope: Scope) -> list[str]:
                 found.append(reported_name(name, given if isinstance(given, dict) else {}))
             elif isinstance(value, str):
                 found.append(reported_name(value))
-    return found
+    # Of several of one name Keras calls the second `auc_1`.
+    return [name if (before := found[:i].count(name)) == 0 else f"{name}_{before}" for i, name in enumerate(found)]
 
 
 def objectives(raw: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:

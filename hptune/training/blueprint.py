@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from hptune.errors import SegmentFailed
+from hptune.errors import SegmentFailed, spec_error
 from hptune.spec import dials as dial_table
 from hptune.spec.graph import LayerCall
 from hptune.spec.recipe import Recipe
@@ -207,6 +207,11 @@ def of_model(
 def _of_opaque(
     model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any, folder: Path
 ) -> Blueprint:
+    if _penalty(recipe) is not None:
+        told = (
+            f"can't be put into the layers of {type(model).__name__}, a class of your own. Give them kernel_regularizer"
+        )
+        raise spec_error(f"{told} in its code, and drop this.", "training", "regularization", "kernel")
     compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
     name = _name(type(model))
     return Blueprint(

@@ -38,7 +38,13 @@ class Number:
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
         import tensorflow as tf
 
-        return tf.cast(self.value(), dtype if dtype is not None else tf.float32)
+        return self.as_type(dtype if dtype is not None else tf.float32)
+
+    def as_type(self, dtype: Any) -> Any:
+        """A tensor of that type."""
+        import tensorflow as tf
+
+        return tf.cast(self.value(), dtype)
 
     def __float__(self) -> float:
         """Python code that wants a number now gets none: what it makes of it is no number either."""
@@ -105,11 +111,17 @@ def _combined(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> An
         return Number(lambda: operation(number(left), number(right)))
     tensor = tf.convert_to_tensor(others[0])
     kind = tensor.dtype if tensor.dtype.is_floating else tf.float32
-    return operation(*(tf.cast(one.value() if isinstance(one, Number) else tensor, kind) for one in (left, right)))
+    return operation(
+        *(one.as_type(kind) if isinstance(one, Number) else tf.cast(tensor, kind) for one in (left, right))
+    )
 
 
 class Dial(Number):
-    """A number held in a variable; NaN until it is turned. placed: in how many objects it stands."""
+    """A number held in variables; NaN until it is turned. placed: in how many objects it stands.
+
+    It is read as float32 nearly always, which is a variable of its own: a cast at every use would cost a tenth of a
+    small net's step.
+    """
 
     _known: ClassVar[WeakValueDictionary[int, Dial]] = WeakValueDictionary()
     _keys: ClassVar[Iterator[int]] = itertools.count()
@@ -117,14 +129,21 @@ class Dial(Number):
     def __init__(self) -> None:
         import tensorflow as tf
 
-        self.variable = tf.Variable(float("nan"), dtype=tf.float64, trainable=False)
-        super().__init__(self.variable.read_value)
+        self._double = tf.Variable(float("nan"), dtype=tf.float64, trainable=False)
+        self._single = tf.Variable(float("nan"), dtype=tf.float32, trainable=False)
+        super().__init__(self._double.read_value)
         self.placed = 0
         self.key = next(Dial._keys)
         Dial._known[self.key] = self
 
     def set(self, value: float) -> None:
-        self.variable.assign(value)
+        self._double.assign(value)
+        self._single.assign(value)
+
+    def as_type(self, dtype: Any) -> Any:
+        import tensorflow as tf
+
+        return self._single.read_value() if dtype == tf.float32 else super().as_type(dtype)
 
     @staticmethod
     def known(key: int) -> Dial:
@@ -294,7 +313,10 @@ def _copied_with_dials(stock: type) -> type:
 
 
 def _dropout(stock: type) -> type:
-    """`keras.random.dropout` branches on the rate; this draws the very same mask with a rate that is a tensor."""
+    """`keras.random.dropout` branches on the rate; this draws the very same mask with a rate that is a dial.
+
+    What is kept is multiplied by 1/(1 - rate), which is computed in float64, as Python does it there.
+    """
 
     def call(self: Any, inputs: Any, training: bool = False) -> Any:
         import tensorflow as tf
@@ -303,16 +325,13 @@ def _dropout(stock: type) -> type:
 
         if not training:
             return inputs
+        real = tf.shape(inputs)
         shape = getattr(self, "_get_noise_shape", lambda _: self.noise_shape)(inputs)
-        if shape is not None:
-            real = tf.shape(inputs)
-            shape = [real[i] if size is None else size for i, size in enumerate(shape)]
-        return tf.nn.experimental.stateless_dropout(
-            inputs,
-            rate=tf.convert_to_tensor(self.rate, inputs.dtype),
-            noise_shape=shape,
-            seed=_cast_seed(draw_seed(self.seed_generator)),
-        )
+        shape = real if shape is None else [real[i] if size is None else size for i, size in enumerate(shape)]
+        seed = _cast_seed(draw_seed(self.seed_generator))
+        kept = tf.random.stateless_uniform(shape, seed, dtype=inputs.dtype) >= self.rate.as_type(inputs.dtype)
+        scale = 1 / (1 - self.rate)
+        return tf.where(kept, inputs * scale.as_type(inputs.dtype), tf.zeros([], inputs.dtype))
 
     return type(stock.__name__, (stock,), {"call": call})
 

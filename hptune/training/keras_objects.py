@@ -38,15 +38,23 @@ def make_layer(name: str, arguments: Mapping[str, Any], folder: Path = Path()) -
     A `Dial` may stand wherever the table of dials has one, in the layers inside it too.
     """
     if ":" in name:
-        return load_object(name, folder, ("model", "layers"))(**arguments)
+        given = {key: _argument(key, v, folder) if _is_call(v) else v for key, v in arguments.items()}
+        return load_object(name, folder, ("model", "layers"))(**given)
     made = {key: _argument(key, value, folder) for key, value in arguments.items()}
     return placed(getattr(keras().layers, name), made)
+
+
+def _is_call(value: Any) -> bool:
+    """Whether it is `{Name: {arguments}}`, which a class of the user's own can't be expected to know."""
+    return isinstance(value, Mapping) and len(value) == 1 and isinstance(next(iter(value.values())), Mapping)
 
 
 def _argument(key: str, value: Any, folder: Path) -> Any:
     module = _MODULE_OF_ARGUMENT.get(key) or _MODULE_OF_ARGUMENT.get(key.rsplit("_", 1)[-1])
     if module is None or value is None:
         return tuple(value) if isinstance(value, list) else value
+    if module != "layers" and _is_call(value) and not hasattr(getattr(keras(), module), next(iter(value))):
+        return value  # a dictionary that means something else
     if isinstance(value, list):
         return [_argument(key, one, folder) for one in value]
     return _named(module, value, folder)

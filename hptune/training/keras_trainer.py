@@ -166,7 +166,7 @@ class KerasTrainer:
         recipe = resolve(self.experiment, segment.values)
         blueprint = self.programs.blueprint(recipe, segment.values)
         program = self.programs.program(blueprint)
-        found = states.latest(self._run, segment, partial(states.fits, program.model))
+        found = states.latest(self._run, segment, partial(states.fits, program.variables, program.model.optimizer))
         state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
         told = _retrained(found, segment)
         if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
@@ -277,7 +277,9 @@ class KerasTrainer:
         assert self.builder is not None
         seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
         trained = OwnFit(self.builder, segment.values, self.data, seed=seed)
-        found = states.latest(self._run, segment, partial(states.fits, trained.model))
+        found = states.latest(
+            self._run, segment, partial(states.fits, trained.model.variables, trained.model.optimizer)
+        )
         state, so_far = found.state, found.curves
         if found.epoch < segment.from_epoch:
             so_far = _joined(so_far, trained.run(state, found.epoch, segment.from_epoch, on_epoch=lambda *_: None))

@@ -118,7 +118,8 @@ class Program:
         assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
         self._compile(compiled, optimizer, loss, split(example))
         self.by_sample = _is_by_sample(self.model, loss)
-        self._initial = [v.numpy() for v in self.model.variables]
+        self.variables = [*self.model.variables, *_own_state(self.model)]
+        self._initial = [v.numpy() for v in self.variables]
         self._slots = Slots(self.model, lambda: unbuilt()[0])
         self._train = batches(train)
         self._scored = validation
@@ -205,9 +206,9 @@ class Program:
         seeded = _seeded(self.model)
         model = [
             np.asarray([seeds.derive(noise_seed, index), 0])
-            if variable.path.endswith("seed_generator_state") and id(variable) not in seeded
+            if getattr(variable, "path", "").endswith("seed_generator_state") and id(variable) not in seeded
             else given.get(id(variable), initial)
-            for index, (variable, initial) in enumerate(zip(self.model.variables, self._initial, strict=True))
+            for index, (variable, initial) in enumerate(zip(self.variables, self._initial, strict=True))
         ]
         return State(tuple(model))
 
@@ -218,9 +219,7 @@ class Program:
     @counts("checkpoint")
     def state(self) -> State:
         """Every variable as it is now."""
-        return State(
-            tuple(v.numpy() for v in self.model.variables), tuple(v.numpy() for v in self.model.optimizer.variables)
-        )
+        return State(tuple(v.numpy() for v in self.variables), tuple(v.numpy() for v in self.model.optimizer.variables))
 
     def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
         """The plain loss and the metrics of the current weights on samples that were not trained on.
@@ -271,7 +270,7 @@ class Program:
     @counts("set up")
     def load(self, state: State) -> None:
         """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
-        _put(self.model.variables, state.model)
+        _put(self.variables, state.model)
         _put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
 
     def _run_epoch(self, setting: Setting, epoch: int) -> dict[str, float]:
@@ -367,6 +366,26 @@ def _numbered(name: str, value: Any) -> list[str]:
     return [f"{name}.{number}" for number in range(math.prod(shape))] if shape else [name]
 
 
+def _own_state(model: Any) -> list[Any]:
+    """State that Keras does not count among a model's variables, and that code of the user's may carry on.
+
+    TensorFlow's own variables in layers of the user's, and all variables of metrics of the user's.
+    """
+    import tensorflow as tf
+
+    own = [layer for layer in model._flatten_layers() if not _is_of_keras(layer)]
+    plain = [value for layer in own for value in keras().tree.flatten(list(vars(layer).values()))]
+    metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
+    kept = [variable for metric in metrics if not _is_of_keras(metric) for variable in metric.variables]
+    found = {id(one): one for one in [*(value for value in plain if isinstance(value, tf.Variable)), *kept]}
+    known = {id(one) for variable in model.variables for one in (variable, variable.value)}
+    return [one for key, one in found.items() if key not in known]
+
+
+def _is_of_keras(thing: Any) -> bool:
+    return type(thing).__module__.split(".")[0] in ("keras", "hptune")
+
+
 def _seeded(model: Any) -> set[int]:
     """Which variables (by identity) are the states of random generators that were given a seed."""
     generators = ((layer, one) for layer in model._flatten_layers() for one in layer._seed_generators)
@@ -384,19 +403,29 @@ _DRAW_A_SEED = ("RandomCrop",)
 def _is_by_sample(model: Any, loss: Any) -> bool:
     """Whether what `evaluate` gives does not depend on how the samples are cut into batches.
 
-    So it is where the one loss is a mean over samples, the metrics are Keras's own, nothing masks, and no layer draws
-    random numbers in inference too, as the recurrent ones with dropout do in Keras.
+    So it is where the one loss is a mean over samples, the metrics are Keras's own, nothing masks, no layer works along
+    the axis of the samples, and none draws random numbers in inference too, as Keras's recurrent ones with dropout do.
     """
     stock = keras().Model
     own_step = type(model).test_step is not stock.test_step or type(model).compute_loss is not stock.compute_loss
     if own_step or isinstance(loss, Mapping | list | tuple) or not is_mean_over_samples(loss):
         return False
     layers = list(model._flatten_layers(include_self=False))
-    draws = any(layer._seed_generators and type(layer).__name__ not in _DRAW_IN_TRAINING for layer in layers)
+    noisy = [type(layer).__name__ for layer in layers if layer._seed_generators]
+    draws = not set(noisy) <= set(_DRAW_IN_TRAINING)
     masks = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
-    own_code = any(type(layer).__module__.split(".")[0] not in ("keras", "hptune") for layer in layers)
+    own_code = not all(map(_is_of_keras, layers))
+    operations = getattr(model, "operations", model.layers)  # a functional model may hold bare `keras.ops` too
+    mixes = len(operations) > len(model.layers) or any(map(_works_along_samples, layers))
     metrics = model._compile_metrics.metrics if model._compile_metrics is not None else []
-    return not draws and not masks and not own_code and all(map(_is_keras_metric, metrics))
+    return not (draws or masks or own_code or mixes) and all(map(_is_keras_metric, metrics))
+
+
+def _works_along_samples(layer: Any) -> bool:
+    """Whether one of its axes may be that of the samples: 0, or one counted from the end that is not the last."""
+    given = [getattr(layer, name, None) for name in ("axis", "axes")]
+    axes = [axis for one in given for axis in (one if isinstance(one, list | tuple) else [one])]
+    return any(isinstance(axis, int) and not isinstance(axis, bool) and axis != -1 and axis < 1 for axis in axes)
 
 
 _DRAW_IN_TRAINING = (*LAYERS, *(f"Random{what}" for what in ("Flip", *augment.KINDS)))
@@ -436,7 +465,8 @@ def _put(variables: Sequence[Any], values: Sequence[Any]) -> None:
     import tensorflow as tf
 
     for variable, value in zip(variables, values, strict=True):
-        variable.value.assign(tf.cast(value, variable.dtype), read_value=False)
+        inner = variable if isinstance(variable, tf.Variable) else variable.value
+        inner.assign(tf.cast(value, variable.dtype), read_value=False)
 
 
 def rate_table() -> Any:

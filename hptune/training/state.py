@@ -90,13 +90,13 @@ def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Fo
     return Found(0, None, {}, lost)
 
 
-def fits(model: Any, state: State) -> bool:
-    """Whether the state has the shapes of the model's variables, and of its optimizer's where that has begun."""
-    if [a.shape for a in state.model] != [tuple(v.shape) for v in model.variables]:
+def fits(variables: Sequence[Any], optimizer: Any, state: State) -> bool:
+    """Whether the state has the shapes of these variables, and of the optimizer's where that has begun."""
+    if [a.shape for a in state.model] != [tuple(v.shape) for v in variables]:
         return False
-    if not state.optimizer or not model.optimizer.built:
+    if not state.optimizer or not optimizer.built:
         return True
-    return [a.shape for a in state.optimizer] == [tuple(v.shape) for v in model.optimizer.variables]
+    return [a.shape for a in state.optimizer] == [tuple(v.shape) for v in optimizer.variables]
 
 
 def _numbered(arrays: Mapping[str, NDArray[Any]], prefix: str) -> tuple[NDArray[Any], ...]:

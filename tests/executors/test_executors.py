@@ -16,6 +16,7 @@ import pytest
 
 from hptune.errors import SpecError
 from hptune.executors import processes
+from hptune.executors.alone import AloneExecutor
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
 from hptune.executors.process import shape_of
@@ -80,13 +81,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make(folder: Path) -> Iterator[Make]:
-    """Makes executors that are closed after the test: by the number of workers, "auto", or "inline"."""
+    """Makes executors that are closed after the test: by the number of workers, "auto", "inline", or "alone"."""
     with ExitStack() as stack:
 
         def made(workers: int | str, on_epoch: Any = lambda *_: None, **options: Any) -> Executor:
             executor: Executor
-            if workers == "inline":
-                executor = InlineExecutor(experiment(), folder, RunPaths(folder / "runs" / "a"), on_epoch)
+            if isinstance(workers, str) and workers != "auto":
+                kind = InlineExecutor if workers == "inline" else AloneExecutor
+                executor = kind(experiment(), folder, RunPaths(folder / "runs" / "a"), on_epoch)
             else:
                 executor = local(folder, on_epoch, workers=workers, **options)
             return stack.enter_context(closing(executor))
@@ -94,7 +96,7 @@ def make(folder: Path) -> Iterator[Make]:
         yield made
 
 
-@pytest.fixture(params=["inline", 1, 3, "auto"])
+@pytest.fixture(params=["inline", "alone", 1, 3, "auto"])
 def executor(make: Make, request: pytest.FixtureRequest) -> Executor:
     return make(request.param)
 
@@ -349,3 +351,13 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_alone_each_segment_has_a_process_of_its_own(make: Make) -> None:
+    executor = make("alone")
+    for trial in range(3):
+        executor.submit(Segment(trial, {"x": 6}, to_epoch=1))
+    pids = {int(score(outcome)) for outcome in outcomes(executor, 3)}
+    assert len(pids) == 3
+    assert os.getpid() not in pids
+    assert executor.wait() == []

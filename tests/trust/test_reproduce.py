@@ -1,9 +1,15 @@
-"""A trial trained again: equal to the bit, or told by how much not, and what is not as it was then."""
+"""A trial trained again: equal to the bit, or told by how much not, and what is not as it was then.
+
+`--alone` tells what another training in the same process has changed: models are made here whose code remembers.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +20,7 @@ from journals import sealed
 from hptune import __main__ as program
 from hptune.errors import SpecError
 from hptune.journal import read
-from hptune.record import Record, replay
+from hptune.record import TRAINING, Record, replay
 from hptune.reproduce import compare, reproduce, result_lines
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
@@ -73,9 +79,13 @@ def test_a_difference_is_told_by_its_size(record: Record, paths: RunPaths, toler
 
 def test_what_is_not_as_it_was_is_named(record: Record, paths: RunPaths) -> None:
     record.head.event["versions"]["keras"] = "2.0"  # type: ignore[index]
+    record.head.event["training"] = TRAINING - 1  # type: ignore[index]
     told = reproduce(record, 0, FakeExecutor(paths, facts={"task": None, "fingerprint": "other"}), tolerance=0.0)
     assert told["environment"]["data"] == ["f", "other"]
     assert told["environment"]["keras"][0] == "2.0"
+    assert told["environment"]["training"] == [TRAINING - 1, TRAINING]
+    line = f"  hptune's training revision was {TRAINING - 1} then and is {TRAINING} now"
+    assert line in result_lines(told)
     assert any(line.startswith("  keras was 2.0 then and is ") for line in result_lines(told))
 
 
@@ -132,3 +142,151 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert program.run(["reproduce", "--trial", "1", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["differences"] == {"score": 0.5}
     assert program.run(["reproduce", "--trial", "1", "--tolerance", "0.5"]) == 0
+
+
+# --- alone, in a process of its own -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["--trial", "0", "--alone", "0"]])
+def test_exactly_one_of_trial_and_alone_is_given(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(["reproduce", *options]) == 2
+    told = capsys.readouterr().err
+    assert "--trial" in told
+    assert "--alone" in told
+    assert told.count("\n") == 1
+
+
+def test_an_unknown_trial_is_told_by_the_option_that_named_it(record: Record, paths: RunPaths) -> None:
+    with pytest.raises(SpecError, match=r"--alone: the run has no trial 99"):
+        reproduce(record, 99, FakeExecutor(paths), tolerance=0.0, alone=True)
+
+
+def test_what_failed_alone_is_told_so(record: Record, paths: RunPaths) -> None:
+    told = reproduce(record, 0, FakeExecutor(paths, fails=lambda _: "no GPU"), tolerance=9.0, alone=True)
+    assert told["alone"] is True
+    line = "trial 0: trained alone, in a process of its own: then no error, now no GPU"
+    assert result_lines(told)[0] == line
+
+
+FUNCTION = """\
+import os
+calls = 0
+
+def honest(x, epoch, seed):
+    with open("pids.txt", "a") as file:
+        file.write(f"{os.getpid()} {seed} {epoch}\\n")
+    return x + epoch + seed % 7
+
+def remembers(x):
+    global calls
+    calls += 1
+    return x + calls
+"""
+
+LAYERS = """\
+data: {source: iris, limit: 60}
+model: {layers: [{Dense: {units: $units, activation: relu}}, {Dropout: {rate: $rate}}, Output]}
+search_space: {units: {type: choice, values: [4, 7]}, rate: {type: choice, values: [0.0, 0.3]}}
+training: {epochs: 2, optimizer: {name: sgd, learning_rate: 0.1, momentum: 0.9}}
+budget: {trials: 3}
+"""
+
+BUILDER = """\
+import keras
+seen = set()
+
+def build(hp):
+    seen.add(hp.Choice("units", [4, 7, 9]))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(hp.get("units"))])
+    model.add(keras.layers.Dense(3, activation="softmax", kernel_regularizer=keras.regularizers.L2(0.1 * len(seen))))
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+"""
+
+SKLEARN = """\
+data: {source: iris}
+model: {sklearn: sklearn.tree.DecisionTreeClassifier, params: {max_depth: $depth, max_features: 1}}
+search_space: {depth: {type: int, min: 1, max: 4}}
+evaluation: {folds: 3}
+budget: {trials: 2}
+"""
+
+Search = Callable[..., Path]
+
+
+@pytest.fixture
+def search_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Search:
+    """Searches, in this process: what the trials train after one another is then in one process for sure."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def searched(spec: str, name: str, code: str = "") -> Path:
+        if code:
+            (tmp_path / f"{name}.py").write_text(code)
+        executor = "execution: {executor: inline}\n"
+        (tmp_path / "spec.yaml").write_text(f"version: 1\nname: {name}\n{executor}{spec}")
+        assert program.run(["search", "spec.yaml", "--quiet"]) == 0
+        capsys.readouterr()
+        return tmp_path
+
+    return searched
+
+
+def alone(number: int, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
+    code = program.run(["reproduce", "--alone", str(number), *options])
+    return code, capsys.readouterr().out
+
+
+def test_alone_each_replica_of_a_function_has_a_process_of_its_own(
+    search_for: Search, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = 'model: {function: "alone_honest:honest"}\nsearch_space: {x: {type: int, min: 0, max: 3}}\n'
+    spec += "objective: {metric: score, goal: maximize}\ntraining: {epochs: 2}\nevaluation: {repeats: 2}\n"
+    folder = search_for(spec, "alone_honest", FUNCTION)
+    journal = (folder / "runs" / "alone_honest" / "journal.jsonl").read_bytes()
+    (folder / "pids.txt").unlink()
+    assert alone(1, capsys) == (
+        0,
+        "trial 1: trained alone, in a process of its own: identical to the bit over 4 epochs\n",
+    )
+    assert (folder / "runs" / "alone_honest" / "journal.jsonl").read_bytes() == journal
+    called = [line.split() for line in (folder / "pids.txt").read_text().splitlines()]
+    assert [epoch for _, _, epoch in called] == ["1", "2", "1", "2"]
+    assert len({pid for pid, _, _ in called}) == len({seed for _, seed, _ in called}) == 2
+    assert str(os.getpid()) not in {pid for pid, _, _ in called}
+
+
+def test_alone_tells_a_trial_that_what_came_before_has_changed(
+    search_for: Search, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = 'model: {function: "alone_remembers:remembers"}\nsearch_space: {x: {type: int, min: 0, max: 3}}\n'
+    search_for(spec + "objective: {metric: score, goal: maximize}\n", "alone_remembers", FUNCTION)
+    assert alone(0, capsys)[0] == 0
+    code, told = alone(2, capsys, "--json")
+    assert code == 1
+    found = json.loads(told)
+    assert (found["alone"], found["equal"], found["differences"]) == (True, False, {"score": 2.0})
+    assert alone(2, capsys, "--tolerance", "2.0")[0] == 0
+
+
+def test_alone_trains_layers_to_the_bit(search_for: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    search_for(LAYERS, "alone_layers")
+    code, told = alone(2, capsys)
+    assert (code, told) == (0, "trial 2: trained alone, in a process of its own: identical to the bit over 2 epochs\n")
+
+
+def test_alone_tells_of_a_builder_that_remembers(search_for: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = 'data: {source: iris, limit: 60}\nmodel: {python: "alone_builder:build"}\ntraining: {epochs: 2}\n'
+    search_for(spec + "strategy: {name: grid}\n", "alone_builder", BUILDER)
+    code, told = alone(2, capsys, "--json")
+    assert code == 1
+    found = json.loads(told)
+    assert not found["equal"]
+    assert found["differences"]["loss"] > 0
+    assert found["environment"] == {}
+
+
+def test_alone_fits_an_estimator_to_the_bit(search_for: Search, capsys: pytest.CaptureFixture[str]) -> None:
+    search_for(SKLEARN, "alone_sklearn")
+    code, told = alone(1, capsys)
+    assert (code, told) == (0, "trial 1: trained alone, in a process of its own: identical to the bit over 3 epochs\n")
