@@ -38,6 +38,8 @@ def proof_lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"  values: {spell_json(told['values'])}"
     for name, (compiled, fit) in told["metrics"].items():
         yield f"  {name}: {compiled:.7g} compiled, {fit:.7g} by fit (difference {abs(compiled - fit):.1e})"
+    if told["not_compared"]:
+        yield f"  told otherwise by fit, so not compared by themselves: {', '.join(told['not_compared'])}"
     yield f"  weights: largest difference {told['weights']:.1e} of their size"
     took = (duration(told[name]) for name in ("compiled_s", "fit_s"))
     yield "  time, compiling included: {} compiled, {} by fit".format(*took)

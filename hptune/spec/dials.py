@@ -11,6 +11,7 @@ What 0 and the default mean:
 - A strength of L1 or L2 at 0 adds a penalty of 0, as Keras does, or leaves out. A plain name (`l2`) is structure.
 - An optimizer's number is a dial where it is given, whatever it is. A momentum of 0 has slots of zeros, where Keras
   makes none, with the same result.
+- A beta_2 below one half makes Adam's step a quotient of noise: it is structure, and Keras's own operations compute it.
 - Clipping at 0 is off in Keras, and so is None: both are structure.
 
 The differential suite (`tests/equal`) trains each of them at 0, at its default and at another value, as the first trial
@@ -70,7 +71,7 @@ REGULARIZERS: Mapping[str, Arguments] = {
 
 _CLIPPING = dict.fromkeys(("clipnorm", "global_clipnorm", "clipvalue"), _POSITIVE)
 _COMMON = {"weight_decay": _ANY, **_CLIPPING}
-_ADAM = {**_COMMON, "beta_1": _ANY, "beta_2": Range(below=1), "epsilon": _ANY}
+_ADAM = {**_COMMON, "beta_1": _ANY, "beta_2": Range(low=0.5, below=1), "epsilon": _ANY}
 
 OPTIMIZERS: Mapping[str, Arguments] = {
     "SGD": {**_COMMON, "momentum": Range(low=0, high=1)},

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from hptune.errors import SegmentFailed, spec_error
+from hptune.errors import SegmentFailed, SpecError, spec_error
 from hptune.spec import dials as dial_table
 from hptune.spec.graph import LayerCall
 from hptune.spec.recipe import Recipe
@@ -168,11 +168,14 @@ def of_model(
     functional = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
     if not functional:
         return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
+    own = of_own_parts(model)
     config = model.get_config()
     kind, make = type(model), from_config(model)
     stock, penalty = rebuild, _penalty(recipe)
     described_model = model
     if penalty is not None:
+        if own:
+            raise _no_place_for_penalty("the layers of a model that holds code of your own")
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
         stock = lambda: make(config)  # noqa: E731
         described_model = stock()
@@ -183,7 +186,8 @@ def of_model(
     compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
 
     def build() -> Built:
-        made = make(dial_places.in_config(config, paths, PLACEHOLDER))
+        # A config may not hold all of the user's own: then the model is the builder's, and only dials are put into it.
+        made = rebuild() if own else make(dial_places.in_config(config, paths, PLACEHOLDER))
         found = {place.name: place for place in dial_places.in_model(made, made.get_config())}
         forgotten = [name for name in dials if name not in found]
         assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
@@ -192,7 +196,7 @@ def of_model(
     return Blueprint(
         # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
         architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
-        structure=fingerprint(_name(kind), blank, of_own_parts(model), compiled.digest(turned), [*_smoothing(recipe)]),
+        structure=fingerprint(_name(kind), blank, own, compiled.digest(turned), [*_smoothing(recipe)]),
         dials={**dials, **turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=concrete(recipe.training.batch_size),
@@ -227,6 +231,11 @@ def _of_opaque(
         dialled=False,
         made_by=fingerprint(tag),
     )
+
+
+def _no_place_for_penalty(where: str) -> SpecError:
+    told = f"can't be put into {where}. Give its layers their kernel_regularizer in the code, and drop this."
+    return spec_error(told, "training", "regularization", "kernel")
 
 
 def _name(kind: type) -> str:

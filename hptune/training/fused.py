@@ -8,7 +8,7 @@ Adam's formula, which Keras spells out in a dozen operations with a pass over th
 TensorFlow's (`ResourceApplyAdam`). That saves a tenth of a small network's epoch and a third of the time until its
 graph is ready. The kernel computes 1 - beta_2 in float32 and Keras in Python, which differ in the fifth digit; the rate
 and epsilon are scaled so that the step is Keras's all the same. What the kernel does not know is left to Keras:
-AMSGrad, gradients of a few rows (`Embedding`), and an update that a subclass has written itself.
+AMSGrad, gradients of a few rows (`Embedding`), a beta_2 below one half, and an update that a subclass has written.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def fuse(optimizer: Any) -> None:
     """Let `optimizer`, a stock one or a user's, update in this way."""
     kind, adam = type(optimizer), keras().optimizers.Adam
     known = isinstance(optimizer, adam) and kind.update_step is adam.update_step and not optimizer.amsgrad
+    known = known and (isinstance(optimizer.beta_2, Number) or 0.5 <= optimizer.beta_2 < 1)
     hooks = {
         "_all_reduce_sum_gradients": _as_they_are,
         "_distributed_tf_update_step": _by_adam if known else _one_by_one,

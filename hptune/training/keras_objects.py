@@ -119,10 +119,9 @@ def make_loss(loss: Any, folder: Path = Path()) -> Any:
         return name
     if isinstance(name, str) and ":" in name:
         return _own(losses.Loss, name, arguments, folder, ("training", "loss"))
-    if isinstance(loss, Mapping):
-        return losses.get({"class_name": name, "config": dict(arguments or {})})
-    found = losses.get(loss)
-    return _object_of(found) if callable(found) and not isinstance(found, losses.Loss) else found
+    kind = losses.get(name) if not hasattr(losses, name) or name[0].islower() else getattr(losses, name)
+    kind = kind if inspect.isclass(kind) else _class_of(kind)
+    return kind(**(arguments or {})) if inspect.isclass(kind) else kind
 
 
 def _own(base: type, reference: str, arguments: Mapping[str, Any] | None, folder: Path, path: KeyPath) -> Any:
@@ -138,11 +137,13 @@ def _own(base: type, reference: str, arguments: Mapping[str, Any] | None, folder
     return found
 
 
-def _object_of(function: Any) -> Any:
-    """The loss class that wraps a plain loss function, so that its options can be dials."""
-    name = "".join(part.capitalize() for part in function.__name__.split("_"))
-    cls = getattr(keras().losses, name, None)
-    return cls() if cls is not None else function
+def _class_of(found: Any) -> Any:
+    """The loss class that wraps a plain loss function, or is that of a loss; the function where it has none."""
+    losses = keras().losses
+    if isinstance(found, losses.Loss):
+        return type(found)
+    classes = {name.lower(): one for name, one in vars(losses).items() if inspect.isclass(one)}
+    return classes.get(found.__name__.replace("_", "").lower(), found)
 
 
 def make_metric(metric: Any, folder: Path = Path()) -> Any:

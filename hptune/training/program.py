@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 
 from hptune import seeds
 from hptune.errors import SegmentFailed
-from hptune.spec.dials import LAYERS
 from hptune.stopwatch import WATCH, counts
-from hptune.training import augment
 from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
+from hptune.training.by_sample import is_by_sample
 from hptune.training.compiled import Compiled
 from hptune.training.data import Part
 from hptune.training.dials import Dial
 from hptune.training.fused import fuse
-from hptune.training.losses import chosen, is_mean_over_samples, smoothed
+from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
 from hptune.training.runtime import keras
 from hptune.training.slots import Slots
 from hptune.training.state import State
 from hptune.training.streamed import Feed, batches, leaves, mapped, next_batch
+from hptune.training.variables import own_state, put, seeded
 from hptune.trial import Curves
 
 EVALUATION_BATCH = 512
@@ -117,8 +117,8 @@ class Program:
         missing = blueprint.dials.keys() ^ self._dials.keys()
         assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
         self._compile(compiled, optimizer, loss, split(example))
-        self.by_sample = _is_by_sample(self.model, loss)
-        self.variables = [*self.model.variables, *_own_state(self.model)]
+        self.by_sample = is_by_sample(self.model, loss)
+        self.variables = [*self.model.variables, *own_state(self.model)]
         self._initial = [v.numpy() for v in self.variables]
         self._slots = Slots(self.model, lambda: unbuilt()[0])
         self._train = batches(train)
@@ -203,10 +203,10 @@ class Program:
         A layer that was given a seed of its own keeps that.
         """
         given = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
-        seeded = _seeded(self.model)
+        given_seeds = seeded(self.model)
         model = [
             np.asarray([seeds.derive(noise_seed, index), 0])
-            if getattr(variable, "path", "").endswith("seed_generator_state") and id(variable) not in seeded
+            if getattr(variable, "path", "").endswith("seed_generator_state") and id(variable) not in given_seeds
             else given.get(id(variable), initial)
             for index, (variable, initial) in enumerate(zip(self.variables, self._initial, strict=True))
         ]
@@ -270,8 +270,8 @@ class Program:
     @counts("set up")
     def load(self, state: State) -> None:
         """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
-        _put(self.variables, state.model)
-        _put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
+        put(self.variables, state.model)
+        put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
 
     def _run_epoch(self, setting: Setting, epoch: int) -> dict[str, float]:
         self._noise.begin(setting.order_seed, epoch)
@@ -366,79 +366,6 @@ def _numbered(name: str, value: Any) -> list[str]:
     return [f"{name}.{number}" for number in range(math.prod(shape))] if shape else [name]
 
 
-def _own_state(model: Any) -> list[Any]:
-    """State that Keras does not count among a model's variables, and that code of the user's may carry on.
-
-    TensorFlow's own variables in layers of the user's, and all variables of metrics of the user's.
-    """
-    import tensorflow as tf
-
-    own = [layer for layer in model._flatten_layers() if not _is_of_keras(layer)]
-    plain = [value for layer in own for value in keras().tree.flatten(list(vars(layer).values()))]
-    metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
-    kept = [variable for metric in metrics if not _is_of_keras(metric) for variable in metric.variables]
-    found = {id(one): one for one in [*(value for value in plain if isinstance(value, tf.Variable)), *kept]}
-    known = {id(one) for variable in model.variables for one in (variable, variable.value)}
-    return [one for key, one in found.items() if key not in known]
-
-
-def _is_of_keras(thing: Any) -> bool:
-    return type(thing).__module__.split(".")[0] in ("keras", "hptune")
-
-
-def _seeded(model: Any) -> set[int]:
-    """Which variables (by identity) are the states of random generators that were given a seed."""
-    generators = ((layer, one) for layer in model._flatten_layers() for one in layer._seed_generators)
-    return {
-        id(generator.state)
-        for layer, generator in generators
-        if generator._initial_seed is not None and type(layer).__name__ not in _DRAW_A_SEED
-    }
-
-
-_DRAW_A_SEED = ("RandomCrop",)
-"""Stock layers that were given no seed and say in their config that they were: they draw one when they are made."""
-
-
-def _is_by_sample(model: Any, loss: Any) -> bool:
-    """Whether what `evaluate` gives does not depend on how the samples are cut into batches.
-
-    So it is where the one loss is a mean over samples, the metrics are Keras's own, nothing masks, no layer works along
-    the axis of the samples, and none draws random numbers in inference too, as Keras's recurrent ones with dropout do.
-    """
-    stock = keras().Model
-    own_step = type(model).test_step is not stock.test_step or type(model).compute_loss is not stock.compute_loss
-    if own_step or isinstance(loss, Mapping | list | tuple) or not is_mean_over_samples(loss):
-        return False
-    layers = list(model._flatten_layers(include_self=False))
-    noisy = [type(layer).__name__ for layer in layers if layer._seed_generators]
-    draws = not set(noisy) <= set(_DRAW_IN_TRAINING)
-    masks = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
-    own_code = not all(map(_is_of_keras, layers))
-    operations = getattr(model, "operations", model.layers)  # a functional model may hold bare `keras.ops` too
-    mixes = len(operations) > len(model.layers) or any(map(_works_along_samples, layers))
-    metrics = model._compile_metrics.metrics if model._compile_metrics is not None else []
-    return not (draws or masks or own_code or mixes) and all(map(_is_keras_metric, metrics))
-
-
-def _works_along_samples(layer: Any) -> bool:
-    """Whether one of its axes may be that of the samples: 0, or one counted from the end that is not the last."""
-    given = [getattr(layer, name, None) for name in ("axis", "axes")]
-    axes = [axis for one in given for axis in (one if isinstance(one, list | tuple) else [one])]
-    return any(isinstance(axis, int) and not isinstance(axis, bool) and axis != -1 and axis < 1 for axis in axes)
-
-
-_DRAW_IN_TRAINING = (*LAYERS, *(f"Random{what}" for what in ("Flip", *augment.KINDS)))
-"""Layers that draw random numbers in training alone."""
-
-
-def _is_keras_metric(metric: Any) -> bool:
-    function = getattr(metric, "_fn", None)
-    if getattr(metric, "_fn_kwargs", {}).get("axis", -1) != -1:  # it compares what stands beside in the batch
-        return False
-    return all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function))
-
-
 def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
     """`compute_loss` that reports the plain loss of the data, without penalties and smoothing, so that trials compare.
 
@@ -458,15 +385,6 @@ def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
         return tf.add_n([goal, *(tf.cast(self._aggregate_additional_loss(one), goal.dtype) for one in self.losses)])
 
     return compute_loss
-
-
-def _put(variables: Sequence[Any], values: Sequence[Any]) -> None:
-    """Assign to Keras's variables through TensorFlow's own, in a third of the time: at dense nets it shows."""
-    import tensorflow as tf
-
-    for variable, value in zip(variables, values, strict=True):
-        inner = variable if isinstance(variable, tf.Variable) else variable.value
-        inner.assign(tf.cast(value, variable.dtype), read_value=False)
 
 
 def rate_table() -> Any:

@@ -28,7 +28,7 @@ from hptune.training.export import behind, in_own_unit
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
-from hptune.training.runtime import reset_names
+from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.stabilize import recipe_for, stabilize
@@ -176,7 +176,9 @@ class Programs:
     @counts("build")
     def compile(self, blueprint: Blueprint, *, xla: bool) -> Program:
         """A new program, which is not kept."""
-        reset_names()  # layers and metrics are called as in a program of their own, whatever was made before
+        # Names, and what code draws as it builds, are as in a process of its own, whatever was made before.
+        reset_names()
+        keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "program"))
         data, loss = self._data, blueprint.compiled.loss()
         front = blueprint.front()
         columns = columns_of(blueprint.outputs, data)

@@ -26,7 +26,10 @@ from hptune.training.state import State
 from hptune.training.streamed import Batches, batches, next_batch
 
 TOLERANCE = {"float32": 1e-5}
-"""The largest difference, as a share of the size (at least 1), that is the noise of the arithmetic."""
+"""The largest difference, as a share of the size, that is the noise of the arithmetic."""
+
+SMALLEST = 0.1
+"""What is smaller is held to be of this size: the noise of sums is that of their largest terms."""
 
 HALF_TOLERANCE = 2e-2
 """The same in half precision."""
@@ -34,12 +37,14 @@ HALF_TOLERANCE = 2e-2
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """metrics: [compiled, fit] by name, of the one epoch. weights: the largest difference as a share of the size.
+    """metrics: [compiled, fit] by name, of the one epoch. not_compared: the curves that `fit` tells otherwise, or not:
+    a loss that holds penalties there, say. weights: the largest difference as a share of the size.
 
     equal: whether all differences are the noise of the arithmetic.
     """
 
     metrics: Mapping[str, tuple[float, float]]
+    not_compared: tuple[str, ...]
     weights: float
     equal: bool
     compiled_s: float
@@ -48,6 +53,7 @@ class Proof:
     def facts(self) -> dict[str, Any]:
         return {
             "metrics": {name: list(pair) for name, pair in self.metrics.items()},
+            "not_compared": list(self.not_compared),
             "weights": self.weights,
             "equal": self.equal,
             "compiled_s": self.compiled_s,
@@ -70,18 +76,21 @@ def prove(
     theirs = plain.metrics()
     metrics = {name: (curves[name][0], value) for name, value in theirs.items() if name in curves}
     pairs = zip(ours, plain.model.get_weights(), strict=True)
-    weights = max((_apart(one, other) for one, other in pairs), default=0.0)
+    weights = max((_apart(one, other) for one, other in pairs), default=0.0)  # never NaN
     limit = TOLERANCE.get(keras().config.dtype_policy().name, HALF_TOLERANCE)
-    equal = max([weights, *(_apart(*pair) for pair in metrics.values())]) <= limit
-    return Proof(metrics, weights, equal, compiled_s, fit_s)
+    equal = all(gap <= limit for gap in [weights, *(_apart(*pair) for pair in metrics.values())])
+    left_out = tuple(name for name in curves if name not in metrics)
+    return Proof(metrics, left_out, weights, equal, compiled_s, fit_s)
 
 
 def _apart(one: Any, other: Any) -> float:
-    """The largest difference of two arrays as a share of the larger one's largest number, or of 1."""
+    """The largest difference of two arrays as a share of their largest number; infinite where only one is a number."""
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if not one.size or (np.isnan(one) & np.isnan(other)).all():
+    if not one.size or np.array_equal(one, other, equal_nan=True):
         return 0.0
-    return float(np.max(np.abs(one - other)) / max(1.0, np.max(np.abs(one)), np.max(np.abs(other))))
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return float("inf")
+    return float(np.max(np.abs(one - other)) / max(SMALLEST, np.max(np.abs(one)), np.max(np.abs(other))))
 
 
 class _Plain:

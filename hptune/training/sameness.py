@@ -12,6 +12,8 @@ import functools
 import hashlib
 import inspect
 import itertools
+import sys
+import sysconfig
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +24,8 @@ from hptune.training.runtime import keras
 
 _UNPROVED = itertools.count()
 
-_KNOWN = ("keras", "keras_tuner", "tensorflow", "numpy", "math", "builtins", "typing", "functools", "operator")
-"""Packages whose functions and classes are told by their names."""
+_INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+"""Where Python's own code lies, and that of installed packages: it is told by its names."""
 
 
 def described(thing: Any) -> Any:
@@ -32,7 +34,7 @@ def described(thing: Any) -> Any:
 
 
 def of_own_parts(model: Any) -> list[Any]:
-    """What a model's config does not tell: the code and state of what in it is not Keras's own."""
+    """What a model's config does not tell: the code and state of what in it is not Keras's own; [] where all is."""
     found: list[Any] = []
     for layer in model._flatten_layers(include_self=False):
         if _is_known(type(layer)):
@@ -72,11 +74,11 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     if isinstance(thing, types.MethodType):
         return [_described(thing.__func__, inside), _described(thing.__self__, inside)]
     if isinstance(thing, types.ModuleType):
-        return thing.__name__
+        return thing.__name__  # what code reads of one of the user's is told beside the code
     if inspect.isclass(thing):
         return _class(thing, inside)
     if inspect.isroutine(thing):
-        return f"{thing.__module__}.{thing.__qualname__}" if _is_known(thing) else _function(thing, inside)
+        return _named(thing) if _is_known(thing) else _function(thing, inside)
     if hasattr(thing, "get_config"):
         return _configured(thing, inside)
     if hasattr(thing, "__dict__") and not hasattr(thing, "__slots__") and not _is_known(type(thing)):
@@ -85,11 +87,24 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
 
 
 def _is_known(thing: Any) -> bool:
-    return (getattr(thing, "__module__", None) or "builtins").split(".")[0] in _KNOWN
+    """Whether it is told by its name: Python's own, or an installed package's, and not made inside a function."""
+    if inspect.isroutine(thing) and not isinstance(thing, types.FunctionType):
+        return True  # written in C
+    module = sys.modules.get(getattr(thing, "__module__", None) or "builtins")
+    return module is not None and _is_installed(module) and "<locals>" not in getattr(thing, "__qualname__", "")
+
+
+def _is_installed(module: types.ModuleType) -> bool:
+    origin = getattr(getattr(module, "__spec__", None), "origin", None) or getattr(module, "__file__", None) or ""
+    return origin in ("built-in", "frozen") or origin.startswith(_INSTALLED)
+
+
+def _named(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', None)}.{getattr(thing, '__qualname__', repr(thing))}"
 
 
 def _class(kind: type, inside: tuple[int, ...]) -> Any:
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = _named(kind)
     if _is_known(kind):
         return name
     bases = [_described(base, inside) for base in kind.__bases__]
@@ -98,8 +113,10 @@ def _class(kind: type, inside: tuple[int, ...]) -> Any:
 
 
 def _is_machinery(name: str) -> bool:
-    return name in ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__qualname__") or (
-        name.startswith("_") and not name.startswith("__")
+    """Whether Python keeps it for a class; some of it depends on where the class stands, or on its comments."""
+    return name in (
+        *("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__qualname__", "__slots__"),
+        *("__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl"),
     )
 
 
@@ -113,17 +130,21 @@ def _plain(member: Any) -> Any:
 
 
 def _function(function: Any, inside: tuple[int, ...]) -> Any:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None:
-        return ["not shown to be the same as any other", next(_UNPROVED)]
-    function = inspect.unwrap(function)
+    """A Python function: its code, what it closes over, its defaults, and the globals that it reads."""
+    code = function.__code__
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
-    read = {name: function.__globals__[name] for name in _names(code) if name in function.__globals__}
+    names = _names(code)
+    read = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    modules = [module for module in read.values() if isinstance(module, types.ModuleType) and not _is_installed(module)]
+    of_modules = [
+        [module.__name__, name, getattr(module, name)] for module in modules for name in names if hasattr(module, name)
+    ]
+    more = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
     return [
-        f"{function.__module__}.{function.__qualname__}",
+        _named(function),
         _code(code),
-        _described([cells, function.__defaults__, function.__kwdefaults__], inside),
-        _described(read, inside),
+        _described([cells, function.__defaults__, function.__kwdefaults__, more], inside),
+        _described([read, of_modules], inside),
     ]
 
 
@@ -157,14 +178,26 @@ def _is_plain(value: Any) -> bool:
 
 
 def _held(thing: Any, inside: tuple[int, ...]) -> dict[str, Any]:
-    """All that an object of the user's holds, but for what Keras's classes put there and keep for themselves."""
+    """All that an object of the user's holds, but for what Keras's classes keep in every layer."""
     layers = keras().layers
-    base = vars(layers.Layer()).keys() if isinstance(thing, layers.Layer) else ()
+    machinery = _kept_by_keras() if isinstance(thing, layers.Layer) else frozenset()
     kept: dict[str, Any] = {}
     for name, value in vars(thing).items():
-        if name in base or (name.startswith("_") and isinstance(thing, layers.Layer)):
-            continue
-        if isinstance(value, layers.Layer | keras().Variable):  # described by themselves; their state is the trial's
-            continue
+        if name in machinery or isinstance(value, layers.Layer | keras().Variable):
+            continue  # layers are described by themselves; the values of variables are the trial's
         kept[name] = _described(value, inside)
     return kept
+
+
+@functools.cache
+def _kept_by_keras() -> frozenset[str]:
+    """The attributes of a layer that has been built and called, before the user's code has added any."""
+
+    class Bare(keras().layers.Layer):  # type: ignore[misc]  # Keras has no types
+        def call(self, x: Any) -> Any:
+            return x
+
+    bare = Bare()
+    bare(np.zeros((1, 1), np.float32))
+    keras().Sequential([keras().Input((1,)), bare])
+    return frozenset(vars(bare))
