@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from hptune.spec.dials import LAYERS
 from hptune.training import augment
 from hptune.training.losses import is_mean_over_samples
@@ -15,25 +17,26 @@ from hptune.training.runtime import keras
 from hptune.training.variables import is_of_keras
 
 
-def is_by_sample(model: Any, loss: Any) -> bool:
+def is_by_sample(model: Any, loss: Any, y: Any) -> bool:
     """Whether what `evaluate` gives does not depend on how the samples are cut into batches.
 
     So it is where the one loss is a mean over samples, the metrics are Keras's own, nothing masks, no layer works along
     the axis of the samples, and none draws random numbers in inference too, as Keras's recurrent ones with dropout do.
+
+    y: some targets.
     """
     stock = keras().Model
     own_step = type(model).test_step is not stock.test_step or type(model).compute_loss is not stock.compute_loss
     if own_step or isinstance(loss, Mapping | list | tuple) or not is_mean_over_samples(loss):
         return False
     layers = list(model._flatten_layers(include_self=False))
-    noisy = [type(layer).__name__ for layer in layers if layer._seed_generators]
-    draws = not set(noisy) <= set(_DRAW_IN_TRAINING)
+    draws = any(layer._seed_generators and not _draws_in_training_alone(layer) for layer in layers)
     masks = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
     own_code = not all(map(is_of_keras, layers))
     operations = getattr(model, "operations", model.layers)  # a functional model may hold bare `keras.ops` too
     mixes = len(operations) > len(model.layers) or any(map(_works_along_samples, layers))
     metrics = model._compile_metrics.metrics if model._compile_metrics is not None else []
-    return not (draws or masks or own_code or mixes) and all(map(_is_keras_metric, metrics))
+    return not (draws or masks or own_code or mixes) and all(_is_by_sample(one, y, model) for one in metrics)
 
 
 def _works_along_samples(layer: Any) -> bool:
@@ -43,12 +46,36 @@ def _works_along_samples(layer: Any) -> bool:
     return any(isinstance(axis, int) and not isinstance(axis, bool) and axis != -1 and axis < 1 for axis in axes)
 
 
+def _draws_in_training_alone(layer: Any) -> bool:
+    """Keras's recurrent layers have a generator always, and ask it, in inference too, where they have dropout."""
+    shares = [getattr(layer, name, None) for name in ("dropout", "recurrent_dropout")]
+    return type(layer).__name__ in _DRAW_IN_TRAINING or shares == [0, 0]
+
+
 _DRAW_IN_TRAINING = (*LAYERS, *(f"Random{what}" for what in ("Flip", *augment.KINDS)))
 """Layers that draw random numbers in training alone."""
 
 
-def _is_keras_metric(metric: Any) -> bool:
-    function = getattr(metric, "_fn", None)
-    if getattr(metric, "_fn_kwargs", {}).get("axis", -1) != -1:  # it compares what stands beside in the batch
+def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
+    """Whether a metric is Keras's own and looks at each sample by itself."""
+    function, options = getattr(metric, "_fn", None), getattr(metric, "_fn_kwargs", {})
+    if not all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function)):
         return False
-    return all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function))
+    if options.get("axis", -1) != -1:
+        return False
+    shape = getattr(model, "output_shape", None)
+    if function is None or (isinstance(shape, tuple) and len(shape) == len(y.shape)):
+        return True
+    # Targets [n] and outputs [n, 1]: some of Keras's functions bring them to one rank, and some broadcast to [n, n].
+    return isinstance(shape, tuple) and _is_cut_alike(function, options, y, shape[1:])
+
+
+def _is_cut_alike(function: Any, options: Mapping[str, Any], y: Any, shape: tuple[Any, ...]) -> bool:
+    """Whether the values of a few samples are those of each alone: tried. y: targets, for their shape and type."""
+    if None in shape:
+        return False
+    y = np.broadcast_to(np.arange(4).reshape(-1, *[1] * (y.ndim - 1)) % 2, (4, *y.shape[1:])).astype(y.dtype)
+    found = np.random.default_rng(0).uniform(0.1, 0.9, size=(len(y), *shape)).astype(np.float32)
+    whole = np.asarray(function(y, found, **options))
+    each = np.concatenate([np.asarray(function(y[i : i + 1], found[i : i + 1], **options)) for i in range(len(y))])
+    return whole.shape == each.shape and bool(np.allclose(whole, each, rtol=1e-4, equal_nan=True))

@@ -117,7 +117,7 @@ class Program:
         missing = blueprint.dials.keys() ^ self._dials.keys()
         assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
         self._compile(compiled, optimizer, loss, split(example))
-        self.by_sample = is_by_sample(self.model, loss)
+        self.by_sample = is_by_sample(self.model, loss, example[1])
         self.variables = [*self.model.variables, *own_state(self.model)]
         self._initial = [v.numpy() for v in self.variables]
         self._slots = Slots(self.model, lambda: unbuilt()[0])

@@ -110,10 +110,13 @@ def loss(given: Any, own: Mapping[str, Callable[..., Any]]) -> Any:
     if isinstance(given, str):
         return own[given.split(":")[1]] if ":" in given else given
     ((name, arguments),) = given.items()
-    found = getattr(keras.losses, name)
+    # A function with options is what `compile` makes of it in code: the function with these arguments.
+    found = keras.losses.get(name) if name[0].islower() or name.isupper() else getattr(keras.losses, name)
     if isinstance(found, type):
         return found(**(arguments or {}))
-    return keras.losses.get({"class_name": name, "config": arguments or {}})
+    if arguments:
+        return lambda y_true, y_pred: found(y_true, y_pred, **arguments)
+    return found
 
 
 def metric(given: Any) -> Any:
