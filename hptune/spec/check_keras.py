@@ -128,10 +128,14 @@ def _repeat(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
         yield from layers(raw["layers"], (*path, "layers"), scope)
 
 
-def named(kind: Kind, raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
-    """What is wrong with a name, a `{Name: {arguments}}` or a `$name` of names, of that kind."""
+def named(kind: Kind, raw: Any, path: KeyPath, scope: Scope, *, or_null: bool = False) -> Iterator[Problem]:
+    """What is wrong with a name, a `{Name: {arguments}}` or a `$name` of names, of that kind. or_null: null will do."""
+    if raw is None and or_null:
+        return
     if isinstance(raw, Ref):
         for value in scope.values(raw):
+            if value is None and or_null:
+                continue
             found = list(named(kind, value, path, scope))
             if found:
                 yield Problem(f"{raw} can be {show(value)}: {found[0].message}", path)
@@ -229,7 +233,7 @@ def argument(known: Arguments, key: str, value: Any, path: KeyPath, scope: Scope
         return
     kind = _SUFFIXES.get(key.rsplit("_", 1)[-1])
     if kind is not None and value is not None:
-        yield from named(kind, value, path, scope)
+        yield from named(kind, value, path, scope, or_null="default" in known[key])
         return
     for one in scope.values(value):
         rule = _rule(known[key].get("default", "..."), one)

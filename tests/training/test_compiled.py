@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -52,25 +50,6 @@ def build(hp):
     return net(hp.Choice("l2", [0.0, 0.1]), hp.Boolean("decayed"))
 """
 
-PLAIN = """
-import json, sys
-import keras
-from built_net import data, net
-(x, y, w), (xv, yv, wv), _ = data()
-told = []
-for l2, decayed in ((0.0, False), (0.1, False), (0.1, True)):
-    model = net(l2, decayed)
-    curve = {}
-    for _ in range(3):
-        model.fit(x, y, sample_weight=w, batch_size=64, shuffle=False, verbose=0)
-        found = model.evaluate(xv, yv, sample_weight=wv, batch_size=64, verbose=0, return_dict=True)
-        found["loss"] -= float(sum(model.losses))
-        for name, value in found.items():
-            curve.setdefault("val_" + name, []).append(value)
-    told.append([{"l2": l2, "decayed": decayed}, curve])
-print(json.dumps(told))
-"""
-
 YAML = """
 version: 1
 name: t
@@ -81,18 +60,31 @@ objective: {metric: val_loss, goal: minimize}
 """
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-def test_what_a_builder_compiled_is_trained_by(tmp_path: Path, backwards: bool) -> None:
+def test_what_a_builder_compiled_is_trained_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loss weights, weighted metrics and variables without weight decay, beside the builder's own model and `fit`."""
     (tmp_path / "built_net.py").write_text(CODE)
     (tmp_path / "t.yaml").write_text(YAML)
-    plain = subprocess.run([sys.executable, "-c", PLAIN], cwd=tmp_path, capture_output=True, text=True, check=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    import built_net
+
+    (x, y, w), (xv, yv, wv), _ = built_net.data()
     loaded = load(tmp_path / "t.yaml")
-    one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
-    for values, curve in json.loads(plain.stdout.splitlines()[-1])[:: -1 if backwards else 1]:
-        ours = one.run(Segment(0, values, to_epoch=3)).curves
-        for name, theirs in curve.items():
-            assert ours[name] == pytest.approx(theirs, rel=2e-5), (values, name)
+    points = [(0.0, False), (0.1, False), (0.1, True)]
+    there, back = (Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / name)) for name in ("there", "back"))
+    ours = {point: there.run(_segment(point)).curves for point in points}
+    assert {point: back.run(_segment(point)).curves for point in points[::-1]} == ours
+    for point in points:
+        model = built_net.net(*point)
+        for epoch in range(3):
+            model.fit(x, y, sample_weight=w, batch_size=64, shuffle=False, verbose=0)
+            found = model.evaluate(xv, yv, sample_weight=wv, batch_size=64, verbose=0, return_dict=True)
+            found["loss"] -= float(sum(model.losses))
+            for name, value in found.items():
+                assert ours[point][f"val_{name}"][epoch] == pytest.approx(value, rel=2e-5), (point, name)
+
+
+def _segment(point: tuple[float, bool]) -> Segment:
+    return Segment(0, {"l2": point[0], "decayed": point[1]}, to_epoch=3)
 
 
 SAVED = """
