@@ -40,7 +40,7 @@ examples: install
 	$(BIN)/python scripts/examples.py
 
 # The compiled way beside Keras's own `fit`, over every class and option of the tables, and trials together, permuted and
-# alone; writes the table in docs/reliability.md. About an hour on two cores.
+# alone; writes the table in docs/reliability.md. Two hours or more on two cores.
 equal: install
 	$(BIN)/python -m tests.equal --processes 2 --write
 	HPTUNE_TOGETHER=60 $(BIN)/python -m pytest -m slow tests/equal/test_together.py
