@@ -71,7 +71,7 @@ def test_what_fits_is_let_through(data: dict[str, Data], target: str, make: Any,
 
 WRONG = [
     ("three", lambda: dense(4, "softmax"), SPARSE, "gives 4 values a sample, but the target has 3 classes. End with"),
-    ("two", lambda: dense(1, "sigmoid"), SPARSE, "Say training.loss: binary_crossentropy, or end with"),
+    ("two", lambda: dense(1, "sigmoid"), SPARSE, "say training.loss: binary_crossentropy, or end with"),
     ("two", lambda: dense(4, "sigmoid"), SPARSE, "Dense: {units: 2, activation: softmax} or {units: 1, activation"),
     ("three", lambda: model(keras.layers.Reshape((2, 2))), SPARSE, "Put Flatten or a pooling layer before"),
     (
