@@ -63,9 +63,8 @@ def _check_size(shape: tuple[Any, ...], loss: Any, data: Data, path: KeyPath) ->
         return
     if y.ndim == 1 and classes == 2 and got == 1:
         told = _gives(shape, f"{type(loss).__name__} wants one for each of the 2 classes")
-        _refuse(
-            told, "Say training.loss: binary_crossentropy, or end with Dense: {units: 2, activation: softmax}", path
-        )
+        one = "End with Dense: {units: 1, activation: sigmoid} and say training.loss: binary_crossentropy"
+        _refuse(told, f"{one}, or end with Dense: {{units: 2, activation: softmax}}", path)
     if got != classes:
         remedy = f"{{units: {classes}, activation: softmax}}"
         remedy += " or {units: 1, activation: sigmoid}" if classes == 2 else ""
