@@ -31,13 +31,6 @@ def build(graph: Graph, shape: Shape | Mapping[str, Shape], folder: Path) -> Any
     return keras().Model(inputs if isinstance(shape, Mapping) else inputs.popitem()[1], outputs)
 
 
-def layers_in_order(graph: Graph, model: Any) -> list[Any]:
-    """The layers of a model that `build` made, as the graph numbers them."""
-    if graph.is_stack:
-        return list(model.layers)
-    return [model.get_layer(_name(number, call)) for number, call in enumerate(graph.calls)]
-
-
 def for_each(outputs: Sequence[str], given: Any, make: Callable[[Any], Any]) -> Any:
     """What is made of a loss or of metrics, for each of several outputs by name; of one output itself.
 
