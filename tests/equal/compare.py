@@ -182,7 +182,8 @@ def _line(error: BaseException) -> str:
 def compared(case: Case | Missing, folder: Path, *, quick: bool = False) -> Iterator[Result]:
     """Every point of the case forwards and backwards, each against the plain program.
 
-    quick: forwards alone; of a case without an option of its own the first point.
+    Where every point had a program of its own, backwards asks for the initial states alone: no trial was another's
+    second. quick: forwards alone; of a case without an option of its own the first point.
     """
     if isinstance(case, Missing):
         yield Result(case.area, case.name, case.option, "", "", case.status, message=case.why)
@@ -196,12 +197,16 @@ def compared(case: Case | Missing, folder: Path, *, quick: bool = False) -> Iter
         return
     plains: dict[str, plain.Told | Exception] = {}
     starts: dict[str, State] = {}
+    shared = True
     for way, order in (("forwards", kept), ("backwards", kept[::-1])):
         if way == "backwards" and (quick or len(kept) == 1):
             break
         run = f"{_safe(case.key)}-{way}"
         of, paths = worker(case, folder, run, kept)
         for number, values in enumerate(order):
+            if not shared:
+                yield from _other_start(case, of, paths, number, values, starts)
+                continue
             began = time.perf_counter()
             trial = trained(case, of, paths, number, values)
             name = _key(values)
@@ -211,13 +216,39 @@ def compared(case: Case | Missing, folder: Path, *, quick: bool = False) -> Iter
             result = replace(_judged(case, values, trial, plains[name]), way=place)
             if trial.before is not None and result.status == "equal":
                 other = starts.setdefault(name, trial.before)
-                if not all(np.array_equal(a, b) for a, b in zip(other.model, trial.before.model, strict=True)):
-                    result = replace(
-                        result, status="differs", where="initial state in the other order", difference=np.inf
-                    )
+                if not _same(other, trial.before):
+                    result = replace(result, status="differs", where=OTHER_START, difference=np.inf)
             if result.status == "refused by both" and case.option == "(defaults)":
                 result = replace(result, status="no input known")
             yield replace(result, seconds=time.perf_counter() - began)
+        shared = _programs(case, of) < len(kept)
+
+
+def _programs(case: Case, of: Worker) -> int:
+    """How many programs its trials were served by."""
+    trainer: Any = of.trainer()
+    if case.experiment.get("evaluation", {}).get("folds"):
+        trainer = trainer._trainers[case.replica]
+    return len(trainer.programs._programs)
+
+
+OTHER_START = "initial state in the other order"
+
+
+def _same(a: State, b: State) -> bool:
+    return all(np.array_equal(mine, other) for mine, other in zip(a.model, b.model, strict=True))
+
+
+def _other_start(
+    case: Case, of: Worker, paths: RunPaths, number: int, values: Mapping[str, Any], starts: Mapping[str, State]
+) -> Iterator[Result]:
+    """A result where the trial begins otherwise in the other order; none where it does not, or was not equal before."""
+    name = _key(values)
+    if name not in starts:
+        return
+    of.run(Segment(number, values, to_epoch=0, keep_state=True, replica=case.replica))
+    if not _same(starts[name], states.load(paths.state(number, case.replica, 0))[0]):
+        yield replace(_result(case, values, "differs", difference=np.inf, where=OTHER_START), way="backwards")
 
 
 def _safe(key: str) -> str:
