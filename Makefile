@@ -8,7 +8,7 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(SUITS) 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: install search test lint examples equal soak fuzz coverage mutation soak-memory clean
+.PHONY: install search test lint examples equal slow soak fuzz coverage mutation soak-memory clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml
@@ -44,6 +44,10 @@ examples: install
 equal: install
 	$(BIN)/python -m tests.equal --processes 2 --write
 	HPTUNE_TOGETHER=60 $(BIN)/python -m pytest -m slow tests/equal/test_together.py
+
+# Every test that takes too long for each run, but for those of `make equal`.
+slow: install
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --ignore tests/equal
 
 # Searches under kills, stops, full disks and damaged files; `make soak MINUTES=30 SEED=7`.
 MINUTES ?= 10

@@ -159,6 +159,7 @@ def test_a_program_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
         measured(command, cwd=tmp_path, environment={}, limit_s=60)
 
 
+@pytest.mark.slow
 def test_a_whole_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.peers", "--quick", "--workload", "cancer-dense"]
     command += ["--tool", "hptune", "--tool", "optuna-hyperband", "--output", str(tmp_path)]

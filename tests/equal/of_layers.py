@@ -78,7 +78,7 @@ def common() -> Iterator[Case]:
                 continue
             if option == "activity_regularizer":
                 tree = around(name, {option: {"L2": {"l2": "$o"}}}, place)
-                yield Case("layer options", name, option, tree, tuple({"o": v} for v in (0.0, 0.01)), x=place.kind)
+                yield Case("layer options", name, option, tree, tuple({"o": v} for v in (0.0, 0.01, 0.1)), x=place.kind)
                 continue
             found = values.of_option(name, option, known[option]["default"])
             yield from cases_of("layer options", name, option, found, _with(name, option, place), x=place.kind)
@@ -93,19 +93,21 @@ def nested() -> Iterator[Case]:
     """Layers within layers, with penalties and noise in the inner ones."""
     for inner in RECURRENT:
         for option, tree in _bidirectional(inner):
-            yield _of("Bidirectional", f"{inner}.{option}", tree, [0.0, 1e-3, 0.1] if "reg" in option else [0.0, 0.3])
+            yield _of(
+                "Bidirectional", f"{inner}.{option}", tree, [0.0, 1e-3, 0.1] if "reg" in option else [0.0, 0.3, 0.6]
+            )
         for option in ("kernel_regularizer", "recurrent_regularizer", "bias_regularizer"):
             tree = _behind({"RNN": {"cell": {f"{inner}Cell": {"units": 3, option: {"L2": {"l2": "$o"}}}}}})
             yield _of("RNN", f"{inner}Cell.{option}", tree, [0.0, 1e-3, 0.1])
         for option in ("dropout", "recurrent_dropout"):
             tree = _behind({"RNN": {"cell": {f"{inner}Cell": {"units": 3, option: "$o"}}}})
-            yield _of("RNN", f"{inner}Cell.{option}", tree, [0.0, 0.3])
+            yield _of("RNN", f"{inner}Cell.{option}", tree, [0.0, 0.3, 0.6])
         stacked = [{f"{inner}Cell": {"units": 3, "dropout": "$o"}}, {f"{inner}Cell": {"units": 2}}]
         yield _of(
             "StackedRNNCells",
             f"{inner}Cell.dropout",
             _behind({"RNN": {"cell": {"StackedRNNCells": {"cells": stacked}}}}),
-            [0.0, 0.3],
+            [0.0, 0.3, 0.6],
         )
         stacked = [
             {f"{inner}Cell": {"units": 3, "kernel_regularizer": {"L1": {"l1": "$o"}}}},
@@ -115,7 +117,7 @@ def nested() -> Iterator[Case]:
             "StackedRNNCells",
             f"{inner}Cell.kernel_regularizer",
             _behind({"RNN": {"cell": {"StackedRNNCells": {"cells": stacked}}}}),
-            [0.0, 0.1],
+            [0.0, 0.1, 0.01],
         )
         yield _of(
             "RNN",
@@ -123,18 +125,18 @@ def nested() -> Iterator[Case]:
             _behind(
                 {"RNN": {"cell": [{f"{inner}Cell": {"units": 3, "dropout": "$o"}}, {f"{inner}Cell": {"units": 2}}]}}
             ),
-            [0.0, 0.3],
+            [0.0, 0.3, 0.6],
         )
     backward = {"LSTM": {"units": 2, "go_backwards": True, "kernel_regularizer": {"L2": {"l2": "$o"}}}}
     yield _of(
         "Bidirectional",
         "backward_layer",
         _behind({"Bidirectional": {"layer": {"GRU": {"units": 2}}, "backward_layer": backward}}),
-        [0.0, 0.1],
+        [0.0, 0.1, 0.01],
     )
     for inner, option, found in (
         ("Dense", "kernel_regularizer", [0.0, 1e-3, 0.1]),
-        ("Dense", "activity_regularizer", [0.0, 0.1]),
+        ("Dense", "activity_regularizer", [0.0, 0.1, 0.01]),
     ):
         tree = _behind({"TimeDistributed": {"layer": {inner: {"units": 2, option: {"L2": {"l2": "$o"}}}}}})
         yield _of("TimeDistributed", f"{inner}.{option}", tree, found)
@@ -148,7 +150,7 @@ def nested() -> Iterator[Case]:
             "TimeDistributed",
             f"{inner}.{option}",
             _behind({"TimeDistributed": {"layer": {inner: {option: "$o"}}}}),
-            [0.0, 0.3],
+            [0.0, 0.3, 0.6],
         )
     yield _of(
         "TimeDistributed",
@@ -158,19 +160,21 @@ def nested() -> Iterator[Case]:
     )
     spectral = {"SpectralNormalization": {"layer": {"Dense": {"units": 3, "kernel_regularizer": {"L2": {"l2": "$o"}}}}}}
     yield _of(
-        "SpectralNormalization", "Dense.kernel_regularizer", experiment([spectral, head()]), [0.0, 0.1], x="dense"
+        "SpectralNormalization", "Dense.kernel_regularizer", experiment([spectral, head()]), [0.0, 0.1, 0.01], x="dense"
     )
     twice = {"Bidirectional": {"layer": {"LSTM": {"units": 2, "return_sequences": True, "dropout": "$o"}}}}
     yield _of(
         "Bidirectional",
         "two of them",
         _behind(twice, {"Bidirectional": {"layer": {"LSTM": {"units": 2, "dropout": "$o"}}}}),
-        [0.0, 0.3],
+        [0.0, 0.3, 0.6],
     )
     masked = _behind({"Masking": {}}, {"Bidirectional": {"layer": {"LSTM": {"units": 2, "dropout": "$o"}}}})
-    yield _of("Bidirectional", "behind Masking", masked, [0.0, 0.3], x="masked")
+    yield _of("Bidirectional", "behind Masking", masked, [0.0, 0.3, 0.6], x="masked")
     pipeline = {"Pipeline": {"layers": [{"RandomBrightness": {"factor": "$o"}}, {"RandomContrast": {"factor": 0.2}}]}}
-    yield _of("Pipeline", "RandomBrightness.factor", experiment([pipeline, "Flatten", head()]), [0.0, 0.3], x="rgb")
+    yield _of(
+        "Pipeline", "RandomBrightness.factor", experiment([pipeline, "Flatten", head()]), [0.0, 0.3, 0.6], x="rgb"
+    )
 
 
 def _bidirectional(inner: str) -> Iterator[tuple[str, Tree]]:

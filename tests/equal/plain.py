@@ -340,8 +340,8 @@ def train(
         loss_weights=weights,
         metrics=metrics,
     )
-    if type(net.optimizer).__name__ == "ScheduleFreeAdamW":  # `fit` builds it where its copy of the weights is lost
-        net.optimizer.build(net.trainable_variables)
+    # Built within its first trace ScheduleFreeAdamW loses its copy of the weights; all others are traced twice.
+    net.optimizer.build(net.trainable_variables)
     apart = bool(share) or _penalised(net)
     if apart:
         net.tell_apart(_each(names, told["loss"], lambda one: loss(one, own)), weights)

@@ -93,7 +93,9 @@ enqueue: [{l2: 0.0, decay: 0.1}, {l2: 0.1, decay: 0.0}]
 """What has once been found, or might be: by what differed."""
 
 
-@pytest.mark.parametrize("what", CAUGHT)
+@pytest.mark.parametrize(
+    "what", [pytest.param(one, marks=[pytest.mark.slow] if number else []) for number, one in enumerate(CAUGHT)]
+)
 def test_what_was_found_stays_mended(pool: ProcessPoolExecutor, what: str) -> None:
     tree = {"version": 1, "name": "small", **yaml.safe_load(CAUGHT[what])}
     drawn = Drawn(tree, order=list(reversed(range(len(tree["enqueue"])))), pieces=2, elsewhere=False)

@@ -62,7 +62,10 @@ def proved(folder: Path, spec: str) -> dict[str, Any]:
     return proof(executor, loaded.experiment)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name",
+    ["classes", "augmented", *(pytest.param(name, marks=pytest.mark.slow) for name in ("regression", "recurrent"))],
+)
 def test_both_ways_give_the_same(tmp_path: Path, name: str) -> None:
     told = proved(tmp_path, SPECS[name])
     assert told["equal"], told

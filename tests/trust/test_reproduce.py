@@ -286,6 +286,7 @@ def test_alone_tells_of_a_builder_that_remembers(search_for: Search, capsys: pyt
     assert found["environment"] == {}
 
 
+@pytest.mark.slow
 def test_alone_fits_an_estimator_to_the_bit(search_for: Search, capsys: pytest.CaptureFixture[str]) -> None:
     search_for(SKLEARN, "alone_sklearn")
     code, told = alone(1, capsys)
