@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,14 +22,14 @@ from hptune.spec import dials as dial_table
 from hptune.spec.graph import LayerCall
 from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
+from hptune.training import adapted, graphs
 from hptune.training import dials as dial_places
-from hptune.training import graphs
 from hptune.training.compiled import Compiled
 from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
 from hptune.training.runtime import keras
-from hptune.training.sameness import of_own_parts
+from hptune.training.sameness import of_own_parts, unproved
 
 SMOOTHING = "label_smoothing"
 """The dial of `training.regularization.label_smoothing`; there where it is given."""
@@ -53,6 +54,9 @@ class Blueprint:
     exports_front: whether the exported model holds them too.
     outputs: the names of its outputs where they are several; loss and metrics are then by these names.
     made_by: of a model that was built elsewhere what it was built from, on which its initial weights may depend too.
+    own: the model that the user's code built at this point, where it may share a program with other points.
+    alone: the same blueprint with a program of its own.
+    unproved: what in it can't be shown to be the same as any other.
     """
 
     architecture: str
@@ -69,6 +73,9 @@ class Blueprint:
     exports_front: bool = False
     outputs: tuple[str, ...] = ()
     made_by: str = ""
+    own: Any = None
+    alone: Callable[[], Blueprint] | None = None
+    unproved: tuple[str, ...] = ()
 
 
 def fingerprint(*parts: Any) -> str:
@@ -157,6 +164,8 @@ def of_model(
     rebuild: Callable[[], Any],
     tag: Any,
     folder: Path = Path(),
+    shared: Container[Any] = (),
+    guarded: bool = False,
 ) -> Blueprint:
     """The blueprint of a model that was built elsewhere, by a user's builder say, and may be compiled.
 
@@ -164,39 +173,45 @@ def of_model(
     rebuild: calls the builder again, and builds what it gives.
     tag: what it is built from. It tells apart two builds of a model that can't be described by its config (a subclassed
         one), which has no dials in its layers and is rebuilt by the builder; and two builds whose weights may differ.
+    shared: what outlives a call of the builder, and is given no dials. guarded: whether `own` is wanted.
     """
-    functional = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
-    if not functional:
-        return _of_opaque(model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
-    own = of_own_parts(model)
-    config = model.get_config()
+    apart = partial(_of_opaque, model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
+    stack = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
+    config = _config(model) if stack else None
+    if config is None:
+        return apart()
+    own = [of_own_parts(model), adapted.told(model)]
+    is_stock = own == [[], []]
     kind, make = type(model), from_config(model)
-    stock, penalty = rebuild, _penalty(recipe)
-    described_model = model
+    penalty = _penalty(recipe)
     if penalty is not None:
-        if own:
-            raise _no_place_for_penalty("the layers of a model that holds code of your own")
+        if not is_stock:
+            raise _no_place_for_penalty("the layers of a model that holds code of your own, or was adapted to data")
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
-        stock = lambda: make(config)  # noqa: E731
-        described_model = stock()
-    places = list(dial_places.in_model(described_model, config))
+    stock: Callable[[], Any] = (lambda: make(config)) if is_stock else rebuild
+    described = stock() if penalty is not None else model
+    places = [place for place in dial_places.in_model(described, config) if is_stock or place.holder not in shared]
     dials = {place.name: place.number for place in places}
     paths = [place.path for place in places]
     blank = dial_places.in_config(config, paths, "dial")
     compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
+    digest = compiled.digest(turned)
 
     def build() -> Built:
         # A config may not hold all of the user's own: then the model is the builder's, and only dials are put into it.
-        made = rebuild() if own else make(dial_places.in_config(config, paths, PLACEHOLDER))
+        made = make(dial_places.in_config(config, paths, PLACEHOLDER)) if is_stock else rebuild()
         found = {place.name: place for place in dial_places.in_model(made, made.get_config())}
-        forgotten = [name for name in dials if name not in found]
+        forgotten = [name for name in dials if name not in found or found[name].holder in (() if is_stock else shared)]
+        if forgotten and not is_stock:
+            raise Outlives(", ".join(forgotten))
         assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
         return made, dial_places.attach(found[name] for name in dials)
 
+    # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
+    architecture = fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0])
     return Blueprint(
-        # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
-        architecture=fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0]),
-        structure=fingerprint(_name(kind), blank, own, compiled.digest(turned), [*_smoothing(recipe)]),
+        architecture=architecture,
+        structure=fingerprint(_name(kind), blank, own, digest, [*_smoothing(recipe)]),
         dials={**dials, **turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=concrete(recipe.training.batch_size),
@@ -205,7 +220,22 @@ def of_model(
         stock=stock,
         compiled=compiled,
         made_by=fingerprint(tag),
+        own=described if guarded else None,
+        alone=lambda: replace(apart(), architecture=architecture, stock=stock),
+        unproved=tuple(unproved([own, digest])),
     )
+
+
+class Outlives(Exception):
+    """A layer that was to have a dial is shared by several models: the point is given a program of its own."""
+
+
+def _config(model: Any) -> Any:
+    """Its config; None where a class of the user's own gives none."""
+    try:
+        return model.get_config()
+    except Exception:  # noqa: BLE001  # the user's code may raise anything; the model then goes a way that needs none
+        return None
 
 
 def _of_opaque(
@@ -346,6 +376,7 @@ def _compiled(
         unpenalized=own.unpenalized if own is not None and "optimizer" not in given else (),
         unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in given else None,
         weighted_metrics=own.weighted_metrics if own is not None else lambda: None,
+        run_eagerly=own is not None and own.run_eagerly,
     )
     if own is not None and "loss" not in given and own.has_loss:
         made = replace(made, loss=own.loss, loss_weights=own.loss_weights)

@@ -21,7 +21,7 @@ class Compiled:
 
     loss_weights: what each output's loss counts in the sum; None: 1.
     unpenalized: the numbers of the trainable variables, and a pattern of names, that weight decay leaves alone.
-    has_loss, has_metrics: whether a builder gave any.
+    has_loss, has_metrics: whether a builder gave any. run_eagerly: whether it asked that nothing be traced.
     """
 
     optimizer: Callable[[], Any]
@@ -33,6 +33,7 @@ class Compiled:
     unpenalized_names: str | None = None
     has_loss: bool = True
     has_metrics: bool = True
+    run_eagerly: bool = False
 
     @classmethod
     def of(cls, model: Any, rebuild: Callable[[], Any]) -> Compiled:
@@ -57,6 +58,7 @@ class Compiled:
             unpenalized_names=pattern,
             has_loss=loss is not None,
             has_metrics=metrics is not None and metrics._user_metrics is not None,
+            run_eagerly=bool(model.run_eagerly),
         )
 
     def compile(self, model: Any, optimizer: Any, loss: Any, **options: Any) -> None:
@@ -91,6 +93,7 @@ class Compiled:
             self.loss_weights,
             self.unpenalized,
             self.unpenalized_names,
+            self.run_eagerly,
         ]
 
 

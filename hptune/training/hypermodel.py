@@ -17,6 +17,7 @@ from hptune.errors import SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.space import Domain
 from hptune.training.runtime import keras, reset_names
+from hptune.training.untouched import Untouched
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
 
@@ -34,19 +35,25 @@ class Builder:
         self._kt = keras_tuner()
 
     @cached_property
+    def untouched(self) -> Untouched:
+        """What its calls share; asked for before the first one."""
+        return Untouched()
+
+    @cached_property
     def has_own_fit(self) -> bool:
         """Whether the HyperModel trains by a `fit` of its own, which is used then."""
         return getattr(type(self.hypermodel), "fit", None) not in (None, self._kt.HyperModel.fit)
 
     def build(self, values: Values) -> tuple[Any, Any]:
         """(the model, the `HyperParameters` it asked). What `values` leaves out takes the code's default."""
+        self.untouched.before()
         reset_names()
         hp = self._kt.HyperParameters()
         hp.values = dict(values)
         model = self.hypermodel.build(hp)
         if not isinstance(model, keras().Model):
             raise SegmentFailed(f"the builder returned {type(model).__name__}, not a keras.Model")
-        return model, hp
+        return self.build(values) if self.untouched.after(model) else (model, hp)
 
 
 def keras_tuner() -> Any:

@@ -164,8 +164,7 @@ class KerasTrainer:
 
     def _train(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         recipe = resolve(self.experiment, segment.values)
-        blueprint = self.programs.blueprint(recipe, segment.values)
-        program = self.programs.program(blueprint)
+        blueprint, program = self.programs.serving(recipe, segment.values)
         found = states.latest(self._run, segment, partial(states.fits, program.variables, program.model.optimizer))
         state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
         told = _retrained(found, segment)
@@ -202,7 +201,7 @@ class KerasTrainer:
     def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
         """For who asks where the time goes: what can't be told from outside one call for an epoch."""
         tell_validation(program, self.data.validation, setting, epochs=epochs)
-        if not self._advised and program.epoch_s is not None:
+        if not self._advised and program.epoch_s is not None and not program.own_steps:
             self._advised = True
             advise(program, partial(self.programs.compile, blueprint, xla=True), state, setting)
 
@@ -249,8 +248,7 @@ class KerasTrainer:
     def _try_rates(self, segment: Segment) -> dict[str, Any]:
         """Train once over rising rates: {"rates", "losses"}, one value a step."""
         recipe = resolve(self.experiment, segment.values)
-        blueprint = self.programs.blueprint(recipe, segment.values)
-        program = self.programs.program(blueprint)
+        blueprint, program = self.programs.serving(recipe, segment.values)
         batch_size = blueprint.batch_size
         steps = program.steps_per_epoch(batch_size)
         epochs = -(-RANGE_STEPS // steps)
@@ -266,8 +264,7 @@ class KerasTrainer:
         if self.builder is not None and self.builder.has_own_fit:
             raise SegmentFailed("the HyperModel trains by a fit of its own, which is the plain way already")
         recipe = resolve(self.experiment, segment.values)
-        blueprint = self.programs.blueprint(recipe, segment.values)
-        program = self.programs.program(blueprint)
+        blueprint, program = self.programs.serving(recipe, segment.values)
         state = self._fresh(blueprint, recipe, segment, program)
         setting = self._setting(blueprint, self._course(blueprint, recipe, segment, program), segment)
         restored = self.programs.restores_targets

@@ -29,8 +29,10 @@ from hptune.training.compiled import Compiled
 from hptune.training.data import Part
 from hptune.training.dials import Dial
 from hptune.training.fused import fuse
+from hptune.training.loops import each_batch, function, last_batch, number
 from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
+from hptune.training.results import has_own_steps, numbered, numbers, packed, told_by
 from hptune.training.runtime import keras
 from hptune.training.slots import Slots
 from hptune.training.state import State
@@ -68,6 +70,7 @@ class Program:
 
     train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
     epoch_s: seconds of the fastest epoch, the first one (which compiles) left out; None before the second.
+    serves: what made the models (`Blueprint.made_by`) that it was shown to stand for.
     traces, brief_traces: how often `run`'s and `run_steps`'s functions were traced, for those who want to know.
     """
 
@@ -91,6 +94,7 @@ class Program:
         self.rows = len(train)
         self.traces = self.brief_traces = 0
         self.epoch_s: float | None = None
+        self.serves: set[str] = set()
         compiled = blueprint.compiled
         core, in_layers = blueprint.build()
         self._dials = {**in_layers, **(dials or {})}
@@ -107,7 +111,7 @@ class Program:
         optimizer, of_optimizer = unbuilt()
         self._dials |= of_optimizer
         fuse(optimizer)
-        self._split = split
+        self._split: Callable[[Any], Any] = lambda batch: packed(split(batch))
         example = mapped(lambda a: a[: blueprint.batch_size], (train.x, train.y, train.sample_weight))
         loss = chosen(loss if loss is not None else compiled.loss(), self.model, split(example)[1])
         self._smoothed = None
@@ -116,7 +120,8 @@ class Program:
             self._smoothed = smoothed(loss, self._dials[SMOOTHING])
         missing = blueprint.dials.keys() ^ self._dials.keys()
         assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
-        self._compile(compiled, optimizer, loss, split(example))
+        self.own_steps = has_own_steps(self.model)
+        self._compile(compiled, optimizer, loss, self._split(example))
         self.by_sample = is_by_sample(self.model, loss, example[1])
         self.variables = [*self.model.variables, *own_state(self.model)]
         self._initial = [v.numpy() for v in self.variables]
@@ -126,13 +131,14 @@ class Program:
         self._validation = batches(validation)
         self._static = xla
         self._noise = Noise()
-        model = self.model
-        self._train_step: Callable[[Any], Any] = lambda batch: model.train_step(split(batch))
+        model, parts = self.model, self._split
+        self._train_step: Callable[[Any], Any] = lambda batch: model.train_step(parts(batch))
         if xla and self._train.streamed:  # XLA can't compile what brings the batches
-            self._train_step, xla = _function(self._train_step, xla=True), False
-        self._epoch = _function(self._one_epoch, xla=xla)
-        self._brief = _function(self._some_steps, xla=False)
-        self._test = _function(self._evaluate, xla=False)
+            self._train_step, xla = function(self._train_step, xla=True), False
+        eagerly = compiled.run_eagerly
+        self._epoch = function(self._one_epoch, xla=xla, eagerly=eagerly)
+        self._brief = function(self._some_steps, xla=False, eagerly=eagerly)
+        self._test = function(self._evaluate, xla=False, eagerly=eagerly)
         self.metric_names: list[str] = self._names()
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -193,7 +199,7 @@ class Program:
         for epoch in range(epochs):
             self._noise.begin(setting.order_seed, epoch)
             feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size, steps=steps)
-            losses += self._brief(feed, _number(setting.batch_size), _number(steps)).numpy().tolist()
+            losses += self._brief(feed, number(setting.batch_size), number(steps)).numpy().tolist()
         return losses
 
     @counts("set up")
@@ -211,6 +217,11 @@ class Program:
             for index, (variable, initial) in enumerate(zip(self.variables, self._initial, strict=True))
         ]
         return State(tuple(model))
+
+    def turn(self, dials: Mapping[str, float]) -> None:
+        """Give each dial its number."""
+        for name, dial in self._dials.items():
+            dial.set(dials[name])
 
     def finalize(self) -> None:
         """Do what Keras's `fit` does last: an optimizer that averages the weights (`use_ema`) puts the averages in."""
@@ -242,17 +253,24 @@ class Program:
     def _compile(self, compiled: Compiled, optimizer: Any, loss: Any, example: Any) -> None:
         model = self.model
         compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
-        model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
+        if self.own_steps:
+            self._told = [told_by(step, example) for step in (model.train_step, model.test_step)]
+        else:
+            model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
-        own = type(model).compute_loss is not keras().Model.compute_loss or model._compile_loss is None
+        own = self.own_steps or type(model).compute_loss is not keras().Model.compute_loss
+        own |= model._compile_loss is None
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")
         if self._plain_loss is not None:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
 
     def _names(self) -> list[str]:
+        if self.own_steps:
+            trained, tested = self._told
+            return [*trained, *(f"val_{name}" for name in tested)]
         results = {name: value for name, value in self.model.get_metrics_result().items() if name != "loss"}
-        names = ["loss", *(name for key, value in results.items() for name in _numbered(key, value))]
+        names = ["loss", *(name for key, value in results.items() for name in numbered(key, value))]
         penalty = ["penalty"] if self._penalties() else []
         return [*names, *penalty, *(f"val_{name}" for name in names)]
 
@@ -261,8 +279,7 @@ class Program:
 
     @counts("set up")
     def _turn(self, setting: Setting) -> None:
-        for name, dial in self._dials.items():
-            dial.set(setting.dials[name])
+        self.turn(setting.dials)
         if self._rates is not None:
             self._rates.table.assign(setting.rates)
             self._rates.factor.assign(1.0)
@@ -283,7 +300,7 @@ class Program:
 
     def _size(self, setting: Setting) -> Any:
         """The batch size as the graph takes it: a tensor; a Python number, for which it is traced, where static."""
-        return setting.batch_size if self._static else _number(setting.batch_size)
+        return setting.batch_size if self._static else number(setting.batch_size)
 
     @counts("compile")
     def _first_epoch(self, *given: Any) -> list[float]:
@@ -307,11 +324,18 @@ class Program:
 
         self.traces += 1  # Python runs only while the function is traced
         self._noise.stand_in()
-        self._reset()
-        _each_batch(self.rows, batch_size, lambda start, size: self._train_step(next_batch(feed, start, size)))
-        trained = self._results()
-        penalty = [tf.add_n([tf.cast(p, tf.float32) for p in self._penalties()])] if self._penalties() else []
+        trained = self._pass(feed, self.rows, batch_size, self._train_step)
+        apart = self._penalties() if not self.own_steps else []
+        penalty = [tf.add_n([tf.cast(p, tf.float32) for p in apart])] if apart else []
         return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(scored, scored_size, len(self._scored))], 0)
+
+    def _pass(self, feed: Feed, rows: int, batch_size: Any, step: Callable[[Any], Any]) -> list[Any]:
+        """Every batch; the metrics after the last one. Of a model with steps of its own, what these tell then."""
+        self._reset()
+        if self.own_steps:
+            return last_batch(rows, batch_size, lambda start, size: numbers(step(next_batch(feed, start, size))))
+        each_batch(rows, batch_size, lambda start, size: step(next_batch(feed, start, size)))
+        return self._results()
 
     def _some_steps(self, feed: Feed, batch_size: Any, steps: Any) -> Any:
         """float32 [steps]: the plain loss of each of the first batches, trained on in turn."""
@@ -319,13 +343,13 @@ class Program:
 
         self.brief_traces += 1
         self._noise.stand_in()
-        loss = self._plain_loss if self._plain_loss is not None else self.model.metrics[0]
 
         def body(index: Any, losses: Any) -> Any:
-            loss.reset_state()
+            self._reset()
             start = index * batch_size
-            self._train_step(next_batch(feed, start, tf.minimum(batch_size, self.rows - start)))
-            return index + 1, losses.write(index, tf.cast(loss.result(), tf.float32))
+            told = self._train_step(next_batch(feed, start, tf.minimum(batch_size, self.rows - start)))
+            loss = told["loss"] if self._plain_loss is None else self._plain_loss.result()
+            return index + 1, losses.write(index, tf.cast(loss, tf.float32))
 
         empty = tf.TensorArray(tf.float32, size=steps)
         start = [tf.constant(0), empty]
@@ -335,12 +359,7 @@ class Program:
         import tensorflow as tf
 
         self._noise.stand_in()
-        self._reset()
-        _each_batch(rows, batch_size, lambda start, size: self._test_step(next_batch(feed, start, size)))
-        return tf.stack(self._results())
-
-    def _test_step(self, batch: Any) -> None:
-        self.model.test_step(self._split(batch))
+        return tf.stack(self._pass(feed, rows, batch_size, lambda batch: self.model.test_step(self._split(batch))))
 
     def _reset(self) -> None:
         for metric in self.model.metrics:
@@ -349,21 +368,10 @@ class Program:
             self._plain_loss.reset_state()
 
     def _results(self) -> list[Any]:
-        """The metrics as float32 scalars, the loss first; one of several numbers as so many."""
-        import tensorflow as tf
-
         results = self.model.get_metrics_result()
         if self._plain_loss is not None:
             results = {**results, "loss": self._plain_loss.result()}
-        ordered = ["loss", *(name for name in results if name != "loss")]
-        found = [tf.cast(results[name], tf.float32) for name in ordered]
-        return [number for one in found for number in (tf.unstack(tf.reshape(one, [-1])) if one.shape.rank else [one])]
-
-
-def _numbered(name: str, value: Any) -> list[str]:
-    """The names of a metric in the curves: `f1_score.0`, `f1_score.1`, … where it is several numbers."""
-    shape = tuple(value.shape)
-    return [f"{name}.{number}" for number in range(math.prod(shape))] if shape else [name]
+        return numbers(results)
 
 
 def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
@@ -403,47 +411,3 @@ def rate_table() -> Any:
             return {}
 
     return RateTable()
-
-
-def _each_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Any]) -> None:
-    """`step(start, size)` for every batch, in a graph; the last one may be smaller.
-
-    batch_size: a tensor, and one loop takes all of them; or a Python number, and every shape is static: a loop over the
-    whole batches, and one more step for the rest.
-    """
-    import tensorflow as tf
-
-    if not isinstance(batch_size, int):
-        last = (rows - 1) // batch_size
-        _loop(last + 1, lambda at: step(at * batch_size, tf.minimum(batch_size, rows - at * batch_size)))
-        return
-    whole, rest = divmod(rows, batch_size)
-    if whole == 1:
-        step(0, batch_size)
-    elif whole:
-        _loop(whole, lambda at: step(at * batch_size, batch_size))
-    if rest:
-        step(whole * batch_size, rest)
-
-
-def _loop(times: Any, step: Callable[[Any], Any]) -> None:
-    """`step(0)`, `step(1)` and so on, one after the other, in a graph."""
-    import tensorflow as tf
-
-    def body(index: Any) -> Any:
-        step(index)
-        return index + 1
-
-    tf.while_loop(lambda index: index < times, body, [tf.constant(0)], parallel_iterations=1)
-
-
-def _function(python: Callable[..., Any], *, xla: bool) -> Any:
-    import tensorflow as tf
-
-    return tf.function(python, autograph=False, jit_compile=xla or None)
-
-
-def _number(value: int) -> Any:
-    import tensorflow as tf
-
-    return tf.constant(value, tf.int32)

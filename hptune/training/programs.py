@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from hptune import seeds
+from hptune.errors import Problem, SpecError
 from hptune.rundir import RunPaths
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
@@ -22,12 +24,14 @@ from hptune.training import augment
 from hptune.training import blueprint as blueprints
 from hptune.training import state as states
 from hptune.training.applications import build_application
-from hptune.training.blueprint import Blueprint, Weights
+from hptune.training.blueprint import SMOOTHING, Blueprint, Outlives, Weights
 from hptune.training.data import Data
 from hptune.training.export import behind, in_own_unit
+from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
+from hptune.training.results import has_own_steps
 from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
@@ -81,7 +85,14 @@ class Programs:
             given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
             rebuild = partial(self._build_by_code, builder, values)
             bare = blueprints.of_model(
-                rebuild(), recipe, given=given, rebuild=rebuild, tag=dict(values), folder=self._folder
+                rebuild(),
+                recipe,
+                given=given,
+                rebuild=rebuild,
+                tag=dict(values),
+                folder=self._folder,
+                shared=builder.untouched,
+                guarded=True,
             )
         elif recipe.model is not None:
             bare = self._of_built(recipe, recipe.model)
@@ -118,6 +129,30 @@ class Programs:
             front=lambda: augment.layers(flip, strong, self._data),
             exports_front=how.export,
         )
+
+    def serving(self, recipe: Recipe, values: Values) -> tuple[Blueprint, Program]:
+        """The blueprint of a point, and a program that was shown to compute what the point's own model does.
+
+        Where it was not, the point has a program of its own.
+        """
+        blueprint = self.blueprint(recipe, values)
+        try:
+            program = self.program(blueprint)
+        except Outlives:
+            blueprint = self._alone(blueprint)
+            return blueprint, self.program(blueprint)
+        if blueprint.own is None or blueprint.made_by in program.serves:
+            return blueprint, program
+        if (told := apart(blueprint, program, self._data)) is not None:
+            self.news["not_shared"] = told
+            blueprint = self._alone(blueprint)
+            return blueprint, self.program(blueprint)
+        program.serves.add(blueprint.made_by)
+        return blueprint, program
+
+    def _alone(self, blueprint: Blueprint) -> Blueprint:
+        assert blueprint.alone is not None
+        return blueprint.alone()
 
     def program(self, blueprint: Blueprint) -> Program:
         """The program of the blueprint's structure."""
@@ -169,8 +204,9 @@ class Programs:
 
     def _build_by_code(self, builder: Builder, values: Values) -> Any:
         model, _ = builder.build(values)
-        if not model.built:  # no input shape was given: the first sample has one
-            model(self._data.train.x[:1])
+        if not model.built and not (has_own_steps(model) and type(model).call is keras().Model.call):
+            model(self._data.train.x[:1])  # no input shape was given: the first sample has one
+            builder.untouched.after(model)
         return model
 
     @counts("build")
@@ -188,6 +224,8 @@ class Programs:
 
         def around(model: Any) -> Any:
             check_outputs(model, columns)
+            if has_own_steps(model):
+                _check_steps(blueprint, front, xla=xla)
             return behind(front, in_own_unit(model, data, columns) if self.restores_targets else model, data)
 
         dials = augment.attach(front)
@@ -223,3 +261,19 @@ class Programs:
             "chosen": found.chosen,
         }
         return self._keep_weights(key, found.weights)
+
+
+def _check_steps(blueprint: Blueprint, front: Sequence[Any], *, xla: bool) -> None:
+    """What a model that trains by a step of its own leaves no room for. Raises SpecError."""
+    own = "and the model trains by a train_step of its own"
+    told = {
+        ("execution", "xla"): (xla, f"compiles a step of Keras's, {own}. Drop it."),
+        ("data", "augment"): (bool(front), f"stands before the model, {own}. Put the layers into it, in its code."),
+        ("training", "regularization", "label_smoothing"): (
+            SMOOTHING in blueprint.dials,
+            f"changes Keras's loss, {own}. Smooth the labels there.",
+        ),
+    }
+    problems = [Problem(words, path) for path, (stands, words) in told.items() if stands]
+    if problems:
+        raise SpecError(*problems)

@@ -24,6 +24,8 @@ from hptune.training.runtime import keras
 
 _UNPROVED = itertools.count()
 
+_NOT_SHOWN = "not shown to be the same as any other"
+
 _INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 """Where Python's own code lies, and that of installed packages: it is told by its names."""
 
@@ -31,6 +33,17 @@ _INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib",
 def described(thing: Any) -> Any:
     """Plain data that is the same of two things only where all that they hold is the same."""
     return _described(thing, ())
+
+
+def unproved(description: Any) -> list[str]:
+    """The classes of all in a description that was not shown to be the same as any other."""
+    if isinstance(description, Mapping):
+        description = list(description.values())
+    if not isinstance(description, list):
+        return []
+    if description[:1] == [_NOT_SHOWN]:
+        return [description[1]]
+    return list(dict.fromkeys(name for one in description for name in unproved(one)))
 
 
 def of_own_parts(model: Any) -> list[Any]:
@@ -83,7 +96,7 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
         return _configured(thing, inside)
     if hasattr(thing, "__dict__") and not hasattr(thing, "__slots__") and not _is_known(type(thing)):
         return [_described(type(thing), inside), _held(thing, inside)]
-    return ["not shown to be the same as any other", next(_UNPROVED)]
+    return [_NOT_SHOWN, _named(type(thing)), next(_UNPROVED)]
 
 
 def _is_known(thing: Any) -> bool:

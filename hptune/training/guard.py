@@ -1,0 +1,91 @@
+"""A last look before a program serves a point: whether it computes what the builder's own model computes there.
+
+The structure's key proves it by what the objects hold. This compares results: the predictions of one batch, its loss
+and the penalties, with the same weights in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hptune.training.blueprint import Blueprint
+from hptune.training.data import Data
+from hptune.training.program import Program
+from hptune.training.runtime import keras
+from hptune.training.streamed import leaves, mapped
+
+BATCH = 16
+"""Samples that are compared."""
+
+_TOLERANCE = 1e-5
+"""Relative to the largest number: both compute the same in float32, perhaps in another order."""
+
+
+def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
+    """What differs between the builder's own model and the program at the blueprint's point; None where nothing does.
+
+    Leaves weights and dials of the program as they were compared: a trial begins by putting its own.
+    """
+    from keras.src.trainers.compile_utils import CompileLoss
+
+    own, model = blueprint.own, program.model
+    assert own is not None, "asked of models that code builds"
+    held, given = _weights(model, own)
+    if [one.shape for one in held] != [one.shape for one in given]:
+        return "it has other weights"
+    if [one.trainable for one in held] != [one.trainable for one in given]:
+        return "other weights are trained"
+    for mine, theirs in zip(held, given, strict=True):
+        mine.assign(theirs)
+    program.turn(blueprint.dials)
+    x, y, weight = mapped(lambda a: a[:BATCH], (data.train.x, data.train.y, data.train.sample_weight))
+    compiled = blueprint.compiled
+    loss = compiled.loss() if own._compile_loss is not None or model._compile_loss is not None else None
+    wanted = None if loss is None else CompileLoss(loss, compiled.loss_weights, output_names=_names(own))
+    ours = _computed(own, wanted, x, y, weight)
+    theirs = _computed(model, model._compile_loss, x, y, weight)
+    for name, values in ours.items():
+        if name not in theirs or not _close(values, theirs[name]):
+            return f"other {name}" if name == "predictions" else f"another {name}"
+    return None
+
+
+def _weights(model: Any, own: Any) -> tuple[list[Any], list[Any]]:
+    """Those of the program that stand for the model's own, and these. What stands before the model comes first."""
+    given = list(own.weights)
+    states = [one for one in own.variables if all(one is not weight for weight in given)]
+    held = list(model.weights)[-len(given) :] if given else []
+    drawn = [one for one in model.variables if all(one is not weight for weight in model.weights)]
+    if len(drawn) == len(states):  # a rate that is 0 has no generator
+        held, given = [*held, *drawn], [*given, *states]
+    return held, given
+
+
+def _names(model: Any) -> Any:
+    return getattr(model, "output_names", None)
+
+
+def _computed(model: Any, loss: Any, x: Any, y: Any, weight: Any) -> dict[str, Any]:
+    keras().utils.set_random_seed(0)  # for what draws without a generator of its own
+    found = model(x, training=False)
+    told = {"predictions": [np.asarray(leaf) for leaf in leaves(found)], "penalty": [_sum(model.losses)]}
+    if loss is not None:
+        told["loss"] = [np.asarray(loss(y, found, weight))]
+    return told
+
+
+def _sum(losses: Any) -> float:
+    return float(sum(float(np.sum(np.asarray(one))) for one in losses))
+
+
+def _close(ours: Any, theirs: Any) -> bool:
+    if len(ours) != len(theirs):
+        return False
+    for mine, other in zip(ours, theirs, strict=True):
+        a, b = np.asarray(mine, np.float64), np.asarray(other, np.float64)
+        size = float(np.max(np.abs(a[np.isfinite(a)]), initial=1.0))
+        if a.shape != b.shape or not np.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE * size, equal_nan=True):
+            return False
+    return True

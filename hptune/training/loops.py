@@ -1,0 +1,74 @@
+"""Loops in a graph: a step for every batch of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def each_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Any]) -> None:
+    """`step(start, size)` for every batch, in a graph; the last one may be smaller.
+
+    batch_size: a tensor, and one loop takes all of them; or a Python number, and every shape is static: a loop over the
+    whole batches, and one more step for the rest.
+    """
+    import tensorflow as tf
+
+    if not isinstance(batch_size, int):
+        last = (rows - 1) // batch_size
+        _loop(last + 1, lambda at: step(at * batch_size, tf.minimum(batch_size, rows - at * batch_size)))
+        return
+    whole, rest = divmod(rows, batch_size)
+    if whole == 1:
+        step(0, batch_size)
+    elif whole:
+        _loop(whole, lambda at: step(at * batch_size, batch_size))
+    if rest:
+        step(whole * batch_size, rest)
+
+
+def _loop(times: Any, step: Callable[[Any], Any]) -> None:
+    """`step(0)`, `step(1)` and so on, one after the other, in a graph."""
+    import tensorflow as tf
+
+    def body(index: Any) -> Any:
+        step(index)
+        return index + 1
+
+    tf.while_loop(lambda index: index < times, body, [tf.constant(0)], parallel_iterations=1)
+
+
+def last_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Sequence[Any]]) -> list[Any]:
+    """`step(start, size)` for every batch; the tensors that it gives for the last one, as `fit` tells them.
+
+    batch_size: a tensor. The first step stands by itself in the graph: what it gives has the shapes of all.
+    """
+    import tensorflow as tf
+
+    def at(index: Any) -> list[Any]:
+        start = index * batch_size
+        return list(step(start, tf.minimum(batch_size, rows - start)))
+
+    first = at(tf.constant(0))
+    times = (rows - 1) // batch_size + 1
+    given = tf.while_loop(
+        lambda index, *_: index < times,
+        lambda index, *_: (index + 1, *at(index)),
+        [tf.constant(1), *first],
+        parallel_iterations=1,
+    )
+    return list(given[1:])
+
+
+def function(python: Callable[..., Any], *, xla: bool, eagerly: bool = False) -> Any:
+    """The function as a graph, not converted; or as it is, for a model that asks to be run eagerly."""
+    import tensorflow as tf
+
+    return python if eagerly else tf.function(python, autograph=False, jit_compile=xla or None)
+
+
+def number(value: int) -> Any:
+    """A number as a graph takes it, so that it is not traced for each."""
+    import tensorflow as tf
+
+    return tf.constant(value, tf.int32)

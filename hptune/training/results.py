@@ -1,0 +1,57 @@
+"""What a model's steps take and tell: batches as `fit` gives them, and metrics as `fit` reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hptune.errors import SegmentFailed
+from hptune.training.loops import function
+from hptune.training.runtime import keras
+from hptune.training.streamed import mapped
+
+
+def has_own_steps(model: Any) -> bool:
+    """Whether it trains or is tested by a step that is not Keras's: what that returns is what `fit` tells."""
+    kind, stock = type(model), keras().Model
+    return kind.train_step is not stock.train_step or kind.test_step is not stock.test_step
+
+
+def packed(batch: Any) -> Any:
+    """A batch as Keras's `fit` gives it to a step: (x, y) where samples have no weights."""
+    x, y, weight = batch
+    return (x, y) if weight is None else (x, y, weight)
+
+
+def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
+    """The names of what a model's own step tells. It is traced for that, which makes its variables too."""
+    import tensorflow as tf
+
+    given = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), example)
+    told = function(step, xla=False).get_concrete_function(given).structured_outputs
+    if not isinstance(told, Mapping):
+        raise SegmentFailed(f"{step.__qualname__} returned {type(told).__name__}, and a dict of metrics is wanted")
+    return [name for key, value in _in_order(told).items() for name in numbered(key, value)]
+
+
+def _in_order(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics, the loss first. One that is a dict (`compile_metrics`) stands for what it holds, as in `fit`."""
+    flat: dict[str, Any] = {}
+    for name, value in results.items():
+        flat |= _in_order(value) if isinstance(value, Mapping) else {name: value}
+    return {**({"loss": flat["loss"]} if "loss" in flat else {}), **flat}
+
+
+def numbers(results: Mapping[str, Any]) -> list[Any]:
+    """The metrics as float32 scalars; one of several numbers as so many."""
+    import tensorflow as tf
+
+    found = [tf.cast(value, tf.float32) for value in _in_order(results).values()]
+    return [number for one in found for number in (tf.unstack(tf.reshape(one, [-1])) if one.shape.rank else [one])]
+
+
+def numbered(name: str, value: Any) -> list[str]:
+    """The names of a metric in the curves: `f1_score.0`, `f1_score.1`, … where it is several numbers."""
+    shape = tuple(value.shape)
+    return [f"{name}.{number}" for number in range(math.prod(shape))] if shape else [name]

@@ -1,0 +1,103 @@
+"""Objects of the user's that outlive a builder's calls: a network at module level, a base that is kept in a cache.
+
+Every model that the builder makes with such an object shares it, so that training one would change all. Before each
+call they are put back to what they were, and they are given no dials.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+from weakref import ref
+
+from hptune.training.runtime import keras
+
+_Itself: TypeAlias = Callable[[], Any]
+"""Gives the object as long as it lives."""
+
+_PutBack: TypeAlias = Callable[[Any], None]
+"""Puts an object back to what it was when it was first seen."""
+
+
+class Untouched:
+    """What a builder's calls share: all of a model that was there before the call that made it."""
+
+    def __init__(self) -> None:
+        """To be made when the user's module is loaded, and before it is asked to build anything."""
+        self._first: dict[int, tuple[_Itself, _PutBack]] = {}
+        self._shared: set[int] = set()
+        self._there: frozenset[int] = frozenset()
+        self._made_here: set[int] = set()
+        for thing in _all_there():
+            self._see(thing)
+            for variable in getattr(thing, "variables", ()):
+                self._see(variable)
+
+    def __contains__(self, thing: Any) -> bool:
+        """Whether a layer or a regulariser of the last model was there before the builder was called for it."""
+        return id(thing) in self._there
+
+    def before(self) -> None:
+        """To be called before each call of the builder: put everything shared back."""
+        self._first = {key: one for key, one in self._first.items() if one[0]() is not None}
+        self._shared &= self._first.keys()
+        self._made_here &= self._first.keys()
+        self._there = frozenset(self._first)
+        for key in self._shared:
+            itself, put_back = self._first[key]
+            put_back(itself())
+
+    def after(self, model: Any) -> bool:
+        """To be called with what the builder made. True: it holds what an earlier call has made, which may have been
+        trained since; the builder is to be called again."""
+        found = {id(thing) for thing in _inside(model) if id(thing) in self._there} - self._shared
+        self._shared |= found
+        for thing in _inside(model):
+            if id(thing) not in self._first:
+                self._see(thing)
+        again = found & self._made_here
+        self._made_here |= {id(thing) for thing in _inside(model)} - self._there
+        return bool(again)
+
+    def _see(self, thing: Any) -> None:
+        try:
+            itself: _Itself = ref(thing)
+        except TypeError:  # it has slots
+            itself = lambda: thing  # noqa: E731
+        self._first[id(thing)] = (itself, _remembered(thing))
+
+
+def _all_there() -> list[Any]:
+    """The layers and regularisers of this process. Asked by type: to ask an object for its class may run its code."""
+    kinds = (keras().layers.Layer, keras().regularizers.Regularizer)
+    known: dict[type, bool] = {}
+    found = []
+    for thing in gc.get_objects():
+        kind = type(thing)
+        if kind not in known:
+            known[kind] = issubclass(kind, kinds)
+        if known[kind]:
+            found.append(thing)
+    return found
+
+
+def _inside(model: Any) -> Iterator[Any]:
+    """The layers, their regularisers and their variables."""
+    for layer in model._flatten_layers():
+        yield layer
+        yield from (one for one in vars(layer).values() if isinstance(one, keras().regularizers.Regularizer))
+    yield from model.variables
+
+
+def _remembered(thing: Any) -> _PutBack:
+    if isinstance(thing, keras().Variable):
+        value, trained = thing.numpy(), thing.trainable
+
+        def put_back(variable: Any) -> None:
+            variable.assign(value)
+            variable.trainable = trained
+
+        return put_back
+    trained = getattr(thing, "_trainable", None)
+    return lambda one: None if trained is None else setattr(one, "_trainable", trained)
