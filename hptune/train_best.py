@@ -31,8 +31,10 @@ _PRINTED = ("trial", "values", "search_score", "test", "ramp", "baseline", "mode
 
 
 def printed(result: Result) -> Result:
-    """What `hptune train-best --json` prints of a result."""
-    baseline = {key: value for key, value in result["baseline"].items() if key != "training"}
+    """What `hptune train-best --json` prints of a result; the baseline's `search_score` is of its training here."""
+    values, beside = result["baseline"]["values"], result["baseline"]
+    rest = {key: value for key, value in beside.items() if key not in ("values", "training")}
+    baseline = {"values": values, "search_score": beside["training"]["score"], **rest}
     return {**{key: result[key] for key in _PRINTED if key in result}, "baseline": baseline}
 
 

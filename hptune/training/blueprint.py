@@ -190,7 +190,8 @@ def of_model(
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
     stock: Callable[[], Any] = (lambda: make(config)) if is_stock else rebuild
     described = stock() if penalty is not None else model
-    places = [place for place in dial_places.in_model(described, config) if is_stock or place.holder not in shared]
+    everywhere = list(dial_places.in_model(described, config))
+    places = [place for place in everywhere if is_stock or place.holder not in shared]
     dials = {place.name: place.number for place in places}
     paths = [place.path for place in places]
     blank = dial_places.in_config(config, paths, "dial")
@@ -208,7 +209,9 @@ def of_model(
         return made, dial_places.attach(found[name] for name in dials)
 
     # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
-    architecture = fingerprint(_without_regularizers(blank), [name for name, value in dials.items() if value == 0])
+    bare = dial_places.in_config(config, [place.path for place in everywhere], "dial")
+    zeros = [place.name for place in everywhere if place.number == 0]
+    architecture = fingerprint(_without_regularizers(bare), zeros)
     return Blueprint(
         architecture=architecture,
         structure=fingerprint(_name(kind), blank, own, digest, [*_smoothing(recipe)]),
@@ -371,7 +374,7 @@ def _compiled(
         rate = float(number) if isinstance(number, int | float) else None
     made = Compiled(
         optimizer=optimizer,
-        loss=lambda: make_loss(training.loss, folder),
+        loss=lambda: None if training.loss is None else make_loss(training.loss, folder),
         metrics=lambda: [make_metric(metric, folder) for metric in training.metrics or []],
         unpenalized=own.unpenalized if own is not None and "optimizer" not in given else (),
         unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in given else None,

@@ -156,7 +156,7 @@ class KerasTrainer:
         outcome = self._train_by_own_fit(segment, after) if own else self._train(segment, after)
         epochs = segment.from_epoch + _epochs(outcome.curves)
         kept = self._keep_state(segment, outcome, epochs)
-        told = {"parameters": int(outcome.trained.model.count_params()), **outcome.facts, **self._news()}
+        told = {"parameters": _parameters(outcome.trained.model), **outcome.facts, **self._news()}
         if best is not None:
             told |= self._measure(segment, outcome, best)
         seconds = time.perf_counter() - started
@@ -383,7 +383,7 @@ class KerasTrainer:
             "first_epoch_s": times[0],
             "epoch_s": min(times[1:], default=times[0]),
             "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "parameters": int(outcome.trained.model.count_params()),
+            "parameters": _parameters(outcome.trained.model),
         }
 
     def _news(self) -> dict[str, Any]:
@@ -412,6 +412,11 @@ def _retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
     """A fact for the journal where a lost state cost epochs."""
     again = f"epochs {found.epoch + 1} to {segment.from_epoch} were trained again"
     return {} if found.lost is None else {"retrained": f"{found.lost}: {again}"}
+
+
+def _parameters(model: Any) -> int:
+    """As `count_params` counts them, which asks for a model that was called."""
+    return sum(math.prod(weight.shape) for weight in model.weights)
 
 
 def _epochs(curves: Curves) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hptune.errors import KeyPath, Problem, SpecError
 from hptune.training.data import Data
+from hptune.training.results import makes_its_own_loss
 from hptune.training.runtime import keras
 
 BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
@@ -21,11 +22,11 @@ _RANGES = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "relu": (0.0, np.inf), 
 def check_last_layer(model: Any, loss: Any, data: Data, path: KeyPath) -> None:
     """Raise SpecError, with the remedy, where the model's last layer can't give what the target and the loss need.
 
-    path: where the last layer stands in the YAML. Models of several outputs, and those whose shapes are known only
-    once they ran, are passed over; so is what an activation of the user's own may give.
+    path: where the last layer stands in the YAML. Models of several outputs, those whose shapes are known only once
+    they ran and those that compute their own loss are passed over; so is what an activation of one's own may give.
     """
     shape = getattr(model, "output_shape", None)
-    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple) or makes_its_own_loss(model):
         return
     _check_size(shape, loss, data, path)
     activation = _activation(model)

@@ -32,7 +32,7 @@ from hptune.training.fused import fuse
 from hptune.training.loops import each_batch, function, last_batch, number
 from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
-from hptune.training.results import has_own_steps, numbered, numbers, packed, told_by
+from hptune.training.results import has_own_steps, makes_its_own_loss, numbered, numbers, packed, told_by
 from hptune.training.runtime import keras
 from hptune.training.slots import Slots
 from hptune.training.state import State
@@ -259,8 +259,7 @@ class Program:
             model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
-        own = self.own_steps or type(model).compute_loss is not keras().Model.compute_loss
-        own |= model._compile_loss is None
+        own = makes_its_own_loss(model) or model._compile_loss is None
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")
         if self._plain_loss is not None:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)

@@ -18,6 +18,11 @@ def has_own_steps(model: Any) -> bool:
     return kind.train_step is not stock.train_step or kind.test_step is not stock.test_step
 
 
+def makes_its_own_loss(model: Any) -> bool:
+    """Whether it may make of the target what it likes."""
+    return has_own_steps(model) or type(model).compute_loss is not keras().Model.compute_loss
+
+
 def packed(batch: Any) -> Any:
     """A batch as Keras's `fit` gives it to a step: (x, y) where samples have no weights."""
     x, y, weight = batch

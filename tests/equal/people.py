@@ -1,0 +1,473 @@
+"""Models from people's own code, of the kinds that a name or a config says too little of, beside their plain `fit`.
+
+`CODE` is a user's module. Each builder stands for a kind; its points are trained by hptune in one worker, in both
+orders, and each by a plain program: the module anew, the builder's own model, Keras's `fit` from the same variables
+over the same batches.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+
+from hptune import seeds
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training import state as states
+from hptune.training.runtime import reset_names
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+
+from . import plain
+
+SEED, EPOCHS, BATCH = 5, 2, 24
+
+CODE = """
+import functools
+import keras, numpy as np, tensorflow as tf
+from keras import layers, ops
+
+def data(n=(90, 50)):
+    g = np.random.default_rng(0)
+    x = (g.normal(size=(sum(n), 6)) * [1, 30, 1, 0.1, 1, 1] + [0, 500, 0, 0, 2, 0]).astype("float32")
+    y = ((x[:, 0] + (x[:, 1] - 500) / 30 + g.normal(size=len(x)) * 0.3) > 0).astype("int32")
+    w = g.uniform(0.5, 2, size=len(x)).astype("float32")
+    return (x[:90], y[:90], w[:90]), (x[90:], y[90:], w[90:])
+
+def net(first=None, units=8, activation="relu", **more):
+    return keras.Sequential([
+        keras.Input((6,)), *(first or [layers.Rescaling([1, 0.03, 1, 1, 1, 1], offset=[0, -15.0, 0, 0, 0, 0])]),
+        layers.Dense(units, activation=activation, **more), layers.Dense(1, activation="sigmoid"),
+    ])
+
+def compiled(model, loss="binary_crossentropy", metrics=(), rate=0.02, **more):
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=list(metrics), **more)
+    return model
+
+def weighted(a):
+    def loss(y, p):
+        p = ops.clip(p, 1e-6, 1 - 1e-6)
+        y = ops.cast(y, p.dtype)
+        return ops.mean(-(a * y * ops.log(p) + (1 - y) * ops.log(1 - p)), axis=-1)
+    return loss
+
+def closure_loss(hp):
+    return compiled(net(), weighted(hp.Choice("a", [1.0, 8.0])))
+
+class Weighted(keras.losses.Loss):
+    def __init__(self, a):
+        super().__init__()
+        self.a = a
+    def call(self, y, p):
+        return weighted(self.a)(y, p)
+
+def loss_class(hp):
+    return compiled(net(), Weighted(hp.Choice("a", [1.0, 8.0])))
+
+def metric_closure(hp):
+    a = hp.Choice("a", [0.5, 3.0])
+    def share(y, p):
+        return ops.mean(ops.cast(p > a / 5, "float32"), axis=-1)
+    return compiled(net(), metrics=[share])
+
+class Above(keras.metrics.Metric):
+    def __init__(self, a):
+        super().__init__(name="above")
+        self.a, self.n = a, self.add_weight(shape=(), initializer="zeros", name="n")
+    def update_state(self, y, p, sample_weight=None):
+        self.n.assign_add(ops.sum(ops.cast(p > self.a, "float32")))
+    def result(self):
+        return self.n / 7
+    def reset_state(self):
+        self.n.assign(0.0)
+
+def metric_class(hp):
+    return compiled(net(), metrics=[Above(hp.Choice("a", [0.4, 0.6]))])
+
+def activation_closure(hp):
+    a = hp.Choice("a", [0.0, 2.0])
+    def act(x):
+        return ops.tanh(x) * a
+    return compiled(net(activation=act))
+
+class Scale(layers.Layer):
+    def __init__(self, a):
+        super().__init__()
+        self.a = [a]
+        self.inner = layers.Dense(4)
+    def call(self, x):
+        return self.inner(x) * self.a[0]
+    def get_config(self):
+        raise NotImplementedError("none")
+
+def layer_without_config(hp):
+    return compiled(net([Scale(hp.Choice("a", [0.1, 1.0]))]))
+
+class Partial(layers.Layer):
+    def __init__(self, units, a=1.0, **more):
+        super().__init__(**more)
+        self.units, self.a, self.inner = units, a, layers.Dense(units)
+    def call(self, x):
+        return self.inner(x) * self.a
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+def config_left_out(hp):
+    return compiled(net([Partial(4, a=hp.Choice("a", [0.1, 1.0]))]))
+
+class Ridge(keras.regularizers.Regularizer):
+    def __init__(self, a):
+        self.a = a
+    def __call__(self, w):
+        return self.a * ops.sum(ops.square(w))
+
+def regularizer_without_config(hp):
+    return compiled(net(kernel_regularizer=Ridge(hp.Choice("a", [0.0, 0.1]))))
+
+def normalization(hp):
+    x = data()[0][0][: hp.Choice("rows", [90, 10])]
+    norm = layers.Normalization()
+    norm.adapt(x)
+    return compiled(net([norm]), rate=hp.Choice("rate", [0.02, 0.1]))
+
+def discretization(hp):
+    cut = layers.Discretization(num_bins=hp.Choice("bins", [3, 5]))
+    cut.adapt(data()[0][0][:, :1])
+    i = keras.Input((6,))
+    e = layers.Flatten()(layers.Embedding(5, 3)(cut(i[:, :1])))
+    return compiled(keras.Model(i, layers.Dense(1, activation="sigmoid")(e)))
+
+def lookup(hp):
+    look = layers.IntegerLookup(output_mode="one_hot", max_tokens=12)
+    look.adapt(np.arange(hp.Choice("known", [3, 8])))
+    i = keras.Input((6,))
+    whole = layers.Lambda(lambda x: ops.cast(ops.abs(x[:, :1]) * 4, "int64"))(i)
+    return compiled(keras.Model(i, layers.Dense(1, activation="sigmoid")(look(whole))))
+
+def set_by_hand(hp):
+    model = net()
+    model.layers[1].set_weights([np.full((6, 8), 0.05 * hp.Choice("a", [1.0, -2.0]), "float32"), np.ones(8, "float32")])
+    return compiled(model)
+
+def frozen_by_choice(hp):
+    model = net()
+    model.layers[1].trainable = hp.Boolean("trained", default=True)
+    return compiled(model)
+
+keras.utils.set_random_seed(11)
+BASE = keras.Sequential([
+    keras.Input((6,)), layers.Rescaling(0.01), layers.Dense(7, activation="relu"), layers.Dropout(0.2),
+])
+
+def shared_base(hp):
+    i = keras.Input((6,))
+    if hp.Boolean("frozen"):
+        BASE.trainable = False
+    x = layers.Dense(hp.Choice("units", [3, 5]), activation="relu")(BASE(i))
+    return compiled(keras.Model(i, layers.Dense(1, activation="sigmoid")(x)))
+
+class Held(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(5)
+    def call(self, x):
+        return self.dense(x * 0.01)
+
+@functools.cache
+def cached():
+    return keras.Sequential([keras.Input((6,)), Held(), layers.Dropout(0.4)])
+
+def cached_base(hp):
+    i = keras.Input((6,))
+    x = layers.Dense(hp.Choice("units", [3, 5]), activation="relu")(cached()(i))
+    return compiled(keras.Model(i, layers.Dense(1, activation="sigmoid")(x)))
+
+def lambda_layer(hp):
+    a = hp.Choice("a", [0.1, 3.0])
+    return compiled(net([layers.Lambda(lambda x: x * 0.01 * a)]))
+
+class Net(keras.Model):
+    def __init__(self, units, a):
+        super().__init__()
+        self.one, self.drop, self.two = layers.Dense(units, "relu"), layers.Dropout(a), layers.Dense(1, "sigmoid")
+    def call(self, x, training=False):
+        return self.two(self.drop(self.one(x * 0.01), training=training))
+
+def subclass(hp):
+    return compiled(Net(6, hp.Choice("a", [0.0, 0.5])), metrics=["accuracy"], rate=hp.Choice("rate", [0.02, 0.1]))
+
+class Custom(keras.Model):
+    def train_step(self, data):
+        x, y, w = data
+        with tf.GradientTape() as tape:
+            p = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=p, sample_weight=w)
+        grads = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(grads, self.trainable_variables)
+        for metric in self.metrics:
+            metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, p)
+        return {m.name: m.result() for m in self.metrics}
+
+def functional(kind, hp, **more):
+    i = keras.Input((6,))
+    x = layers.Dropout(0.1)(layers.Dense(hp.Choice("units", [4, 8]), activation="relu")(i * 0.01))
+    return kind(inputs=i, outputs=layers.Dense(1, activation="sigmoid")(x), **more)
+
+def own_train_step(hp):
+    return compiled(functional(Custom, hp), metrics=["accuracy"], rate=hp.Choice("rate", [0.02, 0.1]))
+
+class Scratch(keras.Model):
+    def __init__(self, *a, **k):
+        super().__init__(*a, **k)
+        self.seen = keras.metrics.Mean(name="seen")
+        self.off = keras.metrics.MeanAbsoluteError(name="off")
+    def train_step(self, data):
+        x, y, _ = data
+        with tf.GradientTape() as tape:
+            p = self(x, training=True)
+            loss = ops.mean(keras.losses.mean_squared_error(ops.reshape(y, (-1, 1)), p))
+        grads = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(grads, self.trainable_weights))
+        self.seen.update_state(loss)
+        self.off.update_state(y, p)
+        return {"loss": self.seen.result(), "off": self.off.result(), "last": loss}
+    def test_step(self, data):
+        x, y, _ = data
+        p = self(x, training=False)
+        self.off.update_state(y, p)
+        return {"off": self.off.result(), "last": ops.mean(p)}
+    @property
+    def metrics(self):
+        return [self.seen, self.off]
+
+def own_metrics(hp):
+    model = functional(Scratch, hp)
+    model.compile(optimizer=keras.optimizers.SGD(0.1, momentum=hp.Choice("m", [0.0, 0.9])))
+    return model
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(ops.abs(ops.cast(ops.reshape(y, (-1, 1)), "float32") - y_pred)) + 0.5
+
+def own_compute_loss(hp):
+    return compiled(functional(OwnLoss, hp))
+
+class Sampling(layers.Layer):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.generator = keras.random.SeedGenerator(3)
+    def call(self, pair):
+        mean, log = pair
+        return mean + ops.exp(0.5 * log) * keras.random.normal(ops.shape(mean), seed=self.generator)
+
+class Vae(keras.Model):
+    def __init__(self, size, share, **more):
+        super().__init__(**more)
+        i = keras.Input((6,))
+        h = layers.Dense(8, "relu")(i * 0.01)
+        mean, log = layers.Dense(size)(h), layers.Dense(size)(h)
+        self.encoder = keras.Model(i, [mean, log, Sampling()([mean, log])])
+        self.decoder = keras.Sequential([keras.Input((size,)), layers.Dense(6)])
+        self.share, self.total, self.kl = share, keras.metrics.Mean(name="total"), keras.metrics.Mean(name="kl")
+    @property
+    def metrics(self):
+        return [self.total, self.kl]
+    def losses_of(self, x):
+        mean, log, z = self.encoder(x)
+        again = ops.mean(ops.square(x * 0.01 - self.decoder(z)))
+        kl = ops.mean(-0.5 * (1 + log - ops.square(mean) - ops.exp(log)))
+        return again + self.share * kl, kl
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss, kl = self.losses_of(data[0])
+        grads = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(grads, self.trainable_weights))
+        return self.told(loss, kl)
+    def test_step(self, data):
+        return self.told(*self.losses_of(data[0]))
+    def told(self, loss, kl):
+        self.total.update_state(loss)
+        self.kl.update_state(kl)
+        return {"loss": self.total.result(), "kl": self.kl.result()}
+
+def vae(hp):
+    model = Vae(hp.Choice("size", [1, 2]), hp.Choice("share", [0.1, 1.0]))
+    model.compile(optimizer=keras.optimizers.Adam(0.02))
+    return model
+
+def eagerly(hp):
+    return compiled(net(units=hp.Choice("units", [3, 4])), run_eagerly=True)
+
+def weighted_metrics(hp):
+    auc = keras.metrics.AUC(name="wauc", num_thresholds=50)
+    return compiled(net(units=hp.Choice("units", [3, 4])), metrics=["accuracy"], weighted_metrics=[auc])
+
+class Signed(keras.optimizers.Optimizer):
+    def __init__(self, rate, power):
+        super().__init__(learning_rate=rate)
+        self.power = power
+    def update_step(self, gradient, variable, rate):
+        step = ops.sign(gradient) * ops.power(ops.abs(gradient) + 1e-8, self.power)
+        self.assign_sub(variable, ops.cast(rate, variable.dtype) * step)
+
+def own_optimizer(hp):
+    model = net()
+    model.compile(Signed(0.01, hp.Choice("power", [0.5, 1.0])), "binary_crossentropy")
+    return model
+
+class Counted(layers.Layer):
+    def build(self, shape):
+        self.steps = self.add_weight(shape=(), initializer="zeros", trainable=False, name="steps")
+        self.plain = tf.Variable(1.0, trainable=False)
+    def call(self, x, training=False):
+        if training:
+            self.steps.assign_add(1.0)
+            self.plain.assign(self.plain * 0.9)
+        return x * 0.01 * (self.plain + self.steps / 10)
+
+def counting(hp):
+    return compiled(net([Counted()], units=hp.Choice("units", [3, 4])), rate=hp.Choice("rate", [0.02, 0.1]))
+"""
+
+POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "closure_loss": [{"a": 1.0}, {"a": 8.0}],
+    "loss_class": [{"a": 1.0}, {"a": 8.0}],
+    "metric_closure": [{"a": 0.5}, {"a": 3.0}],
+    "metric_class": [{"a": 0.4}, {"a": 0.6}],
+    "activation_closure": [{"a": 0.0}, {"a": 2.0}],
+    "layer_without_config": [{"a": 0.1}, {"a": 1.0}],
+    "config_left_out": [{"a": 0.1}, {"a": 1.0}],
+    "regularizer_without_config": [{"a": 0.0}, {"a": 0.1}],
+    "normalization": [{"rows": 90, "rate": 0.02}, {"rows": 10, "rate": 0.02}, {"rows": 90, "rate": 0.1}],
+    "discretization": [{"bins": 3}, {"bins": 5}],
+    "lookup": [{"known": 3}, {"known": 8}],
+    "set_by_hand": [{"a": 1.0}, {"a": -2.0}],
+    "frozen_by_choice": [{"trained": True}, {"trained": False}],
+    "shared_base": [{"frozen": True, "units": 3}, {"frozen": False, "units": 3}, {"frozen": False, "units": 5}],
+    "cached_base": [{"units": 3}, {"units": 5}],
+    "lambda_layer": [{"a": 0.1}, {"a": 3.0}],
+    "subclass": [{"a": 0.0, "rate": 0.02}, {"a": 0.5, "rate": 0.02}, {"a": 0.5, "rate": 0.1}],
+    "own_train_step": [{"units": 4, "rate": 0.02}, {"units": 4, "rate": 0.1}, {"units": 8, "rate": 0.02}],
+    "own_metrics": [{"units": 4, "m": 0.0}, {"units": 4, "m": 0.9}],
+    "own_compute_loss": [{"units": 4}, {"units": 8}],
+    "vae": [{"size": 1, "share": 0.1}, {"size": 1, "share": 1.0}, {"size": 2, "share": 0.1}],
+    "eagerly": [{"units": 3}, {"units": 4}],
+    "weighted_metrics": [{"units": 3}, {"units": 4}],
+    "own_optimizer": [{"power": 0.5}, {"power": 1.0}],
+    "counting": [{"units": 3, "rate": 0.02}, {"units": 3, "rate": 0.1}],
+}
+"""The builders with the points that each is trained at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where hptune and the plain program lie apart. order: in which the points were trained."""
+
+    point: Mapping[str, Any]
+    order: str
+    where: str
+    ours: Any
+    theirs: Any
+
+
+def write(folder: Path) -> None:
+    """The module, and a YAML for each builder."""
+    (folder / "people_code.py").write_text(CODE)
+    for name in POINTS:
+        tree = {
+            "version": 1,
+            "name": name,
+            "seed": SEED,
+            "data": {"python": "people_code:data", "scale": "none", "task": "classes"},
+            "model": {"python": f"people_code:{name}"},
+            "training": {"batch_size": BATCH, "epochs": EPOCHS},
+            "objective": {"metric": "val_off" if name == "own_metrics" else "val_loss", "goal": "minimize"},
+        }
+        (folder / f"{name}.yaml").write_text(json.dumps(tree))
+
+
+def differences(folder: Path, name: str) -> list[Difference]:
+    """Every point of a builder in both orders beside the plain program. `write` was called for the folder."""
+    points = POINTS[name]
+    theirs: dict[str, Mapping[str, Sequence[float]]] = {}
+    found: list[Difference] = []
+    for order, some in (("forwards", points), ("backwards", points[::-1])):
+        sys.modules.pop("people_code", None)
+        reset_names()  # as in a process of its own
+        loaded = load(folder / f"{name}.yaml")
+        run = RunPaths(folder / "runs" / f"{name}-{order}")
+        worker = Worker(loaded.experiment, loaded.folder, run)
+        for number, values in enumerate(some):
+            segment = Segment(number, values, to_epoch=0, keep_state=True)
+            worker.run(segment)
+            before = states.load(run.state(number, 0, 0))[0]
+            ours = worker.run(segment._replace(to_epoch=EPOCHS, keep_state=False)).curves
+            key = json.dumps(values)
+            if key not in theirs:
+                trainer: Any = worker.trainer()
+                theirs[key] = fitted(name, values, before.model, trainer.data)
+            found += [
+                Difference(values, order, metric, list(ours.get(metric, ())), list(curve))
+                for metric, curve in theirs[key].items()
+                if not _same(ours.get(metric, ()), curve)
+            ]
+    return found
+
+
+def _same(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    return len(ours) == len(theirs) and bool(np.allclose(ours, theirs, rtol=1e-5, atol=1e-5, equal_nan=True))
+
+
+def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: Any) -> dict[str, Sequence[float]]:
+    """The curves of the plain program: the module anew, the builder's model, `fit` from these variables."""
+    import keras_tuner
+
+    module = ModuleType("people_code")
+    exec(CODE, module.__dict__)  # the very text of the user's module
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(values)
+    model = getattr(module, name)(hp)
+    parts = [(part.x[:], part.y, part.sample_weight) for part in (data.train, data.validation)]
+    if not model.built and name != "vae":
+        model(parts[0][0][:1])
+    for variable, value in zip(model.variables, initial, strict=False):
+        variable.assign(value)
+    order = seeds.derive(SEED, "samples", dict(values), 0)
+    batches = plain.Batches(parts[0], BATCH, order)
+    watch = _Watch(batches)
+    history = model.fit(
+        batches,
+        validation_data=plain.Batches(parts[1], BATCH, None),
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+        callbacks=[watch],
+    ).history
+    curves = {key: list(values) for key, values in history.items()}
+    if any(watch.penalties):  # hptune tells the data's loss, and the penalty beside it
+        curves["val_loss"] = [loss - penalty for loss, penalty in zip(curves["val_loss"], watch.penalties, strict=True)]
+        del curves["loss"]
+    return curves
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Says which epoch it is, and keeps the penalty at its end."""
+
+    def __init__(self, batches: plain.Batches) -> None:
+        super().__init__()
+        self.batches = batches
+        self.penalties: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.penalties.append(float(sum(float(v) for v in self.model._get_regularization_losses())))
