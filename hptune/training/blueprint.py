@@ -211,7 +211,7 @@ def of_model(
     # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
     bare = dial_places.in_config(config, [place.path for place in everywhere], "dial")
     zeros = [place.name for place in everywhere if place.number == 0]
-    architecture = fingerprint(_without_regularizers(bare), zeros)
+    architecture = fingerprint(_nameless(_without_regularizers(bare)), zeros)
     return Blueprint(
         architecture=architecture,
         structure=fingerprint(_name(kind), blank, own, digest, [*_smoothing(recipe)]),
@@ -397,6 +397,29 @@ def _regularized(config: Any, penalty: Any) -> Any:
                 grown[name] = penalty
         return grown
     return [_regularized(v, penalty) for v in config] if isinstance(config, list | tuple) else config
+
+
+def _nameless(config: Any) -> Any:
+    """The config with a number for each name: what Keras calls a layer depends on what it has made before."""
+    names: dict[str, str] = {}
+
+    def collect(part: Any) -> None:
+        if isinstance(part, Mapping):
+            if isinstance(part.get("name"), str):
+                names.setdefault(part["name"], f"name {len(names)}")
+            part = list(part.values())
+        for one in part if isinstance(part, list | tuple) else ():
+            collect(one)
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: renamed(value) for key, value in part.items()}
+        if isinstance(part, list | tuple):
+            return [renamed(one) for one in part]
+        return names.get(part, part) if isinstance(part, str) else part
+
+    collect(config)
+    return renamed(config)
 
 
 def _without_regularizers(config: Any) -> Any:

@@ -26,7 +26,7 @@ from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.spec.space import Space
 from hptune.stopwatch import WATCH
-from hptune.training import own_code, own_fit, runtime
+from hptune.training import own_code, own_fit, reuse, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
@@ -51,8 +51,6 @@ RANGE = (1e-7, 10.0)
 
 RANGE_STEPS = 200
 """A range test trains whole epochs, of so many steps together at least."""
-
-NO_REUSE = "the model {why}: no reuse, every setting is built, traced and compiled anew"
 
 AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
 """Told (what is trained, epochs done, the epoch's metrics)."""
@@ -99,6 +97,8 @@ class KerasTrainer:
         runtime.start(experiment.execution.precision)
         if experiment.execution.deterministic:
             runtime.allow_only_deterministic()
+        runtime.reset_names()  # a module of the user's may build as it is loaded: the same in every process
+        runtime.keras().utils.set_random_seed(seeds.derive(experiment.seed, "import"))
         self._given = experiment
         self._folder = folder
         self._run = run
@@ -354,7 +354,7 @@ class KerasTrainer:
             found["space"] = discover(builder, self.experiment.search_space, ask)
             if builder.has_own_fit:
                 check_own_fit(self._given, self.data)
-                note = NO_REUSE.format(why="trains by a fit of its own")
+                note = reuse.NONE.format(why="trains by a fit of its own")
                 return {**found, "own_fit": True, "notes": [*found.get("notes", ()), note]}
         programs = self.programs
         drawn = check_recipes(
@@ -362,9 +362,8 @@ class KerasTrainer:
         )
         if builder is not None and not math.isnan(drawn.learning_rate):
             found["learning_rate"] = drawn.learning_rate
-        if not drawn.dialled:
-            note = NO_REUSE.format(why="is a class of its own, whose layers can't be told")
-            found["notes"] = [*found.get("notes", ()), note]
+        if builder is not None and (told := reuse.told(drawn)):
+            found["notes"] = [*found.get("notes", ()), *told]
         return {**found, **self._cost(segment)} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class Programs:
         if builder is not None:
             given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
             rebuild = partial(self._build_by_code, builder, values)
+            keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "build"))
             bare = blueprints.of_model(
                 rebuild(),
                 recipe,

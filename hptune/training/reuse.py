@@ -1,0 +1,29 @@
+"""What is said before the first trial of a model from code: whether its trials share programs, and can be repeated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hptune.training.blueprint import Blueprint
+
+NONE = "the model {why}: no reuse, every setting is built, traced and compiled anew"
+
+_ALLOWED_BY = "A class with a get_config, or one that holds plain values alone, allows it"
+
+_REMEMBERS = (
+    "the model's code gives other initial weights for the same values and the same seed: it draws from a generator of "
+    "its own that has no seed, or keeps something from one call to the next. So a trial may not be the same again"
+)
+
+
+def told(blueprint: Blueprint) -> list[str]:
+    """Notes on the model of the default values; [] where its programs are shared and it is the same each time."""
+    notes = []
+    if not blueprint.dialled:
+        notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
+    if blueprint.unproved:
+        names = ", ".join(blueprint.unproved)
+        notes.append(f"{NONE.format(why=f'holds {names}, which can not be looked into')}. {_ALLOWED_BY}")
+    first, again = (blueprint.weights(0) for _ in range(2))
+    same = len(first) == len(again) and all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    return notes if same else [*notes, _REMEMBERS]
