@@ -93,6 +93,11 @@ class RunPaths:
         return self.best / "model.keras"
 
     @property
+    def best_weights(self) -> Path:
+        """Of a model that Keras can't save whole."""
+        return self.best / "model.weights.h5"
+
+    @property
     def best_estimator(self) -> Path:
         """The best model, where it is scikit-learn's."""
         return self.best / "model.skops"

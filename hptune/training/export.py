@@ -20,6 +20,7 @@ from hptune.training.data.raw import Column
 from hptune.training.raw_rows import as_inputs, behind_raw_rows
 from hptune.training.runtime import keras
 from hptune.training.several_outputs import columns_of, each_in_own_unit
+from hptune.training.variables import plain_variables, put
 
 
 def in_own_unit(model: Any, data: Data, columns: Mapping[str, int]) -> Any:
@@ -51,10 +52,18 @@ def for_raw_inputs(model: Any, data: Data) -> Any:
     return behind([front], model, data)
 
 
-def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data, *, restored: bool) -> Any:
+def for_users(
+    blueprint: Blueprint,
+    weights: Sequence[NDArray[Any]],
+    data: Data,
+    *,
+    restored: bool,
+    plain: Sequence[NDArray[Any]] = (),
+) -> Any:
     """The model as users get it, compiled with the recipe's own optimizer, loss and metrics.
 
-    restored: the weights are of a model whose outputs were brought back into the target's unit.
+    restored: the weights are of a model whose outputs were brought back into the target's unit. plain: the values of
+    TensorFlow's own variables in layers of the user's.
     """
     from keras.src.utils.naming import reset_uids
 
@@ -63,6 +72,7 @@ def for_users(blueprint: Blueprint, weights: Sequence[NDArray[Any]], data: Data,
     if restored:
         model = in_own_unit(model, data, columns_of(blueprint.outputs, data))
     model.set_weights(list(weights))
+    put(plain_variables(model), plain)
     if blueprint.exports_front:
         model = behind(blueprint.front(), model, data)
     model = for_raw_inputs(model, data)
@@ -79,24 +89,27 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"tmp-{path.name}")
+    if type(model).call is keras().Model.call:
+        model.built = True  # its parts are; it has no call() that would say so
     try:
         model.save(temporary)
-    except NotImplementedError:
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a class of the user's may raise anything where it is asked for its config
         temporary.unlink(missing_ok=True)
         path.unlink(missing_ok=True)  # an earlier winner's
         weights = path.with_name("model.weights.h5")
         model.save_weights(weights)
-        own = next(layer for layer in [model, *model.layers] if not type(layer).__module__.startswith("keras"))
-        note = f"{type(own).__name__} has no get_config, so that Keras saves its weights alone"
-        return {"model": str(weights), "note": f"{note}. Give it a get_config to have the whole model."}
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[0].rstrip(".") if lines else type(error).__name__
+        return {"model": str(weights), "note": f"Keras saves its weights alone: {why}"}
     temporary.replace(path)
     return {"model": str(path)}
 
 
-def predictions(model: Any, samples: Array | Sequence[Column]) -> Array:
-    """What an exported model says of raw samples: an array, or the columns of a table."""
-    x = samples if isinstance(samples, np.ndarray) else as_inputs(samples)
-    return side_by_side(model(x, training=False))
+def raw_samples(samples: Array | Sequence[Column]) -> Any:
+    """Samples as an exported model takes them: an array, or the columns of a table."""
+    return samples if isinstance(samples, np.ndarray) else as_inputs(samples)
 
 
 def side_by_side(outputs: Any) -> Array:

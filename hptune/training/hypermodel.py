@@ -28,9 +28,10 @@ MOST_BUILDS = 200
 class Builder:
     """A HyperModel, or what has its `build(hp)`: `build(values)` gives the model, and what it asked `hp` for."""
 
-    def __init__(self, hypermodel: Any, *, branches: bool = True) -> None:
-        """branches: whether it may ask for a parameter under some values of another alone."""
+    def __init__(self, hypermodel: Any, *, branches: bool = True, reference: str = "") -> None:
+        """branches: whether it may ask for a parameter under some values of another alone. reference: `module:name`."""
         self.hypermodel = hypermodel
+        self.reference = reference
         self.branches = branches
         self._kt = keras_tuner()
 
@@ -43,6 +44,17 @@ class Builder:
     def has_own_fit(self) -> bool:
         """Whether the HyperModel trains by a `fit` of its own, which is used then."""
         return getattr(type(self.hypermodel), "fit", None) not in (None, self._kt.HyperModel.fit)
+
+    @property
+    def call(self) -> str | None:
+        """How a user's program calls it, with an `hp`; None where it is none of the user's."""
+        if not self.reference:
+            return None
+        found = load_object(self.reference, Path(), ("model", "python"))
+        name = self.reference.replace(":", ".")
+        if inspect.isclass(found):
+            return f"{name}().build(hp)"
+        return f"{name}(hp)" if isinstance(self.hypermodel, _Function) else f"{name}.build(hp)"
 
     def build(self, values: Values) -> tuple[Any, Any]:
         """(the model, the `HyperParameters` it asked). What `values` leaves out takes the code's default."""
@@ -69,11 +81,11 @@ def from_code(reference: str, folder: Path) -> Builder:
     found = load_object(reference, folder, ("model", "python"))
     hypermodel = keras_tuner().HyperModel
     if inspect.isclass(found) and issubclass(found, hypermodel):
-        return Builder(found())
+        return Builder(found(), reference=reference)
     if isinstance(found, hypermodel):
-        return Builder(found)
+        return Builder(found, reference=reference)
     if callable(found):
-        return Builder(_Function(found))
+        return Builder(_Function(found), reference=reference)
     told = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
     raise spec_error(told, "model", "python")
 

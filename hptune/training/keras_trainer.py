@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,13 +26,13 @@ from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.spec.space import Space
 from hptune.stopwatch import WATCH
-from hptune.training import own_code, own_fit, reuse, runtime
+from hptune.training import own_fit, reuse, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
-from hptune.training.export import for_users, predictions, save_model, side_by_side
+from hptune.training.handover import Handover
 from hptune.training.hypermodel import Builder, discover, from_code
 from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_own_fit, check_precision, check_recipes
@@ -41,7 +41,6 @@ from hptune.training.programs import Programs
 from hptune.training.prove import prove
 from hptune.training.ready_made import ready_made
 from hptune.training.samples import Samples
-from hptune.training.signature import gives_logits, signature_of, write_signature
 from hptune.training.state import State
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Curves, Segment, SegmentResult
@@ -195,7 +194,9 @@ class KerasTrainer:
         over = _epochs(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
             told["learning_rates"] = course.rates_by_epoch(whole, _epochs(whole))
-        write = partial(self._export, blueprint, program)
+        write = partial(
+            self._handover.trained, blueprint, program, segment.values, restored=self.programs.restores_targets
+        )
         return _Outcome(program, curves, whole, over, write, told, blueprint.batch_size)
 
     def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
@@ -283,7 +284,7 @@ class KerasTrainer:
             state = trained.state()
         curves = trained.run(state, segment.from_epoch, segment.to_epoch, on_epoch=partial(after, trained))
         whole = _joined(so_far, curves)
-        write = partial(self._save, trained.model, raw=False)
+        write = partial(self._handover.fitted, trained.model)
         told = _retrained(found, segment)
         ended = _epochs(whole) < segment.to_epoch
         return _Outcome(trained, curves, whole, ended, write, told, own_fit.BATCH_SIZE)
@@ -323,21 +324,9 @@ class KerasTrainer:
             told |= {**written, **({"note": "; ".join(notes)} if notes else {})}
         return told
 
-    def _export(self, blueprint: Blueprint, program: Program) -> dict[str, Any]:
-        model = for_users(blueprint, program.weights(), self.data, restored=self.programs.restores_targets)
-        _check_export(model, program, self.data)
-        loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
-        code = own_code.references(model, runtime.keras().tree.flatten([loss, metrics]))
-        return self._save(model, logits=gives_logits(loss), code=code)
-
-    def _save(
-        self, model: Any, *, logits: bool = False, raw: bool = True, code: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        told = save_model(self._run.best_model, model)
-        signature = signature_of(self._given, self.data, logits=logits, raw=raw)
-        signature = replace(signature, code=code or {}, folder=str(self._folder.resolve()))
-        write_signature(self._run.best_signature, signature)
-        return {"note": own_code.how_to_load(code), **told} if code else told
+    @property
+    def _handover(self) -> Handover:
+        return Handover(self._run, self._given, self.data, self.builder, self._folder)
 
     # --- probe --------------------------------------------------------------------------------------------------
 
@@ -424,12 +413,3 @@ def _epochs(curves: Curves) -> int:
 
 def _joined(so_far: Curves, curves: Curves) -> Curves:
     return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}
-
-
-def _check_export(model: Any, program: Program, data: Data) -> None:
-    """The written model must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
-    theirs = predictions(model, data.examples)
-    ours = side_by_side(program.model(data.train.x[: len(theirs)], training=False))
-    if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
-        gap = float(np.max(np.abs(ours - theirs)))
-        raise SegmentFailed(f"the exported model's predictions differ from the trained one's by up to {gap:.3g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ def own_objects(model: Any) -> dict[str, Any]:
     found: list[Any] = []
     for layer in model._flatten_layers():
         found += [type(layer), *(one for one in vars(layer).values() if inspect.isfunction(one))]
-    return {one.__name__: one for one in found if _is_own(one)}
+        found += [type(one) for one in vars(layer).values() if hasattr(one, "get_config") and not inspect.isclass(one)]
+    return {one.__name__: one for one in found if is_own(one)}
 
 
-def _is_own(one: Any) -> bool:
-    return not one.__module__.startswith(("keras.", "keras_", "hptune."))
+def is_own(one: Any) -> bool:
+    """Whether a class or a function is the user's."""
+    return not one.__module__.startswith(("keras.", "keras_", "hptune.", "builtins", "tensorflow.", "numpy."))
 
 
 def from_config(model: Any) -> Callable[[Any], Any]:
@@ -35,23 +37,6 @@ def from_config(model: Any) -> Callable[[Any], Any]:
     return make
 
 
-def references(model: Any, compiled_with: Iterable[Any]) -> dict[str, str]:
-    """Name -> `module:Name`, of what has to be given to load the model. compiled_with: its loss and metrics."""
-    more = [one if inspect.isfunction(one) else type(one) for one in compiled_with if not isinstance(one, str)]
-    objects = {**own_objects(model), **{one.__name__: one for one in more if _is_own(one)}}
-    return {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items()}
-
-
 def load_own(named: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """The objects behind the references, looked for in `folder` first. Raises SpecError for one that is gone."""
     return {name: load_object(reference, folder, ("model",)) for name, reference in named.items()}
-
-
-def how_to_load(named: Mapping[str, str]) -> str:
-    """What to say of a written model that holds code of the user's own.
-
-    >>> how_to_load({"Twice": "mine:Twice"})
-    "it holds code of your own: load it by keras.models.load_model(path, custom_objects={'Twice': mine.Twice})"
-    """
-    given = ", ".join(f"{name!r}: {reference.replace(':', '.')}" for name, reference in named.items())
-    return f"it holds code of your own: load it by keras.models.load_model(path, custom_objects={{{given}}})"

@@ -15,6 +15,7 @@ from hptune.training import runtime
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
+from hptune.training.hypermodel import from_code
 from hptune.training.own_code import load_own
 from hptune.training.raw_rows import as_inputs
 from hptune.training.signature import Signature
@@ -38,14 +39,22 @@ def open_predictor(run: RunPaths, signature: Signature) -> Predictor:
     """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded."""
     if run.best_estimator.exists():
         return SkopsPredictor(run, signature)
-    if run.best_model.exists():
+    if signature.unusable:
+        raise spec_error(f"{signature.unusable}. So there is nothing to predict with.")
+    if run.best_model.exists() or signature.built is not None:
         return KerasPredictor(run, signature)
     told = f"{run.best_model} is not there: either it was taken away, or its class can't be saved whole (no get_config)"
     raise spec_error(f"{told}. See hptune train-best --run {run.name}")
 
 
 def load_best(run: RunPaths, signature: Signature) -> Any:
-    """`best/model.keras`, not compiled, with what the user's code adds to Keras. Raises what Keras raises."""
+    """`best/model.keras`, not compiled, with what the user's code adds to Keras; or what that code builds, with the
+    weights that were kept. Raises what Keras raises."""
+    if signature.built is not None:
+        builder = from_code(signature.built["by"], Path(signature.folder))
+        model, _ = builder.build(signature.built["values"])
+        model.load_weights(run.best_weights)
+        return model
     own = load_own(signature.code, Path(signature.folder))
     return runtime.keras().models.load_model(run.best_model, custom_objects=own, compile=False, safe_mode=True)
 

@@ -41,6 +41,8 @@ class Signature:
     targets: the names of the numbers that are predicted; () where they have none.
     logits: outputs are logits and no probabilities yet.
     code: what of the user's own loads the model, {name: module:name}. folder: where that is looked for.
+    built: {"by": module:name, "values": …} where the builder makes the model and its weights alone are kept.
+    unusable: why nothing can be predicted with it.
     """
 
     task: str
@@ -57,6 +59,8 @@ class Signature:
     raw: bool = True
     code: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
+    built: Mapping[str, Any] | None = None
+    unusable: str = ""
 
     @property
     def is_table(self) -> bool:

@@ -11,15 +11,34 @@ def own_state(model: Any) -> list[Any]:
 
     TensorFlow's own variables in layers of the user's, and all variables of metrics of the user's.
     """
-    import tensorflow as tf
-
-    own = [layer for layer in model._flatten_layers() if not is_of_keras(layer)]
-    plain = [one for layer in own for value in vars(layer).values() for one in _inside(value)]
     metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
     kept = [variable for metric in metrics if not is_of_keras(metric) for variable in metric.variables]
-    found = {id(one): one for one in [*(value for value in plain if isinstance(value, tf.Variable)), *kept]}
+    optimizers = [variable for optimizer in _optimizers(model) for variable in optimizer.variables]
+    found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers]}
     known = {id(one) for variable in model.variables for one in (variable, variable.value)}
     return [one for key, one in found.items() if key not in known]
+
+
+def plain_variables(model: Any) -> list[Any]:
+    """TensorFlow's own variables in layers of the user's: Keras neither counts nor saves them."""
+    import tensorflow as tf
+
+    held = [one for one in _held(model) if isinstance(one, tf.Variable)]
+    known = {id(one) for variable in model.variables for one in (variable, variable.value)}
+    return [one for one in {id(one): one for one in held}.values() if id(one) not in known]
+
+
+def _optimizers(model: Any) -> list[Any]:
+    """Those that a model of the user's holds beside the one it is compiled with, for a step of its own."""
+    from hptune.training.runtime import keras
+
+    found = [one for one in _held(model) if isinstance(one, keras().optimizers.Optimizer)]
+    return [one for one in {id(one): one for one in found}.values() if one is not model.optimizer]
+
+
+def _held(model: Any) -> list[Any]:
+    own = [layer for layer in model._flatten_layers() if not is_of_keras(layer)]
+    return [one for layer in own for value in vars(layer).values() for one in _inside(value)]
 
 
 def _inside(value: Any) -> list[Any]:

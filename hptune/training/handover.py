@@ -1,0 +1,235 @@
+"""Models that hold people's own code, as they are given to users: written, loaded again on trial, and told how to load.
+
+Keras writes a class or a function by its name and its config alone; whether that brings back what was trained is tried.
+Where it does not, the weights are written for the model that the builder's code makes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hptune.errors import SegmentFailed
+from hptune.quiet import quietly
+from hptune.rundir import RunPaths
+from hptune.spec.experiment import Experiment
+from hptune.training.blueprint import Blueprint
+from hptune.training.data import Data
+from hptune.training.export import for_users, raw_samples, save_model, side_by_side
+from hptune.training.hypermodel import Builder
+from hptune.training.own_code import is_own, own_objects
+from hptune.training.program import Program
+from hptune.training.runtime import keras
+from hptune.training.signature import gives_logits, signature_of, write_signature
+from hptune.training.variables import plain_variables, put
+from hptune.trial import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How a written model comes back.
+
+    path: what was written. code: by name what of the user's own is given to Keras for that, `module:name`.
+    built: {"by": `module:name`, "values": …} where the builder makes the model, and `path` holds its weights.
+    unusable: why nothing can be predicted with it. note: what to tell of it.
+    """
+
+    path: Path
+    code: Mapping[str, str] = field(default_factory=dict)
+    built: Mapping[str, Any] | None = None
+    unusable: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Writes a run's winner into its `best/`. builder: of a model from code. folder: where that code is looked for."""
+
+    run: RunPaths
+    experiment: Experiment
+    data: Data
+    builder: Builder | None
+    folder: Path
+
+    def trained(self, blueprint: Blueprint, program: Program, values: Values, *, restored: bool) -> dict[str, Any]:
+        """The model that a program trained, stock Keras again; facts to tell of it."""
+        weights = program.weights()
+        plain = [variable.numpy() for variable in plain_variables(program.model)]
+        model = for_users(blueprint, weights, self.data, restored=restored, plain=plain)
+        check_export(model, program, self.data)
+        loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
+
+        def inner() -> Any:
+            made = blueprint.stock()
+            made.set_weights(list(weights))
+            put(plain_variables(made), plain)
+            return made
+
+        handed = hand_over(
+            model,
+            self.run.best_model,
+            self.data,
+            compiled_with=keras().tree.flatten([loss, metrics]),
+            inner=inner,
+            builder=self.builder,
+            values=values,
+        )
+        return self._signed(handed, logits=gives_logits(loss), raw=handed.built is None)
+
+    def fitted(self, model: Any) -> dict[str, Any]:
+        """The model of a fit of its own, which takes the samples as they are prepared; facts to tell of it."""
+        compiled = keras().tree.flatten([model.loss, model.metrics]) if model.compiled else []
+        handed = hand_over(
+            model,
+            self.run.best_model,
+            self.data,
+            compiled_with=compiled,
+            inner=None,
+            builder=self.builder,
+            values={},
+            raw=False,
+        )
+        return self._signed(handed, logits=False, raw=False)
+
+    def _signed(self, handed: Handed, *, logits: bool, raw: bool) -> dict[str, Any]:
+        signature = replace(
+            signature_of(self.experiment, self.data, logits=logits, raw=raw),
+            code=handed.code,
+            folder=str(self.folder.resolve()),
+            built=handed.built,
+            unusable=handed.unusable,
+        )
+        write_signature(self.run.best_signature, signature)
+        return {"model": str(handed.path), **({"note": handed.note} if handed.note else {})}
+
+
+def hand_over(
+    model: Any,
+    path: Path,
+    data: Data,
+    *,
+    compiled_with: Sequence[Any],
+    inner: Callable[[], Any] | None,
+    builder: Builder | None,
+    values: Values,
+    raw: bool = True,
+) -> Handed:
+    """Write the model. compiled_with: its loss and metrics. raw: whether it takes samples as they lie in the files.
+
+    inner: makes the builder's model at these values, with the trained variables; None: it can't be had again.
+    """
+    told = save_model(path, model)
+    written = Path(told["model"])
+    objects = own_objects(model)
+    more = [one if hasattr(one, "__name__") else type(one) for one in compiled_with if not isinstance(one, str)]
+    compiled = {one.__name__: one for one in more if is_own(one)}
+    if written == path and not objects and not compiled:
+        return Handed(written)
+    prepared = data.train.x[: len(raw_samples(data.examples))]
+    x = data.examples if raw else prepared
+    wanted = _predicted(model, x)
+    if isinstance(wanted, str):
+        return Handed(written, unusable=wanted, note=wanted)
+    if written == path:
+        code = {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items() if _is_importable(one)}
+        if _equal(_loaded(path, objects, code), x, wanted):
+            return Handed(written, code=code, note=_how_to_load(path, code, compiled))
+    if inner is not None and builder is not None and builder.call is not None:
+        weights = path.with_name("model.weights.h5")
+        made, again = inner(), inner()
+        made.save_weights(weights)
+        for variable in [*again.weights, *plain_variables(again)]:
+            variable.assign(np.zeros_like(variable.numpy()))
+        again.load_weights(weights)
+        if _equal(again, prepared, _predicted(made, prepared)):
+            path.unlink(missing_ok=True)
+            note = _how_to_build(weights, builder.call, values)
+            return Handed(weights, built={"by": builder.reference, "values": dict(values)}, note=note)
+    why = told.get("note") or "the file does not bring back what was trained"
+    held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
+    told_why = f"{why}. It holds {held} (add_weight makes one that it saves)"
+    return Handed(written, unusable=told_why, note=told_why)
+
+
+def check_export(model: Any, program: Program, data: Data) -> None:
+    """The model for users must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
+    theirs = _predicted(model, data.examples)
+    if isinstance(theirs, str):
+        return  # nothing is predicted by it
+    ours = _predicted(program.model, data.train.x[: len(theirs)])
+    if not _close(ours, theirs):
+        gap = float(np.max(np.abs(ours - theirs)))
+        raise SegmentFailed(f"the exported model's predictions differ from the trained one's by up to {gap:.3g}")
+
+
+def _loaded(path: Path, objects: Mapping[str, Any], code: Mapping[str, str]) -> Any:
+    """The model as a user would load it; None where Keras can't."""
+    given = {name: objects[name] for name in code}
+    try:
+        with quietly():
+            return keras().models.load_model(path, custom_objects=given, compile=False)
+    except Exception:  # noqa: BLE001  # Keras, and the user's code in it, raise anything for what they can't bring back
+        return None
+
+
+def _predicted(model: Any, x: Any) -> Any:
+    """What it predicts, or why it can't. What draws random numbers as it predicts draws the same each time."""
+    if type(model).call is keras().Model.call:
+        return f"{type(model).__name__} has no call(), so that it predicts nothing"
+    keras().utils.set_random_seed(0)
+    before = [(one, one.numpy()) for one in model.variables if one.path.endswith("seed_generator_state")]
+    for state, _ in before:
+        state.assign([0, 0])
+    found = model(raw_samples(x), training=False)
+    for state, value in before:
+        state.assign(value)
+    if isinstance(found, list | tuple):
+        return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in found], axis=-1)
+    return side_by_side(found)
+
+
+def _equal(model: Any, x: Any, wanted: Any) -> bool:
+    return model is not None and not isinstance(wanted, str) and _close(_predicted(model, x), wanted)
+
+
+def _close(found: Any, wanted: Any) -> bool:
+    return found.shape == wanted.shape and bool(np.allclose(found, wanted, rtol=1e-3, atol=1e-4, equal_nan=True))
+
+
+def _is_importable(one: Any) -> bool:
+    """Whether `module.name` in a user's program is this very object."""
+    found: Any = sys.modules.get(one.__module__) or importlib.import_module(one.__module__)
+    for part in one.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is one
+
+
+def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any]) -> str:
+    named = {
+        **code,
+        **{n: f"{one.__module__}:{one.__qualname__}" for n, one in compiled.items() if _is_importable(one)},
+    }
+    lost = [name for name, one in compiled.items() if not _is_importable(one)]
+    if not named and not lost:
+        return ""
+    modules = sorted({"keras", *(reference.split(":")[0] for reference in named.values())})
+    given = ", ".join(f"{name!r}: {reference.replace(':', '.')}" for name, reference in named.items())
+    objects = f", custom_objects={{{given}}}" if named else ""
+    bare = ", compile=False" if lost else ""
+    call = f"keras.models.load_model({str(path)!r}{objects}{bare})"
+    why = f" ({', '.join(lost)} can't be imported, so it is not compiled)" if lost else ""
+    return f"it holds code of your own: load it by `import {', '.join(modules)}; model = {call}`{why}"
+
+
+def _how_to_build(weights: Path, call: str, values: Values) -> str:
+    """call: `module.build(hp)`."""
+    module = call.split(".")[0]
+    hp = f"hp = keras_tuner.HyperParameters(); hp.values = {dict(values)!r}"
+    code = f"import keras_tuner, {module}; {hp}; model = {call}; model.load_weights({str(weights)!r})"
+    return f"Keras can't bring it back from a file, since its code has more than a config tells. Load it by `{code}`"
