@@ -539,7 +539,7 @@ def test_one_softmax_for_two_classes_is_told_before_the_first_trial(tmp_path: Pa
 
 def test_an_error_inside_a_graph_is_told_by_what_it_says() -> None:
     from hptune.training import runtime
-    from hptune.training.worker import reason
+    from hptune.training.reasons import reason
 
     runtime.start()
     import tensorflow as tf
