@@ -18,7 +18,7 @@ from hptune.errors import HptuneError, SegmentFailed, spec_error
 from hptune.seeds import derive
 from hptune.spec.conditions import key
 from hptune.spec.problems import show, validate
-from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain, IntDomain
+from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain, IntDomain, point_key
 from hptune.training.hypermodel import Builder, as_yaml
 from hptune.training.reasons import is_fatal, reason
 from hptune.trial import Value, Values
@@ -32,7 +32,7 @@ MOST_VALUES = 64
 COMBINATIONS = 8
 """Builds in which parameters are turned together: code may ask under two conditions at once."""
 
-ANYWHERE = 20
+ANYWHERE = 8
 """Builds at random points, where none has succeeded."""
 
 LARGEST = 4096
@@ -114,12 +114,12 @@ class _Exploration:
         self._waiting.append(({name: domain.default_value() for name, domain in self._declared.items()}, None, None))
         while len(self._builds) < MOST_BUILDS:
             if not self._waiting:
-                self._waiting += [(setting, None, None) for setting in next(more, ())]
-            if not self._waiting:
-                break
+                found = next(more, None)
+                if found is None:
+                    break
+                self._waiting.append((found, None, None))
             setting, origin, turned = self._waiting.popleft()
-            row = self._row(origin, turned)
-            if turned is None or all(key(b.setting[turned]) != key(setting[turned]) for b in row):
+            if not self._tried(setting, origin, turned):
                 self._try(setting, origin, turned)
 
     def result(self) -> Explored:
@@ -133,25 +133,28 @@ class _Exploration:
             raise spec_error(f"{told}. The first: {first.failure}{at}. {remedy}.", *self._builder.path)
         return Explored({name: {**d, **self._condition(name)} for name, d in self._spelled.items()}, built)
 
+    def _tried(self, setting: Values, origin: _Build | None, turned: str | None) -> bool:
+        if turned is not None:
+            return any(key(build.setting[turned]) == key(setting[turned]) for build in self._row(origin, turned))
+        return any(point_key(build.setting) == point_key(setting) for build in self._builds)
+
     @property
     def _good(self) -> list[_Build]:
         return [build for build in self._builds if build.failure is None]
 
     # --- what to build ------------------------------------------------------------------------------------------
 
-    def _more(self) -> Iterator[list[Values]]:
+    def _more(self) -> Iterator[Values]:
         """Settings to be tried where no parameter by itself brings anything new any more."""
         known = -1
         while self._builder.branches and len(self._domains) > known:
             known = len(self._domains)
-            yield self._floats_at_ends()
-            yield self._combined()
-        if not self._good:
-            rng = Random(derive(0, "anywhere"))
-            yield [
-                {name: within_reach(domain).from_unit(rng.random()) for name, domain in self._domains.items()}
-                for _ in range(ANYWHERE if self._domains else 0)
-            ]
+            yield from self._floats_at_ends()
+            yield from self._combined()
+        rng = Random(derive(0, "anywhere"))
+        for _ in range(ANYWHERE if self._domains else 0):
+            if not self._good:
+                yield {name: within_reach(domain).from_unit(rng.random()) for name, domain in self._domains.items()}
 
     def _floats_at_ends(self) -> list[Values]:
         """All Floats at one end together, and at the other: no condition can name one, so which it was is no matter."""
@@ -200,6 +203,10 @@ class _Exploration:
         every = len(self._builds) == 1 or (first_good and failure is None)  # the first to build is turned from too
         for name in [n for n in self._domains if n in build.asked] if every else new:
             self._turn(build, name, _ends(self._domains[name]))
+        if origin is None and new and not every:  # several were turned at once: which of them brought it?
+            base = self._base()
+            for name in [n for n in self._domains if n in build.asked and not _is_size(self._domains[n])]:
+                self._turn(build, name, [base[name]])
         if turned is not None and origin is not None and self._matters(origin, turned):
             self._turn(origin, turned, list(self._domains[turned].values() or ()))
 

@@ -60,7 +60,9 @@ class Builder:
         reset_names()
         model = self.hypermodel.build(hp)
         if not isinstance(model, keras().Model):
-            raise SegmentFailed(f"the builder returned {type(model).__name__}, not a keras.Model")
+            code = getattr(inspect.unwrap(self.hypermodel.build), "__code__", None)
+            where = f" ({Path(code.co_filename).name}:{code.co_firstlineno})" if code is not None else ""
+            raise SegmentFailed(f"the builder returned {type(model).__name__}, not a keras.Model{where}")
         return model
 
 

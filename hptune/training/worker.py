@@ -52,7 +52,8 @@ class Worker:
             if isinstance(error, LayerError):
                 told = f"{self._in_yaml(error.path)}: {told}"
             if is_fatal(error):
-                raise RunError(f"the code has ended the search: {told}") from error
+                way = "Mend it; the same command goes on with what was finished"
+                raise RunError(f"the code has ended the run: {told}. {way}.") from error
             raise SegmentFailed(told) from error
 
     @counts("start")
