@@ -312,7 +312,7 @@ def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
 
 
 def _unordered(space: Mapping[str, Any] | None) -> Any:
-    """A declared space in which the order of a condition's values, which earlier versions left to chance, is none."""
+    """A declared space where a condition's values have no order: earlier versions had them in that of their builds."""
     return {
         name: {**domain, "when": {parent: sorted(map(repr, v)) for parent, v in domain.get("when", {}).items()}}
         for name, domain in (space or {}).items()

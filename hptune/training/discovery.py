@@ -20,6 +20,7 @@ from hptune.spec.conditions import key
 from hptune.spec.problems import show, validate
 from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain, IntDomain, point_key
 from hptune.training.hypermodel import Builder, as_yaml
+from hptune.training.points import within_reach
 from hptune.training.reasons import is_fatal, reason
 from hptune.trial import Value, Values
 
@@ -34,9 +35,6 @@ COMBINATIONS = 8
 
 ANYWHERE = 8
 """Builds at random points, where none has succeeded."""
-
-LARGEST = 4096
-"""Before the first trial no Int is set above this, or above 16 times its default where that is more."""
 
 Ask: TypeAlias = Callable[[Any, Any], None]
 
@@ -72,17 +70,6 @@ def explore(
     exploration = _Exploration(builder, declared, ask, folder)
     exploration.run()
     return exploration.result()
-
-
-def within_reach(domain: Domain) -> Domain:
-    """The part of a domain that is built before the first trial: an Int of 1 to 10**9 makes nothing of that size."""
-    if not isinstance(domain, IntDomain):
-        return domain
-    most = max(LARGEST, 16 * domain.default_value())
-    if domain.max <= most:
-        return domain
-    values = domain.values()
-    return domain.model_copy(update={"max": values[max(0, (most - domain.min) // (domain.step or 1))]})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

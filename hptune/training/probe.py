@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 from typing import TypeAlias
 
 from hptune.errors import HptuneError, KeyPath, Problem, SegmentFailed, SpecError, spec_error
-from hptune.seeds import derive
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import LayersModel
 from hptune.spec.recipe import Recipe, resolve
-from hptune.spec.space import Domain, Space, point_key
+from hptune.spec.space import Space
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data
 from hptune.training.data.stream import Stored
-from hptune.training.discovery import within_reach
 from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import SMOOTHABLE
+from hptune.training.points import points
 from hptune.training.reasons import LayerError, is_fatal, reason
 from hptune.trial import Values
 
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
-
-BY_CHANCE = 8
-"""Points that are tried by chance where no other has made a model."""
 
 NameMetrics: TypeAlias = Callable[[Blueprint], list[str]]
 """Compiles a program and tells which metrics it reports."""
@@ -48,7 +43,7 @@ def check_recipes(
     does not fit the data. Values that fail on their own are left to their trials.
     """
     failures: list[Problem] = []
-    for values in _points(experiment, space, built):
+    for values in points(space, seed=experiment.seed, built=built):
         path: KeyPath = ("model",)
         try:
             blueprint = draw(resolve(experiment, values), values)
@@ -69,28 +64,6 @@ def check_recipes(
         told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}: {why}"
         failures.append(Problem(f"{told.rstrip('.')}. Mend the model, or narrow the search space.", path))
     raise SpecError(failures[0])
-
-
-def _points(experiment: Experiment, space: Space, built: Sequence[Values]) -> Iterator[Values]:
-    """The defaults, both ends, what has built before, and points by chance: each once, none of huge whole numbers."""
-    near = {name: within_reach(domain) for name, domain in space.domains.items()}
-    tried = set()
-    for values in _candidates(experiment, space, near, built):
-        if point_key(values) not in tried:
-            tried.add(point_key(values))
-            yield values
-
-
-def _candidates(
-    experiment: Experiment, space: Space, near: Mapping[str, Domain], built: Sequence[Values]
-) -> Iterator[Values]:
-    yield space.defaults()
-    for u in (0.0, 1.0):
-        yield space.choose(lambda name, _, u=u: near[name].from_unit(u))
-    yield from map(space.complete, built)
-    for n in range(BY_CHANCE):
-        rng = Random(derive(experiment.seed, "probe", n))
-        yield space.choose(lambda name, _, rng=rng: near[name].from_unit(rng.random()))
 
 
 def check_precision(experiment: Experiment) -> None:

@@ -13,8 +13,9 @@ from hptune.errors import SegmentFailed, SpecError
 from hptune.record import joined_space
 from hptune.spec.load import load
 from hptune.spec.space import ChoiceDomain, FloatDomain, IntDomain, Space
-from hptune.training.discovery import LARGEST, Explored, discover, explore, within_reach
+from hptune.training.discovery import Explored, discover, explore
 from hptune.training.hypermodel import Builder, keras_tuner
+from hptune.training.points import LARGEST, within_reach
 
 BUILD = "def build(hp):\n"
 
