@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,7 +123,10 @@ class _Function:
 
 
 def as_yaml(parameter: Any) -> dict[str, Any]:
-    """A KerasTuner parameter as the YAML would spell it: {"type": …, …, "default": …}."""
+    """A KerasTuner parameter as the YAML would spell it: {"type": …, …, "default": …}.
+
+    A default that is none of its values, which KerasTuner allows and never tries, is the nearest of them.
+    """
     kind = type(parameter).__name__
     if kind in ("Boolean", "Choice"):
         return {"type": "choice", "values": list(parameter.values), "default": parameter.default}
@@ -135,10 +139,15 @@ def as_yaml(parameter: Any) -> dict[str, Any]:
         domain["log"] = "reverse" if parameter.sampling == "reverse_log" else True
     elif parameter.step is not None and (kind == "Float" or parameter.step != 1):
         domain["step"] = number(parameter.step)
-    return {**domain, "default": number(parameter.default)}
+    default, step = min(max(number(parameter.default), low), high), domain.get("step", 1 if kind == "Int" else None)
+    if step is not None and "log" not in domain:
+        steps = min(round((default - low) / step), int((high - low) / step + 1e-9))
+        on_grid = low + steps * step
+        default = default if math.isclose(default, on_grid, rel_tol=1e-9, abs_tol=1e-12) else number(on_grid)
+    return {**domain, "default": default}
 
 
 def _listed(values: list[Value], default: Value) -> dict[str, Any]:
-    """A choice of numbers, each once; a default beside them is the nearest of them, as no search comes upon it."""
+    """A choice of numbers, each once."""
     distinct = list(dict.fromkeys(values))
     return {"type": "choice", "values": distinct, "default": min(distinct, key=lambda v: abs(v - default))}  # type: ignore[operator]  # numbers

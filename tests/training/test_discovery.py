@@ -206,3 +206,20 @@ return model()
     assert space["log"] == {"type": "choice", "values": [1, 10, 100], "default": 10}
     assert space["back"] == {"type": "choice", "values": [100, 91, 1], "default": 1}
     assert space["off"] == {"type": "choice", "values": [50.0, 41.0], "default": 41.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "default"),
+    [
+        ("Int('x', 32, 512, step=32, default=100)", 96),
+        ("Int('x', 1, 9, default=20)", 9),
+        ("Int('x', 1, 100, step=10, default=99)", 91),
+        ("Float('x', 0, 1, step=0.25, default=0.3)", 0.25),
+        ("Float('x', 0, 1, step=0.1, default=0.3)", 0.3),
+        ("Float('x', 1e-3, 1, sampling='log', default=2)", 1.0),
+    ],
+)
+def test_a_default_beside_the_values_is_the_nearest_of_them(tmp_path: Path, asked: str, default: float) -> None:
+    space = explored(tmp_path, f"hp.{asked}\nreturn model()").space
+    assert space["x"]["default"] == default
+    joined_space(load(_spec(tmp_path)).experiment, {"space": space})
