@@ -30,7 +30,7 @@ MOST_BUILDS = 200
 MOST_VALUES = 64
 """An Int of more values is a size: both its ends are tried, not what lies between, and nothing hangs on its value."""
 
-COMBINATIONS = 8
+COMBINATIONS = 6
 """Builds in which parameters are turned together: code may ask under two conditions at once."""
 
 ANYWHERE = 8
@@ -151,16 +151,18 @@ class _Exploration:
         return [{**base, **end} for end in ends if any(base[name] != value for name, value in end.items())]
 
     def _combined(self) -> list[Values]:
-        """What may decide over branches turned together: all to their last values, then at random."""
+        """What may decide over branches turned together: all away from where they were, then at random."""
         turning = {name: domain for name, domain in self._domains.items() if not _is_size(domain)}
         base, rng = self._base(), Random(derive(0, "combined"))
         if len(turning) < 2:
             return []
-        last = {name: domain.from_unit(1.0) for name, domain in turning.items()}
+        away = {
+            name: next((v for v in _far(d) if key(v) != key(base[name])), base[name]) for name, d in turning.items()
+        }
         drawn = [
             {name: domain.from_unit(rng.random()) for name, domain in turning.items()} for _ in range(COMBINATIONS - 1)
         ]
-        return [{**base, **setting} for setting in (last, *drawn)]
+        return [{**base, **setting} for setting in (away, *drawn)]
 
     def _base(self) -> dict[str, Value]:
         """A value for everything known: of the first setting that built, else the default."""
@@ -268,6 +270,11 @@ def _has(build: _Build, name: str, value: Value) -> bool:
 def _is_size(domain: Domain) -> bool:
     """Whether it is a whole number of many values."""
     return isinstance(domain, IntDomain) and len(domain.values()) > MOST_VALUES
+
+
+def _far(domain: Domain) -> list[Value]:
+    """Its ends, the last first."""
+    return [domain.from_unit(1.0), domain.from_unit(0.0)]
 
 
 def _ends(domain: Domain) -> list[Value]:
