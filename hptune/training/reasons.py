@@ -25,6 +25,9 @@ _IN_TEXT = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
 _BY_AUTOGRAPH = "in user code:"
 """What a message begins with that was raised while TensorFlow traced the user's code: the places, then the message."""
 
+_OF_A_NODE = "Detected at node"
+"""What the places of a graph's operation stand behind."""
+
 _MOST = 300
 """Characters of a message that are told."""
 
@@ -67,7 +70,8 @@ def place(error: BaseException, folder: Path | None = None) -> str | None:
     What TensorFlow raises of code that it has traced has its places in the message.
     """
     text = str(error)[: 2**16]
-    in_text = [(found["file"], int(found["line"])) for found in _IN_TEXT.finditer(text)] if "File " in text else []
+    by_tensorflow = text.lstrip().startswith(_BY_AUTOGRAPH) or _OF_A_NODE in text
+    in_text = [(found["file"], int(found["line"])) for found in _IN_TEXT.finditer(text)] if by_tensorflow else []
     walked = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     return _innermost(in_text, folder) or _innermost(walked, folder)
 
