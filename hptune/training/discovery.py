@@ -115,9 +115,9 @@ class _Exploration:
             first = self._builds[0]
             values = ", ".join(f"{name}={show(value)}" for name, value in first.setting.items())
             told = f"no model is built by any of the {len(self._builds)} settings that were tried"
-            at = f" (with {values})" if values else ""
+            why = str(first.failure).rstrip(".") + (f" (with {values})" if values else "")
             remedy = "Mend the code, or narrow the search space"
-            raise spec_error(f"{told}. The first: {first.failure}{at}. {remedy}.", *self._builder.path)
+            raise spec_error(f"{told}. The first: {why}. {remedy}.", *self._builder.path)
         return Explored({name: {**d, **self._condition(name)} for name, d in self._spelled.items()}, built)
 
     def _tried(self, setting: Values, origin: _Build | None, turned: str | None) -> bool:
@@ -194,7 +194,7 @@ class _Exploration:
             self._turn(build, name, _ends(self._domains[name]))
         if origin is None and new and not every:  # several were turned at once: which of them brought it?
             base = self._base()
-            for name in [n for n in self._domains if n in build.asked and not _is_size(self._domains[n])]:
+            for name in [n for n in self._domains if n in build.asked and _is_countable(self._domains[n])]:
                 self._turn(build, name, [base[name]])
         if turned is not None and origin is not None and self._matters(origin, turned):
             self._turn(origin, turned, list(self._domains[turned].values() or ()))
@@ -230,7 +230,7 @@ class _Exploration:
 
     def _matters(self, origin: _Build, turned: str) -> bool:
         """Whether a parameter of few values, turned by itself, has made something come or go."""
-        if _is_size(self._domains[turned]):
+        if not _is_countable(self._domains[turned]):
             return False
         return len({b.asked for b in [origin, *self._row(origin, turned)] if b.failure is None}) > 1
 
@@ -242,7 +242,7 @@ class _Exploration:
             if parent == name:  # a condition names what was asked for before
                 break
             values = domain.values()
-            if _is_size(domain) or values is None or not all(parent in build.asked for build in asking):
+            if not _is_countable(domain) or values is None or not all(parent in build.asked for build in asking):
                 continue
             without = {key(value) for row in self._rows(parent) for value in _missing(name, parent, row)}
             allowed = [v for v in values if key(v) not in without or any(_has(b, parent, v) for b in asking)]
@@ -269,7 +269,13 @@ def _has(build: _Build, name: str, value: Value) -> bool:
 
 def _is_size(domain: Domain) -> bool:
     """Whether it is a whole number of many values."""
-    return isinstance(domain, IntDomain) and len(domain.values()) > MOST_VALUES
+    return isinstance(domain, IntDomain) and not _is_countable(domain)
+
+
+def _is_countable(domain: Domain) -> bool:
+    """Whether each of its values may be tried, so that a condition can name some of them."""
+    values = domain.values()
+    return isinstance(domain, ChoiceDomain) or (values is not None and len(values) <= MOST_VALUES)
 
 
 def _far(domain: Domain) -> list[Value]:

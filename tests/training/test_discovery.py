@@ -38,6 +38,8 @@ def of(folder: Path, body: str) -> Builder:
         ("a, b = hp.Boolean('a'), hp.Boolean('b')\nif a and b: hp.Int('n', 1, 4)", {"a": [True], "b": [True]}),
         ("if hp.Float('rate', 0.0, 1.0) > 0.3: hp.Int('n', 1, 4)", None),
         ("if hp.Float('rate', 0.0, 1.0, default=0.5) < 0.2: hp.Int('n', 1, 4)", None),
+        ("if hp.Float('x', 0, 1, step=1e-5) > 0.5: hp.Int('n', 1, 4)", None),
+        ("if hp.Float('x', 0, 1, step=0.25) > 0.3: hp.Int('n', 1, 4)", {"x": [0.5, 0.75, 1.0]}),
         ("if hp.Int('units', 8, 512) > 256: hp.Int('n', 1, 4)", None),
         ("if hp.Int('depth', 1, 5) >= 3: hp.Int('n', 1, 4)", {"depth": [3, 4, 5]}),
         (
@@ -46,7 +48,18 @@ def of(folder: Path, body: str) -> Builder:
         ),
         ("if hp.Float('x', 0, 1) > 0.5:\n    if hp.Boolean('f'): hp.Int('n', 1, 4)", {"f": [True]}),
     ],
-    ids=["or", "and", "float above", "float below", "a size", "few values", "or of a branch", "behind a float"],
+    ids=[
+        "or",
+        "and",
+        "float above",
+        "float below",
+        "many steps",
+        "few steps",
+        "a size",
+        "few values",
+        "or of a branch",
+        "behind a float",
+    ],
 )
 def test_a_condition_never_leaves_out_what_the_code_asks(tmp_path: Path, body: str, when: Any) -> None:
     one = of(tmp_path, f"{body}\nreturn model()")
