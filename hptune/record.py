@@ -305,10 +305,18 @@ def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
     way_out = "Put the old one back, give this search another `name:`, or move the old run aside with --fresh."
     if facts.get("fingerprint") != head.facts.get("fingerprint"):
         raise SpecError(Problem(f"the data has changed since the run was begun. {way_out}", ("data",)))
-    if facts.get("space") != head.facts.get("space"):
+    if _unordered(facts.get("space")) != _unordered(head.facts.get("space")):
         raise SpecError(
             Problem(f"the model's code declares another space than when the run began. {way_out}", ("model",))
         )
+
+
+def _unordered(space: Mapping[str, Any] | None) -> Any:
+    """A declared space where a condition's values have no order: earlier versions had them in that of their builds."""
+    return {
+        name: {**domain, "when": {parent: sorted(map(repr, v)) for parent, v in domain.get("when", {}).items()}}
+        for name, domain in (space or {}).items()
+    }
 
 
 def check_any_succeeded(record: Record) -> None:

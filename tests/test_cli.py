@@ -109,7 +109,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, Done]:
 
 def test_search_shows_progress_on_stderr_and_the_result_on_stdout(searched: tuple[Sandbox, Done]) -> None:
     _, done = searched
-    assert "failed: ValueError: one is not wanted (x=1 slow=False)" in done.err
+    assert "failed: ValueError: one is not wanted (cli_functions.py:6) (x=1 slow=False)" in done.err
     assert done.err.count("user code prints") == 5
     assert "user code prints" not in done.out
     assert done.out.splitlines()[0].startswith("f: ")
@@ -124,7 +124,7 @@ def test_trials_and_best_as_json(searched: tuple[Sandbox, Done]) -> None:
         {"trial", "score", "values", "epochs", "seconds", "state"}
     ] * 4
     (failed,) = [row for row in rows if row["state"] == "failed"]
-    assert (failed["score"], failed["error"]) == (None, "ValueError: one is not wanted")
+    assert (failed["score"], failed["error"]) == (None, "ValueError: one is not wanted (cli_functions.py:6)")
     best = sb("best", "--top", "2", "--json").json
     assert [(row["values"]["x"], row["score"]) for row in best] == [(0, 10.0), (2, 8.0)]
 
@@ -182,7 +182,8 @@ def test_quiet_is_quiet(sb: Sandbox) -> None:
     done = sb("search", "spec.yaml", "--quiet", "--json", "--set", "model.function=cli_functions:never", expect=1)
     assert done.out == ""
     assert done.err.splitlines()[0] == "no trial succeeded; all 5 failed:"
-    assert "5× RuntimeError: always broken" in done.err
+    assert "5× RuntimeError: always broken (" in done.err
+    assert "cli_functions.py:12)" in done.err
 
 
 def test_train_best_sets_the_winner_against_the_baseline(sb: Sandbox) -> None:

@@ -16,7 +16,7 @@ from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from hptune.errors import RunError
+from hptune.errors import HptuneError, RunError
 from hptune.executors import machine
 from hptune.executors.executor import OnEpoch, Outcome
 from hptune.executors.process import Process, shape_of
@@ -67,6 +67,7 @@ class LocalExecutor:
         self._queue: deque[Segment] = deque()
         self._passed_over = 0
         self._outcomes: list[Outcome] = []
+        self._refused: HptuneError | None = None  # raised when what was finished before has been taken
         self._slots_told: float = inf  # nobody has asked yet
 
     @property
@@ -87,12 +88,14 @@ class LocalExecutor:
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
         """As the protocol says; also returns, with what there is, as soon as there are more slots than were told."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._outcomes and self._slots() <= self._slots_told:
+        while not self._outcomes and self._refused is None and self._slots() <= self._slots_told:
             if not self._queue and all(process.segment is None for process in self._processes):
                 break
             if until is not None and time.monotonic() >= until:
                 break
             self._watch(until)
+        if self._refused is not None and not self._outcomes:
+            raise self._refused
         if self._slots_told != inf:
             self._slots_told = max(self._slots_told, self._slots())
         outcomes, self._outcomes = self._outcomes, []
@@ -187,7 +190,7 @@ class LocalExecutor:
                 self._on_epoch(process.segment, message.epochs, message.metrics)
         elif isinstance(message, Refused):
             process.segment = None
-            raise message.error
+            self._refused = message.error
         else:
             self._take(process, message)
 

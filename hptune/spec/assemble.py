@@ -73,7 +73,9 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     head, wrong = validate(Head, {k: v for k, v in raw.items() if k in Head.model_fields}, ())
     problems += wrong
     found: dict[str, Any] = head.model_dump() if head is not None else {}
-    found["search_space"] = domains(raw.get("search_space", {}), problems)
+    found["search_space"] = domains(
+        raw.get("search_space", {}), problems, any_name=check_search.declares_its_space(raw)
+    )
     values = {name: examples(domain) for name, domain in found["search_space"].items()}
 
     found["model"] = _kind(raw, "model", MODEL_KINDS, (), values, problems)

@@ -27,15 +27,18 @@ _TYPE_ALIASES = {
 }
 
 
-def domains(raw: Any, problems: list[Problem]) -> dict[str, Domain]:
-    """The domains that are right, by name, with their conditions; the rest goes to `problems`."""
+def domains(raw: Any, problems: list[Problem], *, any_name: bool = False) -> dict[str, Domain]:
+    """The domains that are right, by name, with their conditions; the rest goes to `problems`.
+
+    any_name: names need not be fit for a `$name`, because a model's code asks for them by whatever it calls them.
+    """
     path: KeyPath = ("search_space",)
     if not isinstance(raw, dict):
         problems.append(Problem(f"must be a section with one entry for each parameter, got {show(raw)}.", path))
         return {}
     found: dict[str, Domain] = {}
     for name, given in raw.items():
-        if not re.fullmatch(NAME, name):
+        if not any_name and not re.fullmatch(NAME, name):
             rule = "a parameter's name must begin with a letter or '_', then letters, digits, '_', '.' or '-'"
             problems.append(Problem(f"{rule}, got {name!r}.", (*path, name), on_key=True))
         domain = _domain(given, (*path, name), problems)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from hptune.errors import SegmentFailed
+from hptune.errors import KeyPath, SegmentFailed
 
 INPUT = "input"
 """What `from:` calls the samples, where `inputs:` gives them no other name."""
@@ -31,12 +31,13 @@ class LayerCall:
     """One layer: a `keras.layers` class by its name (or `module:Class`), and its arguments as the YAML gives them.
 
     A layer, initialiser or regulariser among the arguments stands as its name or as `{Name: {arguments}}`.
-    source: whose output it takes; None: that of the layer before it.
+    source: whose output it takes; None: that of the layer before it. path: where the YAML has it.
     """
 
     name: str
     args: Mapping[str, Any]
     source: Source | None = None
+    path: KeyPath = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def wire(calls: Iterable[LayerCall], *, inputs: Sequence[str] = (), outputs: Seq
             used[label] += 1
             args["name"] = label if used[label] == 1 else f"{label}_{used[label] - 1}"
             at[label] = number
-        wired.append(LayerCall(call.name, args, None if source == number - 1 else source))
+        wired.append(LayerCall(call.name, args, None if source == number - 1 else source, call.path))
     ends = {name: _number(name, at, "outputs") for name in outputs}
     only_last = list(ends.values()) == [len(wired) - 1]
     return Graph(tuple(wired), tuple(inputs), None if only_last or not ends else ends)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hptune.errors import SegmentFailed
+from hptune.errors import KeyPath, SegmentFailed
 from hptune.spec.base import Spec
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
@@ -131,22 +131,22 @@ def _plain(value: Any, values: Values, where: str) -> Any:
 
 
 def _graph(model: LayersModel, values: Values) -> Graph:
-    calls = _calls(_plain(model.layers, values, "model.layers"))
+    calls = _calls(_plain(model.layers, values, "model.layers"), ("model", "layers"))
     return wire(calls, inputs=model.inputs or (), outputs=model.outputs or ())
 
 
-def _calls(layers: list[Any]) -> Iterator[LayerCall]:
-    """The layers in order, repeats expanded."""
-    for layer in layers:
+def _calls(layers: list[Any], path: KeyPath) -> Iterator[LayerCall]:
+    """The layers in order, repeats expanded. path: where the YAML has the list."""
+    for at, layer in enumerate(layers):
         if not isinstance(layer, dict):
-            yield LayerCall(str(layer), {})
+            yield LayerCall(str(layer), {}, path=(*path, at))
             continue
         ((name, args),) = layer.items()
         if name != "repeat":
-            yield LayerCall(name, args or {})
+            yield LayerCall(name, args or {}, path=(*path, at))
             continue
         times = args["times"]
         if isinstance(times, bool) or not isinstance(times, int | float) or times < 0 or times != int(times):
             raise SegmentFailed(f"repeat.times must be a whole number of at least 0, got {times!r}.")
         for _ in range(int(times)):
-            yield from _calls(args["layers"])
+            yield from _calls(args["layers"], (*path, at, "repeat", "layers"))

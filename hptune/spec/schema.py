@@ -21,7 +21,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.graph import FROM
 from hptune.spec.keras_table import Kind, arguments, names, table
 from hptune.spec.model import CODE_NAME, MODEL_KINDS
-from hptune.spec.references import NAME, REF_SCHEMA
+from hptune.spec.references import REF_SCHEMA
 
 _TEMPLATE = "#/$defs/{model}"
 _REF = {"$ref": "#/$defs/Ref"}
@@ -38,7 +38,7 @@ def json_schema() -> dict[str, Any]:
     properties = experiment["properties"]
     properties["data"] = _one_of_kinds("Where the samples come from.", DATA_KINDS)
     properties["model"] = _one_of_kinds("What is trained.", MODEL_KINDS)
-    properties["search_space"]["propertyNames"] = {"pattern": f"^{NAME}$"}
+    properties["search_space"]["propertyNames"] = {"minLength": 1}  # a model's code may ask for any name
     properties["name"]["description"] = "The run's folder; the file's name unless given."
     experiment["required"] = ["version", "model"]
     defs["LayersModel"]["properties"]["layers"]["items"] = {"$ref": "#/$defs/Layer"}

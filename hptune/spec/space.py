@@ -32,8 +32,8 @@ class _Domain(Spec):
 class _Range(_Domain):
     """An interval, both ends included; with `step` the points min, min + step, … up to max."""
 
-    log: bool = False
-    """Logarithmic scale: equal factors are equally likely."""
+    log: bool | Literal["reverse"] = False
+    """Logarithmic scale: equal factors are equally likely. `reverse`: min + max less such a value; finest at max."""
 
     @model_validator(mode="after")
     def _check(self) -> _Range:
@@ -41,17 +41,27 @@ class _Range(_Domain):
         if low > high:
             raise PydanticCustomError("range", f"min must be at most max, got min {low} and max {high}. Swap them.")
         if self.log and low <= 0:
-            raise PydanticCustomError("range", f"log: true needs min above 0, got {low}. Raise min, or drop log.")
+            raise PydanticCustomError(
+                "range", f"log: {self._log} needs min above 0, got {low}. Raise min, or drop log."
+            )
         if step is not None and step <= 0:
             raise PydanticCustomError("range", f"step must be above 0, got {step}.")
         if self.log and step is not None and not (step == 1 and isinstance(step, int)):
-            raise PydanticCustomError("range", "log: true and step can't stand together. Drop one of them.")
+            raise PydanticCustomError("range", f"log: {self._log} and step can't stand together. Drop one of them.")
         if step is not None and (high - low) / step > MOST_STEPS:
             told = f"step {step} makes more than {MOST_STEPS:,} values. Make it larger, or drop it."
             raise PydanticCustomError("range", told)
         if default is not None and not self.contains(default):
             raise PydanticCustomError("range", f"default {default} is not one of its values. Choose one from {self}.")
         return self
+
+    @property
+    def _log(self) -> str:
+        return str(self.log).lower()
+
+    @property
+    def _scale(self) -> str:
+        return {False: "", True: " (log)", "reverse": " (reverse log)"}[self.log]
 
     def contains(self, value: Any) -> bool:
         raise NotImplementedError
@@ -67,7 +77,7 @@ class FloatDomain(_Range):
     default: float | None = None
 
     def __str__(self) -> str:
-        by = f" by {self.step}" if self.step is not None else " (log)" if self.log else ""
+        by = f" by {self.step}" if self.step is not None else self._scale
         return f"{self.min} to {self.max}{by}"
 
     def contains(self, value: Any) -> bool:
@@ -105,10 +115,15 @@ class FloatDomain(_Range):
         values = self.values()
         if values is not None:
             return values[min(int(u * len(values)), len(values) - 1)]
+        if self.log == "reverse":
+            return min(max(self.min + self.max - self._from_log(1.0 - u), self.min), self.max)
         if self.log:
-            low, high = math.log(self.min), math.log(self.max)
-            return min(max(math.exp(low + u * (high - low)), self.min), self.max)
+            return self._from_log(u)
         return min(max(self.min + u * (self.max - self.min), self.min), self.max)
+
+    def _from_log(self, u: float) -> float:
+        low, high = math.log(self.min), math.log(self.max)
+        return min(max(math.exp(low + u * (high - low)), self.min), self.max)
 
     def to_unit(self, value: Value) -> float:
         """The inverse of `from_unit`; the middle of the bucket where stepped."""
@@ -116,9 +131,14 @@ class FloatDomain(_Range):
         values = self.values()
         if values is not None:
             return (self._index(number) + 0.5) / len(values)
+        if self.log == "reverse":
+            return 1.0 - self._to_log(min(max(self.min + self.max - number, self.min), self.max))
         if self.log:
-            return (math.log(number) - math.log(self.min)) / (math.log(self.max) - math.log(self.min))
+            return self._to_log(number)
         return (number - self.min) / (self.max - self.min)
+
+    def _to_log(self, number: float) -> float:
+        return (math.log(number) - math.log(self.min)) / (math.log(self.max) - math.log(self.min))
 
 
 class IntDomain(_Range):
@@ -131,7 +151,7 @@ class IntDomain(_Range):
     default: Whole | None = None
 
     def __str__(self) -> str:
-        by = f" by {self.step}" if self.step not in (None, 1) else " (log)" if self.log else ""
+        by = f" by {self.step}" if self.step not in (None, 1) else self._scale
         return f"{self.min} to {self.max}{by}"
 
     def contains(self, value: Any) -> bool:
@@ -146,18 +166,28 @@ class IntDomain(_Range):
 
     def from_unit(self, u: float) -> int:
         values = self.values()
+        if self.log == "reverse":
+            return self.min + self.max - self._from_log(1.0 - u)
         if self.log:
-            low, high = math.log(self.min - 0.5), math.log(self.max + 0.5)
-            return min(max(round(math.exp(low + u * (high - low))), self.min), self.max)
+            return self._from_log(u)
         return values[min(int(u * len(values)), len(values) - 1)]
 
     def to_unit(self, value: Value) -> float:
         number = int(value)  # type: ignore[arg-type]  # a member of this domain is a number
+        if self.log == "reverse":
+            return 1.0 - self._to_log(self.min + self.max - number)
         if self.log:
-            low, high = math.log(self.min - 0.5), math.log(self.max + 0.5)
-            return (math.log(number) - low) / (high - low)
+            return self._to_log(number)
         values = self.values()
         return (values.index(number) + 0.5) / len(values)
+
+    def _from_log(self, u: float) -> int:
+        low, high = math.log(self.min - 0.5), math.log(self.max + 0.5)
+        return min(max(round(math.exp(low + u * (high - low))), self.min), self.max)
+
+    def _to_log(self, number: int) -> float:
+        low, high = math.log(self.min - 0.5), math.log(self.max + 0.5)
+        return (math.log(number) - low) / (high - low)
 
 
 class ChoiceDomain(_Domain):

@@ -64,7 +64,8 @@ class _Plain:
         common = {"name": self._name, "default": domain.default_value(), "conditions": conditions}
         if isinstance(domain, ChoiceDomain):
             return kinds.Choice(values=list(domain.values()), **common)
-        common |= {"min_value": domain.min, "max_value": domain.max, "sampling": "log" if domain.log else "linear"}
+        sampling = {False: "linear", True: "log", "reverse": "reverse_log"}[domain.log]
+        common |= {"min_value": domain.min, "max_value": domain.max, "sampling": sampling}
         if isinstance(domain, FloatDomain):
             return kinds.Float(**common)
         return kinds.Int(step=None if domain.log else domain.step, **common)
@@ -73,14 +74,15 @@ class _Plain:
         return value
 
     def decode(self, raw: Any) -> Value:
-        """The value as plain Python. KerasTuner's logarithms may round it over an end, an Int's to max + 1."""
+        """The value as plain Python. KerasTuner's logarithms may round it over an end, an Int's by 1."""
         domain = self._domain
         value: Value = raw.item() if hasattr(raw, "item") else raw  # numpy's scalars
         if isinstance(domain, FloatDomain) and isinstance(value, int | float):
             inside = min(max(float(value), domain.min), domain.max)
-            value = inside if math.isclose(inside, value, rel_tol=1e-9) else value
-        elif isinstance(domain, IntDomain) and domain.log and value == domain.max + 1:
-            value = domain.max
+            close = 1e-9 * domain.max if domain.log == "reverse" else 0.0  # there it is a difference of large numbers
+            value = inside if math.isclose(inside, value, rel_tol=1e-9, abs_tol=close) else value
+        elif isinstance(domain, IntDomain) and domain.log and value in (domain.min - 1, domain.max + 1):
+            value = min(max(value, domain.min), domain.max)
         value = _member(self._name, domain, value)
         return int(value) if isinstance(domain, IntDomain) else value  # type: ignore[arg-type]  # a number
 

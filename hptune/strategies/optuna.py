@@ -52,20 +52,24 @@ class _Plain:
     def __init__(self, domain: FloatDomain | IntDomain) -> None:
         self._domain = domain
         self.distribution: BaseDistribution = (
-            FloatDistribution(domain.min, domain.max, log=domain.log)
+            FloatDistribution(domain.min, domain.max, log=bool(domain.log))
             if isinstance(domain, FloatDomain)
-            else IntDistribution(domain.min, domain.max, log=domain.log)
+            else IntDistribution(domain.min, domain.max, log=bool(domain.log))
         )
 
     def encode(self, value: Value) -> Value:
-        return value
+        return self._inside(value)
 
     def decode(self, raw: Any) -> Value:
         """The value as plain Python, inside the range that a logarithm may have rounded it over."""
+        return self._inside(float(raw) if isinstance(self._domain, FloatDomain) else int(raw))
+
+    def _inside(self, value: Any) -> Value:
+        """A reversed logarithmic scale is shown mirrored, as a plain one: Optuna has no other."""
         low, high = self._domain.min, self._domain.max
-        return (
-            min(max(float(raw), low), high) if isinstance(self._domain, FloatDomain) else min(max(int(raw), low), high)
-        )
+        mirrored = low + high - value if self._domain.log == "reverse" else value
+        number: Value = min(max(mirrored, low), high)
+        return number
 
 
 class _Indexed:

@@ -20,8 +20,8 @@ from hptune.rundir import RunPaths
 from hptune.training import runtime
 from hptune.training.predictor import load_best
 from hptune.training.raw_rows import input_names
+from hptune.training.reasons import reason
 from hptune.training.signature import read_signature
-from hptune.training.worker import reason
 
 _KERAS_NAMES = {"savedmodel": "tf_saved_model", "tflite": "litert", "onnx": "onnx"}
 _CLOSE = 1e-3

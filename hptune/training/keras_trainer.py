@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
@@ -17,6 +17,7 @@ import numpy as np
 from hptune import seeds
 from hptune.errors import SegmentFailed
 from hptune.history import best_of
+from hptune.record import joined_space
 from hptune.rundir import RunPaths
 from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
@@ -24,7 +25,6 @@ from hptune.spec.model import HypermodelModel, PythonModel
 from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
-from hptune.spec.space import Space
 from hptune.stopwatch import WATCH
 from hptune.training import own_fit, reuse, runtime
 from hptune.training import state as states
@@ -32,8 +32,9 @@ from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
+from hptune.training.discovery import explore
 from hptune.training.handover import Handover
-from hptune.training.hypermodel import Builder, discover, from_code
+from hptune.training.hypermodel import Builder, from_code
 from hptune.training.own_fit import OwnFit
 from hptune.training.probe import check_own_fit, check_precision, check_recipes
 from hptune.training.program import Program, Setting
@@ -43,7 +44,7 @@ from hptune.training.ready_made import ready_made
 from hptune.training.samples import Samples
 from hptune.training.state import State
 from hptune.training.trainer import OnEpoch
-from hptune.trial import Curves, Segment, SegmentResult
+from hptune.trial import Curves, Segment, SegmentResult, Values
 
 RANGE = (1e-7, 10.0)
 """The rates of a range test, from the first step to the last."""
@@ -338,33 +339,40 @@ class KerasTrainer:
         check_precision(self._given)
         found = facts(self.data)
         builder = self.builder
+        built: Sequence[Values] = ()
         if builder is not None:
             ask = partial(own_fit.ask, builder, data=self.data) if builder.has_own_fit else None
-            found["space"] = discover(builder, self.experiment.search_space, ask)
+            explored = explore(builder, self.experiment.search_space, ask, folder=self._folder)
+            found["space"], built = explored.space, explored.built
             if builder.has_own_fit:
                 check_own_fit(self._given, self.data)
                 note = reuse.NONE.format(why="trains by a fit of its own")
                 return {**found, "own_fit": True, "notes": [*found.get("notes", ()), note]}
         programs = self.programs
-        drawn = check_recipes(
-            self.experiment, self.data, programs.blueprint, lambda one: programs.program(one).metric_names
+        drawn, values = check_recipes(
+            self.experiment,
+            self.data,
+            programs.blueprint,
+            lambda one: programs.program(one).metric_names,
+            space=joined_space(self.experiment, found),
+            built=built,
+            folder=self._folder,
         )
         if builder is not None and not math.isnan(drawn.learning_rate):
             found["learning_rate"] = drawn.learning_rate
         if builder is not None and (told := reuse.told(drawn)):
             found["notes"] = [*found.get("notes", ()), *told]
-        return {**found, **self._cost(segment)} if segment.to_epoch else found
+        return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:
-        """What training the default values costs.
+        """What training the segment's values costs.
 
         Seconds of the first epoch, which is traced and compiled in it, and of another; the peak of this process's
         memory in MB; the model's parameters.
         """
-        defaults = Space(self.experiment.search_space).defaults()
         ends: list[float] = [time.perf_counter()]
         outcome = self._train(
-            segment._replace(purpose="trial", values=defaults, to_epoch=3), lambda *_: ends.append(time.perf_counter())
+            segment._replace(purpose="trial", to_epoch=3), lambda *_: ends.append(time.perf_counter())
         )
         times = [after - before for before, after in pairwise(ends)]
         return {

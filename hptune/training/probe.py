@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
-from hptune.errors import KeyPath, Problem, SpecError, spec_error
+from hptune.errors import HptuneError, KeyPath, Problem, SegmentFailed, SpecError, spec_error
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import LayersModel
 from hptune.spec.recipe import Recipe, resolve
@@ -15,6 +16,8 @@ from hptune.training.data import Data
 from hptune.training.data.stream import Stored
 from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import SMOOTHABLE
+from hptune.training.points import points
+from hptune.training.reasons import LayerError, is_fatal, reason
 from hptune.trial import Values
 
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
@@ -23,30 +26,44 @@ NameMetrics: TypeAlias = Callable[[Blueprint], list[str]]
 """Compiles a program and tells which metrics it reports."""
 
 
-def check_recipes(experiment: Experiment, data: Data, draw: Draw, name_metrics: NameMetrics) -> Blueprint:
-    """Try the recipe at the defaults, and if no model comes of them at both ends of the space; the first blueprint.
+def check_recipes(
+    experiment: Experiment,
+    data: Data,
+    draw: Draw,
+    name_metrics: NameMetrics,
+    *,
+    space: Space,
+    built: Sequence[Values] = (),
+    folder: Path = Path(),
+) -> tuple[Blueprint, Values]:
+    """Try the recipe at the defaults, and as long as no model comes of them elsewhere; the first blueprint, its values.
 
-    Raises SpecError if none of the three can be built, or if what is built does not fit the data. Values that fail on
-    their own are left to their trials.
+    space: the YAML's and the code's. built: settings of which the code has made a model, which go before chance.
+    folder: the YAML file's, to tell places by. Raises SpecError if none of the points can be built, or if what is built
+    does not fit the data. Values that fail on their own are left to their trials.
     """
-    space = Space(experiment.search_space)
-    ends = [space.choose(lambda _, domain, u=u: domain.from_unit(u)) for u in (0.0, 1.0)]
-    failures: list[str] = []
-    for values in [space.defaults(), *ends]:
+    failures: list[Problem] = []
+    for values in points(space, seed=experiment.seed, built=built):
+        path: KeyPath = ("model",)
         try:
             blueprint = draw(resolve(experiment, values), values)
             check_smoothing(blueprint)
             check_last_layer(blueprint.build()[0], blueprint.compiled.loss(), data, _last_layer(experiment))
             check_objective(experiment, name_metrics(blueprint))
-            return blueprint
-        except SpecError:
+            return blueprint, values
+        except SegmentFailed as failed:
+            why = str(failed)
+        except HptuneError:
             raise
-        except Exception as error:  # noqa: BLE001  # Keras and users' code raise anything; it is told below
-            shown = ", ".join(f"{name}={value}" for name, value in values.items())
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}"
-            failures.append(f"{told}: {lines[0][:400] if lines else type(error).__name__}")
-    raise spec_error(f"{failures[0].rstrip('.')}. Mend the model, or narrow the search space.", "model")
+        except Exception as error:  # Keras and users' code raise anything; it is told below
+            if is_fatal(error) and not failures:  # at the defaults; elsewhere it is left to the trial that meets it
+                raise
+            why = reason(error, folder)
+            path = error.path if isinstance(error, LayerError) else path
+        shown = ", ".join(f"{name}={value}" for name, value in values.items())
+        told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}: {why}"
+        failures.append(Problem(f"{told.rstrip('.')}. Mend the model, or narrow the search space.", path))
+    raise SpecError(failures[0])
 
 
 def check_precision(experiment: Experiment) -> None:

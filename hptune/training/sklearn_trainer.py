@@ -23,11 +23,12 @@ from hptune.spec.model import SklearnModel
 from hptune.spec.recipe import resolve
 from hptune.spec.space import Space
 from hptune.stopwatch import counts
-from hptune.training import estimators, runtime
+from hptune.training import estimators, reasons, runtime
 from hptune.training.data import Data, Part, facts
 from hptune.training.data.parts import Array
 from hptune.training.data.shared import SharedData
 from hptune.training.estimators import Estimator
+from hptune.training.points import points
 from hptune.training.samples import Samples
 from hptune.training.signature import signature_of, write_signature
 from hptune.training.trainer import OnEpoch
@@ -150,11 +151,9 @@ class SklearnTrainer:
             raise spec_error(f"{_name(estimator)} predicts numbers, and the target is classes.", "model", "sklearn")
 
     def _any_estimator(self) -> Estimator:
-        """The estimator at the defaults, or else at an end of the space. SpecError where all three are refused."""
-        space = Space(self.experiment.search_space)
-        ends = [space.choose(lambda _, domain, u=u: domain.from_unit(u)) for u in (0.0, 1.0)]
+        """The estimator at the defaults, or else at another point. SpecError where all that are tried are refused."""
         failures: list[str] = []
-        for values in [space.defaults(), *ends]:
+        for values in points(Space(self.experiment.search_space), seed=self.experiment.seed):
             model = resolve(self.experiment, values).model
             assert isinstance(model, SklearnModel)
             try:
@@ -164,7 +163,9 @@ class SklearnTrainer:
             except SpecError:
                 raise
             except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is told below
-                failures.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+                where = reasons.place(error, self._folder)
+                told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+                failures.append(f"{told} ({where})" if where else told)
         raise spec_error(f"{failures[0].rstrip('.')}. Mend the parameters, or narrow the search space.", "model")
 
     def _check_scorers(self, data: Data) -> None:

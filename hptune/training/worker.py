@@ -5,13 +5,15 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from hptune.errors import HptuneError, SegmentFailed
+from hptune.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.experiment import Experiment
+from hptune.spec.marks import read
 from hptune.spec.model import FunctionModel, SklearnModel
 from hptune.stopwatch import counts
 from hptune.training.data.shared import SharedData
 from hptune.training.folded import FoldedTrainer
+from hptune.training.reasons import LayerError, is_fatal, reason
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
 
@@ -35,14 +37,24 @@ class Worker:
 
     @counts("rest")
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        """Train a segment, or probe. Raises `SegmentFailed` for whatever training raises, `SpecError` from a probe."""
+        """Train a segment, or probe.
+
+        Raises `SegmentFailed` for whatever training raises, `SpecError` from a probe, and `RunError` where the user's
+        code raises KerasTuner's FatalError, by which it ends the search.
+        """
         try:
             return self.trainer().run(segment, on_epoch)
         except HptuneError:
             raise
         except Exception as error:
             self._keep_traceback(segment)
-            raise SegmentFailed(reason(error)) from error
+            told = reason(error, self._folder)
+            if isinstance(error, LayerError):
+                told = f"{self._in_yaml(error.path)}: {told}"
+            if is_fatal(error):
+                way = "Mend it; the same command goes on with what was finished"
+                raise RunError(f"the code has ended the run: {told}. {way}.") from error
+            raise SegmentFailed(told) from error
 
     @counts("start")
     def trainer(self) -> Trainer:
@@ -71,20 +83,18 @@ class Worker:
 
         return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)
 
+    def _in_yaml(self, path: KeyPath) -> str:
+        """A key path with its line in the YAML: in the file that the run was begun with, if it is still beside it."""
+        try:
+            text = self._run.spec.read_text(encoding="utf-8")
+            beside = sorted([*self._folder.glob("*.yaml"), *self._folder.glob("*.yml")])
+            file = next((one.name for one in beside if one.read_text(encoding="utf-8") == text), self._run.spec.name)
+        except (OSError, UnicodeDecodeError):
+            return spell_path(path)
+        return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
+
     def _keep_traceback(self, segment: Segment) -> None:
         text = traceback.format_exc()
         if len(text) > _KEPT:  # a message may hold a whole array
             text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
         write_whole(self._run.trial_error(segment.trial), text)
-
-
-def reason(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message that says something.
-
-    Where TensorFlow tells of a graph, that is the line behind the places in it.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[0].startswith("Graph execution error"):
-        places = ("Graph execution error", "Detected at", "File ", "[[", "Errors may have", "Function call stack")
-        lines = [line for line in lines if not line.startswith(places)] or lines
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

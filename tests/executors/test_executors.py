@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import SpecError
+from hptune.errors import RunError, SpecError
 from hptune.executors import processes
 from hptune.executors.alone import AloneExecutor
 from hptune.executors.executor import Executor, Outcome
@@ -154,9 +154,9 @@ def test_one_slot_keeps_the_order(make: Make, one_slot: int | str) -> None:
 
 def test_what_training_raises_is_that_segments_failure(executor: Executor) -> None:
     assert reasons(run(executor, 10, 1, 2, 3, 11)) == {
-        1: ("ValueError: not one", False),
+        1: ("ValueError: not one (executed.py:6)", False),
         2: ("the code ended the process: sys.exit('enough')", False),
-        3: ("MemoryError: too big", False),
+        3: ("MemoryError: too big (executed.py:8)", False),
     }
 
 
@@ -361,3 +361,14 @@ def test_alone_each_segment_has_a_process_of_its_own(make: Make) -> None:
     assert len(pids) == 3
     assert os.getpid() not in pids
     assert executor.wait() == []
+
+
+def test_what_was_finished_is_told_before_what_ends_the_search(folder: Path) -> None:
+    """Both come in one go where one worker has ended and another refuses."""
+    with closing(local(folder, lambda *_: None, workers=1)) as executor:
+        done = SegmentFailure(Segment(0, {"x": 1}), "not one", 0.0)
+        executor._outcomes.append(done)
+        executor._refused = RunError("the code has ended the run")
+        assert executor.wait() == [done]
+        with pytest.raises(RunError, match="ended the run"):
+            executor.wait()

@@ -10,7 +10,8 @@ import pytest
 
 from hptune.errors import SpecError
 from hptune.spec.space import FloatDomain, IntDomain
-from hptune.training.hypermodel import Builder, discover, from_code
+from hptune.training.discovery import discover
+from hptune.training.hypermodel import Builder, from_code
 
 HEAD = """
 import keras, keras_tuner

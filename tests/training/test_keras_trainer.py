@@ -242,7 +242,7 @@ def test_pretrained_weights_of_a_builder_are_kept(tmp_path: Path) -> None:
             "gives 5 values a sample, but the target has 10 classes",
         ),
         (("- Flatten", "- Activation: {activation: relu}"), ("model", "layers", 3), "Put Flatten"),
-        (("- Flatten", "- Conv2D: {filters: 2, kernel_size: 30}"), ("model",), "no model for units=20"),
+        (("- Flatten", "- Conv2D: {filters: 2, kernel_size: 30}"), ("model", "layers", 0), "no model for units=20"),
     ],
     ids=["labels", "no flatten", "kernel too large"],
 )
@@ -539,7 +539,7 @@ def test_one_softmax_for_two_classes_is_told_before_the_first_trial(tmp_path: Pa
 
 def test_an_error_inside_a_graph_is_told_by_what_it_says() -> None:
     from hptune.training import runtime
-    from hptune.training.worker import reason
+    from hptune.training.reasons import reason
 
     runtime.start()
     import tensorflow as tf

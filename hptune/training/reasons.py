@@ -1,0 +1,101 @@
+"""Why training failed, in one line: what was raised, and where in the user's own code."""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+import hptune
+from hptune.errors import KeyPath
+
+_NOT_THE_USERS = (
+    *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(hptune.__file__).parent),
+    "<",
+)
+"""Where Python's own code lies, that of installed packages and hptune's; and what has no file."""
+
+_IN_TEXT = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
+"""A place in the code as tracebacks have it, which TensorFlow writes into its messages."""
+
+_BY_AUTOGRAPH = "in user code:"
+"""What a message begins with that was raised while TensorFlow traced the user's code: the places, then the message."""
+
+_OF_A_NODE = "Detected at node"
+"""What the places of a graph's operation stand behind."""
+
+_MOST = 300
+"""Characters of a message that are told."""
+
+
+class LayerError(Exception):
+    """A layer of the YAML can't be made, or not be called on what the layers above it give. Its cause says why.
+
+    path: where the YAML has the layer. told: the layer with the values that it got.
+    """
+
+    def __init__(self, path: KeyPath, told: str) -> None:
+        super().__init__(path, told)
+        self.path, self.told = path, told
+
+
+def reason(error: BaseException, folder: Path | None = None) -> str:
+    """An exception in one line: its type, the first line of its message that says something, and its place.
+
+    The place is the innermost one in the user's own code, (FILE:LINE), where there is one; a file in `folder` is told
+    by its name there. Where TensorFlow tells of a graph, what says something is behind the places in it.
+    """
+    if isinstance(error, LayerError):
+        assert error.__cause__ is not None, "raised from what Keras raised"
+        return f"{error.told}: {reason(error.__cause__, folder)}"
+    kind, text = type(error).__name__, str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and lines[0].startswith("Graph execution error"):
+        places = ("Graph execution error", "Detected at", "File ", "[[", "Errors may have", "Function call stack")
+        lines = [line for line in lines if not line.startswith(places)] or lines
+    elif lines and lines[0] == _BY_AUTOGRAPH:
+        lines = _behind_places(lines, kind) or lines
+    told = f"{kind}: {lines[0][:_MOST]}" if lines else kind
+    where = place(error, folder)
+    return f"{told} ({where})" if where else told
+
+
+def place(error: BaseException, folder: Path | None = None) -> str | None:
+    """`FILE:LINE` of the innermost frame in the user's own code; None where there is none.
+
+    What TensorFlow raises of code that it has traced has its places in the message.
+    """
+    text = str(error)[: 2**16]
+    by_tensorflow = text.lstrip().startswith(_BY_AUTOGRAPH) or _OF_A_NODE in text
+    in_text = [(found["file"], int(found["line"])) for found in _IN_TEXT.finditer(text)] if by_tensorflow else []
+    walked = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return _innermost(in_text, folder) or _innermost(walked, folder)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether KerasTuner's FatalError was raised, by which code says that the whole search must end."""
+    errors = getattr(sys.modules.get("keras_tuner"), "errors", None)
+    raised = error.__cause__ if isinstance(error, LayerError) else error
+    return errors is not None and isinstance(raised, errors.FatalError)
+
+
+def _behind_places(lines: list[str], kind: str) -> list[str]:
+    """The message behind the places, without the type that is told before it anyway."""
+    last = max((at for at, line in enumerate(lines) if _IN_TEXT.match(line)), default=0)
+    found = next((at for at in range(last + 1, len(lines)) if lines[at].startswith(f"{kind}: ")), None)
+    return [lines[found].removeprefix(f"{kind}: "), *lines[found + 1 :]] if found is not None else []
+
+
+def _innermost(places: Iterable[tuple[str, int]], folder: Path | None) -> str | None:
+    own = [(file, line) for file, line in places if not file.startswith(_NOT_THE_USERS)]
+    if not own:
+        return None
+    file, line = own[-1]
+    path = Path(file)
+    if folder is not None and path.is_relative_to(folder.resolve()):
+        path = path.relative_to(folder.resolve())
+    return f"{path}:{line}"
