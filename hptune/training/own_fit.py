@@ -201,15 +201,22 @@ class OwnFit:
         return bool(self._seen.calls or self._tally.epochs)
 
     def _callback(self, on_epoch: Callable[[int, Mapping[str, float]], None]) -> Any:
-        return listener(
-            self._tally, lambda model: self.state() if self._keeps and model is self.model else None, on_epoch
-        )
+        def keep(model: Any) -> tuple[bool, State | None]:
+            ours = model is None or model is self.model  # None: a loop of its own, which sets no model
+            return ours, self.state() if ours and self._keeps else None
+
+        return listener(self._tally, keep, on_epoch)
 
 
 def listener(
-    tally: Tally, keep: Callable[[Any], State | None], on_epoch: Callable[[int, Mapping[str, float]], None]
+    tally: Tally,
+    keep: Callable[[Any], tuple[bool, State | None]],
+    on_epoch: Callable[[int, Mapping[str, float]], None],
 ) -> Any:
-    """A Keras callback that tells of each epoch. keep: the state to keep of the model that the epoch was of."""
+    """A Keras callback that tells of each epoch.
+
+    keep: called with the model of the best epoch so far; (whether it is the trial's, the state to keep of it).
+    """
 
     class Tell(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         # What it needs is in cells and not in attributes: KerasTuner's users may copy callbacks deeply.
@@ -218,8 +225,8 @@ def listener(
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             metrics = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
-            best = tally.better(epoch + 1, metrics)
-            tally.take(epoch + 1, metrics, best=best, state=keep(self.model) if best else None)
+            ours, state = keep(self.model) if tally.better(epoch + 1, metrics) else (False, None)
+            tally.take(epoch + 1, metrics, best=ours, state=state)
             on_epoch(epoch + 1, metrics)
 
     return Tell()

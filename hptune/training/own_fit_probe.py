@@ -242,7 +242,7 @@ class FitProbe:
         )
         recipe = resolve(self._given, dict(hp.values))
         fit = self._way.builder.hypermodel.fit
-        listening = listener(tally, lambda _: None, lambda *_: None)
+        listening = listener(tally, lambda _: (True, None), lambda *_: None)
         rungs = {"initial_epoch": 1} if self._rungs else {}
         keywords, _ = fit_call.keywords(
             fit, few, self._given.data, recipe, epochs=EPOCHS, callbacks=[listening], verbose=0, **rungs
