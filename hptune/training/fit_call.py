@@ -7,6 +7,7 @@ that the `fit` has not, or that its code gives to `model.fit` itself (`epochs=hp
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune.errors import SegmentFailed
 from hptune.spec.data import DataSpec
 from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
@@ -22,6 +24,11 @@ from hptune.training.data import Data, Part
 
 _ITS_OWN = re.compile(r"(?:multiple values for (?:keyword )?argument|unexpected keyword argument) '(\w+)'")
 """What Python says of a keyword that is given twice, or to what has it not."""
+
+PAIR_AFTER_TRAINING = (
+    "the HyperModel's fit takes validation_data apart as (x, y) after training, and these samples are weighted: it is "
+    "(x, y, weights). Write x, y, *_ = validation_data in it"
+)
 
 _PAIR_WANTED = re.compile(r"too many values to unpack|unpack.*expected 2")
 
@@ -74,8 +81,10 @@ def call(
             del keywords[found[1]]
         except ValueError as error:
             triple = len(keywords.get("validation_data", ())) == 3
-            if begun() or not triple or _PAIR_WANTED.search(str(error)) is None:
+            if not triple or _PAIR_WANTED.search(str(error)) is None:
                 raise
+            if begun():
+                raise SegmentFailed(PAIR_AFTER_TRAINING) from error
             keywords["validation_data"] = keywords["validation_data"][:2]
 
 
@@ -119,9 +128,21 @@ def first(part: Part, rows: int) -> Part:
 
 
 def as_given(seen: Seen, part: Part) -> bool:
-    """Whether it is the part's own samples that every `model.fit` was given."""
+    """Whether every `model.fit` was given the part's own samples, all or some of them, as they are."""
     pairs = [(call.get("x"), call.get("y")) for call in seen.calls]
-    return bool(pairs) and all(_same(x, part.x) and _same(y, part.y) for x, y in pairs)
+    if not pairs or all(x is part.x and y is part.y for x, y in pairs):
+        return bool(pairs)
+    ours = [part.x, part.y]
+    for pair in pairs:
+        if not all(isinstance(a, np.ndarray) and a.dtype == b.dtype for a, b in zip(pair, ours, strict=True)):
+            return False
+    known = set(_rows(part.x, part.y))
+    return all(row in known for x, y in pairs for row in _rows(x, y))
+
+
+def _rows(x: Any, y: Any) -> Iterator[bytes]:
+    """A digest of each sample with its target."""
+    return (hashlib.blake2b(a.tobytes() + b.tobytes(), digest_size=16).digest() for a, b in zip(x, y, strict=False))
 
 
 def _samples(part: Part) -> tuple[Any, ...]:
@@ -139,9 +160,3 @@ def _by_class(part: Part) -> dict[int, float] | None:
             return None
         found[int(code)] = float(weights[0])
     return found
-
-
-def _same(one: Any, ours: Any) -> bool:
-    if one is ours:
-        return True
-    return isinstance(one, np.ndarray) and one.dtype == ours.dtype and np.array_equal(one, ours)

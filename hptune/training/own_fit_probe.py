@@ -115,10 +115,16 @@ class FitProbe:
         whole, returned = True, None
         try:
             returned = self._call(hp, model, seen, tally, train=self._one_batch, keywords=keywords)
-        except Exception:
+        except SegmentFailed as error:
+            whole = False
+            self._tell(f"{error}", "model", "python", plain=True)
+        except Exception as error:
             if not seen.calls:
                 raise
             whole = False  # a trial of it fails likewise, or it was for want of samples: nothing is known of its end
+            line = next(iter(str(error).splitlines()), "")
+            told = f"{type(error).__name__}: {line[:200]}"
+            self.notes.append(f"the HyperModel's fit, tried on one batch, failed after model.fit ({told})")
         own_epochs = self._own_epochs(seen, tally, keywords)
         if own_epochs and training.epochs != type(training).model_fields["epochs"].default and self._is_given("epochs"):
             self._tell(

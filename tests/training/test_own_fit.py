@@ -12,6 +12,7 @@ import pytest
 
 from hptune import seeds
 from hptune.errors import SegmentFailed, SpecError
+from hptune.record import Head, check_same_spec, filled, head_event, joined_space
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
 from hptune.spec.objective import Objective
@@ -357,15 +358,52 @@ def test_rungs_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
     assert first.curves["val_mae"] + second.curves["val_mae"] == pytest.approx(whole.curves["val_mae"], rel=1e-5)
 
 
+PAIRS = """
+def fit(self, hp, model, x, y, validation_data, **kwargs):
+    xv, yv = validation_data
+    return model.fit(x, y, validation_data=(xv, yv), **kwargs)
+"""
+
+
+def test_weighted_validation_samples_and_a_fit_that_takes_pairs(tmp_path: Path) -> None:
+    one = worker(tmp_path, PAIRS, "training: {epochs: 1}\nobjective: {metric: val_mae}\n", WEIGHTED)
+    assert (
+        "the validation figures are not weighted: the HyperModel's fit takes validation (x, y)" in probe(one)["notes"]
+    )
+    assert trial(one, 1).curves["val_mae"][0] > 0
+    sys.modules.pop("own_code")
+    late = HEAD_OF_FIT + "    model.fit(x, y, **kwargs)\n    xv, yv = validation_data\n    return {'my_mae': 1.0}\n"
+    assert "Write x, y, *_ = validation_data in it" in refused(tmp_path, late, head=WEIGHTED)
+
+
+def test_what_the_yaml_left_out_stays_left_out_for_train_best(tmp_path: Path) -> None:
+    for number, given in enumerate(("batch_size: 32", "metrics: [mse]")):
+        one = worker(tmp_path, PASSES, f"training: {{{given}}}\nobjective: {{metric: val_loss}}\n")
+        facts = probe(one)
+        experiment = filled(load(tmp_path / "spec.yaml").experiment, facts)
+        head = Head(head_event(experiment, space=joined_space(experiment, facts), facts=facts, folder=tmp_path))
+        assert ("batch_size" in head.experiment.training.model_fields_set) == (number == 0)
+        assert "epochs" not in head.experiment.training.model_fields_set
+        assert head.experiment.training.epochs == 20
+        check_same_spec(head, experiment)
+        sys.modules.pop("own_code")
+
+
 # --- the test part ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("change", "measured"), [("x", True), ("x / 2", False), ("tf.data.Dataset", True), ("uncompiled", False)]
+    ("change", "measured"),
+    [("x", True), ("x / 2", False), ("folds", True), ("tf.data.Dataset", True), ("uncompiled", False)],
 )
 def test_a_test_figure_is_told_only_of_samples_as_fit_has_them(tmp_path: Path, change: str, measured: bool) -> None:
     if change == "uncompiled":
         fit = LOOP
+    elif change == "folds":
+        fit = """
+        def fit(self, hp, model, x, y, validation_data, **kwargs):
+            return [model.fit(x[a::2], y[a::2], validation_data=(x[1 - a::2], y[1 - a::2]), **kwargs) for a in (0, 1)]
+        """
     elif change == "tf.data.Dataset":
         fit = """
         def fit(self, hp, model, x, y, validation_data, **kwargs):
