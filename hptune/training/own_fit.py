@@ -93,7 +93,7 @@ class OwnFit:
             **more,
         )
         asked = dict(keywords)
-        before = [v.numpy() for v in self.model.trainable_variables] if self._keeps else []
+        before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
         with fit_call.watched(self.model, self._seen):
             told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
         if from_epoch and ("initial_epoch" in refused or "initial_epoch" not in keywords or "epochs" not in keywords):
@@ -101,7 +101,7 @@ class OwnFit:
         left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]
         if lost := [name for name in left if name not in keywords]:
             raise SegmentFailed(f"{lost[0]} of the YAML did not reach training: the HyperModel's fit gives its own")
-        if before and all(np.array_equal(a, v) for a, v in zip(before, self.model.trainable_variables, strict=True)):
+        if before and all(np.array_equal(old, variable) for variable, old in before):
             told = "so there is no model that has earned the score. Let fit train the model that it is given"
             raise SegmentFailed(f"the HyperModel's fit left the model that build made as it was, {told}")
         self._earned = earned(told, self._tally, self._way.objective, from_epoch=from_epoch, to_epoch=to_epoch)

@@ -110,7 +110,7 @@ class FitProbe:
         seen, tally = Seen(), Tally(self._way.objective)
         compile_as_asked(model, resolve(self._given, dict(hp.values)), self._way.folder)
         optimizer = getattr(model, "optimizer", None)
-        before = [v.numpy() for v in model.trainable_variables]
+        before = [(v, v.numpy()) for v in model.trainable_variables]
         keywords: dict[str, Any] = {}
         whole, returned = True, None
         try:
@@ -149,8 +149,7 @@ class FitProbe:
         if whole:
             self._check_compiled(model, optimizer)
             self._check_returned(returned, tally)
-            after = model.trainable_variables
-            if before and all(np.array_equal(a, v) for a, v in zip(before, after, strict=True)):
+            if before and all(np.array_equal(old, variable) for variable, old in before):
                 self.notes.append(
                     "the HyperModel's fit leaves the model that build made as it is (it trains another one): "
                     "train-best will have no model to write"

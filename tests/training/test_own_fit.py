@@ -358,6 +358,24 @@ def test_rungs_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
     assert first.curves["val_mae"] + second.curves["val_mae"] == pytest.approx(whole.curves["val_mae"], rel=1e-5)
 
 
+def test_layers_may_be_thawed_in_it(tmp_path: Path) -> None:
+    fit = """
+    def build(self, hp):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, trainable=False), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"], run_eagerly=True)
+        return model
+    def fit(self, hp, model, *args, **kwargs):
+        model.fit(*args, **kwargs)
+        model.layers[0].trainable = True
+        model.compile("sgd", "mse", metrics=["mae"], run_eagerly=True)
+        return model.fit(*args, **kwargs)
+    """
+    one = worker(tmp_path, fit, "objective: {metric: val_mae}\n")
+    probe(one)
+    best = trial(one, 2, purpose="best")
+    assert exported_mae(best) == pytest.approx(min(best.curves["val_mae"]), rel=1e-5)
+
+
 PAIRS = """
 def fit(self, hp, model, x, y, validation_data, **kwargs):
     xv, yv = validation_data
