@@ -93,7 +93,16 @@ class Head:
         """Every default filled in, those that depend on the data included."""
         from hptune.spec.load import from_json
 
-        return from_json(self.event["experiment"])
+        experiment = from_json(self.event["experiment"])
+        left_out = self.facts.get(
+            "left_out"
+        )  # numbers of training that a HyperModel's fit is given only where asked for
+        if not isinstance(left_out, list):
+            return experiment
+        training = experiment.training
+        given = {name for name in training.model_fields_set if name not in left_out}
+        values = {name: getattr(training, name) for name in type(training).model_fields}
+        return experiment.model_copy(update={"training": training.model_construct(_fields_set=given, **values)})
 
     @cached_property
     def space(self) -> Space:

@@ -35,8 +35,9 @@ from hptune.training.data import Data, Part, facts
 from hptune.training.discovery import explore
 from hptune.training.handover import Handover
 from hptune.training.hypermodel import Builder, from_code
-from hptune.training.own_fit import OwnFit
-from hptune.training.probe import check_own_fit, check_precision, check_recipes
+from hptune.training.own_fit import OwnFit, OwnWay
+from hptune.training.own_fit_probe import probe_own_fit
+from hptune.training.probe import check_precision, check_recipes
 from hptune.training.program import Program, Setting
 from hptune.training.programs import Programs
 from hptune.training.prove import prove
@@ -76,7 +77,8 @@ class _Outcome:
     """What training gave.
 
     curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
-    users and returns facts to tell of it. batch_size: by which it was trained.
+    users and returns facts to tell of it. batch_size: by which it was trained. best: the epoch that the score is of,
+    and the variables then, where a fit of its own says so. untested: why there is no figure on the test part.
     """
 
     trained: Trained
@@ -86,6 +88,8 @@ class _Outcome:
     write: Callable[[], dict[str, Any]]
     facts: Mapping[str, Any]
     batch_size: int
+    best: tuple[int, State | None] | None = None
+    untested: Callable[[], str | None] = lambda: None
 
 
 class KerasTrainer:
@@ -147,7 +151,7 @@ class KerasTrainer:
         best = _Best(self._objective) if segment.purpose in ("best", "baseline") else None
 
         def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
-            if best is not None:
+            if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
                 best.take(trained, epoch, metrics)
             if on_epoch is not None:
                 on_epoch(segment, epoch, metrics)
@@ -272,23 +276,35 @@ class KerasTrainer:
         restored = self.programs.restores_targets
         return prove(blueprint, program, state, setting, self.data, restored=restored).facts()
 
+    @cached_property
+    def _own_way(self) -> OwnWay:
+        assert self.builder is not None, "the fit of a builder"
+        return OwnWay(self.builder, self.experiment, self.data, self._folder, self._objective)
+
     def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> _Outcome:
-        assert self.builder is not None
         seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
-        trained = OwnFit(self.builder, segment.values, self.data, seed=seed)
-        found = states.latest(
-            self._run, segment, partial(states.fits, trained.model.variables, trained.model.optimizer)
-        )
+        trained = OwnFit(self._own_way, segment.values, seed=seed, keeps=segment.purpose in ("best", "baseline"))
+        found = states.latest(self._run, segment, trained.fits)
         state, so_far = found.state, found.curves
         if found.epoch < segment.from_epoch:
             so_far = _joined(so_far, trained.run(state, found.epoch, segment.from_epoch, on_epoch=lambda *_: None))
             state = trained.state()
         curves = trained.run(state, segment.from_epoch, segment.to_epoch, on_epoch=partial(after, trained))
         whole = _joined(so_far, curves)
-        write = partial(self._handover.fitted, trained.model)
         told = _retrained(found, segment)
-        ended = _epochs(whole) < segment.to_epoch
-        return _Outcome(trained, curves, whole, ended, write, told, own_fit.BATCH_SIZE)
+        if notes := trained.notes():
+            told["note"] = "; ".join(notes)
+        return _Outcome(
+            trained,
+            curves,
+            whole,
+            ended=_epochs(whole) < segment.to_epoch,
+            write=partial(self._handover.fitted, trained.model),
+            facts=told,
+            batch_size=own_fit.BATCH_SIZE,
+            best=trained.best,
+            untested=trained.untested,
+        )
 
     def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
         if segment.purpose != "trial":
@@ -312,18 +328,18 @@ class KerasTrainer:
 
     def _measure(self, segment: Segment, outcome: _Outcome, best: _Best) -> dict[str, Any]:
         """The test part's metrics with the weights of the best epoch, and for the winner the model written."""
-        told: dict[str, Any] = {"best_epoch": best.epoch}
-        if best.state is not None:  # None: a fit of its own that passed no callbacks on
-            outcome.trained.load(best.state)
+        epoch, state = outcome.best or (best.epoch, best.state)
+        told: dict[str, Any] = {"best_epoch": epoch}
+        if state is not None:
+            outcome.trained.load(state)
         outcome.trained.finalize()
-        test = self._samples.test()
-        if test is not None:
+        test, untested = self._samples.test(), outcome.untested()
+        if test is not None and untested is None:
             told["test"] = outcome.trained.evaluate(test, outcome.batch_size)
-        if segment.purpose == "best":
-            written = outcome.write()
-            notes = [facts["note"] for facts in (outcome.facts, written) if "note" in facts]
-            told |= {**written, **({"note": "; ".join(notes)} if notes else {})}
-        return told
+        written = outcome.write() if segment.purpose == "best" else {}
+        notes = [facts["note"] for facts in (outcome.facts, written) if "note" in facts]
+        notes += [untested] if test is not None and untested is not None else []
+        return {**told, **written, **({"note": "; ".join(notes)} if notes else {})}
 
     @property
     def _handover(self) -> Handover:
@@ -340,14 +356,12 @@ class KerasTrainer:
         found = facts(self.data)
         builder = self.builder
         built: Sequence[Values] = ()
+        if builder is not None and builder.has_own_fit:
+            notes = [*found.get("notes", ()), reuse.NONE.format(why="trains by a fit of its own")]
+            return {**found, **probe_own_fit(self._own_way, self._given, notes)}
         if builder is not None:
-            ask = partial(own_fit.ask, builder, data=self.data) if builder.has_own_fit else None
-            explored = explore(builder, self.experiment.search_space, ask, folder=self._folder)
+            explored = explore(builder, self.experiment.search_space, folder=self._folder)
             found["space"], built = explored.space, explored.built
-            if builder.has_own_fit:
-                check_own_fit(self._given, self.data)
-                note = reuse.NONE.format(why="trains by a fit of its own")
-                return {**found, "own_fit": True, "notes": [*found.get("notes", ()), note]}
         programs = self.programs
         drawn, values = check_recipes(
             self.experiment,

@@ -1,18 +1,33 @@
 """Trials of a `HyperModel` that trains by a `fit` of its own: the plain way, with no program and no reuse.
 
-Its `fit(hp, model, x, y, validation_data=…, epochs=…, initial_epoch=…, callbacks=…, verbose=0)` is called as KerasTuner
-would, and may return a Keras `History`, a dict of metrics, or a number (the metric `score`).
+Its `fit(hp, model, x, y, validation_data=…, epochs=…, callbacks=…, verbose=0)` is called as KerasTuner would, with what
+the YAML and the data say beside it (`fit_call`). What it returns is the score (`returned`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from hptune.errors import SegmentFailed
+import numpy as np
+
+from hptune.errors import SegmentFailed, spec_error
+from hptune.record import spell_json
+from hptune.spec.experiment import Experiment
+from hptune.spec.objective import Objective
+from hptune.spec.recipe import Recipe, resolve
+from hptune.spec.references import concrete
+from hptune.training import fit_call, hypermodel
+from hptune.training import state as states
+from hptune.training.compiled import Compiled
 from hptune.training.data import Data, Part
+from hptune.training.fit_call import Seen
 from hptune.training.hypermodel import Builder
+from hptune.training.keras_objects import make_loss, make_metric, make_optimizer
+from hptune.training.returned import Earned, Tally, earned
 from hptune.training.runtime import keras
 from hptune.training.state import State
 from hptune.trial import Curves, Values
@@ -20,46 +35,136 @@ from hptune.trial import Curves, Values
 BATCH_SIZE = 32
 """Of `evaluate`: Keras's own. What the `fit` trains with is its own affair."""
 
+CLOSE = 1e-3
+"""Two figures of the same weights on the same samples differ by this share at most, however they were batched."""
+
+UNTESTED = (
+    "no figure on the test part, since {why}, and the test part can't be prepared so. Measure the model with your own "
+    "code; `hptune predict` gives it samples as `data` prepares them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWay:
+    """What every trial by the hypermodel's own fit has in common. objective: what tells the best epoch."""
+
+    builder: Builder
+    experiment: Experiment
+    data: Data
+    folder: Path
+    objective: Objective
+
 
 class OwnFit:
     """One trial's model, and the hypermodel's own way of training it.
 
-    seed: of everything random in it.
+    seed: of everything random in it. keeps: whether the weights of the best epoch are wanted, and not the last ones.
     """
 
-    def __init__(self, builder: Builder, values: Values, data: Data, *, seed: int) -> None:
-        keras().utils.set_random_seed(seed)
-        self.model, self._hp = builder.build(values)
-        self._fit = builder.hypermodel.fit
-        self._data = data
+    def __init__(self, way: OwnWay, values: Values, *, seed: int, keeps: bool = False) -> None:
+        self._way, self._values, self._seed, self._keeps = way, dict(values), seed, keeps
+        self._recipe = resolve(way.experiment, values)
+        self._fit = way.builder.hypermodel.fit
+        self._tally = Tally(way.objective)
+        self._seen = Seen()
+        self._earned: Earned | None = None
+        self._build()
+
+    def _build(self) -> None:
+        keras().utils.set_random_seed(self._seed)
+        self.model, self._hp = self._way.builder.build(self._values)
+        compile_as_asked(self.model, self._recipe, self._way.folder)
+        demand_values(self._hp, self._values)
 
     def run(self, state: State | None, from_epoch: int, to_epoch: int, *, on_epoch: Any) -> Curves:
         """Train; `on_epoch(epochs done, metrics)` is told where the `fit` passes its callbacks on. The new curves."""
         if state is not None:
             self._load(state)
-        train, validation = self._data.train, self._data.validation
-        told = self._fit(
-            self._hp,
-            self.model,
-            train.x,
-            train.y,
-            validation_data=(validation.x, validation.y),
+        self._tally.begin()
+        data, more = self._way.data, {"initial_epoch": from_epoch} if from_epoch else {}
+        keywords, refused = fit_call.keywords(
+            self._fit,
+            data,
+            self._way.experiment.data,
+            self._recipe,
             epochs=to_epoch,
-            initial_epoch=from_epoch,
-            callbacks=[_callback(on_epoch)],
+            callbacks=[self._callback(on_epoch)],
             verbose=0,
+            **more,
         )
-        curves = _curves(told, to_epoch - from_epoch)
+        asked = dict(keywords)
+        before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
+        with fit_call.watched(self.model, self._seen):
+            told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
+        if from_epoch and ("initial_epoch" in refused or "initial_epoch" not in keywords or "epochs" not in keywords):
+            raise SegmentFailed(f"its fit can't go on from epoch {from_epoch}: epochs and initial_epoch are its own")
+        left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]
+        if lost := [name for name in left if name not in keywords]:
+            raise SegmentFailed(f"{lost[0]} of the YAML did not reach training: the HyperModel's fit gives its own")
+        if before and all(np.array_equal(old, variable) for variable, old in before):
+            told = "so there is no model that has earned the score. Let fit train the model that it is given"
+            raise SegmentFailed(f"the HyperModel's fit left the model that build made as it was, {told}")
+        self._earned = earned(told, self._tally, self._way.objective, from_epoch=from_epoch, to_epoch=to_epoch)
+        curves = self._earned.curves
         for name in ("loss", "val_loss"):
             for epoch, value in enumerate(curves.get(name, ()), start=from_epoch + 1):
                 if not math.isfinite(value):
                     raise SegmentFailed(f"{name} is {value} after epoch {epoch}: training diverged")
         return curves
 
+    # --- what the score is of -----------------------------------------------------------------------------------
+
+    @property
+    def best(self) -> tuple[int, State | None]:
+        """(the epoch that the score is of, the variables then; None: those that the `fit` has left)."""
+        assert self._earned is not None, "asked for the best epoch before training"
+        return self._earned.epoch, self._earned.state
+
+    def notes(self) -> list[str]:
+        """What is to be told of the model beside its score."""
+        found = self._earned
+        if found is None or found.trainings == 1:
+            return []
+        own = "" if found.last is None else f", which scored {found.last:.6g}"
+        return [f"the score is the mean of the {found.trainings} that fit returned; the model is the last one's{own}"]
+
+    def untested(self) -> str | None:
+        """Why the model, with the weights that earned the score, can't be measured on samples as `data` has them.
+
+        It can where these are what the `fit` trained on, or where they give a figure that the `fit` told of.
+        """
+        if not self.model.compiled:
+            return UNTESTED.format(why="the HyperModel's fit trains a model that is not compiled, by a loop of its own")
+        if fit_call.as_given(self._seen, self._way.data.train):
+            return None
+        try:
+            found = self.evaluate(self._way.data.validation, BATCH_SIZE)
+        except Exception:  # noqa: BLE001  # Keras raises anything over samples that do not fit
+            found = {}
+        told = self._figures()
+        pairs = [(value, told[f"val_{name}"]) for name, value in found.items() if f"val_{name}" in told]
+        if pairs and all(math.isclose(one, other, rel_tol=CLOSE, abs_tol=1e-6) for one, other in pairs):
+            return None
+        return UNTESTED.format(why="the HyperModel's fit prepares its samples itself")
+
+    def _figures(self) -> Mapping[str, float]:
+        """What was told of the weights that earned the score."""
+        assert self._earned is not None, "asked for figures before training"
+        first = self._earned.epoch - max(map(len, self._earned.curves.values()), default=0)
+        return {name: curve[self._earned.epoch - first - 1] for name, curve in self._earned.curves.items()}
+
+    # --- as of any trained model --------------------------------------------------------------------------------
+
     def state(self) -> State:
-        optimizer = self.model.optimizer
+        optimizer = self._optimizer
         slots = tuple(v.numpy() for v in optimizer.variables) if optimizer is not None else ()
         return State(tuple(v.numpy() for v in self.model.variables), slots)
+
+    def fits(self, state: State) -> bool:
+        """Whether the state has the shapes of the model's variables."""
+        self._make_variables()
+        optimizer = self._optimizer
+        return states.fits(self.model.variables, optimizer, state if optimizer is not None else State(state.model))
 
     def load(self, state: State) -> None:
         """Put the model's variables back."""
@@ -72,51 +177,109 @@ class OwnFit:
     def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
         """The loss and metrics on samples that were not trained on."""
         told: Mapping[str, float] = self.model.evaluate(
-            part.x, part.y, batch_size=batch_size, verbose=0, return_dict=True
+            part.x, part.y, sample_weight=part.sample_weight, batch_size=batch_size, verbose=0, return_dict=True
         )
         return {name: float(value) for name, value in told.items()}
 
+    @property
+    def _optimizer(self) -> Any:
+        return getattr(self.model, "optimizer", None)
+
     def _load(self, state: State) -> None:
+        self._make_variables()
         self.load(state)
-        if state.optimizer:
-            self.model.optimizer.build(self.model.trainable_variables)
-            for variable, value in zip(self.model.optimizer.variables, state.optimizer, strict=True):
+        if state.optimizer and self._optimizer is not None:
+            self._optimizer.build(self.model.trainable_variables)
+            for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
                 variable.assign(value)
 
+    def _make_variables(self) -> None:
+        if not self.model.built:  # no input shape was given: the first sample has one
+            self.model(self._way.data.train.x[:1])
 
-def ask(builder: Builder, hp: Any, model: Any, data: Data) -> None:
-    """Let the `fit` ask `hp` for what it wants, without training: it is stopped where it calls `model.fit`."""
+    def _begun(self) -> bool:
+        return bool(self._seen.calls or self._tally.epochs)
 
-    class Reached(Exception):  # no error: the point up to which fit is wanted
-        pass
+    def _callback(self, on_epoch: Callable[[int, Mapping[str, float]], None]) -> Any:
+        def keep(model: Any) -> tuple[bool, State | None]:
+            ours = model is None or model is self.model  # None: a loop of its own, which sets no model
+            return ours, self.state() if ours and self._keeps else None
 
-    def stop(*_: Any, **__: Any) -> Any:
-        raise Reached
-
-    object.__setattr__(model, "fit", stop)
-    few = (data.train.x[:8], data.train.y[:8])
-    try:
-        builder.hypermodel.fit(hp, model, *few, validation_data=few, epochs=1, callbacks=[], verbose=0)
-    except Reached:
-        pass
-    finally:
-        object.__delattr__(model, "fit")
+        return listener(self._tally, keep, on_epoch)
 
 
-def _callback(on_epoch: Any) -> Any:
+def listener(
+    tally: Tally,
+    keep: Callable[[Any], tuple[bool, State | None]],
+    on_epoch: Callable[[int, Mapping[str, float]], None],
+) -> Any:
+    """A Keras callback that tells of each epoch.
+
+    keep: called with the model of the best epoch so far; (whether it is the trial's, the state to keep of it).
+    """
+
     class Tell(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-            on_epoch(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})
+        # What it needs is in cells and not in attributes: KerasTuner's users may copy callbacks deeply.
+        def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
+            tally.begin()
+
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+            metrics = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
+            ours, state = keep(self.model) if tally.better(epoch + 1, metrics) else (False, None)
+            tally.take(epoch + 1, metrics, best=ours, state=state)
+            on_epoch(epoch + 1, metrics)
 
     return Tell()
 
 
-def _curves(told: Any, epochs: int) -> Curves:
-    history = getattr(told, "history", told)
-    if isinstance(history, Mapping):
-        lists = {str(n): list(v) if isinstance(v, list | tuple) else [v] * epochs for n, v in history.items()}
-        return {name: tuple(float(value) for value in values) for name, values in lists.items()}
-    if isinstance(history, int | float):
-        return {"score": (float(history),) * epochs}
-    kind = type(told).__name__
-    raise SegmentFailed(f"the HyperModel's fit returned {kind}; a History, a dict of metrics or a number is wanted")
+def compile_as_asked(model: Any, recipe: Recipe, folder: Path) -> None:
+    """Compile a model with the optimizer, loss and metrics that the YAML names; what it does not name stays.
+
+    Raises SpecError where the model does not take them.
+    """
+    training = recipe.training
+    given = [name for name in ("optimizer", "loss", "metrics") if name in training.model_fields_set]
+    if not given:
+        return
+    if not model.compiled and "optimizer" not in given:
+        told = "can't be compiled into a model that build leaves uncompiled without training.optimizer. Name it too."
+        raise spec_error(told, "training", given[0])
+    own = Compiled.of(model, lambda: model) if model.compiled else None
+    name = str(concrete(training.optimizer.name))
+    arguments = {**(training.optimizer.model_extra or {}), "learning_rate": concrete(training.optimizer.learning_rate)}
+    optimizer = make_optimizer(name, arguments) if "optimizer" in given else model.optimizer
+    old_loss = own.loss() if own is not None and own.has_loss else None
+    loss = make_loss(training.loss, folder) if "loss" in given else old_loss
+    old_metrics = own.metrics() if own is not None and own.has_metrics else None
+    metrics = [make_metric(m, folder) for m in training.metrics or []] if "metrics" in given else old_metrics
+    options = {"run_eagerly": model.run_eagerly, "steps_per_execution": model.steps_per_execution}
+    options |= {"jit_compile": model.jit_compile} if model.compiled else {}
+    try:
+        Compiled(
+            optimizer=lambda: optimizer,
+            loss=lambda: loss,
+            metrics=lambda: metrics,
+            weighted_metrics=own.weighted_metrics if own is not None else lambda: None,
+            loss_weights=own.loss_weights if own is not None and "loss" not in given else None,
+        ).compile(model, optimizer, loss, **options)
+    except (TypeError, ValueError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        told = f"can't be compiled into {type(model).__name__}: {line}. Drop it, and compile the model in its code."
+        raise spec_error(told, "training", given[0]) from error
+
+
+def demand_values(hp: Any, values: Values) -> None:
+    """From now on a hyperparameter that `values` lacks is no default that nobody searches: asking for it fails."""
+    retrieve = hp._retrieve
+
+    def demand(one: Any) -> Any:
+        if type(one).__name__ != "Fixed" and one.name not in values and hp.is_active(one):
+            domain = spell_json(hypermodel.as_yaml(one))
+            raise SegmentFailed(
+                f"the HyperModel's fit asks for {one.name!r}, which has no value here: it was not found before the "
+                f"first trial, or only under other values. Declare it in the YAML: "
+                f"search_space: {{{one.name}: {domain}}}"
+            )
+        return retrieve(one)
+
+    hp._retrieve = demand

@@ -13,7 +13,6 @@ from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.space import Space
 from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data
-from hptune.training.data.stream import Stored
 from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import SMOOTHABLE
 from hptune.training.points import points
@@ -73,23 +72,6 @@ def check_precision(experiment: Experiment) -> None:
     if experiment.execution.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
         told = "mixed_float16 needs a GPU, and this machine has none. Use mixed_bfloat16 or float32."
         raise spec_error(told, "execution", "precision")
-
-
-def check_own_fit(experiment: Experiment, data: Data) -> None:
-    """What hptune's own training does can't be asked of a HyperModel's `fit`, which is given arrays."""
-    if data.train.flow is not None or isinstance(data.train.x, Stored):
-        told = "the HyperModel trains by a fit of its own, which takes arrays, and these samples are streamed."
-        raise spec_error(f"{told} Say stream: false if they fit into memory, or drop that fit.", "data")
-    given = {
-        ("initialization", "stabilize"): experiment.initialization.stabilize is not None,
-        ("schedule",): "name" in experiment.schedule.model_fields_set and experiment.schedule.name != "constant",
-        ("training", "regularization"): experiment.training.regularization is not None,
-        ("training", "early_stopping"): experiment.training.early_stopping is not None,
-    }
-    told = "has no effect, since the HyperModel trains by a fit of its own. Drop it, or drop that fit."
-    problems = [Problem(told, path) for path, stands in given.items() if stands]
-    if problems:
-        raise SpecError(*problems)
 
 
 def check_smoothing(blueprint: Blueprint) -> None:

@@ -1,0 +1,162 @@
+"""One call of a HyperModel's own `fit`: the keywords that it is given, and what of them reaches Keras.
+
+KerasTuner calls `fit(hp, model, x, y, validation_data=…, epochs=…, callbacks=…)`, and so is it done here. A keyword
+that the `fit` has not, or that its code gives to `model.fit` itself (`epochs=hp.Int(…)`), is left to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hptune.errors import SegmentFailed
+from hptune.spec.data import DataSpec
+from hptune.spec.recipe import Recipe
+from hptune.spec.references import concrete
+from hptune.training.data import Data, Part
+
+_ITS_OWN = re.compile(r"(?:multiple values for (?:keyword )?argument|unexpected keyword argument) '(\w+)'")
+"""What Python says of a keyword that is given twice, or to what has it not."""
+
+PAIR_AFTER_TRAINING = (
+    "the HyperModel's fit takes validation_data apart as (x, y) after training, and these samples are weighted: it is "
+    "(x, y, weights). Write x, y, *_ = validation_data in it"
+)
+
+_PAIR_WANTED = re.compile(r"too many values to unpack|unpack.*expected 2")
+
+
+@dataclass(slots=True)
+class Seen:
+    """What reached `model.fit`, call by call, by the names of its arguments."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def reached(self, name: str) -> bool:
+        """Whether an argument was given in every call."""
+        return bool(self.calls) and all(call.get(name) is not None for call in self.calls)
+
+
+@contextlib.contextmanager
+def watched(model: Any, seen: Seen, train: Callable[[Any, dict[str, Any]], Any] | None = None) -> Iterator[None]:
+    """Take down what reaches `model.fit`. train: called with Keras's fit and its arguments in its place."""
+    fit = model.fit
+
+    def watch(*args: Any, **kwargs: Any) -> Any:
+        try:
+            arguments = dict(inspect.signature(fit).bind(*args, **kwargs).arguments)
+        except TypeError:  # Keras says better what is wrong
+            return fit(*args, **kwargs)
+        seen.calls.append(arguments)
+        return fit(*args, **kwargs) if train is None else train(fit, arguments)
+
+    object.__setattr__(model, "fit", watch)  # Keras would track it
+    try:
+        yield
+    finally:
+        object.__delattr__(model, "fit")
+
+
+def call(
+    fit: Callable[..., Any], hp: Any, model: Any, part: Part, keywords: dict[str, Any], *, begun: Callable[[], bool]
+) -> Any:
+    """Call the `fit`; what it returns. Keywords that are its own are taken out of `keywords`, and it is called again.
+
+    begun: whether anything was trained; an error after that is the caller's.
+    """
+    while True:
+        try:
+            return fit(hp, model, part.x, part.y, **keywords)
+        except TypeError as error:
+            found = _ITS_OWN.search(str(error))
+            if begun() or found is None or found[1] not in keywords:
+                raise
+            del keywords[found[1]]
+        except ValueError as error:
+            triple = len(keywords.get("validation_data", ())) == 3
+            if not triple or _PAIR_WANTED.search(str(error)) is None:
+                raise
+            if begun():
+                raise SegmentFailed(PAIR_AFTER_TRAINING) from error
+            keywords["validation_data"] = keywords["validation_data"][:2]
+
+
+def keywords(
+    fit: Callable[..., Any], data: Data, spec: DataSpec | None, recipe: Recipe, **more: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """(what the `fit` is given beside x and y, the names of what it takes not).
+
+    The batch size where the YAML gives one, the weights of the samples, and `more`.
+    """
+    found: dict[str, Any] = {"validation_data": _samples(data.validation), **more}
+    if "batch_size" in recipe.training.model_fields_set:
+        found["batch_size"] = concrete(recipe.training.batch_size)
+    weights = data.train.sample_weight
+    if weights is not None:
+        by_class = _by_class(data.train) if getattr(spec, "class_weight", None) is not None else None
+        if by_class is not None and takes(fit, "class_weight"):
+            found["class_weight"] = by_class
+        else:
+            found["sample_weight"] = weights
+    refused = [name for name in found if not takes(fit, name)]
+    return {name: value for name, value in found.items() if name not in refused}, refused
+
+
+def takes(fit: Callable[..., Any], name: str) -> bool:
+    """Whether a function takes this keyword, by name or among all."""
+    given = inspect.signature(fit).parameters.values()
+    return names(fit, name) or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in given)
+
+
+def names(fit: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of this name."""
+    one = inspect.signature(fit).parameters.get(name)
+    return one is not None and one.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def first(part: Part, rows: int) -> Part:
+    """The part's first samples."""
+    weights = part.sample_weight
+    return Part(part.x[:rows], part.y[:rows], None if weights is None else weights[:rows])
+
+
+def as_given(seen: Seen, part: Part) -> bool:
+    """Whether every `model.fit` was given the part's own samples, all or some of them, as they are."""
+    pairs = [(call.get("x"), call.get("y")) for call in seen.calls]
+    if not pairs or all(x is part.x and y is part.y for x, y in pairs):
+        return bool(pairs)
+    ours = [part.x, part.y]
+    for pair in pairs:
+        if not all(isinstance(a, np.ndarray) and a.dtype == b.dtype for a, b in zip(pair, ours, strict=True)):
+            return False
+    known = set(_rows(part.x, part.y))
+    return all(row in known for x, y in pairs for row in _rows(x, y))
+
+
+def _rows(x: Any, y: Any) -> Iterator[bytes]:
+    """A digest of each sample with its target."""
+    return (hashlib.blake2b(a.tobytes() + b.tobytes(), digest_size=16).digest() for a, b in zip(x, y, strict=False))
+
+
+def _samples(part: Part) -> tuple[Any, ...]:
+    return (part.x, part.y) if part.sample_weight is None else (part.x, part.y, part.sample_weight)
+
+
+def _by_class(part: Part) -> dict[int, float] | None:
+    """The weight of each class, as Keras takes them; None where the samples of a class are weighed differently."""
+    codes = np.argmax(part.y, axis=-1) if part.y.ndim > 1 else part.y
+    found: dict[int, float] = {}
+    assert part.sample_weight is not None, "asked for the weights of samples that all count alike"
+    for code in np.unique(codes):
+        weights = part.sample_weight[codes == code]
+        if np.any(weights != weights[0]):
+            return None
+        found[int(code)] = float(weights[0])
+    return found
