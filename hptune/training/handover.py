@@ -149,8 +149,11 @@ def hand_over(
         again.load_weights(weights)
         if _equal(again, prepared, _predicted(made, prepared)):
             path.unlink(missing_ok=True)
-            note = _how_to_build(weights, builder.call, values)
-            return Handed(weights, built={"by": builder.reference, "values": dict(values)}, note=note)
+            shape = None if builder.build(values)[0].built else (1, *prepared.shape[1:])
+            module = builder.reference.partition(":")[0]
+            note = _how_to_build(weights, f"import keras_tuner, numpy, {module}", builder.call, values, shape)
+            built = {"by": builder.reference, "values": dict(values), "shape": shape}
+            return Handed(weights, built=built, note=note)
     why = told.get("note") or "the file does not bring back what was trained"
     held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
     told_why = f"{why}. It holds {held} (add_weight makes one that it saves)"
@@ -227,9 +230,11 @@ def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any
     return f"it holds code of your own: load it by `import {', '.join(modules)}; model = {call}`{why}"
 
 
-def _how_to_build(weights: Path, call: str, values: Values) -> str:
-    """call: `module.build(hp)`."""
-    module = call.split(".")[0]
+def _how_to_build(weights: Path, imports: str, call: str, values: Values, shape: tuple[int, ...] | None) -> str:
+    """call: `module.build(hp)`. shape: of the input of a model that has no weights before it is told."""
     hp = f"hp = keras_tuner.HyperParameters(); hp.values = {dict(values)!r}"
-    code = f"import keras_tuner, {module}; {hp}; model = {call}; model.load_weights({str(weights)!r})"
+    built = (
+        "" if shape is None else f"model(numpy.zeros({shape!r})); "
+    )  # after `build(shape)` alone Keras loads nothing
+    code = f"{imports}; {hp}; model = {call}; {built}model.load_weights({str(weights)!r})"
     return f"Keras can't bring it back from a file, since its code has more than a config tells. Load it by `{code}`"

@@ -53,6 +53,8 @@ def load_best(run: RunPaths, signature: Signature) -> Any:
     if signature.built is not None:
         builder = from_code(signature.built["by"], Path(signature.folder))
         model, _ = builder.build(signature.built["values"])
+        if signature.built["shape"] is not None:
+            model(np.zeros(tuple(signature.built["shape"])))
         model.load_weights(run.best_weights)
         return model
     own = load_own(signature.code, Path(signature.folder))
@@ -76,7 +78,11 @@ class KerasPredictor:
 
     @property
     def width(self) -> int:
-        return sum(math.prod(output.shape[1:]) for output in self._model.outputs)
+        outputs = getattr(self._model, "outputs", None)
+        if outputs is None:  # a class of the user's own says no shapes before it was called
+            (shape,) = {tuple(one) for one in self._model._build_shapes_dict.values()}
+            outputs = runtime.keras().tree.flatten(self._model.compute_output_spec(runtime.keras().KerasTensor(shape)))
+        return sum(math.prod(output.shape[1:]) for output in outputs)
 
     def __call__(self, samples: Samples) -> Array:
         found = [np.empty((0, self.width), np.float32)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-USUAL = ("closure_loss", "normalization", "shared_base", "own_train_step")
+USUAL = ("normalization", "shared_base", "own_metrics")
 """Trained in every test run."""
 
 
@@ -25,3 +25,23 @@ def test_own_code_trains_as_its_plain_fit(tmp_path: Path, name: str, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     found = people.differences(tmp_path, name)
     assert not found, "\n".join(map(str, found))
+
+
+def test_where_the_description_says_too_little_the_results_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Break one rule: what a closure holds counts for nothing. The look before each point must find it."""
+    from hptune.training import blueprint, sameness
+
+    from . import people
+
+    people.write(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(blueprint, "of_own_parts", lambda _: [])
+    monkeypatch.setattr(sameness, "_function", lambda function, _: function.__name__)
+    for name in ("activation_closure", "closure_loss"):
+        assert not people.differences(tmp_path, name)
+    from hptune.training import programs
+
+    monkeypatch.setattr(programs, "apart", lambda *_: None)
+    assert people.differences(tmp_path, "activation_closure"), "then the second trial is the first one's"

@@ -1,0 +1,146 @@
+"""What is told of a written model works: pasted into a fresh Python it gives the model that `predict` uses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hptune.errors import SpecError
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.predictor import open_predictor
+from hptune.training.signature import read_signature
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+
+CODE = """
+import keras, numpy as np
+from keras import layers, ops
+
+def data():
+    g = np.random.default_rng(0)
+    x = g.normal(size=(60, 4)).astype("float32")
+    return (x[:40], x[:40, 0]), (x[40:], x[40:, 0])
+
+def made(*inner, loss="mse"):
+    model = keras.Sequential([keras.Input((4,)), *inner, layers.Dense(1)])
+    model.compile("adam", loss)
+    return model
+
+class Scale(layers.Layer):
+    def __init__(self, by, **more):
+        super().__init__(**more)
+        self.by = by
+    def call(self, x):
+        return x * self.by
+    def get_config(self):
+        return {**super().get_config(), "by": self.by}
+
+class Partial(Scale):
+    def __init__(self, by=1.0, **more):
+        super().__init__(by, **more)
+    def get_config(self):
+        return {key: value for key, value in super().get_config().items() if key != "by"}
+
+def named(hp):
+    return made(Scale(hp.Choice("by", [2.0, 3.0])))
+
+def left_out(hp):
+    return made(Partial(hp.Choice("by", [2.0, 3.0])))
+
+def closure_loss(hp):
+    by = hp.Choice("by", [2.0, 3.0])
+    return made(loss=lambda y, p: ops.mean(ops.square(y - by * p), axis=-1))
+
+def closure(hp):
+    by = hp.Choice("by", [2.0, 3.0])
+    return made(layers.Activation(lambda x: ops.tanh(x * by)))
+
+class Net(keras.Model):
+    def __init__(self, by):
+        super().__init__()
+        self.by, self.dense = by, layers.Dense(1)
+    def call(self, x):
+        return self.dense(x) * self.by
+    def get_config(self):
+        raise NotImplementedError
+
+def subclass(hp):
+    model = Net(hp.Choice("by", [2.0, 3.0]))
+    model.compile("adam", "mse")
+    return model
+
+import tensorflow as tf
+
+class Counter(layers.Layer):
+    def build(self, shape):
+        self.seen = tf.Variable(0.0, trainable=False)
+    def call(self, x, training=False):
+        if training:
+            self.seen.assign_add(1.0)
+        return x + self.seen
+
+def uncounted(hp):
+    hp.Choice("by", [2.0, 3.0])
+    return made(Counter())
+"""
+
+LOADED = {"named": "model.keras", "closure_loss": "model.keras"} | dict.fromkeys(
+    ("left_out", "closure", "subclass"), "model.weights.h5"
+)
+"""What lies in `best/` of each."""
+
+
+def best(folder: Path, name: str) -> tuple[RunPaths, dict[str, Any]]:
+    tree = {
+        "version": 1,
+        "name": name,
+        "data": {"python": "handed:data", "scale": "none"},
+        "model": {"python": f"handed:{name}"},
+        "training": {"epochs": 2},
+    }
+    (folder / "handed.py").write_text(CODE)
+    (folder / f"{name}.yaml").write_text(json.dumps(tree))
+    loaded = load(folder / f"{name}.yaml")
+    run = RunPaths(folder / "runs" / name)
+    result = Worker(loaded.experiment, loaded.folder, run).run(Segment(0, {"by": 3.0}, to_epoch=2, purpose="best"))
+    return run, dict(result.facts)
+
+
+def test_every_hint_is_python_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    x = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    wanted, lines = {}, ["import json, numpy", "x = numpy.load('x.npy')", "told = {}"]
+    for name, file in LOADED.items():
+        run, facts = best(tmp_path, name)
+        assert Path(facts["model"]).name == file, (name, facts["note"])
+        wanted[name] = open_predictor(run, read_signature(run))(x)[:, 0]
+        (code,) = re.findall(r"`([^`]+)`", facts["note"])
+        lines += [code, f"told[{name!r}] = model.predict(x, verbose=0)[:, 0].tolist()"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*lines, "print(json.dumps(told))"])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    for name, values in wanted.items():
+        assert told[name] == pytest.approx(values.tolist(), rel=1e-5, abs=1e-6), name
+
+
+def test_what_no_file_brings_back_is_told_and_predicts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    run, facts = best(tmp_path, "uncounted")
+    assert "tf.Variable" in facts["note"]
+    with pytest.raises(SpecError, match=r"tf\.Variable"):
+        open_predictor(run, read_signature(run))
