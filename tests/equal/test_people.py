@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-USUAL = ("normalization", "shared_base", "own_metrics")
+USUAL = ("shared_base", "own_metrics")
 """Trained in every test run."""
 
 
@@ -27,6 +27,7 @@ def test_own_code_trains_as_its_plain_fit(tmp_path: Path, name: str, monkeypatch
     assert not found, "\n".join(map(str, found))
 
 
+@pytest.mark.slow
 def test_where_the_description_says_too_little_the_results_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def test_what_a_builder_compiled_is_trained_by(tmp_path: Path, monkeypatch: pyte
     points = [(0.0, False), (0.1, False), (0.1, True)]
     there, back = (Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / name)) for name in ("there", "back"))
     ours = {point: there.run(_segment(point)).curves for point in points}
-    assert {point: back.run(_segment(point)).curves for point in points[::-1]} == ours
+    assert {point: back.run(_segment(point)).curves for point in points[:0:-1]} == {p: ours[p] for p in points[1:]}
     for point in points:
         model = built_net.net(*point)
         for epoch in range(3):

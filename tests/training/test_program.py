@@ -311,7 +311,9 @@ def test_strengths_and_schedules_are_dials() -> None:
     assert program.traces == 1
 
 
-@pytest.mark.parametrize("xla", [False, True], ids=["any size", "xla"])
+@pytest.mark.parametrize(
+    "xla", [pytest.param(False, id="any size"), pytest.param(True, id="xla", marks=pytest.mark.slow)]
+)
 def test_one_program_serves_every_batch_size(xla: bool) -> None:
     """Each as if the program were its own; XLA alone asks for a graph a size."""
     found = {}

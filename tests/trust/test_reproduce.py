@@ -269,6 +269,7 @@ def test_alone_tells_a_trial_that_what_came_before_has_changed(
     assert alone(2, capsys, "--tolerance", "2.0")[0] == 0
 
 
+@pytest.mark.slow
 def test_alone_trains_layers_to_the_bit(search_for: Search, capsys: pytest.CaptureFixture[str]) -> None:
     search_for(LAYERS, "alone_layers")
     code, told = alone(2, capsys)
