@@ -193,7 +193,7 @@ def _is_plain(value: Any) -> bool:
 def _held(thing: Any, inside: tuple[int, ...]) -> dict[str, Any]:
     """All that an object of the user's holds, but for what Keras's classes keep in every layer."""
     layers = keras().layers
-    machinery = _kept_by_keras() if isinstance(thing, layers.Layer) else frozenset()
+    machinery = _kept_by_keras(thing)
     kept: dict[str, Any] = {}
     for name, value in vars(thing).items():
         if name in machinery or isinstance(value, layers.Layer | keras().Variable):
@@ -202,15 +202,27 @@ def _held(thing: Any, inside: tuple[int, ...]) -> dict[str, Any]:
     return kept
 
 
-@functools.cache
-def _kept_by_keras() -> frozenset[str]:
-    """The attributes of a layer that has been built and called, before the user's code has added any."""
+def _kept_by_keras(thing: Any) -> frozenset[str]:
+    """The attributes that Keras keeps for itself in an object of one of its classes."""
+    kinds = (keras().layers.Layer, keras().metrics.Metric, keras().optimizers.Optimizer)
+    return next((_bare(kind) for kind in kinds if isinstance(thing, kind)), frozenset())
 
-    class Bare(keras().layers.Layer):  # type: ignore[misc]  # Keras has no types
+
+@functools.cache
+def _bare(kind: type) -> frozenset[str]:
+    """The attributes of such an object before the user's code has added any; of a layer that was built and called."""
+    parent: Any = kind
+
+    class Bare(parent):  # type: ignore[misc]  # Keras has no types
         def call(self, x: Any) -> Any:
             return x
 
+    if kind is keras().optimizers.Optimizer:
+        numbers = {"_learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema"}
+        more = {"ema_momentum", "ema_overwrite_frequency", "gradient_accumulation_steps", "loss_scale_factor"}
+        return frozenset(vars(Bare(0.1))) - numbers - more
     bare = Bare()
-    bare(np.zeros((1, 1), np.float32))
-    keras().Sequential([keras().Input((1,)), bare])
-    return frozenset(vars(bare))
+    if kind is keras().layers.Layer:
+        bare(np.zeros((1, 1), np.float32))
+        keras().Sequential([keras().Input((1,)), bare])
+    return frozenset(vars(bare)) - ({"_dtype_policy", "dtype"} if kind is keras().metrics.Metric else set())

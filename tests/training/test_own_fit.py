@@ -482,6 +482,7 @@ def fit(self, hp, model, x, y, validation_data, callbacks=None, **kwargs):
 LOOP_VALUES = {"units": 8, "batch_size": 32, "learning_rate": 0.05}
 
 
+@pytest.mark.slow
 def test_a_loop_of_its_own_as_in_kerastuners_guide(tmp_path: Path) -> None:
     one = worker(tmp_path, LOOP, "objective: {metric: val_mae, goal: minimize}\n")
     assert set(probe(one)["space"]) == {"units", "batch_size", "learning_rate"}
