@@ -34,9 +34,9 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
     assert own is not None, "asked of models that code builds"
     held, given = _weights(model, own)
     if [one.shape for one in held] != [one.shape for one in given]:
-        return "it has other weights"
+        return "other weights"
     if [one.trainable for one in held] != [one.trainable for one in given]:
-        return "other weights are trained"
+        return "other weights to train"
     for mine, theirs in zip(held, given, strict=True):
         mine.assign(theirs)
     program.turn(blueprint.dials)

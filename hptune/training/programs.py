@@ -145,7 +145,8 @@ class Programs:
         if blueprint.own is None or blueprint.made_by in program.serves:
             return blueprint, program
         if (told := apart(blueprint, program, self._data)) is not None:
-            self.news["not_shared"] = told
+            program_of_its_own = "these values have a program of their own: the shared one gives"
+            self.news["not_shared"] = f"{program_of_its_own} {told} than the model that the code builds"
             blueprint = self._alone(blueprint)
             return blueprint, self.program(blueprint)
         program.serves.add(blueprint.made_by)
