@@ -5,6 +5,7 @@ What they ask of `hp` is found before the first trial (`discovery`), and spelt a
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import math
@@ -69,6 +70,18 @@ class Builder:
         model = self.build_with(hp)
         check_whole(hp, values)
         return model, hp
+
+    def begin(self, x: Any, *, seed: int) -> None:
+        """Call the code once, for what it keeps from its first call on: so that is the same in every process.
+
+        x: a sample, for a model that has no weights before it is called. What the code raises it raises again.
+        """
+        keras().utils.set_random_seed(seed)
+        with contextlib.suppress(Exception), quietly():
+            model = self.build_with(self.asking({}))
+            if not model.built:
+                model(x)
+                self.untouched.after(model)
 
     def asking(self, values: Values) -> Any:
         """`HyperParameters` that answer with these values, and for what they leave out with the code's default."""

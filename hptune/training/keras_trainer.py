@@ -128,7 +128,11 @@ class KerasTrainer:
         model = self._given.model
         if isinstance(model, HypermodelModel):
             return ready_made(model, self.data)
-        return from_code(model.python, self._folder) if isinstance(model, PythonModel) else None
+        if not isinstance(model, PythonModel):
+            return None
+        builder = from_code(model.python, self._folder)
+        builder.begin(self.data.train.x[:1], seed=seeds.derive(self._given.seed, "import"))
+        return builder
 
     @cached_property
     def programs(self) -> Programs:
