@@ -24,12 +24,13 @@ from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
 from hptune.training import adapted, graphs
 from hptune.training import dials as dial_places
-from hptune.training.compiled import Compiled
+from hptune.training.compiled import Compiled, rate_of
 from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
 from hptune.training.runtime import keras
-from hptune.training.sameness import of_own_parts, unproved
+from hptune.training.sameness import described, of_own_parts, unproved
+from hptune.training.stock import is_as_configured, is_known
 
 SMOOTHING = "label_smoothing"
 """The dial of `training.regularization.label_smoothing`; there where it is given."""
@@ -176,12 +177,13 @@ def of_model(
     shared: what outlives a call of the builder, and is given no dials. guarded: whether `own` is wanted.
     """
     apart = partial(_of_opaque, model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
-    stack = isinstance(model, keras().Sequential) or type(model).__name__ in ("Functional", "Model")
-    config = _config(model) if stack else None
+    config = _config(model) if is_known(model) else None
     if config is None:
         return apart()
     own = [of_own_parts(model), adapted.told(model)]
-    is_stock = own == [[], []]
+    is_stock = own == [[], []] and is_as_configured(model)
+    if not is_stock:
+        own.append([described([v.constraint, v.regularizer, v.trainable]) for v in model.weights])
     kind, make = type(model), from_config(model)
     penalty = _penalty(recipe)
     if penalty is not None:
@@ -189,8 +191,8 @@ def of_model(
             raise _no_place_for_penalty("the layers of a model that holds code of your own, or was adapted to data")
         config = _regularized(config, keras().regularizers.serialize(make_regularizer(penalty)))
     stock: Callable[[], Any] = (lambda: make(config)) if is_stock else rebuild
-    described = stock() if penalty is not None else model
-    everywhere = list(dial_places.in_model(described, config))
+    shown = stock() if penalty is not None else model
+    everywhere = list(dial_places.in_model(shown, config))
     places = [place for place in everywhere if is_stock or place.holder not in shared]
     dials = {place.name: place.number for place in places}
     paths = [place.path for place in places]
@@ -200,7 +202,7 @@ def of_model(
 
     def build() -> Built:
         # A config may not hold all of the user's own: then the model is the builder's, and only dials are put into it.
-        made = make(dial_places.in_config(config, paths, PLACEHOLDER)) if is_stock else rebuild()
+        made = _made(make, dial_places.in_config(config, paths, PLACEHOLDER)) if is_stock else rebuild()
         found = {place.name: place for place in dial_places.in_model(made, made.get_config())}
         forgotten = [name for name in dials if name not in found or found[name].holder in (() if is_stock else shared)]
         if forgotten and not is_stock:
@@ -223,14 +225,21 @@ def of_model(
         stock=stock,
         compiled=compiled,
         made_by=fingerprint(tag),
-        own=described if guarded else None,
-        alone=lambda: replace(apart(), architecture=architecture, stock=stock),
+        own=shown if guarded else None,
+        alone=lambda: replace(apart(), architecture=architecture),
         unproved=tuple(unproved([own, digest])),
     )
 
 
 class Outlives(Exception):
-    """A layer that was to have a dial is shared by several models: the point is given a program of its own."""
+    """No copy of the model can be trained, or a layer of it is shared by several: it has a program of its own."""
+
+
+def _made(make: Callable[[Any], Any], config: Any) -> Any:
+    try:
+        return make(config)
+    except Exception as error:
+        raise Outlives(str(error)) from error
 
 
 def _config(model: Any) -> Any:
@@ -370,8 +379,7 @@ def _compiled(
     else:
         optimizer = own.optimizer
         turned = {place.name: place.number for place in dial_places.in_optimizer(model.optimizer)}
-        number = model.optimizer.get_config()["learning_rate"]
-        rate = float(number) if isinstance(number, int | float) else None
+        rate = rate_of(model.optimizer)
     made = Compiled(
         optimizer=optimizer,
         loss=lambda: None if training.loss is None else make_loss(training.loss, folder),

@@ -13,7 +13,7 @@ import numpy as np
 from hptune.spec.dials import LAYERS
 from hptune.training import augment
 from hptune.training.losses import is_mean_over_samples
-from hptune.training.runtime import keras
+from hptune.training.results import makes_its_own_loss
 from hptune.training.variables import is_of_keras
 
 
@@ -25,8 +25,7 @@ def is_by_sample(model: Any, loss: Any, y: Any) -> bool:
 
     y: some targets.
     """
-    stock = keras().Model
-    own_step = type(model).test_step is not stock.test_step or type(model).compute_loss is not stock.compute_loss
+    own_step = makes_its_own_loss(model)
     if own_step or isinstance(loss, Mapping | list | tuple) or not is_mean_over_samples(loss):
         return False
     layers = list(model._flatten_layers(include_self=False))

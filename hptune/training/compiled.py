@@ -6,12 +6,13 @@ objects hold, their dials blanked; never a list of what to include.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hptune.training.keras_objects import make_loss
-from hptune.training.runtime import reset_names
+from hptune.training.runtime import keras, reset_names
 from hptune.training.sameness import described
 
 
@@ -103,7 +104,18 @@ def _without_number(value: Any) -> Any:
 
 
 def _again(optimizer: Any, rebuild: Callable[[], Any]) -> Any:
-    """Another optimizer like it. A class of the user's own may leave something out of its config: it is made anew."""
-    if type(optimizer).__module__.split(".")[0] != "keras":
-        return rebuild().optimizer
-    return type(optimizer).from_config(optimizer.get_config())
+    """Another optimizer like it: the builder's own where a part of it is the user's, or a step was set."""
+    return type(optimizer).from_config(optimizer.get_config()) if _is_plain(optimizer) else rebuild().optimizer
+
+
+def _is_plain(optimizer: Any) -> bool:
+    """Whether its config tells all of it: it is Keras's, with a rate or a schedule of Keras's, and has made no step."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    of_keras = all(type(one).__module__.split(".")[0] == "keras" for one in (optimizer, rate))
+    return of_keras and not inspect.isroutine(rate) and int(optimizer.iterations) == 0
+
+
+def rate_of(optimizer: Any) -> float | None:
+    """Its learning rate; None where it has a schedule, a function, or another optimizer inside."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return float(rate) if isinstance(rate, keras().Variable) else None

@@ -151,7 +151,8 @@ def _samples(part: Part) -> tuple[Any, ...]:
 
 def _by_class(part: Part) -> dict[int, float] | None:
     """The weight of each class, as Keras takes them; None where the samples of a class are weighed differently."""
-    codes = np.argmax(part.y, axis=-1) if part.y.ndim > 1 else part.y
+    rows = part.y.reshape(len(part.y), -1)
+    codes = np.argmax(rows, axis=-1) if rows.shape[1] > 1 else rows[:, 0].astype(np.int64)
     found: dict[int, float] = {}
     assert part.sample_weight is not None, "asked for the weights of samples that all count alike"
     for code in np.unique(codes):

@@ -32,6 +32,7 @@ from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
+from hptune.training.data.given import as_given, target_as_given
 from hptune.training.discovery import explore
 from hptune.training.handover import Handover
 from hptune.training.hypermodel import Builder, from_code
@@ -114,7 +115,11 @@ class KerasTrainer:
 
     @cached_property
     def data(self) -> Data:
-        return self._samples.data(self._fold)
+        """The samples; for a model from code as the source has them, on which code may count."""
+        data, model = self._samples.data(self._fold), self._given.model
+        if not isinstance(model, PythonModel):
+            return data
+        return as_given(data, ordered=from_code(model.python, self._folder).has_own_fit)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -337,13 +342,17 @@ class KerasTrainer:
         if state is not None:
             outcome.trained.load(state)
         outcome.trained.finalize()
-        test, untested = self._samples.test(), outcome.untested()
+        test, untested = self._test(), outcome.untested()
         if test is not None and untested is None:
             told["test"] = outcome.trained.evaluate(test, outcome.batch_size)
         written = outcome.write() if segment.purpose == "best" else {}
         notes = [facts["note"] for facts in (outcome.facts, written) if "note" in facts]
         notes += [untested] if test is not None and untested is not None else []
         return {**told, **written, **({"note": "; ".join(notes)} if notes else {})}
+
+    def _test(self) -> Part | None:
+        part = self._samples.test()
+        return target_as_given(part, self.data.given) if part is not None and self.builder is not None else part
 
     @property
     def _handover(self) -> Handover:
@@ -370,7 +379,7 @@ class KerasTrainer:
         drawn, values = check_recipes(
             self.experiment,
             self.data,
-            programs.blueprint,
+            lambda recipe, values: programs.serving(recipe, values)[0],
             lambda one: programs.program(one).metric_names,
             space=joined_space(self.experiment, found),
             built=built,

@@ -60,9 +60,9 @@ def _check_size(shape: tuple[Any, ...], loss: Any, data: Data, path: KeyPath) ->
     if len(shape) > 2:
         remedy = "Put Flatten or a pooling layer before the last layer"
         _refuse(_gives(shape, "the target is one class a sample"), remedy, path)
-    if y.ndim == 1 and classes == 2 and got == 1 and type(loss).__name__ not in BY_CLASS:
+    if y[0].size == 1 and classes == 2 and got == 1 and type(loss).__name__ not in BY_CLASS:
         return
-    if y.ndim == 1 and classes == 2 and got == 1:
+    if y[0].size == 1 and classes == 2 and got == 1:
         told = _gives(shape, f"{type(loss).__name__} wants one for each of the 2 classes")
         one = "End with Dense: {units: 1, activation: sigmoid} and say training.loss: binary_crossentropy"
         _refuse(told, f"{one}, or end with Dense: {{units: 2, activation: softmax}}", path)

@@ -14,13 +14,20 @@ from hptune.training.streamed import mapped
 
 def has_own_steps(model: Any) -> bool:
     """Whether it trains or is tested by a step that is not Keras's: what that returns is what `fit` tells."""
-    kind, stock = type(model), keras().Model
-    return kind.train_step is not stock.train_step or kind.test_step is not stock.test_step
+    return not (is_stock(model, "train_step") and is_stock(model, "test_step"))
+
+
+def is_stock(model: Any, method: str) -> bool:
+    """Whether a method is Keras's: neither the class's own nor one that the user's code has set on the object."""
+    put = vars(model).get(method)
+    if put is not None and not (getattr(put, "__module__", None) or "").startswith("hptune."):
+        return False
+    return getattr(type(model), method) is getattr(keras().Model, method)
 
 
 def makes_its_own_loss(model: Any) -> bool:
     """Whether it may make of the target what it likes."""
-    return has_own_steps(model) or type(model).compute_loss is not keras().Model.compute_loss
+    return has_own_steps(model) or not is_stock(model, "compute_loss")
 
 
 def packed(batch: Any) -> Any:

@@ -51,7 +51,7 @@ def of_own_parts(model: Any) -> list[Any]:
     found: list[Any] = []
     for layer in model._flatten_layers(include_self=False):
         if _is_known(type(layer)):
-            held = [value for value in vars(layer).values() if _is_own_part(value)]
+            held = {name: value for name, value in vars(layer).items() if _is_own_part(value)}
             found += [[layer.name, described(held)]] if held else []
         else:
             found.append([layer.name, _described(type(layer), ()), _held(layer, ())])
@@ -72,12 +72,23 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     if id(thing) in inside:
         return "itself"
     inside = (*inside, id(thing))
-    if isinstance(thing, list | tuple):
+    if type(thing) in (list, tuple) or _is_tracked(thing, list):
         return [_described(one, inside) for one in thing]
-    if isinstance(thing, Mapping):
-        return {str(key): _described(value, inside) for key, value in thing.items()}
-    if isinstance(thing, set | frozenset):
+    if type(thing) in (dict, types.MappingProxyType) or _is_tracked(thing, dict):
+        if all(isinstance(key, str) for key in thing):
+            return {key: _described(value, inside) for key, value in thing.items()}
+        return ["a dict", [[_described(key, inside), _described(value, inside)] for key, value in thing.items()]]
+    if type(thing) in (set, frozenset) or _is_tracked(thing, set):
         return sorted((_described(one, inside) for one in thing), key=repr)
+    if isinstance(thing, list | tuple | Mapping | set | frozenset) and not hasattr(thing, "get_config"):
+        plain = list(thing.items()) if isinstance(thing, Mapping) else list(thing)
+        return [
+            _class(type(thing), inside),
+            _described(plain, inside),
+            _described(getattr(thing, "__dict__", {}), inside),
+        ]
+    if isinstance(thing, keras().Variable):
+        return ["a variable", _described(thing.numpy(), inside)]
     if isinstance(thing, np.ndarray | np.generic):
         array = np.ascontiguousarray(thing)
         if array.dtype != object:
@@ -90,8 +101,15 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
         return thing.__name__  # what code reads of one of the user's is told beside the code
     if inspect.isclass(thing):
         return _class(thing, inside)
+    if isinstance(thing, types.BuiltinMethodType) and not isinstance(thing.__self__, types.ModuleType | type | None):
+        return [thing.__name__, _described(thing.__self__, inside)]
     if inspect.isroutine(thing):
         return _named(thing) if _is_known(thing) else _function(thing, inside)
+    if isinstance(thing, keras().layers.Layer):  # one that code holds: what it has learnt counts
+        values = [variable.numpy() for variable in thing.variables]
+        own = [one for one in thing._flatten_layers() if not _is_known(type(one))]
+        parts = [[_class(type(one), inside), _held(one, inside)] for one in own] + [of_own_parts(thing)]
+        return [_config(thing, inside), parts, _described(values, inside)]
     if hasattr(thing, "get_config"):
         return _configured(thing, inside)
     if hasattr(thing, "__dict__") and not hasattr(thing, "__slots__") and not _is_known(type(thing)):
@@ -148,10 +166,12 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     names = _names(code)
     read = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    modules = [module for module in read.values() if isinstance(module, types.ModuleType) and not _is_installed(module)]
+    modules = _own_modules([*read.values(), *cells], names)
     of_modules = [
         [module.__name__, name, getattr(module, name)] for module in modules for name in names if hasattr(module, name)
     ]
+    if _BY_ANY_NAME & set(names):
+        of_modules.append([_NOT_SHOWN, _named(function), next(_UNPROVED)])
     more = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
     return [
         _named(function),
@@ -159,6 +179,30 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
         _described([cells, function.__defaults__, function.__kwdefaults__, more], inside),
         _described([read, of_modules], inside),
     ]
+
+
+_BY_ANY_NAME = frozenset(
+    ("getattr", "globals", "locals", "vars", "eval", "exec", "__import__", "import_module", "environ", "getenv", "open")
+)
+"""What code that calls these reads can't be told from its own text."""
+
+
+def _own_modules(things: list[Any], names: list[str]) -> list[types.ModuleType]:
+    """The user's modules among the things, and those that are read off them by any of the names."""
+    found: dict[str, types.ModuleType] = {}
+    waiting = [one for one in things if isinstance(one, types.ModuleType) and not _is_installed(one)]
+    while waiting:
+        module = waiting.pop()
+        if module.__name__ not in found:
+            found[module.__name__] = module
+            inner = (getattr(module, name, None) for name in names)
+            waiting += [one for one in inner if isinstance(one, types.ModuleType) and not _is_installed(one)]
+    return list(found.values())
+
+
+def _is_tracked(thing: Any, kind: type) -> bool:
+    """Whether it is a container of Keras's or TensorFlow's, put in the place of one that a layer is given."""
+    return isinstance(thing, kind) and type(thing).__module__.startswith(("keras.", "tensorflow."))
 
 
 def _names(code: types.CodeType) -> list[str]:
@@ -176,9 +220,26 @@ def _configured(thing: Any, inside: tuple[int, ...]) -> Any:
     """A Keras object, or a user's of a Keras class."""
     kind = type(thing)
     if _is_known(kind):
-        held = {name: value for name, value in vars(thing).items() if _is_plain(value)}
-        return [_class(kind, inside), _described(thing.get_config(), inside), _described(held, inside)]
+        held = {name: value for name, value in vars(thing).items() if _is_plain(value) or _is_of_user(value)}
+        rate = getattr(thing, "_learning_rate", None)  # of an optimizer: a schedule, or a function, may be the user's
+        more = [] if rate is None or isinstance(rate, keras().Variable) or _is_known(type(rate)) else [rate]
+        if inspect.isroutine(rate):
+            more = [rate]
+        return [_class(kind, inside), _config(thing, inside), _described(held, inside), _described(more, inside)]
     return [_class(kind, inside), _held(thing, inside)]
+
+
+def _is_of_user(value: Any) -> bool:
+    """Whether it is code, or an object with code of the user's, that Keras was given."""
+    return isinstance(value, functools.partial | types.MethodType) or not _is_known(type(value))
+
+
+def _config(thing: Any, inside: tuple[int, ...]) -> Any:
+    """Its config; where a part of it has none, the parts are described by themselves."""
+    try:
+        return _described(thing.get_config(), inside)
+    except Exception:  # noqa: BLE001  # code of the user's, asked through Keras, may raise anything
+        return "no config"
 
 
 def _is_plain(value: Any) -> bool:
@@ -196,8 +257,9 @@ def _held(thing: Any, inside: tuple[int, ...]) -> dict[str, Any]:
     machinery = _kept_by_keras(thing)
     kept: dict[str, Any] = {}
     for name, value in vars(thing).items():
-        if name in machinery or isinstance(value, layers.Layer | keras().Variable):
-            continue  # layers are described by themselves; the values of variables are the trial's
+        own = bool(machinery) and isinstance(value, layers.Layer | keras().Variable)
+        if name in machinery or own:
+            continue  # layers are described by themselves; the values of a layer's variables are the trial's
         kept[name] = _described(value, inside)
     return kept
 

@@ -21,6 +21,7 @@ from hptune.spec.data import (
 from hptune.training.data.csv_table import read_csv
 from hptune.training.data.deal import deal
 from hptune.training.data.folds import fold_splits, joined
+from hptune.training.data.given import given_form
 from hptune.training.data.images import read_images
 from hptune.training.data.inputs import Preparation, learn, statistics
 from hptune.training.data.keras_sets import read_keras
@@ -133,6 +134,7 @@ def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | 
         notes=raw.notes,
         preparation=prepare,
         examples=take(raw.x, parts.train[:EXAMPLES]),
+        given=given_form(raw, target, parts.train) if isinstance(spec, NpzData | PythonData) else None,
     )
 
 

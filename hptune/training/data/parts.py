@@ -61,6 +61,7 @@ class Data:
     preparation: how a raw sample became x, all of it; `input_scale` is its last step.
     examples: the first samples of the training part as they lay in the source: an array, or the columns of a table.
     notes: what the user should be told of how the source was read.
+    given: of arrays, the form in which the source has them (`given.Given`).
     """
 
     train: Part
@@ -77,6 +78,7 @@ class Data:
     preparation: Preparation | None = None
     examples: Array | tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
+    given: Any = None
 
 
 def facts(data: Data) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""Samples as a user's own code is given them: targets in the form of the source, training rows in its order.
+
+Training by Keras's own losses and metrics is the same whatever the form. Code of a user's may count on it: `y - y_pred`
+is [n, n] where y is [n] and y_pred [n, 1], and fails for whole numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hptune.training.data.parts import Array, Data, Part
+from hptune.training.data.raw import Raw
+from hptune.training.data.split import Rows
+from hptune.training.data.stream import Stored
+from hptune.training.data.target import Target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What reading the source has changed.
+
+    column: y was [n, 1]. floats: classes were given as the floats 0.0, 1.0, …. order: of the training part's rows, the
+    one in which they lay.
+    """
+
+    column: bool
+    floats: bool
+    order: Rows
+
+
+def given_form(raw: Raw, target: Target, train: Rows) -> Given:
+    """How the source had it. train: the numbers of the training part's rows in it."""
+    column = raw.y.ndim == 2 and raw.y.shape[1] == 1
+    numbered = target.labels == tuple(range(len(target.labels or ())))
+    floats = target.task == "classes" and raw.y.dtype.kind == "f" and raw.labels is None and numbered
+    return Given(column, floats and target.y.ndim == 1, np.argsort(train, kind="stable"))
+
+
+def as_given(data: Data, *, ordered: bool = False) -> Data:
+    """The samples with targets as the source has them; ordered: and the training part's rows too, where they lie in
+    memory."""
+    if data.given is None:
+        return data
+    train = target_as_given(data.train, data.given)
+    if ordered and not isinstance(train.x, Stored) and train.flow is None:
+        rows = data.given.order
+        weights = None if train.sample_weight is None else train.sample_weight[rows]
+        train = replace(train, x=train.x[rows], y=train.y[rows], sample_weight=weights)
+    return replace(data, train=train, validation=target_as_given(data.validation, data.given))
+
+
+def target_as_given(part: Part, given: Given | None) -> Part:
+    """The part with its targets in that form; floats as float32, as `fit` takes them."""
+    if given is None:
+        return part
+    y: Array = part.y.astype(np.float32) if given.floats else part.y
+    return replace(part, y=y[:, None] if given.column and y.ndim == 1 else y)
