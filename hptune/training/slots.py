@@ -41,7 +41,9 @@ class Slots:
     def _built(self) -> list[Any]:
         """What a fresh optimizer begins with, from the weights as they are."""
         fresh = self._fresh()
-        if isinstance(self._model.optimizer, keras().optimizers.LossScaleOptimizer):
-            fresh = keras().optimizers.LossScaleOptimizer(fresh)
-        fresh.build(self._model.trainable_variables)
+        scaled = keras().optimizers.LossScaleOptimizer
+        if isinstance(self._model.optimizer, scaled) and not isinstance(fresh, scaled):
+            fresh = scaled(fresh)
+        inner = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
+        fresh.build(inner._trainable_variables)  # a step of the user's own may have built it for some of the weights
         return [variable.numpy() for variable in fresh.variables]

@@ -209,7 +209,7 @@ def test_of_several_trainings_the_mean_counts_as_in_keras_tuner(tmp_path: Path) 
     assert len(set(score)) == 1
     own = exported_mae(best)
     assert own != pytest.approx(score[0], rel=1e-3)
-    assert f"the model is the last one's, which scored {own:.4}"[:-1] in best.facts["note"]
+    assert f"the model is the one that build made; the last of them scored {own:.4}"[:-1] in best.facts["note"]
 
 
 def test_a_model_that_was_not_trained_is_not_given_out(tmp_path: Path) -> None:
