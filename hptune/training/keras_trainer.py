@@ -379,7 +379,7 @@ class KerasTrainer:
         drawn, values = check_recipes(
             self.experiment,
             self.data,
-            lambda recipe, values: programs.serving(recipe, values)[0],
+            programs.drawn,
             lambda one: programs.program(one).metric_names,
             space=joined_space(self.experiment, found),
             built=built,

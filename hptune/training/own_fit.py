@@ -125,8 +125,9 @@ class OwnFit:
         found = self._earned
         if found is None or found.trainings == 1:
             return []
-        own = "" if found.last is None else f", which scored {found.last:.6g}"
-        return [f"the score is the mean of the {found.trainings} that fit returned; the model is the last one's{own}"]
+        last = "" if found.last is None else f"; the last of them scored {found.last:.6g}"
+        told = f"the score is the mean of the {found.trainings} that fit returned"
+        return [f"{told}; the model is the one that build made{last}"]
 
     def untested(self) -> str | None:
         """Why the model, with the weights that earned the score, can't be measured on samples as `data` has them.

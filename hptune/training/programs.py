@@ -131,6 +131,16 @@ class Programs:
             exports_front=how.export,
         )
 
+    def drawn(self, recipe: Recipe, values: Values) -> Blueprint:
+        """The blueprint of a point, to be looked at: one whose model can be built."""
+        blueprint = self.blueprint(recipe, values)
+        try:
+            if blueprint.own is not None:
+                blueprint.build()
+        except Outlives:
+            return self._alone(blueprint)
+        return blueprint
+
     def serving(self, recipe: Recipe, values: Values) -> tuple[Blueprint, Program]:
         """The blueprint of a point, and a program that was shown to compute what the point's own model does.
 
