@@ -60,7 +60,7 @@ def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
     function, options = getattr(metric, "_fn", None), getattr(metric, "_fn_kwargs", {})
     if not all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function)):
         return False
-    if options.get("axis", -1) != -1:
+    if options.get("axis", -1) != -1 or getattr(metric, "axis", -1) != -1:
         return False
     shape = getattr(model, "output_shape", None)
     if function is None or (isinstance(shape, tuple) and len(shape) == len(y.shape)):

@@ -32,7 +32,15 @@ from hptune.training.fused import fuse
 from hptune.training.loops import each_batch, function, last_batch, number
 from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
-from hptune.training.results import has_own_steps, makes_its_own_loss, numbered, numbers, packed, told_by
+from hptune.training.results import (
+    has_own_steps,
+    makes_its_own_loss,
+    numbered,
+    numbers,
+    packed,
+    told_by,
+    told_by_metrics,
+)
 from hptune.training.runtime import keras
 from hptune.training.slots import Slots
 from hptune.training.state import State
@@ -332,7 +340,15 @@ class Program:
         """Every batch; the metrics after the last one. Of a model with steps of its own, what these tell then."""
         self._reset()
         if self.own_steps:
-            return last_batch(rows, batch_size, lambda start, size: numbers(step(next_batch(feed, start, size))))
+            told: dict[str, Any] = {}
+
+            def stepped(start: Any, size: Any) -> list[Any]:
+                told.update(step(next_batch(feed, start, size)))
+                return numbers(told)
+
+            last = last_batch(rows, batch_size, stepped)
+            tracked = told_by_metrics(self.model, told)
+            return last if tracked is None else numbers(tracked)
         each_batch(rows, batch_size, lambda start, size: step(next_batch(feed, start, size)))
         return self._results()
 

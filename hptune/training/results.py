@@ -47,6 +47,15 @@ def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
     return [name for key, value in _in_order(told).items() for name in numbered(key, value)]
 
 
+def told_by_metrics(model: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the model's metrics say, which `fit` tells in place of what a step returned where the names are the same."""
+    try:
+        metrics = model.get_metrics_result()
+    except ValueError:  # a step of the user's own has not asked one that was compiled
+        return None
+    return {name: metrics[name] for name in told} if set(metrics) == set(told) else None
+
+
 def _in_order(results: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics, the loss first. One that is a dict (`compile_metrics`) stands for what it holds, as in `fit`."""
     flat: dict[str, Any] = {}

@@ -42,6 +42,9 @@ def data(n=(90, 50)):
     w = g.uniform(0.5, 2, size=len(x)).astype("float32")
     return (x[:90], y[:90], w[:90]), (x[90:], y[90:], w[90:])
 
+def column():
+    return tuple((x, y[:, None].astype("float64")) for x, y, _ in data())
+
 def net(first=None, units=8, activation="relu", **more):
     return keras.Sequential([
         keras.Input((6,)), *(first or [layers.Rescaling([1, 0.03, 1, 1, 1, 1], offset=[0, -15.0, 0, 0, 0, 0])]),
@@ -335,6 +338,104 @@ class Counted(layers.Layer):
 
 def counting(hp):
     return compiled(net([Counted()], units=hp.Choice("units", [3, 4])), rate=hp.Choice("rate", [0.02, 0.1]))
+
+class Stack(keras.Sequential):
+    def __init__(self, inner=None, a=1.0, **more):
+        super().__init__(inner, **more)
+        self.a = a
+    def compute_loss(self, *given, **named):
+        return self.a * super().compute_loss(*given, **named)
+
+def stack_of_its_own(hp):
+    inner = [keras.Input((6,)), layers.Rescaling(0.01), layers.Dense(4, "relu"), layers.Dense(1, "sigmoid")]
+    model = Stack(inner, a=hp.Choice("a", [1.0, 5.0]))
+    model.compile(keras.optimizers.SGD(0.05), "binary_crossentropy")
+    return model
+
+class Model(Custom):
+    pass
+
+def called_model(hp):
+    return compiled(functional(Model, hp))
+
+def patched_step(hp):
+    import types
+    model, a = net(), hp.Choice("a", [1.0, 5.0])
+    def train_step(self, data):
+        x, y, w = data
+        with tf.GradientTape() as tape:
+            loss = a * self.compute_loss(x=x, y=y, y_pred=self(x, training=True), sample_weight=w)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return {"loss": loss}
+    model.compile(keras.optimizers.SGD(0.05), "binary_crossentropy")
+    model.train_step = types.MethodType(train_step, model)
+    return model
+
+def constraint_on_a_variable(hp):
+    model = net()
+    model.layers[1].kernel.constraint = keras.constraints.MaxNorm(hp.Choice("a", [0.1, 0.5]))
+    return compiled(model)
+
+def constraint_too_late(hp):
+    model = net(units=hp.Choice("units", [3, 4]))
+    model.layers[1].kernel_constraint = keras.constraints.MaxNorm(0.1)  # its variables are there: it has no effect
+    return compiled(model)
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, a):
+        self.a = a
+    def __call__(self, step):
+        return 0.1 / (1 + self.a * ops.cast(step, "float32"))
+
+def schedule_of_its_own(hp):
+    model = net()
+    model.compile(keras.optimizers.SGD(Falling(hp.Choice("a", [0.0, 2.0]))), "binary_crossentropy")
+    return model
+
+def rate_that_is_called(hp):
+    a = hp.Choice("a", [0.01, 0.1])
+    model = net()
+    model.compile(keras.optimizers.SGD(lambda: a), "binary_crossentropy")
+    return model
+
+def metric_over_a_network(hp):
+    teacher = keras.Sequential([keras.Input((1,)), layers.Dense(2)])
+    teacher.set_weights([np.full((1, 2), hp.Choice("a", [1.0, 3.0]), "float32"), np.zeros(2, "float32")])
+    def apart(y, p):
+        return ops.mean(ops.abs(teacher(p) - ops.cast(ops.reshape(y, (-1, 1)), "float32")), axis=-1)
+    return compiled(net(), metrics=[apart])
+
+def rank_that_counts(hp):
+    def off(y, p):
+        return ops.mean(ops.square(y - p))
+    return compiled(net(units=hp.Choice("units", [3, 4])), lambda y, p: ops.mean(ops.abs(y - p)), metrics=[off])
+
+class TwoOptimizers(keras.Model):
+    def train_step(self, data):
+        x, y, w = data
+        if not hasattr(self, "other"):
+            self.other = keras.optimizers.Adam(0.05)
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True), sample_weight=w)
+        weights = self.trainable_variables
+        grads = tape.gradient(loss, weights)
+        self.optimizer.apply(grads[:2], weights[:2])
+        self.other.apply(grads[2:], weights[2:])
+        return {"loss": loss}
+
+def two_optimizers(hp):
+    model = functional(TwoOptimizers, hp)
+    model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy")
+    return model
+
+def gradient_reversed(hp):
+    a = hp.Choice("a", [0.1, 1.0])
+    @tf.custom_gradient
+    def reverse(x):
+        return x * 0.01, lambda up: -a * up
+    i = keras.Input((6,))
+    x = layers.Lambda(reverse)(layers.Dense(4)(i))
+    return compiled(keras.Model(i, layers.Dense(1, activation="sigmoid")(x)))
 """
 
 POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -363,8 +464,23 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "weighted_metrics": [{"units": 3}, {"units": 4}],
     "own_optimizer": [{"power": 0.5}, {"power": 1.0}],
     "counting": [{"units": 3, "rate": 0.02}, {"units": 3, "rate": 0.1}],
+    "stack_of_its_own": [{"a": 1.0}, {"a": 5.0}],
+    "called_model": [{"units": 4}, {"units": 8}],
+    "patched_step": [{"a": 1.0}, {"a": 5.0}],
+    "constraint_on_a_variable": [{"a": 0.1}, {"a": 0.5}],
+    "constraint_too_late": [{"units": 3}, {"units": 4}],
+    "schedule_of_its_own": [{"a": 0.0}, {"a": 2.0}],
+    "rate_that_is_called": [{"a": 0.01}, {"a": 0.1}],
+    "metric_over_a_network": [{"a": 1.0}, {"a": 3.0}],
+    "rank_that_counts": [{"units": 3}, {"units": 4}],
+    "two_optimizers": [{"units": 4}, {"units": 8}],
+    "gradient_reversed": [{"a": 0.1}, {"a": 1.0}],
 }
 """The builders with the points that each is trained at."""
+
+
+DATA = {"rank_that_counts": "column"}
+"""The function that gives the samples, where it is not `data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +502,7 @@ def write(folder: Path) -> None:
             "version": 1,
             "name": name,
             "seed": SEED,
-            "data": {"python": "people_code:data", "scale": "none", "task": "classes"},
+            "data": {"python": f"people_code:{DATA.get(name, 'data')}", "scale": "none", "task": "classes"},
             "model": {"python": f"people_code:{name}"},
             "training": {"batch_size": BATCH, "epochs": EPOCHS},
             "objective": {"metric": "val_off" if name == "own_metrics" else "val_loss", "goal": "minimize"},
@@ -435,7 +551,11 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     model = getattr(module, name)(hp)
-    parts = [(part.x[:], part.y, part.sample_weight) for part in (data.train, data.validation)]
+    given = getattr(module, DATA.get(name, "data"))()[0][1]
+    assert data.train.y.shape == given.shape, "the targets have another form than they were given in"
+    assert data.train.y.dtype.kind == given.dtype.kind, "the targets are of another type than they were given in"
+    whole = [(part.x[:], part.y, part.sample_weight) for part in (data.train, data.validation)]
+    parts = [tuple(one for one in part if one is not None) for part in whole]
     if not model.built and name != "vae":
         model(parts[0][0][:1])
     for variable, value in zip(model.variables, initial, strict=False):

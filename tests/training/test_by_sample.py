@@ -37,6 +37,7 @@ MIXED = {
     "counted from the end": {"layers": [L.Softmax(axis=-3)]},
     "sum": {"loss": keras().losses.MeanSquaredError(reduction="sum")},
     "metric along the samples": {"metrics": [keras().metrics.CosineSimilarity(axis=0)]},
+    "classes along the samples": {"metrics": [keras().metrics.OneHotMeanIoU(2, axis=0)], "units": 2},
     "metric that broadcasts": {"metrics": ["poisson"]},
     "own metric": {"metrics": [lambda y, p: keras().ops.max(p)]},
 }
