@@ -130,6 +130,7 @@ def test_each_fails_its_own_trial_and_the_winner_is_trained(sb: Sandbox) -> None
     assert sb("train-best", "--json").json["baseline"]["values"] == {"units": 1}
 
 
+@pytest.mark.slow
 def test_a_class_whose_defaults_fail(sb: Sandbox) -> None:
     search(sb, "Hyper")
     told = f"FailedTrialError: only b (cannot_build.py:{line('only b')})"

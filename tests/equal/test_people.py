@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-USUAL = ("shared_base", "own_metrics")
+USUAL = ("shared_base",)
 """Trained in every test run."""
 
 

@@ -74,7 +74,7 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
         return learnt(executor, run)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_workers_learn_what_this_process_learns(inline: Learnt, workers: int, tmp_path: Path) -> None:
     (tmp_path / "same_results.py").write_text(CODE)
     run = RunPaths(tmp_path / "run")

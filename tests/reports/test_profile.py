@@ -101,6 +101,7 @@ execution: {workers: 1}
 """
 
 
+@pytest.mark.slow
 def test_the_command_shows_it_and_trains_the_same(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
     told = {}

@@ -114,6 +114,7 @@ def best(folder: Path, name: str) -> tuple[RunPaths, dict[str, Any]]:
     return run, dict(result.facts)
 
 
+@pytest.mark.slow
 def test_every_hint_is_python_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     x = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)

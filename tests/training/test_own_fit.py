@@ -118,7 +118,9 @@ RETURNS = {
 }
 
 
-@pytest.mark.parametrize("returns", RETURNS)
+@pytest.mark.parametrize(
+    "returns", [pytest.param(one, marks=pytest.mark.slow if number > 1 else []) for number, one in enumerate(RETURNS)]
+)
 def test_the_score_is_that_of_the_exported_model(tmp_path: Path, returns: str) -> None:
     fit = HEAD_OF_FIT + "".join(f"    {line}\n" for line in RETURNS[returns].splitlines())
     one = worker(tmp_path, fit)
@@ -268,10 +270,10 @@ def plain_fit(one: Worker, values: dict[str, int], epochs: int, compiled: Any = 
 @pytest.mark.parametrize(
     ("head", "training", "options"),
     [
-        (HEAD, "", {}),
-        (HEAD, ", batch_size: 16", {"batch_size": 16}),
+        pytest.param(HEAD, "", {}, marks=pytest.mark.slow),
+        pytest.param(HEAD, ", batch_size: 16", {"batch_size": 16}, marks=pytest.mark.slow),
         (CLASSES, "", {"class_weight": {0: 1.0, 1: 7.0}}),
-        (WEIGHTED, "", {"sample_weight": True}),
+        pytest.param(WEIGHTED, "", {"sample_weight": True}, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_given_trains_as_keras_has_it(

@@ -276,6 +276,7 @@ def test_alone_trains_layers_to_the_bit(search_for: Search, capsys: pytest.Captu
     assert (code, told) == (0, "trial 2: trained alone, in a process of its own: identical to the bit over 2 epochs\n")
 
 
+@pytest.mark.slow
 def test_alone_tells_of_a_builder_that_remembers(search_for: Search, capsys: pytest.CaptureFixture[str]) -> None:
     spec = 'data: {source: iris, limit: 60}\nmodel: {python: "alone_builder:build"}\ntraining: {epochs: 2}\n'
     search_for(spec + "strategy: {name: grid}\n", "alone_builder", BUILDER)

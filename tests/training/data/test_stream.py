@@ -93,6 +93,7 @@ def test_what_is_not_training_streams_too(pictures: Path) -> None:
     assert len(told[0][0]) == 6
 
 
+@pytest.mark.slow
 def test_xla_compiles_the_steps_of_a_stream(pictures: Path) -> None:
     _, compiled = trained(loaded(pictures, stream=True), (0, 1), xla=True)
     _, plain = trained(loaded(pictures, stream=True), (0, 1))
