@@ -18,6 +18,7 @@ from hptune.training.data import Data
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
 from hptune.training.raw_rows import as_inputs, behind_raw_rows
+from hptune.training.results import has_call
 from hptune.training.runtime import keras
 from hptune.training.several_outputs import columns_of, each_in_own_unit
 from hptune.training.variables import plain_variables, put
@@ -89,7 +90,7 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"tmp-{path.name}")
-    if type(model).call is keras().Model.call:
+    if not has_call(model):
         model.built = True  # its parts are; it has no call() that would say so
     try:
         model.save(temporary)

@@ -25,6 +25,7 @@ from hptune.training.export import for_users, raw_samples, save_model, side_by_s
 from hptune.training.hypermodel import Builder
 from hptune.training.own_code import is_own, own_objects
 from hptune.training.program import Program
+from hptune.training.results import has_call
 from hptune.training.runtime import keras
 from hptune.training.signature import gives_logits, signature_of, write_signature
 from hptune.training.variables import plain_variables, put
@@ -183,8 +184,10 @@ def _loaded(path: Path, objects: Mapping[str, Any], code: Mapping[str, str]) -> 
 
 def _predicted(model: Any, x: Any) -> Any:
     """What it predicts, or why it can't. What draws random numbers as it predicts draws the same each time."""
-    if type(model).call is keras().Model.call:
-        return f"{type(model).__name__} has no call(), so that it predicts nothing"
+    if not has_call(model):
+        return (
+            f"{type(model).__name__} has no call(), so that it predicts nothing (give it one for `predict`)"
+        )
     keras().utils.set_random_seed(0)
     before = [(one, one.numpy()) for one in model.variables if one.path.endswith("seed_generator_state")]
     for state, _ in before:

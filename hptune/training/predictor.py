@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hptune.errors import RunError, spec_error
+from hptune.errors import HptuneError, RunError, spec_error
 from hptune.rundir import RunPaths
 from hptune.training import runtime
 from hptune.training.data.parts import Array
@@ -69,12 +69,13 @@ class KerasPredictor:
         self._signature = signature
         try:
             self._model = load_best(run, signature)
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-        ) as error:  # what Keras raises for a file, or a class, that it can't take
-            raise RunError(f"{run.best_model} can't be loaded: {str(error).strip().splitlines()[0]}") from error
+        except HptuneError:
+            raise
+        except Exception as error:  # Keras for a file that it can't take, or code of the user's that it is made by
+            path = run.best_model if signature.built is None else run.best_weights
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            way = f"Mend the code, or write it anew: hptune train-best --run {run.name}"
+            raise RunError(f"{path} can't be loaded: {lines[0].rstrip('.')}. {way}.") from error
 
     @property
     def width(self) -> int:

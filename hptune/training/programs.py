@@ -31,7 +31,7 @@ from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
-from hptune.training.results import has_own_steps
+from hptune.training.results import has_call, has_own_steps
 from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
@@ -216,7 +216,7 @@ class Programs:
 
     def _build_by_code(self, builder: Builder, values: Values) -> Any:
         model, _ = builder.build(values)
-        if not model.built and not (has_own_steps(model) and type(model).call is keras().Model.call):
+        if not model.built and not (has_own_steps(model) and not has_call(model)):
             model(self._data.train.x[:1])  # no input shape was given: the first sample has one
             builder.untouched.after(model)
         return model

@@ -25,6 +25,11 @@ def is_stock(model: Any, method: str) -> bool:
     return getattr(type(model), method) is getattr(keras().Model, method)
 
 
+def has_call(model: Any) -> bool:
+    """Whether it gives anything for samples: a model that trains by a step of its own alone may have no `call`."""
+    return type(model).call is not keras().Model.call
+
+
 def makes_its_own_loss(model: Any) -> bool:
     """Whether it may make of the target what it likes."""
     return has_own_steps(model) or not is_stock(model, "compute_loss")
