@@ -185,9 +185,7 @@ def _loaded(path: Path, objects: Mapping[str, Any], code: Mapping[str, str]) -> 
 def _predicted(model: Any, x: Any) -> Any:
     """What it predicts, or why it can't. What draws random numbers as it predicts draws the same each time."""
     if not has_call(model):
-        return (
-            f"{type(model).__name__} has no call(), so that it predicts nothing (give it one for `predict`)"
-        )
+        return f"{type(model).__name__} has no call(), so that it predicts nothing (give it one for `predict`)"
     keras().utils.set_random_seed(0)
     before = [(one, one.numpy()) for one in model.variables if one.path.endswith("seed_generator_state")]
     for state, _ in before:
