@@ -24,7 +24,7 @@ from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
 from hptune.training import adapted, graphs
 from hptune.training import dials as dial_places
-from hptune.training.compiled import Compiled, rate_of
+from hptune.training.compiled import Compiled, rate_of, scaled_by
 from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
@@ -378,8 +378,8 @@ def _compiled(
         raise SegmentFailed("the builder returned a model that is not compiled, and the YAML has no training.optimizer")
     else:
         optimizer = own.optimizer
-        turned = {place.name: place.number for place in dial_places.in_optimizer(model.optimizer)}
-        rate = rate_of(model.optimizer)
+        turned = {place.name: place.number for place in dial_places.in_optimizer(scaled_by(model.optimizer))}
+        rate = rate_of(scaled_by(model.optimizer))
     made = Compiled(
         optimizer=optimizer,
         loss=lambda: None if training.loss is None else make_loss(training.loss, folder),
@@ -388,6 +388,7 @@ def _compiled(
         unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in given else None,
         weighted_metrics=own.weighted_metrics if own is not None else lambda: None,
         run_eagerly=own is not None and own.run_eagerly,
+        scale=own.scale if own is not None and "optimizer" not in given else None,
     )
     if own is not None and "loss" not in given and own.has_loss:
         made = replace(made, loss=own.loss, loss_weights=own.loss_weights)

@@ -23,6 +23,7 @@ class Compiled:
     loss_weights: what each output's loss counts in the sum; None: 1.
     unpenalized: the numbers of the trainable variables, and a pattern of names, that weight decay leaves alone.
     has_loss, has_metrics: whether a builder gave any. run_eagerly: whether it asked that nothing be traced.
+    scale: the options of the `LossScaleOptimizer` around the optimizer; None: only the one that Keras itself puts there.
     """
 
     optimizer: Callable[[], Any]
@@ -35,11 +36,12 @@ class Compiled:
     has_loss: bool = True
     has_metrics: bool = True
     run_eagerly: bool = False
+    scale: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, model: Any, rebuild: Callable[[], Any]) -> Compiled:
         """What a user's code compiled the model with. rebuild: calls that code again."""
-        loss, metrics, optimizer = model._compile_loss, model._compile_metrics, model.optimizer
+        loss, metrics, optimizer = model._compile_loss, model._compile_metrics, scaled_by(model.optimizer)
         own_loss = loss._user_loss if loss is not None else None
         unpenalized: tuple[int, ...] = ()
         pattern = None
@@ -60,12 +62,13 @@ class Compiled:
             has_loss=loss is not None,
             has_metrics=metrics is not None and metrics._user_metrics is not None,
             run_eagerly=bool(model.run_eagerly),
+            scale=_scale(model.optimizer),
         )
 
     def compile(self, model: Any, optimizer: Any, loss: Any, **options: Any) -> None:
         """Compile the model with these two, and with the rest. options: more that `model.compile` takes."""
         model.compile(
-            optimizer,
+            optimizer if self.scale is None else keras().optimizers.LossScaleOptimizer(optimizer, **self.scale),
             loss,
             loss_weights=self.loss_weights,
             metrics=self.metrics(),
@@ -95,6 +98,7 @@ class Compiled:
             self.unpenalized,
             self.unpenalized_names,
             self.run_eagerly,
+            self.scale,
         ]
 
 
@@ -105,7 +109,18 @@ def _without_number(value: Any) -> Any:
 
 def _again(optimizer: Any, rebuild: Callable[[], Any]) -> Any:
     """Another optimizer like it: the builder's own where a part of it is the user's, or a step was set."""
-    return type(optimizer).from_config(optimizer.get_config()) if _is_plain(optimizer) else rebuild().optimizer
+    return type(optimizer).from_config(optimizer.get_config()) if _is_plain(optimizer) else scaled_by(rebuild().optimizer)
+
+
+def scaled_by(optimizer: Any) -> Any:
+    """The optimizer inside Keras's `LossScaleOptimizer`, which has the rate and the weight decay; any other as it is."""
+    return optimizer.inner_optimizer if type(optimizer) is keras().optimizers.LossScaleOptimizer else optimizer
+
+
+def _scale(optimizer: Any) -> Mapping[str, Any] | None:
+    if scaled_by(optimizer) is optimizer:
+        return None
+    return {name: getattr(optimizer, name) for name in ("initial_scale", "dynamic_growth_steps")}
 
 
 def _is_plain(optimizer: Any) -> bool:
@@ -118,4 +133,5 @@ def _is_plain(optimizer: Any) -> bool:
 def rate_of(optimizer: Any) -> float | None:
     """Its learning rate; None where it has a schedule, a function, or another optimizer inside."""
     rate = getattr(optimizer, "_learning_rate", None)
-    return float(rate) if isinstance(rate, keras().Variable) else None
+    around = hasattr(optimizer, "inner_optimizer")  # Keras keeps a rate of 0 in such a one, which nothing reads
+    return float(rate) if isinstance(rate, keras().Variable) and not around else None

@@ -265,7 +265,8 @@ class Program:
             self._told = [told_by(step, example) for step in (model.train_step, model.test_step)]
         else:
             model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
-        model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
+        if not model.optimizer.built:  # a LossScaleOptimizer that is built twice holds its scale twice
+            model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported then.
         own = makes_its_own_loss(model) or model._compile_loss is None
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")

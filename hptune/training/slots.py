@@ -41,9 +41,9 @@ class Slots:
     def _built(self) -> list[Any]:
         """What a fresh optimizer begins with, from the weights as they are."""
         fresh = self._fresh()
-        scaled = keras().optimizers.LossScaleOptimizer
-        if isinstance(self._model.optimizer, scaled) and not isinstance(fresh, scaled):
-            fresh = scaled(fresh)
+        scaled, theirs = keras().optimizers.LossScaleOptimizer, self._model.optimizer
+        if isinstance(theirs, scaled) and not isinstance(fresh, scaled):
+            fresh = scaled(fresh, theirs.initial_scale, theirs.dynamic_growth_steps)
         inner = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
         fresh.build(inner._trainable_variables)  # a step of the user's own may have built it for some of the weights
         return [variable.numpy() for variable in fresh.variables]

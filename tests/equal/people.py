@@ -436,6 +436,13 @@ def gradient_reversed(hp):
     i = keras.Input((6,))
     x = layers.Lambda(reverse)(layers.Dense(4)(i))
     return compiled(keras.Model(i, layers.Dense(1, activation="sigmoid")(x)))
+
+def loss_scaled(hp):
+    model = net(kernel_initializer="he_normal")
+    inner = keras.optimizers.AdamW(hp.Float("rate", 0.01, 0.2), weight_decay=0.1)
+    inner.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(keras.optimizers.LossScaleOptimizer(inner, 1024.0, 3), "binary_crossentropy")
+    return model
 """
 
 POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -475,6 +482,7 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "rank_that_counts": [{"units": 3}, {"units": 4}],
     "two_optimizers": [{"units": 4}, {"units": 8}],
     "gradient_reversed": [{"a": 0.1}, {"a": 1.0}],
+    "loss_scaled": [{"rate": 0.02}, {"rate": 0.1}],
 }
 """The builders with the points that each is trained at."""
 
