@@ -28,7 +28,8 @@ from hptune.training.compiled import Compiled, rate_of, scaled_by
 from hptune.training.dials import PLACEHOLDER, Dial
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer, make_regularizer
 from hptune.training.own_code import from_config
-from hptune.training.runtime import keras
+from hptune.training.results import has_own_steps
+from hptune.training.runtime import Settings, keras
 from hptune.training.sameness import described, of_own_parts, unproved
 from hptune.training.stock import is_as_configured, is_known
 
@@ -164,6 +165,7 @@ def of_model(
     given: frozenset[str],
     rebuild: Callable[[], Any],
     tag: Any,
+    draw: Callable[[], Any] | None = None,
     folder: Path = Path(),
     shared: Container[Any] = (),
     guarded: bool = False,
@@ -171,16 +173,18 @@ def of_model(
     """The blueprint of a model that was built elsewhere, by a user's builder say, and may be compiled.
 
     given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as compiled.
-    rebuild: calls the builder again, and builds what it gives.
+    rebuild: calls the builder again, and builds what it gives; what it draws is the same each time. draw: the same
+        under the seed that is set, for initial weights; None: `rebuild`.
     tag: what it is built from. It tells apart two builds of a model that can't be described by its config (a subclassed
         one), which has no dials in its layers and is rebuilt by the builder; and two builds whose weights may differ.
     shared: what outlives a call of the builder, and is given no dials. guarded: whether `own` is wanted.
     """
-    apart = partial(_of_opaque, model, recipe, given=given, rebuild=rebuild, tag=tag, folder=folder)
+    draw = draw or rebuild
+    apart = partial(_of_opaque, model, recipe, given=given, rebuild=rebuild, draw=draw, tag=tag, folder=folder)
     config = _config(model) if is_known(model) else None
     if config is None:
         return apart()
-    own = [of_own_parts(model), adapted.told(model)]
+    own, settings = [of_own_parts(model), adapted.told(model)], Settings.now().unusual()
     is_stock = own == [[], []] and is_as_configured(model)
     if not is_stock:
         own.append([described([v.constraint, v.regularizer, v.trainable]) for v in model.weights])
@@ -216,12 +220,12 @@ def of_model(
     architecture = fingerprint(_nameless(_without_regularizers(bare)), zeros)
     return Blueprint(
         architecture=architecture,
-        structure=fingerprint(_name(kind), blank, own, digest, [*_smoothing(recipe)]),
+        structure=fingerprint(_name(kind), blank, own, digest, [*_smoothing(recipe)], *settings),
         dials={**dials, **turned, **_smoothing(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=concrete(recipe.training.batch_size),
         build=build,
-        weights=lambda seed: _seeded_weights(seed, rebuild),  # the builder may have loaded pretrained ones
+        weights=lambda seed: _seeded_weights(seed, draw),  # the builder may have loaded pretrained ones
         stock=stock,
         compiled=compiled,
         made_by=fingerprint(tag),
@@ -251,7 +255,14 @@ def _config(model: Any) -> Any:
 
 
 def _of_opaque(
-    model: Any, recipe: Recipe, *, given: frozenset[str], rebuild: Callable[[], Any], tag: Any, folder: Path
+    model: Any,
+    recipe: Recipe,
+    *,
+    given: frozenset[str],
+    rebuild: Callable[[], Any],
+    draw: Callable[[], Any],
+    tag: Any,
+    folder: Path,
 ) -> Blueprint:
     if _penalty(recipe) is not None:
         told = (
@@ -267,7 +278,7 @@ def _of_opaque(
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=concrete(recipe.training.batch_size),
         build=lambda: (rebuild(), {}),
-        weights=lambda seed: _seeded_weights(seed, rebuild),
+        weights=lambda seed: _seeded_weights(seed, draw),
         stock=rebuild,
         compiled=compiled,
         dialled=False,
@@ -380,10 +391,12 @@ def _compiled(
         optimizer = own.optimizer
         turned = {place.name: place.number for place in dial_places.in_optimizer(scaled_by(model.optimizer))}
         rate = rate_of(scaled_by(model.optimizer))
+    bare = own is not None and not own.has_metrics and "metrics" not in given and has_own_steps(model)
     made = Compiled(
         optimizer=optimizer,
         loss=lambda: None if training.loss is None else make_loss(training.loss, folder),
-        metrics=lambda: [make_metric(metric, folder) for metric in training.metrics or []],
+        # A step of the user's own may pass over metrics that it does not know of.
+        metrics=lambda: None if bare else [make_metric(metric, folder) for metric in training.metrics or []],
         unpenalized=own.unpenalized if own is not None and "optimizer" not in given else (),
         unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in given else None,
         weighted_metrics=own.weighted_metrics if own is not None else lambda: None,

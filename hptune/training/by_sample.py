@@ -14,6 +14,7 @@ from hptune.spec.dials import LAYERS
 from hptune.training import augment
 from hptune.training.losses import is_mean_over_samples
 from hptune.training.results import makes_its_own_loss
+from hptune.training.sameness import own_in_stock
 from hptune.training.variables import is_of_keras
 
 
@@ -31,7 +32,7 @@ def is_by_sample(model: Any, loss: Any, y: Any) -> bool:
     layers = list(model._flatten_layers(include_self=False))
     draws = any(layer._seed_generators and not _draws_in_training_alone(layer) for layer in layers)
     masks = any(type(layer).__name__ == "Masking" or getattr(layer, "mask_zero", False) for layer in layers)
-    own_code = not all(map(is_of_keras, layers))
+    own_code = not all(is_of_keras(layer) and not own_in_stock(layer) for layer in layers)
     operations = getattr(model, "operations", model.layers)  # a functional model may hold bare `keras.ops` too
     mixes = len(operations) > len(model.layers) or any(map(_works_along_samples, layers))
     metrics = model._compile_metrics.metrics if model._compile_metrics is not None else []

@@ -7,6 +7,7 @@ objects hold, their dials blanked; never a list of what to include.
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ class Compiled:
     loss_weights: what each output's loss counts in the sum; None: 1.
     unpenalized: the numbers of the trainable variables, and a pattern of names, that weight decay leaves alone.
     has_loss, has_metrics: whether a builder gave any. run_eagerly: whether it asked that nothing be traced.
-    scale: the options of the `LossScaleOptimizer` around the optimizer; None: only the one that Keras itself puts there.
+    scale: the options of the user's `LossScaleOptimizer` around the optimizer; None: it has none.
     """
 
     optimizer: Callable[[], Any]
@@ -109,11 +110,13 @@ def _without_number(value: Any) -> Any:
 
 def _again(optimizer: Any, rebuild: Callable[[], Any]) -> Any:
     """Another optimizer like it: the builder's own where a part of it is the user's, or a step was set."""
-    return type(optimizer).from_config(optimizer.get_config()) if _is_plain(optimizer) else scaled_by(rebuild().optimizer)
+    return (
+        type(optimizer).from_config(optimizer.get_config()) if _is_plain(optimizer) else scaled_by(rebuild().optimizer)
+    )
 
 
 def scaled_by(optimizer: Any) -> Any:
-    """The optimizer inside Keras's `LossScaleOptimizer`, which has the rate and the weight decay; any other as it is."""
+    """The optimizer inside a `LossScaleOptimizer`, which has the rate and the weight decay; any other as it is."""
     return optimizer.inner_optimizer if type(optimizer) is keras().optimizers.LossScaleOptimizer else optimizer
 
 
@@ -127,7 +130,8 @@ def _is_plain(optimizer: Any) -> bool:
     """Whether its config tells all of it: it is Keras's, with a rate or a schedule of Keras's, and has made no step."""
     rate = getattr(optimizer, "_learning_rate", None)
     of_keras = all(type(one).__module__.split(".")[0] == "keras" for one in (optimizer, rate))
-    return of_keras and not inspect.isroutine(rate) and int(optimizer.iterations) == 0
+    patched = any(isinstance(value, types.FunctionType | types.MethodType) for value in vars(optimizer).values())
+    return of_keras and not patched and not inspect.isroutine(rate) and int(optimizer.iterations) == 0
 
 
 def rate_of(optimizer: Any) -> float | None:

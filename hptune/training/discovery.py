@@ -19,7 +19,7 @@ from hptune.seeds import derive
 from hptune.spec.conditions import key
 from hptune.spec.problems import show, validate
 from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain, IntDomain, point_key
-from hptune.training.hypermodel import Builder, as_yaml
+from hptune.training.hypermodel import Builder, as_yaml, flow
 from hptune.training.points import within_reach
 from hptune.training.reasons import is_fatal, reason
 from hptune.trial import Value, Values
@@ -93,6 +93,7 @@ class _Exploration:
         self._builder, self._declared, self._ask, self._folder = builder, declared, ask, folder
         self._domains: dict[str, Domain] = dict(declared)
         self._spelled: dict[str, dict[str, Any]] = {}
+        self._asked_as: dict[str, dict[str, Any]] = {}
         self._builds: list[_Build] = []
         self._waiting: deque[tuple[Values, _Build | None, str | None]] = deque()
 
@@ -183,6 +184,7 @@ class _Exploration:
         whole = {**setting, **{name: hp.values[name] for name in asked}}
         build = _Build(whole, frozenset(asked) | frozenset(self._declared), origin, turned, failure)
         self._builds.append(build)
+        self._check_alike(hp)
         new = [name for name in asked if name not in self._domains]
         for name in new:
             self._spelled[name] = as_yaml(asked[name])
@@ -214,6 +216,17 @@ class _Exploration:
                 raise
             return reason(error, self._folder)
         return None
+
+    def _check_alike(self, hp: Any) -> None:
+        """A name stands for one domain. Raises SpecError where the code gives it others at other places."""
+        for one in hp.space:
+            name = one.name
+            spelled = as_yaml(one) if name not in self._declared and type(one).__name__ != "Fixed" else None
+            known = spelled and self._asked_as.setdefault(name, spelled)
+            if known and {**known, "default": None} != {**(spelled or {}), "default": None}:
+                told = f"the code asks for {name} as {flow(known)} and elsewhere as {flow(spelled)}"
+                way = f"Give each a name of its own, or declare {name} in the YAML, which then holds everywhere"
+                raise spec_error(f"{told}, and a name can stand for one of them only. {way}.", *self._builder.path)
 
     def _checked(self, name: str, spelled: Mapping[str, Any]) -> Domain:
         domain, problems = validate(DOMAINS[spelled["type"]], spelled, ("search_space", name))

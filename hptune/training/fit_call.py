@@ -45,13 +45,20 @@ class Seen:
 
 
 @contextlib.contextmanager
-def watched(model: Any, seen: Seen, train: Callable[[Any, dict[str, Any]], Any] | None = None) -> Iterator[None]:
-    """Take down what reaches `model.fit`. train: called with Keras's fit and its arguments in its place."""
+def watched(
+    model: Any, seen: Seen, train: Callable[[Any, dict[str, Any]], Any] | None = None, *, listener: Any = None
+) -> Iterator[None]:
+    """Take down what reaches `model.fit`. train: called with Keras's fit and its arguments in its place.
+
+    listener: a callback that is to hear of each epoch, also where the `fit` gives callbacks of its own alone.
+    """
     fit = model.fit
 
     def watch(*args: Any, **kwargs: Any) -> Any:
+        if listener is not None:
+            args, kwargs = _heard(listener, inspect.signature(fit), args, kwargs)
         try:
-            arguments = dict(inspect.signature(fit).bind(*args, **kwargs).arguments)
+            arguments = _by_name(inspect.signature(fit), args, kwargs)
         except TypeError:  # Keras says better what is wrong
             return fit(*args, **kwargs)
         seen.calls.append(arguments)
@@ -62,6 +69,36 @@ def watched(model: Any, seen: Seen, train: Callable[[Any, dict[str, Any]], Any] 
         yield
     finally:
         object.__delattr__(model, "fit")
+
+
+def _heard(
+    listener: Any, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with the listener among the callbacks; as they are where it is, or can't be put there."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return args, kwargs
+    known = "callbacks" in signature.parameters
+    held = bound.arguments if known else kwargs
+    given = held.get("callbacks")
+    if given is not None and not isinstance(given, list | tuple):
+        given = getattr(given, "callbacks", [given])  # a CallbackList, or one callback
+    if any(type(one) is type(listener) for one in given or ()):
+        return args, kwargs
+    if not known:
+        return args, {**kwargs, "callbacks": [listener, *(given or ())]}
+    bound.arguments["callbacks"] = [listener, *(given or ())]
+    return bound.args, bound.kwargs
+
+
+def _by_name(signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
+    """What was given, by the names of the arguments. Raises TypeError where it does not fit."""
+    arguments = dict(signature.bind(*args, **kwargs).arguments)
+    for one in signature.parameters.values():
+        if one.kind is inspect.Parameter.VAR_KEYWORD:
+            arguments |= arguments.pop(one.name, {})
+    return arguments
 
 
 def call(

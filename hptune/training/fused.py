@@ -30,6 +30,7 @@ def fuse(optimizer: Any) -> None:
     """Let `optimizer`, a stock one or a user's, update in this way."""
     kind, adam = type(optimizer), keras().optimizers.Adam
     known = isinstance(optimizer, adam) and kind.update_step is adam.update_step and not optimizer.amsgrad
+    known = known and "update_step" not in vars(optimizer)  # put there by the user's code
     known = known and (isinstance(optimizer.beta_2, Number) or 0.5 <= optimizer.beta_2 < 1)
     hooks = {
         "_all_reduce_sum_gradients": _as_they_are,

@@ -1,7 +1,7 @@
 """A last look before a program serves a point: whether it computes what the builder's own model computes there.
 
-The structure's key proves it by what the objects hold. This compares results: the predictions of one batch, its loss
-and the penalties, with the same weights in both.
+The structure's key proves it by what the objects hold. This compares results: the predictions of one batch, its loss,
+its metrics and the penalties, with the same weights in both.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ import numpy as np
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.training.program import Program
+from hptune.training.results import in_order
 from hptune.training.runtime import keras
 from hptune.training.streamed import leaves, mapped
+from hptune.training.variables import own_state, put
 
 BATCH = 16
-"""Samples that are compared."""
+"""Samples that are compared, and one more of each class that is not among them."""
+
+MOST = 4096
+"""Among so many, another class is looked for."""
 
 _TOLERANCE = 1e-5
 """Relative to the largest number: both compute the same in float32, perhaps in another order."""
@@ -28,7 +33,7 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
 
     Leaves weights and dials of the program as they were compared: a trial begins by putting its own.
     """
-    from keras.src.trainers.compile_utils import CompileLoss
+    from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 
     own, model = blueprint.own, program.model
     assert own is not None, "asked of models that code builds"
@@ -40,16 +45,31 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
     for mine, theirs in zip(held, given, strict=True):
         mine.assign(theirs)
     program.turn(blueprint.dials)
-    x, y, weight = mapped(lambda a: a[:BATCH], (data.train.x, data.train.y, data.train.sample_weight))
+    rows = _rows(data)
+    x, y, weight = mapped(lambda a: a[rows], (data.train.x, data.train.y, data.train.sample_weight))
     compiled = blueprint.compiled
     loss = compiled.loss() if own._compile_loss is not None or model._compile_loss is not None else None
     wanted = None if loss is None else CompileLoss(loss, compiled.loss_weights, output_names=_names(own))
-    ours = _computed(own, wanted, x, y, weight)
-    theirs = _computed(model, model._compile_loss, x, y, weight)
+    moved = {id(one): one for one in [*own_state(own), *own_state(model)]}.values()
+    before = [one.numpy() for one in moved]
+    metrics = CompileMetrics(compiled.metrics(), compiled.weighted_metrics(), output_names=_names(own))
+    ours = _computed(own, wanted, metrics, x, y, weight)
+    put(list(moved), before)
+    theirs = _computed(model, model._compile_loss, model._compile_metrics, x, y, weight)
+    put(list(moved), before)
     for name, values in ours.items():
         if name not in theirs or not _close(values, theirs[name]):
-            return f"other {name}" if name == "predictions" else f"another {name}"
+            return f"other {name}" if name in ("predictions", "metrics") else f"another {name}"
     return None
+
+
+def _rows(data: Data) -> Any:
+    """The numbers of the first samples, and of one sample of each class that these hold none of."""
+    y = np.asarray(data.train.y[:MOST])
+    classes = y if y.ndim == 1 else y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
+    _, firsts = np.unique(classes, return_index=True)
+    firsts = firsts[firsts >= BATCH][:BATCH]
+    return np.concatenate([np.arange(min(BATCH, len(y))), np.sort(firsts)])
 
 
 def _weights(model: Any, own: Any) -> tuple[list[Any], list[Any]]:
@@ -67,12 +87,17 @@ def _names(model: Any) -> Any:
     return getattr(model, "output_names", None)
 
 
-def _computed(model: Any, loss: Any, x: Any, y: Any, weight: Any) -> dict[str, Any]:
+def _computed(model: Any, loss: Any, metrics: Any, x: Any, y: Any, weight: Any) -> dict[str, Any]:
     keras().utils.set_random_seed(0)  # for what draws without a generator of its own
     found = model(x, training=False)
     told = {"predictions": [np.asarray(leaf) for leaf in leaves(found)], "penalty": [_sum(model.losses)]}
     if loss is not None:
         told["loss"] = [np.asarray(loss(y, found, weight))]
+    if metrics is not None and loss is not None:
+        metrics.reset_state()  # of the program, which has trained
+        metrics.update_state(y, found, weight)
+        told["metrics"] = [np.asarray(leaf) for leaf in leaves(list(in_order(metrics.result()).values()))]
+        metrics.reset_state()
     return told
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune import seeds
 from hptune.errors import SegmentFailed
 from hptune.quiet import quietly
 from hptune.rundir import RunPaths
@@ -80,23 +81,32 @@ class Handover:
             inner=inner,
             builder=self.builder,
             values=values,
+            seed=self._seed,
         )
         return self._signed(handed, logits=gives_logits(loss), raw=handed.built is None)
 
-    def fitted(self, model: Any) -> dict[str, Any]:
-        """The model of a fit of its own, which takes the samples as they are prepared; facts to tell of it."""
+    def fitted(self, model: Any, values: Values, seed: int) -> dict[str, Any]:
+        """The model of a fit of its own, which takes the samples as they are prepared; facts to tell of it.
+
+        seed: under which it was built.
+        """
         compiled = keras().tree.flatten([model.loss, model.metrics]) if model.compiled else []
         handed = hand_over(
             model,
             self.run.best_model,
             self.data,
             compiled_with=compiled,
-            inner=None,
+            inner=lambda: model,
             builder=self.builder,
-            values={},
+            values=values,
+            seed=seed,
             raw=False,
         )
         return self._signed(handed, logits=False, raw=False)
+
+    @property
+    def _seed(self) -> int:
+        return seeds.derive(self.experiment.seed, "build")
 
     def _signed(self, handed: Handed, *, logits: bool, raw: bool) -> dict[str, Any]:
         signature = replace(
@@ -116,14 +126,15 @@ def hand_over(
     data: Data,
     *,
     compiled_with: Sequence[Any],
-    inner: Callable[[], Any] | None,
+    inner: Callable[[], Any],
     builder: Builder | None,
     values: Values,
+    seed: int,
     raw: bool = True,
 ) -> Handed:
     """Write the model. compiled_with: its loss and metrics. raw: whether it takes samples as they lie in the files.
 
-    inner: makes the builder's model at these values, with the trained variables; None: it can't be had again.
+    inner: gives the builder's model at these values, with the trained variables. seed: under which it was built.
     """
     told = save_model(path, model)
     written = Path(told["model"])
@@ -141,24 +152,40 @@ def hand_over(
         code = {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items() if _is_importable(one)}
         if _equal(_loaded(path, objects, code), x, wanted):
             return Handed(written, code=code, note=_how_to_load(path, code, compiled))
-    if inner is not None and builder is not None and builder.call is not None:
+    if builder is not None and builder.call is not None:
         weights = path.with_name("model.weights.h5")
-        made, again = inner(), inner()
+        made = inner()
         made.save_weights(weights)
-        for variable in [*again.weights, *plain_variables(again)]:
-            variable.assign(np.zeros_like(variable.numpy()))
-        again.load_weights(weights)
-        if _equal(again, prepared, _predicted(made, prepared)):
+        given = _predicted(made, prepared)
+        for drawn, needed in ((seed + 1, None), (seed, seed)):  # what its code draws beside weights, a seed brings back
+            keras().utils.set_random_seed(drawn)
+            again, _ = builder.build(values)
+            shape = None if again.built else (1, *prepared.shape[1:])
+            if not _brought_back(again, weights, prepared, given, shape):
+                continue
             path.unlink(missing_ok=True)
-            shape = None if builder.build(values)[0].built else (1, *prepared.shape[1:])
             module = builder.reference.partition(":")[0]
-            note = _how_to_build(weights, f"import keras_tuner, numpy, {module}", builder.call, values, shape)
-            built = {"by": builder.reference, "values": dict(values), "shape": shape}
+            note = _how_to_build(weights, f"import keras_tuner, numpy, {module}", builder.call, values, shape, needed)
+            built = {"by": builder.reference, "values": dict(values), "shape": shape, "seed": needed}
             return Handed(weights, built=built, note=note)
+        weights.unlink()
     why = told.get("note") or "the file does not bring back what was trained"
     held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
     told_why = f"{why}. It holds {held} (add_weight makes one that it saves)"
     return Handed(written, unusable=told_why, note=told_why)
+
+
+def _brought_back(again: Any, weights: Path, x: Any, wanted: Any, shape: tuple[int, ...] | None) -> bool:
+    """Whether a model that was built anew predicts the same once it has the weights."""
+    try:
+        if shape is not None:
+            again(np.zeros(shape))
+        for variable in [*again.weights, *plain_variables(again)]:
+            variable.assign(np.zeros_like(variable.numpy()))
+        again.load_weights(weights)
+    except Exception:  # noqa: BLE001  # Keras, and the user's code in it, raise anything over what does not fit
+        return False
+    return _equal(again, x, wanted)
 
 
 def check_export(model: Any, program: Program, data: Data) -> None:
@@ -231,11 +258,16 @@ def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any
     return f"it holds code of your own: load it by `import {', '.join(modules)}; model = {call}`{why}"
 
 
-def _how_to_build(weights: Path, imports: str, call: str, values: Values, shape: tuple[int, ...] | None) -> str:
-    """call: `module.build(hp)`. shape: of the input of a model that has no weights before it is told."""
+def _how_to_build(
+    weights: Path, imports: str, call: str, values: Values, shape: tuple[int, ...] | None, seed: int | None
+) -> str:
+    """call: `module.build(hp)`. shape: of the input of a model that has no weights before it is told. seed: what
+    brings back that its code draws beside weights."""
     hp = f"hp = keras_tuner.HyperParameters(); hp.values = {dict(values)!r}"
     built = (
         "" if shape is None else f"model(numpy.zeros({shape!r})); "
     )  # after `build(shape)` alone Keras loads nothing
+    if seed is not None:
+        imports = f"{imports}, keras; keras.utils.set_random_seed({seed})"
     code = f"{imports}; {hp}; model = {call}; {built}model.load_weights({str(weights)!r})"
     return f"Keras can't bring it back from a file, since its code has more than a config tells. Load it by `{code}`"

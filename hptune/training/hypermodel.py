@@ -10,15 +10,19 @@ import inspect
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
-from hptune.training.runtime import keras, reset_names
+from hptune.training.results import has_own_loops
+from hptune.training.runtime import Settings, keras, reset_names
+from hptune.training.sameness import is_installed
 from hptune.training.untouched import Untouched
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
@@ -28,27 +32,45 @@ class Builder:
     """A HyperModel, or what has its `build(hp)`: `build(values)` gives the model, and what it asked `hp` for."""
 
     def __init__(
-        self, hypermodel: Any, *, branches: bool = True, path: KeyPath = ("model",), reference: str = ""
+        self,
+        hypermodel: Any,
+        *,
+        branches: bool = True,
+        path: KeyPath = ("model",),
+        reference: str = "",
+        folder: Path | None = None,
     ) -> None:
         """branches: whether it may ask for a parameter under some values of another alone.
 
-        path: where the YAML names it. reference: `module:name` of the user's own.
+        path: where the YAML names it. reference: `module:name` of the user's own. folder: where its modules lie.
         """
+        self._own = [hypermodel, *_modules(reference, folder)] if reference else []
         self.hypermodel = hypermodel
         self.reference = reference
         self.branches = branches
         self.path = path
+        self.fit_by_model = False
         self._kt = keras_tuner()
+        self._settings = _SETTINGS.setdefault(reference, Settings.now())
 
     @cached_property
     def untouched(self) -> Untouched:
         """What its calls share; asked for before the first one."""
-        return Untouched()
+        return Untouched(self._own)
 
-    @cached_property
+    @property
     def has_own_fit(self) -> bool:
-        """Whether the HyperModel trains by a `fit` of its own, which is used then."""
-        return getattr(type(self.hypermodel), "fit", None) not in (None, self._kt.HyperModel.fit)
+        """Whether the HyperModel trains by a `fit` of its own, which is used then; or the model that it builds does."""
+        return self._hypermodel_fits or self.fit_by_model
+
+    @property
+    def _hypermodel_fits(self) -> bool:
+        return getattr(type(self.hypermodel), "fit", None) not in (None, _Function.fit, self._kt.HyperModel.fit)
+
+    @property
+    def fit(self) -> Any:
+        """`fit(hp, model, x, y, …)`: the HyperModel's own, or KerasTuner's usual one, which calls `model.fit`."""
+        return self.hypermodel.fit if self._hypermodel_fits else _Function(None).fit
 
     @property
     def call(self) -> str | None:
@@ -75,10 +97,12 @@ class Builder:
         """Call the code once, for what it keeps from its first call on: so that is the same in every process.
 
         x: a sample, for a model that has no weights before it is called. What the code raises it raises again.
+        Whether a model has loops of its own is known from then on.
         """
         keras().utils.set_random_seed(seed)
         with contextlib.suppress(Exception), quietly():
             model = self.build_with(self.asking({}))
+            self.fit_by_model = has_own_loops(model)
             if not model.built:
                 model(x)
                 self.untouched.after(model)
@@ -92,6 +116,7 @@ class Builder:
     def build_with(self, hp: Any) -> Any:
         """The model that the code makes as it asks `hp`, whatever it asks for."""
         self.untouched.before()
+        self._settings.put()
         reset_names()
         model = self.hypermodel.build(hp)
         if not isinstance(model, keras().Model):
@@ -101,29 +126,45 @@ class Builder:
         return self.build_with(hp) if self.untouched.after(model) else model
 
 
+_SETTINGS: dict[str, Settings] = {}
+"""`keras.config` as the user's module has left it, before anything was built."""
+
+
 def check_whole(hp: Any, values: Values) -> None:
     """Raises SegmentFailed where code has asked `hp` for what `values` does not hold, and tells how to declare it."""
     late = {p.name: p for p in hp.space if p.name not in values and hp.is_active(p) and type(p).__name__ != "Fixed"}
     if late:
         names = ", ".join(late)
-        declared = _flow({name: as_yaml(parameter) for name, parameter in late.items()})
+        declared = flow({name: as_yaml(parameter) for name, parameter in late.items()})
         told = f"the code asks for {names} under these values, which was not found before the first trial"
         way = "declare it in the YAML (which then gives it a value in every trial) and search with --fresh"
         raise SegmentFailed(f"{told}, so it has no value here; {way}: search_space: {declared}")
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """Plain data as the YAML has it on one line.
 
-    >>> _flow({"units 1": {"type": "choice", "values": ["a", "1", True]}})
+    >>> flow({"units 1": {"type": "choice", "values": ["a", "1", True]}})
     '{"units 1": {type: choice, values: [a, "1", true]}}'
     """
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(name)}: {_flow(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(name)}: {flow(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     plain = isinstance(value, str) and re.fullmatch(NAME, value) and value.lower() not in ("true", "false", "null")
     return str(value) if plain or isinstance(value, float) else json.dumps(value)
+
+
+def _modules(reference: str, folder: Path | None) -> list[ModuleType]:
+    """The user's: the one that is named, and all others of the folder that it has loaded."""
+    name, beside = reference.partition(":")[0], str((folder or Path()).resolve())
+    loaded = [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and one.__name__ != "__main__"]
+    return [one for one in loaded if one.__name__ == name or _lies_in(beside, one)]
+
+
+def _lies_in(folder: str, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and str(Path(file).parent).startswith(folder) and not is_installed(module)
 
 
 def keras_tuner() -> Any:
@@ -140,11 +181,11 @@ def from_code(reference: str, folder: Path) -> Builder:
     found = load_object(reference, folder, path)
     hypermodel = keras_tuner().HyperModel
     if inspect.isclass(found) and issubclass(found, hypermodel):
-        return Builder(found(), path=path, reference=reference)
+        return Builder(found(), path=path, reference=reference, folder=folder)
     if isinstance(found, hypermodel):
-        return Builder(found, path=path, reference=reference)
+        return Builder(found, path=path, reference=reference, folder=folder)
     if callable(found):
-        return Builder(_Function(found), path=path, reference=reference)
+        return Builder(_Function(found), path=path, reference=reference, folder=folder)
     told = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
     raise spec_error(told, *path)
 
@@ -154,6 +195,10 @@ class _Function:
     """A `build(hp)` function in the place of a HyperModel."""
 
     build: Any
+
+    @staticmethod
+    def fit(_: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        return model.fit(*args, **kwargs)
 
 
 def as_yaml(parameter: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.stopwatch import WATCH
-from hptune.training import own_fit, reuse, runtime
+from hptune.training import reuse, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
 from hptune.training.blueprint import Blueprint
@@ -116,10 +116,8 @@ class KerasTrainer:
     @cached_property
     def data(self) -> Data:
         """The samples; for a model from code as the source has them, on which code may count."""
-        data, model = self._samples.data(self._fold), self._given.model
-        if not isinstance(model, PythonModel):
-            return data
-        return as_given(data, ordered=from_code(model.python, self._folder).has_own_fit)
+        dealt, builder = self._samples.data(self._fold), self.builder
+        return as_given(dealt, ordered=builder.has_own_fit) if builder is not None and builder.reference else dealt
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -132,11 +130,11 @@ class KerasTrainer:
         """The code that builds the model, where it comes from code."""
         model = self._given.model
         if isinstance(model, HypermodelModel):
-            return ready_made(model, self.data)
+            return ready_made(model, self._samples.data(self._fold))
         if not isinstance(model, PythonModel):
             return None
         builder = from_code(model.python, self._folder)
-        builder.begin(self.data.train.x[:1], seed=seeds.derive(self._given.seed, "import"))
+        builder.begin(self._samples.data(self._fold).train.x[:1], seed=seeds.derive(self._given.seed, "import"))
         return builder
 
     @cached_property
@@ -308,9 +306,9 @@ class KerasTrainer:
             curves,
             whole,
             ended=_epochs(whole) < segment.to_epoch,
-            write=partial(self._handover.fitted, trained.model),
+            write=partial(self._handover.fitted, trained.model, segment.values, seed),
             facts=told,
-            batch_size=own_fit.BATCH_SIZE,
+            batch_size=trained.batch_size,
             best=trained.best,
             untested=trained.untested,
         )

@@ -6,8 +6,9 @@ the YAML and the data say beside it (`fit_call`). What it returns is the score (
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class OwnFit:
     def __init__(self, way: OwnWay, values: Values, *, seed: int, keeps: bool = False) -> None:
         self._way, self._values, self._seed, self._keeps = way, dict(values), seed, keeps
         self._recipe = resolve(way.experiment, values)
-        self._fit = way.builder.hypermodel.fit
+        self._fit = way.builder.fit
         self._tally = Tally(way.objective)
         self._seen = Seen()
         self._earned: Earned | None = None
@@ -82,19 +83,20 @@ class OwnFit:
             self._load(state)
         self._tally.begin()
         data, more = self._way.data, {"initial_epoch": from_epoch} if from_epoch else {}
+        listening = self._callback(on_epoch)
         keywords, refused = fit_call.keywords(
             self._fit,
             data,
             self._way.experiment.data,
             self._recipe,
             epochs=to_epoch,
-            callbacks=[self._callback(on_epoch)],
+            callbacks=[listening],
             verbose=0,
             **more,
         )
         asked = dict(keywords)
         before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
-        with fit_call.watched(self.model, self._seen):
+        with fit_call.watched(self.model, self._seen, listener=listening):
             told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
         if from_epoch and ("initial_epoch" in refused or "initial_epoch" not in keywords or "epochs" not in keywords):
             raise SegmentFailed(f"its fit can't go on from epoch {from_epoch}: epochs and initial_epoch are its own")
@@ -104,7 +106,9 @@ class OwnFit:
         if before and all(np.array_equal(old, variable) for variable, old in before):
             told = "so there is no model that has earned the score. Let fit train the model that it is given"
             raise SegmentFailed(f"the HyperModel's fit left the model that build made as it was, {told}")
-        self._earned = earned(told, self._tally, self._way.objective, from_epoch=from_epoch, to_epoch=to_epoch)
+        self._tally.confirm(digest(self.model.variables))
+        objective, wanted = self._way.objective, self._way.objective in self._way.experiment.objectives
+        self._earned = earned(told, self._tally, objective, from_epoch=from_epoch, to_epoch=to_epoch, asked=wanted)
         curves = self._earned.curves
         for name in ("loss", "val_loss"):
             for epoch, value in enumerate(curves.get(name, ()), start=from_epoch + 1):
@@ -120,9 +124,22 @@ class OwnFit:
         assert self._earned is not None, "asked for the best epoch before training"
         return self._earned.epoch, self._earned.state
 
+    @property
+    def batch_size(self) -> int:
+        """By which the test part is measured: of a model's own `fit` what that was asked for."""
+        asked = concrete(self._recipe.training.batch_size)
+        return (
+            asked
+            if self._way.builder.fit_by_model and "batch_size" in self._recipe.training.model_fields_set
+            else BATCH_SIZE
+        )
+
     def notes(self) -> list[str]:
         """What is to be told of the model beside its score."""
         found = self._earned
+        if found is not None and found.lost is not None:
+            told = f"the score is the last epoch's: the best one's ({found.lost:.6g}) is of weights that can't be had"
+            return [f"{told}, since fit trains another model than the one that build made"]
         if found is None or found.trainings == 1:
             return []
         last = "" if found.last is None else f"; the last of them scored {found.last:.6g}"
@@ -202,21 +219,32 @@ class OwnFit:
         return bool(self._seen.calls or self._tally.epochs)
 
     def _callback(self, on_epoch: Callable[[int, Mapping[str, float]], None]) -> Any:
-        def keep(model: Any) -> tuple[bool, State | None]:
-            ours = model is None or model is self.model  # None: a loop of its own, which sets no model
-            return ours, self.state() if ours and self._keeps else None
+        return listener(self._tally, lambda: self.state() if self._keeps else None, self._mark, on_epoch)
 
-        return listener(self._tally, keep, on_epoch)
+    def _mark(self, model: Any) -> str | None:
+        """A digest of the variables, where another model than the trial's own is trained."""
+        if model is None or model is self.model:  # None: a loop of its own, which sets no model
+            return None
+        return digest(self.model.variables)
+
+
+def digest(variables: Sequence[Any]) -> str:
+    """The same of equal values."""
+    told = hashlib.sha256()
+    for variable in variables:
+        told.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return told.hexdigest()
 
 
 def listener(
     tally: Tally,
-    keep: Callable[[Any], tuple[bool, State | None]],
+    keep: Callable[[], State | None],
+    mark: Callable[[Any], str | None],
     on_epoch: Callable[[int, Mapping[str, float]], None],
 ) -> Any:
     """A Keras callback that tells of each epoch.
 
-    keep: called with the model of the best epoch so far; (whether it is the trial's, the state to keep of it).
+    keep: gives the state to keep of the best epoch so far. mark: see `Told.mark`, of the model that is trained.
     """
 
     class Tell(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -226,8 +254,8 @@ def listener(
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             metrics = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
-            ours, state = keep(self.model) if tally.better(epoch + 1, metrics) else (False, None)
-            tally.take(epoch + 1, metrics, best=ours, state=state)
+            best = tally.better(epoch + 1, metrics)
+            tally.take(epoch + 1, metrics, best=best, state=keep() if best else None, mark=mark(self.model))
             on_epoch(epoch + 1, metrics)
 
     return Tell()

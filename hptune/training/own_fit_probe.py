@@ -106,7 +106,7 @@ class FitProbe:
     # --- the first call -----------------------------------------------------------------------------------------
 
     def _try(self, hp: Any, model: Any) -> None:
-        fit, training = self._way.builder.hypermodel.fit, self._given.training
+        fit, training = self._way.builder.fit, self._given.training
         seen, tally = Seen(), Tally(self._way.objective)
         compile_as_asked(model, resolve(self._given, dict(hp.values)), self._way.folder)
         optimizer = getattr(model, "optimizer", None)
@@ -164,7 +164,7 @@ class FitProbe:
         if train.sample_weight is not None:
             by_class = getattr(spec, "class_weight", None) is not None
             recipe = resolve(self._given, {name: d.default_value() for name, d in self._given.search_space.items()})
-            known, refused = fit_call.keywords(self._way.builder.hypermodel.fit, self._way.data, spec, recipe)
+            known, refused = fit_call.keywords(self._way.builder.fit, self._way.data, spec, recipe)
             name = next(name for name in ("class_weight", "sample_weight") if name in {*known, *refused})
             own = next((key for key in ("sample_weight", "python") if getattr(spec, key, None) is not None), None)
             found[name] = ("data", "class_weight") if by_class else ("data", *([own] if own is not None else []))
@@ -179,7 +179,7 @@ class FitProbe:
             return EPOCHS not in (*every, sum(every))
         if tally.epochs:
             return tally.epochs[-1].epoch != EPOCHS
-        return not fit_call.names(self._way.builder.hypermodel.fit, "epochs")
+        return not fit_call.names(self._way.builder.fit, "epochs")
 
     def _check_compiled(self, model: Any, optimizer: Any) -> None:
         """The optimizer, loss and metrics that the YAML names must be those that trained."""
@@ -246,8 +246,8 @@ class FitProbe:
             validation=fit_call.first(whole.validation, self._rows),
         )
         recipe = resolve(self._given, dict(hp.values))
-        fit = self._way.builder.hypermodel.fit
-        listening = listener(tally, lambda _: (True, None), lambda *_: None)
+        fit = self._way.builder.fit
+        listening = listener(tally, lambda: None, lambda _: None, lambda *_: None)
         rungs = {"initial_epoch": 1} if self._rungs else {}
         keywords, _ = fit_call.keywords(
             fit, few, self._given.data, recipe, epochs=EPOCHS, callbacks=[listening], verbose=0, **rungs

@@ -52,6 +52,8 @@ def load_best(run: RunPaths, signature: Signature) -> Any:
     weights that were kept. Raises what Keras raises."""
     if signature.built is not None:
         builder = from_code(signature.built["by"], Path(signature.folder))
+        if (seed := signature.built.get("seed")) is not None:
+            runtime.keras().utils.set_random_seed(seed)
         model, _ = builder.build(signature.built["values"])
         if signature.built["shape"] is not None:
             model(np.zeros(tuple(signature.built["shape"])))

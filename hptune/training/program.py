@@ -34,6 +34,7 @@ from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
 from hptune.training.results import (
     has_own_steps,
+    in_order,
     makes_its_own_loss,
     numbered,
     numbers,
@@ -41,7 +42,7 @@ from hptune.training.results import (
     told_by,
     told_by_metrics,
 )
-from hptune.training.runtime import keras
+from hptune.training.runtime import Settings, keras
 from hptune.training.slots import Slots
 from hptune.training.state import State
 from hptune.training.streamed import Feed, batches, leaves, mapped, next_batch
@@ -105,6 +106,7 @@ class Program:
         self.serves: set[str] = set()
         compiled = blueprint.compiled
         core, in_layers = blueprint.build()
+        self._settings = Settings.now()  # as the code that built it has left them: what is traced reads them
         self._dials = {**in_layers, **(dials or {})}
         self.model = around(core)
         self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
@@ -247,6 +249,7 @@ class Program:
         """
         way = self._validation if part is self._scored else batches(part)
         self._noise.begin(0)
+        self._settings.put()
         size = EVALUATION_BATCH if self.by_sample else batch_size
         values = self._test(way.whole(size), size, len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
@@ -277,7 +280,8 @@ class Program:
         if self.own_steps:
             trained, tested = self._told
             return [*trained, *(f"val_{name}" for name in tested)]
-        results = {name: value for name, value in self.model.get_metrics_result().items() if name != "loss"}
+        told = in_order(self.model.get_metrics_result())
+        results = {name: value for name, value in told.items() if name != "loss"}
         names = ["loss", *(name for key, value in results.items() for name in numbered(key, value))]
         penalty = ["penalty"] if self._penalties() else []
         return [*names, *penalty, *(f"val_{name}" for name in names)]
@@ -295,6 +299,7 @@ class Program:
     @counts("set up")
     def load(self, state: State) -> None:
         """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
+        self._settings.put()
         put(self.variables, state.model)
         put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hptune import seeds
-from hptune.errors import Problem, SpecError
+from hptune.errors import Problem, SegmentFailed, SpecError
 from hptune.rundir import RunPaths
 from hptune.spec.data import Augment
 from hptune.spec.experiment import Experiment
@@ -31,7 +31,7 @@ from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
-from hptune.training.results import has_call, has_own_steps
+from hptune.training.results import has_call, has_own_loops, has_own_steps
 from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
@@ -83,13 +83,18 @@ class Programs:
         builder = self._builder
         if builder is not None:
             given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
-            rebuild = partial(self._build_by_code, builder, values)
-            keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "build"))
+            draw = partial(self._build_by_code, builder, values)
+
+            def rebuild() -> Any:
+                keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "build"))
+                return draw()
+
             bare = blueprints.of_model(
                 rebuild(),
                 recipe,
                 given=given,
                 rebuild=rebuild,
+                draw=draw,
                 tag=dict(values),
                 folder=self._folder,
                 shared=builder.untouched,
@@ -216,6 +221,9 @@ class Programs:
 
     def _build_by_code(self, builder: Builder, values: Values) -> Any:
         model, _ = builder.build(values)
+        if has_own_loops(model):
+            told = "has a fit or loops of its own, or batches of one size, under these values, and not by default"
+            raise SegmentFailed(f"the model that the code builds {told}; let it be so under all values, or under none")
         if not model.built and not (has_own_steps(model) and not has_call(model)):
             model(self._data.train.x[:1])  # no input shape was given: the first sample has one
             builder.untouched.after(model)

@@ -14,7 +14,20 @@ from hptune.training.streamed import mapped
 
 def has_own_steps(model: Any) -> bool:
     """Whether it trains or is tested by a step that is not Keras's: what that returns is what `fit` tells."""
-    return not (is_stock(model, "train_step") and is_stock(model, "test_step"))
+    return not all(is_stock(model, step) for step in ("train_step", "test_step", "compute_metrics"))
+
+
+def has_own_loops(model: Any) -> bool:
+    """Whether its code stands around the steps, or needs batches of one size: `fit` itself must train it."""
+    loops = ("fit", "evaluate", "make_train_function", "make_test_function", "get_metrics_result", "reset_metrics")
+    if not all(is_stock(model, method) for method in ("compile", *loops)):
+        return True
+    if model.compiled and model.run_eagerly and has_own_steps(model):  # it may do what no graph can
+        return True
+    sizes = [one.shape[0] for one in keras().tree.flatten(getattr(model, "inputs", None) or [])]
+    return any(size is not None for size in sizes) or any(
+        getattr(layer, "stateful", False) and isinstance(layer, keras().layers.RNN) for layer in model._flatten_layers()
+    )
 
 
 def is_stock(model: Any, method: str) -> bool:
@@ -49,7 +62,7 @@ def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
     told = function(step, xla=False).get_concrete_function(given).structured_outputs
     if not isinstance(told, Mapping):
         raise SegmentFailed(f"{step.__qualname__} returned {type(told).__name__}, and a dict of metrics is wanted")
-    return [name for key, value in _in_order(told).items() for name in numbered(key, value)]
+    return [name for key, value in in_order(told).items() for name in numbered(key, value)]
 
 
 def told_by_metrics(model: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -61,11 +74,11 @@ def told_by_metrics(model: Any, told: Mapping[str, Any]) -> dict[str, Any] | Non
     return {name: metrics[name] for name in told} if set(metrics) == set(told) else None
 
 
-def _in_order(results: Mapping[str, Any]) -> dict[str, Any]:
+def in_order(results: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics, the loss first. One that is a dict (`compile_metrics`) stands for what it holds, as in `fit`."""
     flat: dict[str, Any] = {}
     for name, value in results.items():
-        flat |= _in_order(value) if isinstance(value, Mapping) else {name: value}
+        flat |= in_order(value) if isinstance(value, Mapping) else {name: value}
     return {**({"loss": flat["loss"]} if "loss" in flat else {}), **flat}
 
 
@@ -73,7 +86,7 @@ def numbers(results: Mapping[str, Any]) -> list[Any]:
     """The metrics as float32 scalars; one of several numbers as so many."""
     import tensorflow as tf
 
-    found = [tf.cast(value, tf.float32) for value in _in_order(results).values()]
+    found = [tf.cast(value, tf.float32) for value in in_order(results).values()]
     return [number for one in found for number in (tf.unstack(tf.reshape(one, [-1])) if one.shape.rank else [one])]
 
 

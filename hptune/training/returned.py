@@ -25,19 +25,22 @@ WANTED = "a History, a dict of metrics, a number or a list of these is wanted"
 class Told:
     """What the callbacks were told after an epoch (counted from 1) of the last training in the `fit`.
 
-    state: the variables then; None where they are not kept.
+    state: the variables of the trial's model then; None where they are not kept. mark: a digest of them where another
+    model was trained, which may share them.
     """
 
     epoch: int
     logs: Mapping[str, float]
     state: State | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Earned:
     """curves: one value an epoch. epoch: whose weights have earned the score; state: they, None: as `fit` left them.
 
-    last: the score of those weights, where the trial's is a mean over `trainings`.
+    last: the score of those weights, where the trial's is a mean over `trainings`. lost: the score of the best epoch,
+    where its weights are not to be had, so that the last one's counts.
     """
 
     curves: Curves
@@ -45,19 +48,36 @@ class Earned:
     state: State | None
     trainings: int = 1
     last: float | None = None
+    lost: float | None = None
 
 
 class Tally:
-    """Takes down what the callbacks are told of one training, and keeps the epoch that is best by `objective`."""
+    """Takes down what the callbacks are told of one training, and keeps the epoch that is best by `objective`.
+
+    before: the best epoch of the trainings before it, of a `fit` that calls `model.fit` for an epoch at a time.
+    """
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
         self.epochs: list[Told] = []
         self.best: Told | None = None
+        self.before: Told | None = None
 
     def begin(self) -> None:
         """Another training begins: what was told of the one before it is not of the model that is left."""
+        metric = self._objective.metric
+        if self.best is not None:
+            first = self.before is None
+            if first or self._objective.better(self.best.logs[metric], self.before.logs[metric]):  # type: ignore[union-attr]
+                self.before = self.best
         self.epochs, self.best = [], None
+
+    def confirm(self, mark: str) -> None:
+        """mark: of the trial's model as it was left. Where another model was trained, and this one did not follow it,
+        nothing is known of its weights at any epoch."""
+        marks = [one.mark for one in (self.best, self.epochs[-1] if self.epochs else None) if one is not None]
+        if any(one is not None for one in marks) and mark not in marks:
+            self.best = None
 
     def better(self, epoch: int, logs: Mapping[str, float]) -> bool:
         """Whether this epoch is the best by now; where epochs begin again, another training has begun."""
@@ -68,11 +88,12 @@ class Tally:
             return False
         return self.best is None or self._objective.better(score, self.best.logs[metric])
 
-    def take(self, epoch: int, logs: Mapping[str, float], *, best: bool, state: State | None) -> None:
-        told = Told(epoch, logs, state)
-        self.epochs.append(Told(epoch, logs))
+    def take(
+        self, epoch: int, logs: Mapping[str, float], *, best: bool, state: State | None = None, mark: str | None = None
+    ) -> None:
+        self.epochs.append(Told(epoch, logs, mark=mark))
         if best:
-            self.best = told
+            self.best = Told(epoch, logs, state, mark)
 
 
 def numbers(returned: Any, objective: Objective) -> dict[str, Any]:
@@ -87,14 +108,17 @@ def numbers(returned: Any, objective: Objective) -> dict[str, Any]:
         return {objective.metric: float(returned)}
     history = getattr(returned, "history", returned)
     if not isinstance(history, Mapping):
-        more = ". Did you forget to return the metrics?" if returned is None else ""
+        more = " (did you forget to return the metrics?)" if returned is None else ""
         raise SegmentFailed(f"the HyperModel's fit returned {type(returned).__name__}; {WANTED}{more}")
     found = {str(name): _floats(value) for name, value in history.items()}
     return {name: value for name, value in found.items() if value is not None and value != ()}
 
 
-def earned(returned: Any, tally: Tally, objective: Objective, *, from_epoch: int, to_epoch: int) -> Earned:
-    """What the `fit` has come to. from_epoch, to_epoch: what it was asked to train. Raises SegmentFailed."""
+def earned(
+    returned: Any, tally: Tally, objective: Objective, *, from_epoch: int, to_epoch: int, asked: bool = False
+) -> Earned:
+    """What the `fit` has come to. from_epoch, to_epoch: what it was asked to train. asked: whether the objective is one
+    that what it returns must hold, as for KerasTuner. Raises SegmentFailed."""
     values = numbers(returned, objective)
     lists = [value for value in values.values() if isinstance(value, tuple)]
     epochs = max(map(len, lists), default=0) or len(tally.epochs) or to_epoch - from_epoch
@@ -102,6 +126,9 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, from_epoch: int
     curves = {**told, **{name: _stretched(value, epochs) for name, value in values.items()}}
     last = from_epoch + epochs
     if objective.metric not in values:
+        if asked:
+            names = ", ".join(values) or "nothing"
+            raise SegmentFailed(f"the HyperModel's fit returned {names}, and not {objective.metric}, the objective")
         return Earned(curves, last, None)
     metric = objective.metric
     if isinstance(returned, list):
@@ -115,11 +142,15 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, from_epoch: int
         if best is not None and _equal(best.logs[metric], score) and (final is None or not _equal(final, score)):
             by_epoch = {metric: told[metric]} if metric in told else {}
             return Earned({**curves, **by_epoch}, best.epoch, best.state)
+        before = tally.before
+        if before is not None and _equal(before.logs[metric], score) and (final is None or not _equal(final, score)):
+            return Earned(curves, last, before.state)
         return Earned(curves, last, None)
     if best is not None and _equal(best.logs[metric], score):
         return Earned(curves, best.epoch, best.state)
     # No weights were kept by this metric: what is left of the training is the last epoch's, and so is the score.
-    return Earned({**curves, metric: (curves[metric][-1],) * epochs}, last, None)
+    lost = None if _equal(curves[metric][-1], score) else score
+    return Earned({**curves, metric: (curves[metric][-1],) * epochs}, last, None, lost=lost)
 
 
 def _scores(values: Mapping[str, Any], objective: Objective) -> dict[str, float]:

@@ -6,6 +6,7 @@ the bits alone and is faster for the small graphs of a search (a hand-over betwe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -55,6 +56,34 @@ def keras() -> Any:
     import keras as module
 
     return module
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What Keras's functions and layers take from the process, and code may set: `keras.config`."""
+
+    floatx: str
+    epsilon: float
+    image_data_format: str
+    policy: Any
+
+    @classmethod
+    def now(cls) -> Settings:
+        config = keras().config
+        return cls(config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy())
+
+    def put(self) -> None:
+        """Set them so."""
+        config = keras().config
+        config.set_floatx(self.floatx)
+        config.set_epsilon(self.epsilon)
+        config.set_image_data_format(self.image_data_format)
+        config.set_dtype_policy(self.policy)
+
+    def unusual(self) -> list[Any]:
+        """As plain data; [] where they are Keras's own."""
+        told = [self.floatx, self.epsilon, self.image_data_format, self.policy.name]
+        return [] if told == ["float32", 1e-7, "channels_last", "float32"] else [told]
 
 
 def reset_names() -> None:

@@ -8,6 +8,7 @@ is equal to nothing, so that a program is never shared on its account.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -25,6 +26,17 @@ from hptune.training.runtime import keras
 _UNPROVED = itertools.count()
 
 _NOT_SHOWN = "not shown to be the same as any other"
+
+_ROUTINES = (
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodWrapperType,
+    types.ClassMethodDescriptorType,
+)
+"""What runs when it is called and is told by its code or its name; other things that can be called are objects."""
 
 _INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 """Where Python's own code lies, and that of installed packages: it is told by its names."""
@@ -50,19 +62,31 @@ def of_own_parts(model: Any) -> list[Any]:
     """What a model's config does not tell: the code and state of what in it is not Keras's own; [] where all is."""
     found: list[Any] = []
     for layer in model._flatten_layers(include_self=False):
-        if _is_known(type(layer)):
-            held = {name: value for name, value in vars(layer).items() if _is_own_part(value)}
+        if is_known(type(layer)):
+            held = own_in_stock(layer)
             found += [[layer.name, described(held)]] if held else []
         else:
             found.append([layer.name, _described(type(layer), ()), _held(layer, ())])
     return found
 
 
-def _is_own_part(value: Any) -> bool:
-    if inspect.isroutine(value):
-        return not _is_known(value)
+def own_in_stock(layer: Any) -> dict[str, Any]:
+    """The code of the user's that a stock layer was given, or had put in the place of its own, by attribute."""
+    return {name: value for name, value in vars(layer).items() if _is_own_part(name, value)}
+
+
+def _is_own_part(name: str, value: Any) -> bool:
+    if isinstance(value, _ROUTINES):
+        return not (is_known(value) or _by_keras(name, value))
     holds = isinstance(value, keras().regularizers.Regularizer | keras().initializers.Initializer)
-    return (holds or isinstance(value, keras().constraints.Constraint)) and not _is_known(type(value))
+    holds = holds or isinstance(value, keras().constraints.Constraint)
+    return (holds or (callable(value) and not isinstance(value, keras().Layer))) and not is_known(type(value))
+
+
+def _by_keras(name: str, value: Any) -> bool:
+    """Whether it is what Keras itself puts into each layer: its `build`, wrapped."""
+    usual = getattr(_bare_layer(), name, None)
+    return getattr(usual, "__code__", None) is getattr(value, "__code__", value)
 
 
 def _described(thing: Any, inside: tuple[int, ...]) -> Any:
@@ -80,7 +104,7 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
         return ["a dict", [[_described(key, inside), _described(value, inside)] for key, value in thing.items()]]
     if type(thing) in (set, frozenset) or _is_tracked(thing, set):
         return sorted((_described(one, inside) for one in thing), key=repr)
-    if isinstance(thing, list | tuple | Mapping | set | frozenset) and not hasattr(thing, "get_config"):
+    if isinstance(thing, list | tuple | Mapping | set | frozenset) and not _has_config(thing):
         plain = list(thing.items()) if isinstance(thing, Mapping) else list(thing)
         return [
             _class(type(thing), inside),
@@ -103,29 +127,99 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
         return _class(thing, inside)
     if isinstance(thing, types.BuiltinMethodType) and not isinstance(thing.__self__, types.ModuleType | type | None):
         return [thing.__name__, _described(thing.__self__, inside)]
-    if inspect.isroutine(thing):
-        return _named(thing) if _is_known(thing) else _function(thing, inside)
+    if isinstance(thing, _ROUTINES):
+        return _named(thing) if is_known(thing) else _function(thing, inside)
+    if isinstance(thing, functools._lru_cache_wrapper):
+        return ["cached", _described(thing.__wrapped__, inside)]
+    if is_graph_function(thing):
+        options = [getattr(thing, name, None) for name in ("_jit_compile", "_input_signature", "_autograph")]
+        return ["a tf.function", _described(thing.python_function, inside), repr(options)]
     if isinstance(thing, keras().layers.Layer):  # one that code holds: what it has learnt counts
         values = [variable.numpy() for variable in thing.variables]
-        own = [one for one in thing._flatten_layers() if not _is_known(type(one))]
+        own = [one for one in thing._flatten_layers() if not is_known(type(one))]
         parts = [[_class(type(one), inside), _held(one, inside)] for one in own] + [of_own_parts(thing)]
         return [_config(thing, inside), parts, _described(values, inside)]
-    if hasattr(thing, "get_config"):
+    if _has_config(thing):
         return _configured(thing, inside)
-    if hasattr(thing, "__dict__") and not hasattr(thing, "__slots__") and not _is_known(type(thing)):
+    if not is_known(type(thing)) and _holds_all(type(thing)):
         return [_described(type(thing), inside), _held(thing, inside)]
     return [_NOT_SHOWN, _named(type(thing)), next(_UNPROVED)]
 
 
-def _is_known(thing: Any) -> bool:
-    """Whether it is told by its name: Python's own, or an installed package's, and not made inside a function."""
-    if inspect.isroutine(thing) and not isinstance(thing, types.FunctionType):
+def is_known(thing: Any) -> bool:
+    """Whether it is told by its name: Python's own, or an installed package's, and not made inside a function.
+
+    A decorator may give a function, or a class, the name and module of another: what stands there must be it.
+    """
+    if isinstance(thing, types.MethodType):
+        return is_known(thing.__func__)
+    if isinstance(thing, types.FunctionType):
+        code = thing.__code__
+        if code.co_filename.startswith((*_INSTALLED, "<frozen")) and "<locals>" not in code.co_qualname:
+            return True
+    elif isinstance(thing, _ROUTINES):
         return True  # written in C
     module = sys.modules.get(getattr(thing, "__module__", None) or "builtins")
-    return module is not None and _is_installed(module) and "<locals>" not in getattr(thing, "__qualname__", "")
+    if module is None or not is_installed(module) or "<locals>" in getattr(thing, "__qualname__", ""):
+        return False
+    return inspect.isclass(thing) or _stands_at(module, thing)
 
 
-def _is_installed(module: types.ModuleType) -> bool:
+def _stands_at(module: types.ModuleType, thing: Any) -> bool:
+    found: Any = module
+    for part in getattr(thing, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def is_graph_function(thing: Any) -> bool:
+    """Whether it is what `tf.function` makes."""
+    import tensorflow as tf
+
+    return isinstance(thing, tf.types.experimental.PolymorphicFunction) and hasattr(thing, "python_function")
+
+
+def _has_config(thing: Any) -> bool:
+    """Asked of the class: an object may answer to any name."""
+    return callable(inspect.getattr_static(type(thing), "get_config", None)) or "get_config" in attributes(thing)
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    """What an object holds, in slots too."""
+    slots = [
+        name
+        for kind in type(thing).__mro__
+        for name in _listed(vars(kind).get("__slots__", ()))
+        if name not in ("__dict__", "__weakref__")
+    ]
+    held = {name: object.__getattribute__(thing, name) for name in slots if _is_set(thing, name)}
+    with contextlib.suppress(AttributeError):
+        held |= object.__getattribute__(thing, "__dict__")
+    return held
+
+
+def _is_set(thing: Any, name: str) -> bool:
+    try:
+        object.__getattribute__(thing, name)
+    except AttributeError:  # a slot without a value, or one whose name Python has changed
+        return False
+    return True
+
+
+def _listed(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _holds_all(kind: type) -> bool:
+    """Whether what an object of the class holds can be looked into: no base of it but `object` is written in C."""
+    return all(one is object or one.__flags__ & _MADE_IN_PYTHON for one in kind.__mro__)
+
+
+_MADE_IN_PYTHON = 1 << 9
+"""CPython's flag for a class that a `class` statement has made (Py_TPFLAGS_HEAPTYPE)."""
+
+
+def is_installed(module: types.ModuleType) -> bool:
     origin = getattr(getattr(module, "__spec__", None), "origin", None) or getattr(module, "__file__", None) or ""
     return origin in ("built-in", "frozen") or origin.startswith(_INSTALLED)
 
@@ -136,9 +230,11 @@ def _named(thing: Any) -> str:
 
 def _class(kind: type, inside: tuple[int, ...]) -> Any:
     name = _named(kind)
-    if _is_known(kind):
+    if is_known(kind):
         return name
     bases = [_described(base, inside) for base in kind.__bases__]
+    if not is_known(type(kind)):
+        bases.append(_described(type(kind), inside))  # a metaclass may answer for it
     parts = {key: value for key, value in vars(kind).items() if not _is_machinery(key)}
     return [name, bases, {key: _described(_plain(value), inside) for key, value in parts.items()}]
 
@@ -164,7 +260,7 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     """A Python function: its code, what it closes over, its defaults, and the globals that it reads."""
     code = function.__code__
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
-    names = _names(code)
+    names = names_read(code)
     read = {name: function.__globals__[name] for name in names if name in function.__globals__}
     modules = _own_modules([*read.values(), *cells], names)
     of_modules = [
@@ -172,7 +268,7 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     ]
     if _BY_ANY_NAME & set(names):
         of_modules.append([_NOT_SHOWN, _named(function), next(_UNPROVED)])
-    more = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
+    more = {name: value for name, value in vars(function).items() if name not in _OF_DECORATORS}
     return [
         _named(function),
         _code(code),
@@ -181,8 +277,16 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     ]
 
 
+_OF_DECORATORS = ("__wrapped__", "_tf_decorator", "__signature__")
+"""What decorators leave on a function beside what they close over."""
+
 _BY_ANY_NAME = frozenset(
-    ("getattr", "globals", "locals", "vars", "eval", "exec", "__import__", "import_module", "environ", "getenv", "open")
+    (
+        *("getattr", "globals", "locals", "vars", "eval", "exec", "__import__", "import_module", "environ", "getenv"),
+        *("open", "read", "read_text", "read_bytes", "read_csv", "read_parquet", "read_pickle", "read_file"),
+        *("load", "loads", "loadtxt", "genfromtxt", "fromfile", "memmap", "load_model", "load_weights"),
+        *("time", "now", "urandom"),
+    )
 )
 """What code that calls these reads can't be told from its own text."""
 
@@ -190,13 +294,13 @@ _BY_ANY_NAME = frozenset(
 def _own_modules(things: list[Any], names: list[str]) -> list[types.ModuleType]:
     """The user's modules among the things, and those that are read off them by any of the names."""
     found: dict[str, types.ModuleType] = {}
-    waiting = [one for one in things if isinstance(one, types.ModuleType) and not _is_installed(one)]
+    waiting = [one for one in things if isinstance(one, types.ModuleType) and not is_installed(one)]
     while waiting:
         module = waiting.pop()
         if module.__name__ not in found:
             found[module.__name__] = module
             inner = (getattr(module, name, None) for name in names)
-            waiting += [one for one in inner if isinstance(one, types.ModuleType) and not _is_installed(one)]
+            waiting += [one for one in inner if isinstance(one, types.ModuleType) and not is_installed(one)]
     return list(found.values())
 
 
@@ -205,9 +309,9 @@ def _is_tracked(thing: Any, kind: type) -> bool:
     return isinstance(thing, kind) and type(thing).__module__.startswith(("keras.", "tensorflow."))
 
 
-def _names(code: types.CodeType) -> list[str]:
+def names_read(code: types.CodeType) -> list[str]:
     """The names that the code, and the code inside it, reads."""
-    inner = (name for one in code.co_consts if isinstance(one, types.CodeType) for name in _names(one))
+    inner = (name for one in code.co_consts if isinstance(one, types.CodeType) for name in names_read(one))
     return sorted({*code.co_names, *inner})
 
 
@@ -219,19 +323,20 @@ def _code(code: types.CodeType) -> list[Any]:
 def _configured(thing: Any, inside: tuple[int, ...]) -> Any:
     """A Keras object, or a user's of a Keras class."""
     kind = type(thing)
-    if _is_known(kind):
+    if is_known(kind):
         held = {name: value for name, value in vars(thing).items() if _is_plain(value) or _is_of_user(value)}
         rate = getattr(thing, "_learning_rate", None)  # of an optimizer: a schedule, or a function, may be the user's
-        more = [] if rate is None or isinstance(rate, keras().Variable) or _is_known(type(rate)) else [rate]
-        if inspect.isroutine(rate):
-            more = [rate]
+        told = rate is None or isinstance(rate, keras().Variable) or (is_known(type(rate)) and _has_config(rate))
+        more = [] if told else [rate]
         return [_class(kind, inside), _config(thing, inside), _described(held, inside), _described(more, inside)]
     return [_class(kind, inside), _held(thing, inside)]
 
 
 def _is_of_user(value: Any) -> bool:
     """Whether it is code, or an object with code of the user's, that Keras was given."""
-    return isinstance(value, functools.partial | types.MethodType) or not _is_known(type(value))
+    if isinstance(value, list | tuple | Mapping):
+        return any(map(_is_of_user, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, functools.partial | types.MethodType) or not is_known(type(value))
 
 
 def _config(thing: Any, inside: tuple[int, ...]) -> Any:
@@ -248,18 +353,18 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, str | int | float | bool | np.ndarray) or inspect.isroutine(value)
+    return value is None or isinstance(value, (str, int, float, bool, np.ndarray, *_ROUTINES))
 
 
 def _held(thing: Any, inside: tuple[int, ...]) -> dict[str, Any]:
     """All that an object of the user's holds, but for what Keras's classes keep in every layer."""
-    layers = keras().layers
-    machinery = _kept_by_keras(thing)
+    layers, machinery = keras().layers, _kept_by_keras(thing)
     kept: dict[str, Any] = {}
-    for name, value in vars(thing).items():
-        own = bool(machinery) and isinstance(value, layers.Layer | keras().Variable)
-        if name in machinery or own:
-            continue  # layers are described by themselves; the values of a layer's variables are the trial's
+    for name, value in attributes(thing).items():
+        # Layers are described by themselves, and the values of a layer's variables are the trial's; so is a rate.
+        own = isinstance(value, layers.Layer) or name == "_learning_rate" or isinstance(thing, layers.Layer)
+        if name in machinery or (bool(machinery) and own and isinstance(value, layers.Layer | keras().Variable)):
+            continue
         kept[name] = _described(value, inside)
     return kept
 
@@ -283,8 +388,20 @@ def _bare(kind: type) -> frozenset[str]:
         numbers = {"_learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema"}
         more = {"ema_momentum", "ema_overwrite_frequency", "gradient_accumulation_steps", "loss_scale_factor"}
         return frozenset(vars(Bare(0.1))) - numbers - more
-    bare = Bare()
     if kind is keras().layers.Layer:
-        bare(np.zeros((1, 1), np.float32))
-        keras().Sequential([keras().Input((1,)), bare])
-    return frozenset(vars(bare)) - ({"_dtype_policy", "dtype"} if kind is keras().metrics.Metric else set())
+        return frozenset(vars(_bare_layer()))
+    return frozenset(vars(Bare())) - ({"_dtype_policy", "dtype"} if kind is keras().metrics.Metric else set())
+
+
+@functools.cache
+def _bare_layer() -> Any:
+    """A layer of nobody's, that was built and called."""
+
+    class Bare(keras().layers.Layer):  # type: ignore[misc]  # Keras has no types
+        def call(self, x: Any) -> Any:
+            return x
+
+    bare = Bare()
+    bare(np.zeros((1, 1), np.float32))
+    keras().Sequential([keras().Input((1,)), bare])
+    return bare

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Sequence
 from typing import Any
+
+from hptune.training.reach import variables_in
+from hptune.training.runtime import keras
+from hptune.training.sameness import own_in_stock
 
 
 def own_state(model: Any) -> list[Any]:
     """State that Keras does not count among a model's variables, and that code of the user's may carry on.
 
-    TensorFlow's own variables in layers of the user's, and all variables of metrics of the user's.
+    TensorFlow's own variables in layers of the user's, all variables of metrics of the user's, and what its loss, its
+    metrics, its layers' functions and its schedule read.
     """
     metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
     kept = [variable for metric in metrics if not is_of_keras(metric) for variable in metric.variables]
     optimizers = [variable for optimizer in _optimizers(model) for variable in optimizer.variables]
-    found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers]}
+    found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers, *variables_in(_code_of(model))]}
+    optimizer = getattr(model, "optimizer", None)
+    found = {k: v for k, v in found.items() if optimizer is None or all(v is not one for one in optimizer.variables)}
     known = {id(one) for variable in model.variables for one in (variable, variable.value)}
     return [one for key, one in found.items() if key not in known]
+
+
+def _code_of(model: Any) -> list[Any]:
+    """What the user's code gave beside layers: the loss, functions of metrics, functions in layers, a schedule."""
+    tree = keras().tree
+    loss, metrics = model._compile_loss, model._compile_metrics
+    given = [loss._user_loss] if loss is not None else []
+    given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics is not None else []
+    compiled = [one for some in given for one in tree.flatten(some)]
+    functions = [getattr(one, name, None) for one in compiled for name in ("fn", "_fn")]
+    layers = [own_in_stock(layer) for layer in model._flatten_layers() if is_of_keras(layer)]
+    own = [vars(layer) for layer in model._flatten_layers() if not is_of_keras(layer)]
+    code: list[Any] = [value for held in own for value in held.values() if isinstance(value, types.FunctionType)]
+    code += [type(layer) for layer in model._flatten_layers() if not is_of_keras(layer)]
+    return [*compiled, *functions, *layers, *code, getattr(getattr(model, "optimizer", None), "_learning_rate", None)]
 
 
 def plain_variables(model: Any) -> list[Any]:
@@ -30,10 +53,8 @@ def plain_variables(model: Any) -> list[Any]:
 
 def _optimizers(model: Any) -> list[Any]:
     """Those that a model of the user's holds beside the one it is compiled with, for a step of its own."""
-    from hptune.training.runtime import keras
-
     found = [one for one in _held(model) if isinstance(one, keras().optimizers.Optimizer)]
-    return [one for one in {id(one): one for one in found}.values() if one is not model.optimizer]
+    return [one for one in {id(one): one for one in found}.values() if one is not getattr(model, "optimizer", None)]
 
 
 def _held(model: Any) -> list[Any]:

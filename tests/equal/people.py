@@ -22,7 +22,7 @@ from hptune import seeds
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
 from hptune.training import state as states
-from hptune.training.runtime import reset_names
+from hptune.training.runtime import Settings, reset_names
 from hptune.training.worker import Worker
 from hptune.trial import Segment
 
@@ -443,6 +443,220 @@ def loss_scaled(hp):
     inner.exclude_from_weight_decay(var_names=["bias"])
     model.compile(keras.optimizers.LossScaleOptimizer(inner, 1024.0, 3), "binary_crossentropy")
     return model
+
+def graph_metric(hp):
+    a = hp.Choice("a", [0.4, 0.6])
+    @tf.function
+    def share(y, p):
+        return ops.mean(ops.cast(p > a, "float32"), axis=-1)
+    return compiled(net(), metrics=[share], weighted_metrics=[share])
+
+def graph_loss(hp):
+    a = hp.Choice("a", [1.0, 50.0])
+    return compiled(net(), tf.function(weighted(a)))
+
+K = 1.0
+
+@tf.function
+def reads_global(y, p):
+    return K * keras.losses.binary_crossentropy(y, p)
+
+def sets_global(hp):
+    global K
+    K = hp.Choice("a", [1.0, 20.0])
+    return compiled(net(), reads_global)
+
+def graph_rate(hp):
+    a = hp.Choice("a", [0.01, 0.1])
+    model = net()
+    model.compile(keras.optimizers.SGD(tf.function(lambda: a)), "binary_crossentropy")
+    return model
+
+def wrapped_metric(hp):
+    a = hp.Choice("a", [1.0, 3.0])
+    @functools.wraps(keras.losses.mean_squared_error)
+    def error(y, p):
+        return a * keras.losses.mean_squared_error(y, p)
+    return compiled(net(), metrics=[error])
+
+def wrapped_activation(hp):
+    a = hp.Choice("a", [0.1, 3.0])
+    @functools.wraps(keras.activations.relu)
+    @tf.custom_gradient
+    def relu(x):
+        return tf.nn.relu(x), lambda up: a * up
+    return compiled(net(activation=relu))
+
+def cached_helper(hp):
+    a = hp.Choice("a", [1.0, 2.0])
+    @functools.lru_cache
+    def factor():
+        return a
+    def error(y, p):
+        return factor() * keras.losses.mean_absolute_error(y, p)
+    return compiled(net(), metrics=[error])
+
+class Times:
+    def __init__(self, f):
+        self.f, self.a = f, 1.0
+        self.__name__ = "times"
+    def __get__(self, owner, kind=None):
+        return self
+    def __call__(self, y, p):
+        return self.a * self.f(y, p)
+
+def decorated_metric(hp):
+    times = Times(keras.losses.mean_absolute_error)
+    times.a = hp.Choice("a", [1.0, 2.0])
+    return compiled(net(), metrics=[times])
+
+class HeldMetric(keras.metrics.Metric):
+    def __init__(self, a):
+        super().__init__(name="held")
+        self.a = self.add_variable((), keras.initializers.Constant(a), name="a")
+        self.n = self.add_variable((), "zeros", name="n")
+    def update_state(self, y, p, sample_weight=None):
+        self.n.assign_add(ops.sum(ops.cast(p > self.a, "float32")))
+    def result(self):
+        return self.n + 0
+    def reset_state(self):
+        self.n.assign(0.0)
+
+def variable_of_a_metric(hp):
+    return compiled(net(), metrics=[HeldMetric(hp.Choice("a", [0.4, 0.6]))])
+
+class Paced(keras.optimizers.Optimizer):
+    def __init__(self, k):
+        super().__init__(learning_rate=0.1)
+        self.k = keras.Variable(k, trainable=False)
+    def update_step(self, g, v, lr):
+        self.assign_sub(v, ops.cast(lr, v.dtype) * self.k * g)
+    def get_config(self):
+        return {}
+
+def variable_of_an_optimizer(hp):
+    model = net()
+    model.compile(Paced(hp.Choice("a", [0.5, 5.0])), "binary_crossentropy")
+    return model
+
+def patched_optimizer(hp):
+    a, optimizer = hp.Choice("a", [0.0, 1.0]), keras.optimizers.Adam(0.02)
+    step = optimizer.update_step
+    optimizer.update_step = lambda g, v, lr: step(g * a, v, lr)
+    model = net()
+    model.compile(optimizer, "binary_crossentropy")
+    return model
+
+def epsilon_set(hp):
+    keras.config.set_epsilon(hp.Choice("a", [1e-7, 0.3]))
+    return compiled(net(), metrics=["mape"])
+
+def policy_set(hp):
+    if hp.Boolean("half"):
+        keras.config.set_floatx("float64")
+    return compiled(net())
+
+MOVED = tf.Variable(1.0)
+
+def annealed(y, p):
+    MOVED.assign(MOVED * 0.9)
+    return MOVED * weighted(2.0)(y[:, None], p)
+
+def variable_of_a_module(hp):
+    return compiled(net(units=hp.Choice("units", [3, 4])), annealed)
+
+class Annealed(keras.losses.Loss):
+    def __init__(self):
+        super().__init__()
+        self.w = tf.Variable(1.0)
+    def call(self, y, p):
+        self.w.assign(self.w * 0.9)
+        return self.w * weighted(2.0)(y[:, None], p)
+
+def variable_of_a_loss(hp):
+    return compiled(net(units=hp.Choice("units", [3, 4])), Annealed())
+
+SETTINGS = {"scale": 1.0, "calls": []}
+
+def module_dict(hp):
+    if hp.Choice("a", [1.0, 3.0]) > 1:
+        SETTINGS["scale"] *= 3
+        SETTINGS["calls"].append(1)
+    return compiled(net([layers.Rescaling(SETTINGS["scale"] * len(SETTINGS["calls"]))]))
+
+class Counting(keras.Sequential):
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        told = super().compute_metrics(x, y, y_pred, sample_weight)
+        return {**told, "spread": ops.std(y_pred)}
+
+def own_compute_metrics(hp):
+    rest = net(units=hp.Choice("units", [3, 4]))
+    return compiled(Counting([keras.Input((6,)), *rest.layers]), metrics=["mae"])
+
+def over_the_batch(hp):
+    hp.Choice("a", [1.0, 2.0])
+    return compiled(net([layers.Lambda(lambda x: x - ops.mean(x, axis=0, keepdims=True))]))
+
+class Fourier(layers.Layer):
+    def __init__(self, n, **more):
+        super().__init__(**more)
+        self.n, self.w = n, np.random.normal(size=(6, n)).astype("float32")
+    def call(self, x):
+        return ops.cos(x @ self.w)
+    def get_config(self):
+        return {**super().get_config(), "n": self.n}
+
+def drawn_constants(hp):
+    return compiled(net([Fourier(hp.Choice("n", [4, 8]))]))
+
+class Slotted:
+    __slots__ = ("a",)
+    def __init__(self, a):
+        self.a = a
+    def __call__(self, y, p):
+        return self.a * keras.losses.mean_absolute_error(y, p)
+    def get_config(self):
+        return {}
+    __name__ = "slotted"
+
+def slotted_metric(hp):
+    return compiled(net(), metrics=[Slotted(hp.Choice("a", [1.0, 2.0]))])
+
+class Two(keras.metrics.Metric):
+    def __init__(self):
+        super().__init__(name="two")
+        self.n = self.add_variable((), "zeros", name="n")
+    def update_state(self, y, p, sample_weight=None):
+        self.n.assign_add(ops.sum(p))
+    def result(self):
+        return {"sum": self.n + 0, "twice": 2 * self.n}
+
+def metric_of_two(hp):
+    return compiled(net(units=hp.Choice("units", [3, 4])), metrics=[Two()])
+
+class Tracked(keras.Model):
+    def train_step(self, data):
+        x, y, w = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True), w)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        self._loss_tracker.update_state(loss)
+        return {one.name: one.result() for one in self.metrics}
+
+def loss_tracked_alone(hp):
+    model = functional(Tracked, hp)
+    model.compile("adam", "binary_crossentropy")
+    return model
+
+class Cfg:
+    def __init__(self, a):
+        self.a = a
+
+def with_own_options(hp):
+    def times(y, p, cfg):
+        return cfg.a * keras.losses.mean_absolute_error(y, p)
+    kept = keras.metrics.MeanMetricWrapper(times, name="times", cfg=Cfg(hp.Choice("a", [1.0, 2.0])))
+    return compiled(net(), metrics=[kept])
 """
 
 POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -483,6 +697,29 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "two_optimizers": [{"units": 4}, {"units": 8}],
     "gradient_reversed": [{"a": 0.1}, {"a": 1.0}],
     "loss_scaled": [{"rate": 0.02}, {"rate": 0.1}],
+    "graph_metric": [{"a": 0.4}, {"a": 0.6}],
+    "graph_loss": [{"a": 1.0}, {"a": 50.0}],
+    "sets_global": [{"a": 1.0}, {"a": 20.0}],
+    "graph_rate": [{"a": 0.01}, {"a": 0.1}],
+    "wrapped_metric": [{"a": 1.0}, {"a": 3.0}],
+    "wrapped_activation": [{"a": 0.1}, {"a": 3.0}],
+    "cached_helper": [{"a": 1.0}, {"a": 2.0}],
+    "decorated_metric": [{"a": 1.0}, {"a": 2.0}],
+    "variable_of_a_metric": [{"a": 0.4}, {"a": 0.6}],
+    "variable_of_an_optimizer": [{"a": 0.5}, {"a": 5.0}],
+    "patched_optimizer": [{"a": 0.0}, {"a": 1.0}],
+    "epsilon_set": [{"a": 1e-7}, {"a": 0.3}],
+    "policy_set": [{"half": True}, {"half": False}],
+    "variable_of_a_module": [{"units": 3}, {"units": 4}],
+    "variable_of_a_loss": [{"units": 3}, {"units": 4}],
+    "module_dict": [{"a": 3.0}, {"a": 1.0}],
+    "own_compute_metrics": [{"units": 3}, {"units": 4}],
+    "over_the_batch": [{"a": 1.0}, {"a": 2.0}],
+    "drawn_constants": [{"n": 4}, {"n": 8}],
+    "slotted_metric": [{"a": 1.0}, {"a": 2.0}],
+    "metric_of_two": [{"units": 3}, {"units": 4}],
+    "loss_tracked_alone": [{"units": 3}, {"units": 4}],
+    "with_own_options": [{"a": 1.0}, {"a": 2.0}],
 }
 """The builders with the points that each is trained at."""
 
@@ -523,7 +760,9 @@ def differences(folder: Path, name: str) -> list[Difference]:
     points = POINTS[name]
     theirs: dict[str, Mapping[str, Sequence[float]]] = {}
     found: list[Difference] = []
+    settings = Settings.now()
     for order, some in (("forwards", points), ("backwards", points[::-1])):
+        settings.put()
         sys.modules.pop("people_code", None)
         reset_names()  # as in a process of its own
         loaded = load(folder / f"{name}.yaml")
@@ -543,6 +782,7 @@ def differences(folder: Path, name: str) -> list[Difference]:
                 for metric, curve in theirs[key].items()
                 if not _same(ours.get(metric, ()), curve)
             ]
+    settings.put()
     return found
 
 
@@ -558,6 +798,8 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
     exec(CODE, module.__dict__)  # the very text of the user's module
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
+    settings = Settings.now()
+    keras.utils.set_random_seed(seeds.derive(SEED, "build"))  # for what the code draws beside weights
     model = getattr(module, name)(hp)
     given = getattr(module, DATA.get(name, "data"))()[0][1]
     assert data.train.y.shape == given.shape, "the targets have another form than they were given in"
@@ -579,6 +821,7 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
         verbose=0,
         callbacks=[watch],
     ).history
+    settings.put()
     curves = {key: list(values) for key, values in history.items()}
     if any(watch.penalties):  # hptune tells the data's loss, and the penalty beside it
         curves["val_loss"] = [loss - penalty for loss, penalty in zip(curves["val_loss"], watch.penalties, strict=True)]

@@ -231,7 +231,7 @@ def test_a_model_that_was_not_trained_is_not_given_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("returned", "told"),
     [
-        ("None", "fit returned NoneType.* Did you forget to return the metrics"),
+        ("None", "fit returned NoneType..*did you forget to return the metrics"),
         ("'text'", "fit returned str; a History, a dict of metrics, a number or a list of these is wanted"),
         ("{'val_mea': 1.0}", "no metric 'my_mae' is reported. Known: val_mea, loss, mae"),
         ("[]", "returned an empty list"),

@@ -55,7 +55,7 @@ def _own(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
             raise spec_error("the training and the validation part each need a sample.", *raw.x_path)
         random = np.random.RandomState(seeds.derive(seed, "split"))
         train = random.permutation(train)[: spec.limit]
-        return Split(train, random.permutation(raw.own_validation), random.permutation(test))
+        return Split(train, raw.own_validation, test)  # in their order: what sums over a batch depends on it
     if spec.limit is not None and spec.limit < len(rest):
         rest = rest[subset(_numbered(target.codes[rest]), size=spec.limit, least=2, seed=seeds.derive(seed, "limit"))]
     plain = spec.model_copy(update={"test": 0.0})
