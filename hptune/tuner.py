@@ -167,7 +167,7 @@ class _Loop:
         self._running = 0
         self._paused: dict[int, None] = {}  # in the order in which they are looked at
         self._lost: Counter[SegmentKey] = Counter()
-        self._told_of_sharing = False
+        self._has_noted = False
         self._why: str | None = None  # why nothing new is started
         self._clock_from = 0.0
         self._finishes = experiment.execution.on_interrupt == "finish"
@@ -353,9 +353,10 @@ class _Loop:
             self._write(made)
         elif "retrained" in outcome.facts:
             self._watch.noted(f"trial {segment.trial}: {outcome.facts['retrained']}")
-        if not isinstance(outcome, SegmentFailure) and "not_shared" in outcome.facts and not self._told_of_sharing:
-            self._told_of_sharing = True
-            self._watch.noted(f"trial {segment.trial}: {outcome.facts['not_shared']}")
+        facts = {} if isinstance(outcome, SegmentFailure) else outcome.facts
+        if not self._has_noted and (told := facts.get("not_shared") or facts.get("note")) is not None:
+            self._has_noted = True
+            self._watch.noted(f"trial {segment.trial}: {told}")
         reports = len(self._history.reports)
         event = self._told(outcome)
         self._write({**event, "elapsed": self._elapsed_s()})

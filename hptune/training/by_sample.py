@@ -14,6 +14,7 @@ from hptune.spec.dials import LAYERS
 from hptune.training import augment
 from hptune.training.losses import is_mean_over_samples
 from hptune.training.results import makes_its_own_loss
+from hptune.training.runtime import keras
 from hptune.training.sameness import own_in_stock
 from hptune.training.variables import is_of_keras
 
@@ -61,21 +62,48 @@ def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
     function, options = getattr(metric, "_fn", None), getattr(metric, "_fn_kwargs", {})
     if not all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function)):
         return False
+    shape = getattr(model, "output_shape", None)
+    if function is None:
+        return isinstance(shape, tuple) and None not in shape[1:] and _counts_alike(metric, y, shape[1:])
     if options.get("axis", -1) != -1 or getattr(metric, "axis", -1) != -1:
         return False
-    shape = getattr(model, "output_shape", None)
-    if function is None or (isinstance(shape, tuple) and len(shape) == len(y.shape)):
+    if isinstance(shape, tuple) and len(shape) == len(y.shape):
         return True
     # Targets [n] and outputs [n, 1]: some of Keras's functions bring them to one rank, and some broadcast to [n, n].
     return isinstance(shape, tuple) and _is_cut_alike(function, options, y, shape[1:])
+
+
+def _counts_alike(metric: Any, y: Any, shape: tuple[Any, ...]) -> bool:
+    """Whether a metric that adds up gives the same for a few samples together and one by one: tried on itself, since
+    configs leave options out."""
+    y, found = _some(y, shape)
+
+    def told(size: int) -> list[Any]:
+        metric.reset_state()
+        for start in range(0, len(y), size):
+            metric.update_state(y[start : start + size], found[start : start + size])
+        return [np.asarray(one) for one in [*metric.variables, *keras().tree.flatten(metric.result())]]
+
+    try:
+        ours, theirs = told(len(y)), told(1)
+    except Exception:  # noqa: BLE001  # Keras raises anything for samples that a metric can't take so
+        return False
+    finally:
+        metric.reset_state()
+    return all(np.allclose(a, b, rtol=1e-4, equal_nan=True) for a, b in zip(ours, theirs, strict=True))
+
+
+def _some(y: Any, shape: tuple[Any, ...]) -> tuple[Any, Any]:
+    """A few targets like y, and predictions of this shape."""
+    y = np.broadcast_to(np.arange(4).reshape(-1, *[1] * (y.ndim - 1)) % 2, (4, *y.shape[1:])).astype(y.dtype)
+    return y, np.random.default_rng(0).uniform(0.1, 0.9, size=(len(y), *shape)).astype(np.float32)
 
 
 def _is_cut_alike(function: Any, options: Mapping[str, Any], y: Any, shape: tuple[Any, ...]) -> bool:
     """Whether the values of a few samples are those of each alone: tried. y: targets, for their shape and type."""
     if None in shape:
         return False
-    y = np.broadcast_to(np.arange(4).reshape(-1, *[1] * (y.ndim - 1)) % 2, (4, *y.shape[1:])).astype(y.dtype)
-    found = np.random.default_rng(0).uniform(0.1, 0.9, size=(len(y), *shape)).astype(np.float32)
+    y, found = _some(y, shape)
     whole = np.asarray(function(y, found, **options))
     each = np.concatenate([np.asarray(function(y[i : i + 1], found[i : i + 1], **options)) for i in range(len(y))])
     return whole.shape == each.shape and bool(np.allclose(whole, each, rtol=1e-4, equal_nan=True))

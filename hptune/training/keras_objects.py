@@ -17,6 +17,7 @@ from hptune.spec.dials import of_regularizer
 from hptune.spec.keras_table import CHOSEN_BY_KERAS
 from hptune.training.dials import placed
 from hptune.training.runtime import keras
+from hptune.training.variables import DREW_A_SEED
 from hptune.user_code import load_object
 
 _MODULE_OF_ARGUMENT = {
@@ -41,7 +42,10 @@ def make_layer(name: str, arguments: Mapping[str, Any], folder: Path = Path()) -
         given = {key: _argument(key, v, folder) if _is_call(v) else v for key, v in arguments.items()}
         return load_object(name, folder, ("model", "layers"))(**given)
     made = {key: _argument(key, value, folder) for key, value in arguments.items()}
-    return placed(getattr(keras().layers, name), made)
+    layer = placed(getattr(keras().layers, name), made)
+    if arguments.get("seed") is None and getattr(layer, "seed", None) is not None:
+        setattr(layer, DREW_A_SEED, True)
+    return layer
 
 
 def _is_call(value: Any) -> bool:

@@ -79,12 +79,12 @@ def seeded(model: Any) -> set[int]:
     return {
         id(generator.state)
         for layer, generator in generators
-        if generator._initial_seed is not None and type(layer).__name__ not in _DRAW_A_SEED
+        if generator._initial_seed is not None and not getattr(layer, DREW_A_SEED, False)
     }
 
 
-_DRAW_A_SEED = ("RandomCrop",)
-"""Stock layers that were given no seed and say in their config that they were: they draw one when they are made."""
+DREW_A_SEED = "drew_a_seed"
+"""Set on a layer that was given no seed and says in its config that it was: `RandomCrop` draws one when it is made."""
 
 
 def put(variables: Sequence[Any], values: Sequence[Any]) -> None:

@@ -330,7 +330,13 @@ def train(
     before = assign(net, initial)
     share = (told.get("regularization") or {}).get("label_smoothing")
     make_loss = (lambda one: smoothed(one, share)) if share else (lambda one: loss(one, own))
-    metrics = _each(names, told.get("metrics") or [], lambda some: [_in_unit(metric(one), unit) for one in some])
+    units = {name: None if unit is None else (unit[0][i], unit[1][i]) for i, name in enumerate(names)}
+    metrics = _each(
+        names,
+        told.get("metrics") or [],
+        lambda some, name=None: [_in_unit(metric(one), units[name] if name else unit) for one in some],
+        named=True,
+    )
     schedule = rates(experiment, steps=-(-len(train_part[0]) // told["batch_size"]))
     shares = told.get("loss_weights") or {}
     weights = {name: shares.get(name, 1.0) for name in names} if shares else None
@@ -362,11 +368,11 @@ def train(
     return Told(_curves(history, watch.penalties, apart=apart), watch.variables, watch.slots, before, test)
 
 
-def _each(names: Sequence[str], given: Any, make: Callable[[Any], Any]) -> Any:
+def _each(names: Sequence[str], given: Any, make: Callable[..., Any], *, named: bool = False) -> Any:
     if not names:
         return make(given)
     by_name = isinstance(given, Mapping) and set(given) <= set(names)
-    return {name: make(given.get(name, []) if by_name else given) for name in names}
+    return {name: make(given.get(name, []) if by_name else given, *([name] if named else [])) for name in names}
 
 
 def _by_name(part: Part, outputs: Sequence[str]) -> Part:
