@@ -88,6 +88,54 @@ def exported_mae(told: SegmentResult) -> float:
     return float(np.mean(np.abs(model.predict(x, verbose=0)[:, 0] - y)))
 
 
+STOPPING = "keras.callbacks.EarlyStopping('val_loss', patience=9, restore_best_weights=True)"
+
+# The learning rate rises, so that the best epoch is not the last.
+LOOPS = {
+    "callbacks of its own": (
+        f"return model.fit(x, y, epochs=6, validation_data=validation_data, callbacks=[{STOPPING}])"
+    ),
+    "no callbacks": "return model.fit(x, y, epochs=6, validation_data=validation_data)",
+    "an epoch at a time": (
+        "told = [model.fit(x, y, validation_data=validation_data, initial_epoch=e, epochs=e + 1, **rest)"
+        ".history['val_loss'][0] for e in range(6)]\nreturn min(told)"
+    ),
+    "a model around it": (
+        "outer = Outer(model)\nouter.compile(keras.optimizers.SGD(rate), 'mse')\n"
+        "return outer.fit(x, y, epochs=6, validation_data=validation_data, **rest)"
+    ),
+    "another model": (
+        "other = keras.models.clone_model(model)\nother.compile(keras.optimizers.SGD(rate), 'mse')\n"
+        "told = other.fit(x, y, epochs=6, validation_data=validation_data, **rest)\n"
+        "model.set_weights(other.get_weights())\nreturn told"
+    ),
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_weights_given_out_are_those_that_earned_the_score(tmp_path: Path, loop: str) -> None:
+    head = "def fit(self, hp, model, x, y, validation_data, callbacks, **more):\n"
+    rising = "rate = keras.optimizers.schedules.PiecewiseConstantDecay([9], [0.3, 1.2])\n"
+    rest = "rest = {'callbacks': callbacks, 'verbose': 0}\nmodel.optimizer.learning_rate = rate\n"
+    body = rising + rest + LOOPS[loop]
+    outer = "class Outer(keras.Model):\n    def __init__(self, inner):\n        super().__init__()\n"
+    outer += "        self.inner = inner\n"
+    fit = head + "".join(f"    {line}\n" for line in body.splitlines())
+    one = worker(tmp_path, fit, "objective: {metric: val_loss, goal: minimize}\n")
+    (tmp_path / "own_code.py").write_text(
+        CODE + outer + "    def call(self, x):\n        return self.inner(x)\nclass Own(Base):\n" + indented(fit)
+    )
+    searched, best = trial(one, epochs=6), trial(one, epochs=6, purpose="best")
+    assert best.curves["val_loss"] == searched.curves["val_loss"]
+    _, (x, y), _ = sys.modules["own_code"].arrays()
+    model = keras().models.load_model(best.facts["model"])
+    error = float(np.mean((model.predict(x, verbose=0)[:, 0] - y) ** 2))
+    assert error == pytest.approx(min(best.curves["val_loss"]), rel=1e-5)
+    told = searched.facts.get("note", "")
+    assert ("is of weights that can't be had" in told) == (loop == "another model")
+    assert loop == "another model" or best.curves["val_loss"][-1] > 2 * error or loop == "an epoch at a time"
+
+
 # --- the score is the exported model's own ----------------------------------------------------------------------------
 
 HEAD_OF_FIT = "def fit(self, hp, model, x, y, validation_data, **kwargs):\n"
