@@ -45,7 +45,7 @@ class Untouched:
 
     def __contains__(self, thing: Any) -> bool:
         """Whether a layer or a regulariser of the last model was there before the builder was called for it."""
-        return id(thing) in self._there
+        return id(thing) in self._there and self._is_known(thing)
 
     def before(self) -> None:
         """To be called before each call of the builder: put everything shared back."""
@@ -55,21 +55,30 @@ class Untouched:
         self._there = frozenset(self._first)
         for key in self._shared:
             itself, put_back = self._first[key]
-            put_back(itself())
+            if (thing := itself()) is not None:
+                put_back(thing)
         for kept in self._kept:
             kept.put_back()
 
     def after(self, model: Any) -> bool:
         """To be called with what the builder made. True: it holds what an earlier call has made, which may have been
         trained since; the builder is to be called again."""
-        found = {id(thing) for thing in _inside(model) if id(thing) in self._there} - self._shared
-        self._shared |= found
-        for thing in _inside(model):
-            if id(thing) not in self._first:
+        inside = list(_inside(model))
+        for thing in inside:
+            if not self._is_known(thing):  # another may have had its identity, and be gone
+                self._there -= {id(thing)}
+                self._shared.discard(id(thing))
+                self._made_here.discard(id(thing))
                 self._see(thing)
+        found = {id(thing) for thing in inside if id(thing) in self._there} - self._shared
+        self._shared |= found
         again = found & self._made_here
-        self._made_here |= {id(thing) for thing in _inside(model)} - self._there
+        self._made_here |= {id(thing) for thing in inside} - self._there
         return bool(again)
+
+    def _is_known(self, thing: Any) -> bool:
+        first = self._first.get(id(thing))
+        return first is not None and first[0]() is thing
 
     def _see(self, thing: Any) -> None:
         try:
