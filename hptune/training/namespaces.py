@@ -1,0 +1,188 @@
+"""What modules, classes and functions of the user's hold, put back: a trial is what it is in a process of its own.
+
+Small things that can be copied (settings, counters, random generators, objects with attributes) are put back in their
+place, since others may hold them too; variables get their first values; a `tf.function` is traced anew. What is large,
+or can't be copied, stays as it is, and so does what is added to a dictionary and is no plain value: caches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import pickle
+import random
+import types
+from collections import deque
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from hptune.training.reach import variables_in
+from hptune.training.runtime import keras
+from hptune.training.sameness import attributes, is_graph_function, is_known
+
+MOST_BYTES = 2**20
+"""What takes more as a pickle is data, or a network, and stays as it is."""
+
+
+class _Bounded(io.BytesIO):
+    """Takes so many bytes and no more."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MOST_BYTES:
+            raise OverflowError("too large to be copied before each call")
+        return super().write(data)
+
+
+class Namespace:
+    """What a module, a class, an object or a function holds by name, as it was when it was first seen."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+        held = _held(thing)
+        self._copies = {name: copied for name, value in held.items() if (copied := _copied(value)) is not None}
+        values = [value for value in held.values() if not isinstance(value, types.ModuleType | type)]
+        self._graphs = [value for value in values if is_graph_function(value)]
+        self._variables = [(variable, variable.numpy()) for variable in variables_in(values)]
+
+    def put_back(self) -> None:
+        now = _held(self._thing)
+        for name, copied in self._copies.items():
+            if name in now and _pickled(now[name]) == copied:
+                continue
+            then = pickle.loads(copied)  # this process has written it
+            if name not in now or not _put_into(now[name], then):
+                _set(self._thing, name, then)
+        for variable, value in self._variables:
+            variable.assign(value)
+        for function in self._graphs:
+            _forget_traces(function)
+
+
+_SEEN: dict[int, Namespace] = {}
+"""By identity: a process may have several builders of one module, and it was as it is told here before the first."""
+
+
+def namespaces(thing: Any) -> Iterator[Namespace]:
+    """Of a module, of its classes and of the functions in both; of an object itself."""
+    for one in _inside(thing):
+        if id(one) not in _SEEN:
+            _SEEN[id(one)] = Namespace(one)
+        yield _SEEN[id(one)]
+
+
+def _inside(thing: Any) -> Iterator[Any]:
+    yield thing
+    for value in list(vars(thing).values()) if isinstance(thing, types.ModuleType | type) else ():
+        function = getattr(value, "__func__", value)
+        if isinstance(function, types.FunctionType) and not is_known(function):
+            yield function
+        elif isinstance(thing, types.ModuleType) and _is_object(value):
+            yield value
+        elif isinstance(value, type) and isinstance(thing, types.ModuleType) and value.__module__ == thing.__name__:
+            yield from _inside(value)
+
+
+def _is_object(value: Any) -> bool:
+    """Whether it is an object whose attributes are put back one by one, since it can't be copied as a whole.
+
+    Not layers, which are put back with the models that hold them.
+    """
+    if isinstance(value, types.ModuleType | type | types.FunctionType | keras().layers.Layer | keras().Variable):
+        return False
+    return (_is_of_keras(value) or _copied(value) is None) and hasattr(type(value), "__dict__")
+
+
+def _held(thing: Any) -> dict[str, Any]:
+    if not isinstance(thing, types.FunctionType):
+        return {name: value for name, value in attributes(thing).items() if not name.startswith("__")}
+    cells = {
+        f"cell {i}": cell.cell_contents for i, cell in enumerate(thing.__closure__ or ()) if cell != types.CellType()
+    }
+    return {**cells, "__defaults__": thing.__defaults__, "__kwdefaults__": thing.__kwdefaults__, **vars(thing)}
+
+
+def _set(thing: Any, name: str, value: Any) -> None:
+    if isinstance(thing, types.FunctionType) and name.startswith("cell "):
+        (thing.__closure__ or ())[int(name.removeprefix("cell "))].cell_contents = value
+        return
+    with contextlib.suppress(AttributeError, TypeError):  # a class may forbid it
+        setattr(thing, name, value)
+
+
+def _pickled(value: Any) -> bytes | None:
+    """The value as bytes, the same of the same value in one process; None where it is not to be copied."""
+    if isinstance(value, types.ModuleType | types.FunctionType | type | functools.partial) or _is_of_keras(value):
+        return None
+    if getattr(value, "nbytes", 0) > MOST_BYTES:
+        return None
+    file = _Bounded()
+    try:
+        pickle.Pickler(file, protocol=5).dump(value)
+    except Exception:  # noqa: BLE001  # what can't be pickled raises anything, the user's code too
+        return None
+    return file.getvalue()
+
+
+def _copied(value: Any) -> bytes | None:
+    """As `_pickled`, where it can be had back."""
+    copied = _pickled(value)
+    try:
+        return copied if copied is None or pickle.loads(copied) is not copied else None
+    except Exception:  # noqa: BLE001  # as above
+        return None
+
+
+def _is_of_keras(value: Any) -> bool:
+    """Whether it is a layer, a loss, an optimizer, …: Keras pickles them by their config, which leaves things out."""
+    return any(one.__module__.partition(".")[0] in ("keras", "tensorflow") for one in type(value).__mro__)
+
+
+def _put_into(now: Any, then: Any) -> bool:
+    """Make an object what it was, in its place, since others may hold it; False where it can't be changed."""
+    if type(now) is not type(then):
+        return False
+    if isinstance(now, MutableMapping):
+        for key in [key for key, value in now.items() if key not in then and _is_plain(value)]:
+            del now[key]
+        for key, value in then.items():  # update() of a Counter adds
+            now[key] = value
+    elif isinstance(now, list | deque | bytearray):
+        now.clear()
+        now.extend(then)
+    elif isinstance(now, set):
+        now.clear()
+        now |= then
+    elif isinstance(now, np.ndarray):
+        if now.shape != then.shape or now.dtype != then.dtype or not now.flags.writeable:
+            return False
+        now[...] = then
+    elif isinstance(now, np.random.Generator):
+        now.bit_generator.state = then.bit_generator.state
+    elif isinstance(now, np.random.RandomState):
+        now.set_state(then.get_state())
+    elif isinstance(now, random.Random):
+        now.setstate(then.getstate())
+    elif hasattr(now, "__dict__") and hasattr(then, "__dict__"):
+        vars(now).clear()
+        vars(now).update(vars(then))
+    else:
+        return False
+    return True
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple | set | deque):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, str | bytes | int | float | bool | np.generic)
+
+
+def _forget_traces(function: Any) -> None:
+    """Let a `tf.function` be traced anew: the Python values that it has read may be others now."""
+    for name in ("_function_cache", "_function_captures"):
+        setattr(function, name, type(getattr(function, name))())
+    function._variable_creation_config = function._no_variable_creation_config = function._created_variables = None
