@@ -291,30 +291,29 @@ class KerasTrainer:
     def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> _Outcome:
         seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
         trained = OwnFit(self._own_way, segment.values, seed=seed, keeps=segment.purpose in ("best", "baseline"))
-        found = states.latest(self._run, segment, trained.fits)
-        state, so_far = found.state, found.curves
-        if found.epoch < segment.from_epoch:
-            so_far = _joined(so_far, trained.run(state, found.epoch, segment.from_epoch, on_epoch=lambda *_: None))
-            state = trained.state()
-        curves = trained.run(state, segment.from_epoch, segment.to_epoch, on_epoch=partial(after, trained))
-        whole = _joined(so_far, curves)
-        told = _retrained(found, segment)
-        if notes := trained.notes():
-            told["note"] = "; ".join(notes)
+
+        def new(epoch: int, metrics: Mapping[str, float]) -> None:
+            if epoch > segment.from_epoch:
+                after(trained, epoch, metrics)
+
+        # From the start in each rung: such code keeps more from epoch to epoch than a state that can be saved.
+        whole = trained.run(segment.to_epoch, on_epoch=new)
+        curves = {name: values[segment.from_epoch :] for name, values in whole.items()}
+        notes = trained.notes()
         return _Outcome(
             trained,
             curves,
             whole,
             ended=_epochs(whole) < segment.to_epoch,
             write=partial(self._handover.fitted, trained.model, segment.values, seed),
-            facts=told,
+            facts={"note": "; ".join(notes)} if notes else {},
             batch_size=trained.batch_size,
             best=trained.best,
             untested=trained.untested,
         )
 
     def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
-        if segment.purpose != "trial":
+        if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
         wanted = segment.keep_state
         if not wanted and segment.keep_above is not None:

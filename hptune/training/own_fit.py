@@ -22,7 +22,6 @@ from hptune.spec.objective import Objective
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.training import fit_call, hypermodel
-from hptune.training import state as states
 from hptune.training.compiled import Compiled
 from hptune.training.data import Data, Part
 from hptune.training.fit_call import Seen
@@ -77,29 +76,24 @@ class OwnFit:
         compile_as_asked(self.model, self._recipe, self._way.folder)
         demand_values(self._hp, self._values)
 
-    def run(self, state: State | None, from_epoch: int, to_epoch: int, *, on_epoch: Any) -> Curves:
-        """Train; `on_epoch(epochs done, metrics)` is told where the `fit` passes its callbacks on. The new curves."""
-        if state is not None:
-            self._load(state)
+    def run(self, epochs: int, *, on_epoch: Any) -> Curves:
+        """Train from the start; `on_epoch(epochs done, metrics)` is told where callbacks are. The curves."""
         self._tally.begin()
-        data, more = self._way.data, {"initial_epoch": from_epoch} if from_epoch else {}
+        data = self._way.data
         listening = self._callback(on_epoch)
         keywords, refused = fit_call.keywords(
             self._fit,
             data,
             self._way.experiment.data,
             self._recipe,
-            epochs=to_epoch,
+            epochs=epochs,
             callbacks=[listening],
             verbose=0,
-            **more,
         )
         asked = dict(keywords)
         before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
         with fit_call.watched(self.model, self._seen, listener=listening):
             told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
-        if from_epoch and ("initial_epoch" in refused or "initial_epoch" not in keywords or "epochs" not in keywords):
-            raise SegmentFailed(f"its fit can't go on from epoch {from_epoch}: epochs and initial_epoch are its own")
         left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]
         if lost := [name for name in left if name not in keywords]:
             raise SegmentFailed(f"{lost[0]} of the YAML did not reach training: the HyperModel's fit gives its own")
@@ -108,10 +102,10 @@ class OwnFit:
             raise SegmentFailed(f"the HyperModel's fit left the model that build made as it was, {told}")
         self._tally.confirm(digest(self.model.variables))
         objective, wanted = self._way.objective, self._way.objective in self._way.experiment.objectives
-        self._earned = earned(told, self._tally, objective, from_epoch=from_epoch, to_epoch=to_epoch, asked=wanted)
+        self._earned = earned(told, self._tally, objective, epochs=epochs, asked=wanted)
         curves = self._earned.curves
         for name in ("loss", "val_loss"):
-            for epoch, value in enumerate(curves.get(name, ()), start=from_epoch + 1):
+            for epoch, value in enumerate(curves.get(name, ()), start=1):
                 if not math.isfinite(value):
                     raise SegmentFailed(f"{name} is {value} after epoch {epoch}: training diverged")
         return curves
@@ -168,8 +162,7 @@ class OwnFit:
     def _figures(self) -> Mapping[str, float]:
         """What was told of the weights that earned the score."""
         assert self._earned is not None, "asked for figures before training"
-        first = self._earned.epoch - max(map(len, self._earned.curves.values()), default=0)
-        return {name: curve[self._earned.epoch - first - 1] for name, curve in self._earned.curves.items()}
+        return {name: curve[self._earned.epoch - 1] for name, curve in self._earned.curves.items()}
 
     # --- as of any trained model --------------------------------------------------------------------------------
 
@@ -177,12 +170,6 @@ class OwnFit:
         optimizer = self._optimizer
         slots = tuple(v.numpy() for v in optimizer.variables) if optimizer is not None else ()
         return State(tuple(v.numpy() for v in self.model.variables), slots)
-
-    def fits(self, state: State) -> bool:
-        """Whether the state has the shapes of the model's variables."""
-        self._make_variables()
-        optimizer = self._optimizer
-        return states.fits(self.model.variables, optimizer, state if optimizer is not None else State(state.model))
 
     def load(self, state: State) -> None:
         """Put the model's variables back."""
@@ -202,18 +189,6 @@ class OwnFit:
     @property
     def _optimizer(self) -> Any:
         return getattr(self.model, "optimizer", None)
-
-    def _load(self, state: State) -> None:
-        self._make_variables()
-        self.load(state)
-        if state.optimizer and self._optimizer is not None:
-            self._optimizer.build(self.model.trainable_variables)
-            for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
-                variable.assign(value)
-
-    def _make_variables(self) -> None:
-        if not self.model.built:  # no input shape was given: the first sample has one
-            self.model(self._way.data.train.x[:1])
 
     def _begun(self) -> bool:
         return bool(self._seen.calls or self._tally.epochs)

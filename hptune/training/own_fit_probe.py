@@ -130,17 +130,14 @@ class FitProbe:
             self._tell(
                 "the HyperModel's fit has epochs of its own. Drop it, or let fit take epochs", "training", "epochs"
             )
-        if self._rungs:
-            continues = fit_call.names(fit, "initial_epoch") or any(c.get("initial_epoch") == 1 for c in seen.calls)
-            if own_epochs or not continues or "initial_epoch" not in keywords:
-                self._tell(
-                    "trains in rungs, and the HyperModel's fit has epochs of its own: it passes epochs and "
-                    "initial_epoch on to no model.fit. Choose a strategy that trains each trial once, or let fit "
-                    "take them",
-                    "strategy",
-                    "name",
-                    plain=True,
-                )
+        if self._rungs and own_epochs:
+            self._tell(
+                "trains in rungs, and the HyperModel's fit has epochs of its own. Choose a strategy that trains each "
+                "trial once, or let fit take epochs",
+                "strategy",
+                "name",
+                plain=True,
+            )
         for name, path in self._wanted().items():
             if not (name in keywords and (fit_call.names(fit, name) or seen.reached(name) or _in_data_set(name, seen))):
                 self._tell(f"the HyperModel's fit passes {name} on to no model.fit. {DROP}", *path)
@@ -248,9 +245,8 @@ class FitProbe:
         recipe = resolve(self._given, dict(hp.values))
         fit = self._way.builder.fit
         listening = listener(tally, lambda: None, lambda _: None, lambda *_: None)
-        rungs = {"initial_epoch": 1} if self._rungs else {}
         keywords, _ = fit_call.keywords(
-            fit, few, self._given.data, recipe, epochs=EPOCHS, callbacks=[listening], verbose=0, **rungs
+            fit, few, self._given.data, recipe, epochs=EPOCHS, callbacks=[listening], verbose=0
         )
         found.clear()
         with fit_call.watched(model, seen, train):

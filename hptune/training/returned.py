@@ -114,17 +114,15 @@ def numbers(returned: Any, objective: Objective) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None and value != ()}
 
 
-def earned(
-    returned: Any, tally: Tally, objective: Objective, *, from_epoch: int, to_epoch: int, asked: bool = False
-) -> Earned:
-    """What the `fit` has come to. from_epoch, to_epoch: what it was asked to train. asked: whether the objective is one
+def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, asked: bool = False) -> Earned:
+    """What the `fit` has come to. epochs: what it was asked to train. asked: whether the objective is one
     that what it returns must hold, as for KerasTuner. Raises SegmentFailed."""
     values = numbers(returned, objective)
     lists = [value for value in values.values() if isinstance(value, tuple)]
-    epochs = max(map(len, lists), default=0) or len(tally.epochs) or to_epoch - from_epoch
+    epochs = max(map(len, lists), default=0) or len(tally.epochs) or epochs
     told = _curves(tally.epochs) if len(tally.epochs) == epochs else {}
     curves = {**told, **{name: _stretched(value, epochs) for name, value in values.items()}}
-    last = from_epoch + epochs
+    last = epochs
     if objective.metric not in values:
         if asked:
             names = ", ".join(values) or "nothing"
@@ -132,7 +130,7 @@ def earned(
         return Earned(curves, last, None)
     metric = objective.metric
     if isinstance(returned, list):
-        one = earned(returned[-1], tally, objective, from_epoch=from_epoch, to_epoch=to_epoch)
+        one = earned(returned[-1], tally, objective, epochs=epochs)
         score = objective.best(one.curves[metric]) if metric in one.curves else None
         return Earned(curves, one.epoch, one.state, len(returned), score)
     score = objective.best(curves[metric])

@@ -9,6 +9,7 @@ is equal to nothing, so that a program is never shared on its account.
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import hashlib
 import inspect
@@ -122,7 +123,7 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     if isinstance(thing, types.MethodType):
         return [_described(thing.__func__, inside), _described(thing.__self__, inside)]
     if isinstance(thing, types.ModuleType):
-        return thing.__name__  # what code reads of one of the user's is told beside the code
+        return _module(thing, inside)
     if inspect.isclass(thing):
         return _class(thing, inside)
     if isinstance(thing, types.BuiltinMethodType) and not isinstance(thing.__self__, types.ModuleType | type | None):
@@ -260,9 +261,14 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     """A Python function: its code, what it closes over, its defaults, and the globals that it reads."""
     code = function.__code__
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
+    by_name = [one.__name__ if isinstance(one, types.ModuleType) else one for one in cells]
     names = names_read(code)
     read = {name: function.__globals__[name] for name in names if name in function.__globals__}
     modules = _own_modules([*read.values(), *cells], names)
+    given_on = _handed_on(code)
+    handed = [
+        _module(one, inside) for name, one in read.items() if isinstance(one, types.ModuleType) and name in given_on
+    ]
     of_modules = [
         [module.__name__, name, getattr(module, name)] for module in modules for name in names if hasattr(module, name)
     ]
@@ -272,9 +278,39 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     return [
         _named(function),
         _code(code),
-        _described([cells, function.__defaults__, function.__kwdefaults__, more], inside),
-        _described([read, of_modules], inside),
+        _described([by_name, function.__defaults__, function.__kwdefaults__, more], inside),
+        _described([_modules_by_name(read), _modules_by_name(of_modules)], inside),
+        handed,
     ]
+
+
+def _handed_on(code: types.CodeType) -> set[str]:
+    """The names whose values the code takes as they are, and not for an attribute alone: it may give them to others."""
+    found: set[str] = set()
+    steps = [one for one in dis.get_instructions(code) if one.opname not in ("CACHE", "PRECALL", "PUSH_NULL")]
+    for step, after in zip(steps, [*steps[1:], None], strict=True):
+        loads = step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF")
+        if loads and (after is None or after.opname not in ("LOAD_ATTR", "LOAD_METHOD")):
+            found.add(step.argval)
+    return found.union(*(_handed_on(one) for one in code.co_consts if isinstance(one, types.CodeType)))
+
+
+def _modules_by_name(read: Any) -> Any:
+    """What code reads, the user's modules in it by their names: what it reads of them is told beside it."""
+    if isinstance(read, dict):
+        return {name: one.__name__ if isinstance(one, types.ModuleType) else one for name, one in read.items()}
+    return [
+        [one.__name__ if isinstance(one, types.ModuleType) else one for one in row] if isinstance(row, list) else row
+        for row in read
+    ]
+
+
+def _module(module: types.ModuleType, inside: tuple[int, ...]) -> Any:
+    """One that is handed on as a value: of the user's all that it holds, since anything may be read off it."""
+    if is_installed(module) or module.__name__.partition(".")[0] == "hptune":
+        return module.__name__
+    held = {name: one for name, one in vars(module).items() if not name.startswith("__")}
+    return [module.__name__, {name: _described(one, inside) for name, one in _modules_by_name(held).items()}]
 
 
 _OF_DECORATORS = ("__wrapped__", "_tf_decorator", "__signature__")

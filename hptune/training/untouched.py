@@ -8,6 +8,7 @@ call they are put back to what they were, and they are given no dials. So is wha
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
@@ -113,13 +114,40 @@ def _inside(model: Any) -> Iterator[Any]:
 
 
 def _remembered(thing: Any) -> _PutBack:
-    if isinstance(thing, keras().Variable):
-        value, trained = thing.numpy(), thing.trainable
+    return _of_variable(thing) if isinstance(thing, keras().Variable) else _of_layer(thing)
 
-        def put_back(variable: Any) -> None:
-            variable.assign(value)
-            variable.trainable = trained
 
-        return put_back
-    trained = getattr(thing, "_trainable", None)
-    return lambda one: None if trained is None else setattr(one, "_trainable", trained)
+def _of_variable(variable: Any) -> _PutBack:
+    value, trained = variable.numpy(), variable.trainable
+
+    def put_back(one: Any) -> None:
+        one.assign(value)
+        one.trainable = trained
+
+    return put_back
+
+
+def _of_layer(layer: Any) -> _PutBack:
+    """A layer's options, or a regulariser's, and whether it is trained."""
+    trained = getattr(layer, "_trainable", None)
+    given = {name: value for name, value in vars(layer).items() if name[0] != "_" and name not in _BY_BUILDING}
+
+    def put_back(one: Any) -> None:
+        if trained is not None:
+            one._trainable = trained
+        for name, value in given.items():
+            now = vars(one).get(name, value)
+            if now is not value and _is_option(value) and _is_option(now):
+                setattr(one, name, value)
+
+    return put_back
+
+
+_BY_BUILDING = ("built", "input_spec")
+"""Attributes that a layer changes when it is built."""
+
+
+def _is_option(value: Any) -> bool:
+    """Whether it is what a layer is given, and not what it makes for itself when it is built."""
+    kinds = (keras().regularizers.Regularizer, keras().constraints.Constraint, keras().initializers.Initializer)
+    return value is None or isinstance(value, (bool, int, float, str, *kinds)) or inspect.isroutine(value)
