@@ -42,9 +42,15 @@ def is_by_sample(model: Any, loss: Any, y: Any) -> bool:
 
 def _works_along_samples(layer: Any) -> bool:
     """Whether one of its axes may be that of the samples: 0, or one counted from the end that is not the last."""
+    if type(layer).__name__ in _LOOK_AT_THE_WHOLE:
+        return True
     given = [getattr(layer, name, None) for name in ("axis", "axes")]
     axes = [axis for one in given for axis in (one if isinstance(one, list | tuple) else [one])]
     return any(isinstance(axis, int) and not isinstance(axis, bool) and axis != -1 and axis < 1 for axis in axes)
+
+
+_LOOK_AT_THE_WHOLE = ("MelSpectrogram",)
+"""Layers that take a number over the whole batch without an axis that says so: the loudest of all sounds."""
 
 
 def _draws_in_training_alone(layer: Any) -> bool:

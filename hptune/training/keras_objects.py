@@ -125,7 +125,10 @@ def make_loss(loss: Any, folder: Path = Path()) -> Any:
         return _own(losses.Loss, name, arguments, folder, ("training", "loss"))
     kind = losses.get(name) if not hasattr(losses, name) or name[0].islower() else getattr(losses, name)
     kind = kind if inspect.isclass(kind) else _class_of(kind)
-    return kind(**(arguments or {})) if inspect.isclass(kind) else kind
+    if not inspect.isclass(kind):
+        return kind
+    known = inspect.signature(kind).parameters  # a function may have options that its class has not, nothing by default
+    return kind(**{name: value for name, value in (arguments or {}).items() if name in known or value is not None})
 
 
 def _own(base: type, reference: str, arguments: Mapping[str, Any] | None, folder: Path, path: KeyPath) -> Any:

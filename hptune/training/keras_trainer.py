@@ -384,7 +384,7 @@ class KerasTrainer:
         )
         if builder is not None and not math.isnan(drawn.learning_rate):
             found["learning_rate"] = drawn.learning_rate
-        if builder is not None and (told := reuse.told(drawn)):
+        if builder is not None and (told := reuse.told(drawn, changes=builder.untouched.changed)):
             found["notes"] = [*found.get("notes", ()), *told]
         return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 

@@ -76,7 +76,7 @@ def namespaces(thing: Any) -> Iterator[Namespace]:
 def _inside(thing: Any) -> Iterator[Any]:
     yield thing
     for value in list(vars(thing).values()) if isinstance(thing, types.ModuleType | type) else ():
-        function = getattr(value, "__func__", value)
+        function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         if isinstance(function, types.FunctionType) and not is_known(function):
             yield function
         elif isinstance(thing, types.ModuleType) and _is_object(value):
@@ -116,7 +116,7 @@ def _pickled(value: Any) -> bytes | None:
     """The value as bytes, the same of the same value in one process; None where it is not to be copied."""
     if isinstance(value, types.ModuleType | types.FunctionType | type | functools.partial) or _is_of_keras(value):
         return None
-    if getattr(value, "nbytes", 0) > MOST_BYTES:
+    if isinstance(value, np.ndarray) and value.nbytes > MOST_BYTES:
         return None
     file = _Bounded()
     try:
@@ -165,11 +165,20 @@ def _put_into(now: Any, then: Any) -> bool:
         now.set_state(then.get_state())
     elif isinstance(now, random.Random):
         now.setstate(then.getstate())
-    elif hasattr(now, "__dict__") and hasattr(then, "__dict__"):
-        vars(now).clear()
-        vars(now).update(vars(then))
+    elif isinstance(now, tuple):
+        return len(now) == len(then) and all(a == b or _put_into(a, b) for a, b in zip(now, then, strict=True))
     else:
+        return _put_into_attributes(now, then)
+    return True
+
+
+def _put_into_attributes(now: Any, then: Any) -> bool:
+    try:
+        held, was = (object.__getattribute__(one, "__dict__") for one in (now, then))
+    except AttributeError:
         return False
+    held.clear()
+    held.update(was)
     return True
 
 

@@ -16,9 +16,18 @@ _REMEMBERS = (
 )
 
 
-def told(blueprint: Blueprint) -> list[str]:
-    """Notes on the model of the default values; [] where its programs are shared and it is the same each time."""
-    notes = []
+_CHANGES = (
+    "the model's code keeps a network from one call to the next and changes its weights in each: a trial begins with "
+    "what the call before it has left. Change a copy of it (keras.models.clone_model and set_weights)"
+)
+
+
+def told(blueprint: Blueprint, *, changes: bool = False) -> list[str]:
+    """Notes on the model of the default values; [] where its programs are shared and it is the same each time.
+
+    changes: whether the code was seen to change weights that it keeps.
+    """
+    notes = [_CHANGES] if changes else []
     if not blueprint.dialled:
         notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
     if blueprint.unproved:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 from weakref import ref
 
+import numpy as np
+
 from hptune.training.namespaces import namespaces
 from hptune.training.runtime import keras
 
@@ -30,6 +32,9 @@ class Untouched:
     def __init__(self, own: Iterable[Any] = ()) -> None:
         """To be made when the user's module is loaded, and before it is asked to build anything.
 
+        changed: whether a call has changed what an earlier one has made, such as a cached network: what that was in
+        the beginning is not known.
+
         own: modules and objects of the user's, whose plain values and variables are put back too.
         """
         self._kept = [kept for thing in own for kept in namespaces(thing)]
@@ -38,6 +43,7 @@ class Untouched:
         self._shared: set[int] = set()
         self._there: frozenset[int] = frozenset()
         self._made_here: set[int] = set()
+        self.changed = False
         for thing in _all_there():
             self._see(thing)
             for variable in getattr(thing, "variables", ()):
@@ -76,8 +82,19 @@ class Untouched:
         found = {id(thing) for thing in inside if id(thing) in self._there} - self._shared
         self._shared |= found
         again = found & self._made_here
+        self.changed |= any(id(one) in self._shared & self._made_here and self._is_other(one) for one in inside)
         self._made_here |= {id(thing) for thing in inside} - self._there
         return bool(again)
+
+    def _is_other(self, thing: Any) -> bool:
+        """Whether a variable has another value than it was put back to."""
+        if not isinstance(thing, keras().Variable):
+            return False
+        now = thing.numpy()
+        self._first[id(thing)][1](thing)
+        other = not np.array_equal(now, thing.numpy(), equal_nan=True)
+        thing.assign(now)
+        return other
 
     def _is_known(self, thing: Any) -> bool:
         first = self._first.get(id(thing))

@@ -143,12 +143,18 @@ def smoothed(given: Any, share: float) -> Callable[[Any, Any], Any]:
     if name == "categorical_crossentropy":
         return keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=share, reduction=reduction)
 
+    from keras.src.backend import set_keras_mask
+
     class Sparse(keras.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:
             labels = keras.ops.reshape(keras.ops.cast(y_true, "int32"), [-1])
             soft = keras.ops.one_hot(labels, y_pred.shape[-1]) * (1 - share) + share / y_pred.shape[-1]
             each = keras.losses.categorical_crossentropy(soft, y_pred, from_logits=logits)
-            return each if ignored is None else each * keras.ops.cast(labels != ignored, each.dtype)
+            if ignored is None:
+                return each
+            each = each * keras.ops.cast(labels != ignored, each.dtype)
+            set_keras_mask(each, labels != ignored)  # as Keras's own does: the mean is over what is not ignored
+            return each
 
     return Sparse(reduction=reduction)
 
