@@ -54,7 +54,7 @@ MINUTES ?= 10
 soak: install
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# 20,000 damaged files of all kinds; the tests try 1,000. Every night others: `make fuzz ROUND=$(date +%Y%m%d)`.
+# 20,000 damaged files of all kinds; the tests try 250. Every night others: `make fuzz ROUND=$(date +%Y%m%d)`.
 fuzz: install
 	HPTUNE_FUZZ=20000 $(if $(ROUND),HPTUNE_FUZZ_ROUND=$(ROUND)) $(BIN)/python -m pytest tests/trust/test_fuzz.py -s --durations=0
 

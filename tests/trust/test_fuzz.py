@@ -1,6 +1,6 @@
 """Whatever stands in a file, a command ends: in success or with a message, soon, and writing nothing anywhere else.
 
-HPTUNE_FUZZ is the number of cases, over all kinds of file together: 1,000 unless given; `make fuzz` has 20,000.
+HPTUNE_FUZZ is the number of cases, over all kinds of file together: 250 unless given; `make fuzz` has 20,000.
 HPTUNE_FUZZ_ROUND, any number, chooses others than the usual ones. What fails tells its seed:
 HPTUNE_FUZZ_SEED=… pytest … -k … tries that one alone.
 """
@@ -35,7 +35,7 @@ from hptune.journal import Journal
 from hptune.training import state as states
 from hptune.training.state import Damaged, State
 
-CASES = int(os.environ.get("HPTUNE_FUZZ", "1000"))
+CASES = int(os.environ.get("HPTUNE_FUZZ", "250"))
 ROUND = int(os.environ.get("HPTUNE_FUZZ_ROUND", CASES))
 ONE = os.environ.get("HPTUNE_FUZZ_SEED")
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
