@@ -88,7 +88,7 @@ def _spelled(prediction: Any) -> str:
 
 
 def _plain(number: float) -> str:
-    return f"{number:.7g}"  # what float32 holds
+    return repr(number).removesuffix(".0")
 
 
 def _hand_over(aside: TextIO, output: Path | TextIO) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hptune.errors import RunError
 from hptune.training.data.parts import Array
 from hptune.training.signature import Signature
+
+
+class Outputs(NamedTuple):
+    """What the winner says of some samples.
+
+    numbers: [n, width], of classes their probabilities (or logits). chosen: where the model decides by itself, [n]
+    numbers of classes, or 0 and 1 [n, labels]; None: what its numbers say.
+    """
+
+    numbers: Array
+    chosen: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +47,35 @@ def columns(signature: Signature, width: int) -> list[str]:
     return [*signature.targets] if len(signature.targets) == width else [f"output_{i}" for i in range(width)]
 
 
-def answers(signature: Signature, outputs: Array, known: Array) -> Iterator[Answer]:
-    """An answer for each sample. outputs: [samples that are known, width]; known: bool [samples].
+def answers(signature: Signature, outputs: Outputs, known: Array) -> Iterator[Answer]:
+    """An answer for each sample. outputs: of the samples that are known; known: bool [samples].
 
-    Of one unit for two classes, the first class has what is left to 1. A label of several holds where its probability
-    is above one half.
+    Of one unit for two classes, the first class has what is left to 1. Where the model does not decide by itself the
+    most probable class is taken, and a label of several holds where its probability is above one half.
     """
-    rows = iter(_numbers(signature, outputs))
+    rows = zip(_numbers(signature, outputs.numbers), _chosen(outputs), strict=True)
     for is_known in known.tolist():
-        yield _answer(signature, next(rows)) if is_known else Answer(None, ())
+        yield _answer(signature, *next(rows)) if is_known else Answer(None, ())
 
 
-def _answer(signature: Signature, numbers: Array) -> Answer:
-    plain = tuple(float(number) for number in numbers.tolist())
+def _chosen(outputs: Outputs) -> Array | list[None]:
+    return [None] * len(outputs.numbers) if outputs.chosen is None else outputs.chosen
+
+
+def _answer(signature: Signature, numbers: Array, chosen: Array | None) -> Answer:
+    plain = tuple(shortest(number) for number in numbers)
     labels = signature.labels
     if labels is None:
         return Answer(plain[0], ()) if len(plain) == 1 else Answer([*plain], plain)
     if signature.task == "labels":
-        return Answer([label for label, share in zip(labels, plain, strict=True) if share > 0.5], plain)
-    return Answer(labels[int(np.argmax(numbers))], plain)
+        holds = numbers > 0.5 if chosen is None else chosen == 1
+        return Answer([label for label, one in zip(labels, holds.tolist(), strict=True) if one], plain)
+    return Answer(labels[int(np.argmax(numbers) if chosen is None else chosen)], plain)
+
+
+def shortest(number: Any) -> float:
+    """The number of numpy's as the float of fewest digits that is the same in its own type: .1 of float32 is 0.1."""
+    return float(str(number))
 
 
 def _numbers(signature: Signature, outputs: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from hptune.errors import HptuneError, RunError, spec_error
 from hptune.rundir import RunPaths
 from hptune.training import runtime
+from hptune.training.answers import Outputs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
@@ -30,8 +31,8 @@ class Predictor(Protocol):
     @property
     def width(self) -> int: ...
 
-    def __call__(self, samples: Samples) -> Array:
-        """Its outputs for raw samples: [n, width] numbers, of classes their probabilities (or logits)."""
+    def __call__(self, samples: Samples) -> Outputs:
+        """What it says of raw samples."""
         ...
 
 
@@ -87,12 +88,12 @@ class KerasPredictor:
             outputs = runtime.keras().tree.flatten(self._model.compute_output_spec(runtime.keras().KerasTensor(shape)))
         return sum(math.prod(output.shape[1:]) for output in outputs)
 
-    def __call__(self, samples: Samples) -> Array:
+    def __call__(self, samples: Samples) -> Outputs:
         found = [np.empty((0, self.width), np.float32)]
         for start in range(0, count(samples), BATCH):
             batch = take(samples, np.arange(start, min(start + BATCH, count(samples))))
             found.append(_side_by_side(self._model.predict_on_batch(self._inputs(batch)), self._signature.targets))
-        return np.concatenate(found)
+        return Outputs(np.concatenate(found))
 
     def _inputs(self, samples: Samples) -> Any:
         if not self._signature.raw:

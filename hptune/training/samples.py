@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hptune.spec.experiment import Experiment
+from hptune.spec.model import SklearnModel
 from hptune.stopwatch import counts
 from hptune.training.data import Data, Part, load_data, load_folds, load_joined
 from hptune.training.data.shared import SharedData
@@ -32,6 +33,7 @@ class Samples:
         self._folds = experiment.evaluation.folds
         self._shared = shared
         self._cache = cache
+        self._wide = isinstance(experiment.model, SklearnModel)
 
     def data(self, fold: int | None = None) -> Data:
         """The samples without the test part, split as for the fold, or once. Raises SpecError for unusable ones."""
@@ -40,12 +42,12 @@ class Samples:
     @counts("data")
     def test(self) -> Part | None:
         """The test part, prepared as the training part of the one split says; None where there is none."""
-        return load_data(self._spec, folder=self._folder, seed=self._seed, cache=self._cache, with_test=True).test
+        return load_data(self._spec, **self._how, with_test=True).test
 
     @counts("data")
     def joined(self) -> Data:
         """All but the test part to train on, and the test part."""
-        return load_joined(self._spec, folder=self._folder, seed=self._seed, cache=self._cache)
+        return load_joined(self._spec, **self._how)
 
     @cached_property
     def _split(self) -> Data:
@@ -57,12 +59,16 @@ class Samples:
 
     @counts("data")
     def _read_split(self) -> Data:
-        return load_data(self._spec, folder=self._folder, seed=self._seed, cache=self._cache)
+        return load_data(self._spec, **self._how)
 
     @counts("data")
     def _read_folds(self) -> tuple[Data, ...]:
         assert self._folds is not None, "asked for a fold where there are none"
-        return load_folds(self._spec, folder=self._folder, seed=self._seed, cache=self._cache, folds=self._folds)
+        return load_folds(self._spec, **self._how, folds=self._folds)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"folder": self._folder, "seed": self._seed, "cache": self._cache, "wide": self._wide}
 
     def _once(self, read: Callable[[], T]) -> T:
         """What the first worker reads is handed over to the others: what the search's segments train on."""

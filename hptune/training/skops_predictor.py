@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hptune.errors import RunError
 from hptune.rundir import RunPaths
+from hptune.training.answers import Outputs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
@@ -40,30 +43,41 @@ class SkopsPredictor:
     def width(self) -> int:
         if self._signature.labels is not None:
             return len(self._signature.labels)
-        return int(self._outputs(np.zeros((1, self._estimator.n_features_in_))).shape[1])
+        return int(self._outputs(np.zeros((1, self._estimator.n_features_in_))).numbers.shape[1])
 
-    def __call__(self, samples: Samples) -> Array:
+    def __call__(self, samples: Samples) -> Outputs:
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
-        found = [np.empty((0, self.width), np.float64)]
+        found: list[Outputs] = []
         for start in range(0, rows, BATCH):
             batch = take(samples, np.arange(start, min(start + BATCH, rows)))
             some = len(batch) if isinstance(batch, np.ndarray) else len(batch[0].values)
             x = self._signature.preparation(batch, np.arange(some)).reshape(some, -1)
             found.append(self._outputs(x))
-        return np.concatenate(found)
+        if not found:
+            return Outputs(np.empty((0, self.width)))
+        chosen = None if found[0].chosen is None else np.concatenate([one.chosen for one in found])
+        return Outputs(np.concatenate([one.numbers for one in found]), chosen)
 
-    def _outputs(self, x: Array) -> Array:
-        """[n, width]."""
+    def _outputs(self, x: Array) -> Outputs:
+        """The estimator's own predictions, and for classes and labels its probabilities."""
+        given = np.asarray(self._estimator.predict(x))
         if self._signature.task == "regression":
-            return np.asarray(self._estimator.predict(x), np.float64).reshape(len(x), -1)
+            return Outputs(given.reshape(len(x), -1))
         if not hasattr(self._estimator, "predict_proba"):
-            given = np.asarray(self._estimator.predict(x))
-            return np.asarray(given if given.ndim == 2 else np.eye(self.width)[given], np.float64)
+            shares = given if given.ndim == 2 else np.eye(self.width)[given.astype(np.int64)]
+            return Outputs(shares.astype(np.float64), given)
         told = self._estimator.predict_proba(x)
-        if isinstance(told, list):  # several labels, for each the probabilities of 0 and 1
-            return np.stack([one[:, 1] if one.shape[1] > 1 else 0 * one[:, 0] for one in told], axis=1)
         if self._signature.task == "labels":
-            return np.asarray(told, np.float64)
+            return Outputs(self._of_labels(told), given)
         full = np.zeros((len(x), self.width))
         full[:, self._estimator.classes_] = told  # a class that the training part had not stays at 0
-        return full
+        return Outputs(full, given)
+
+    def _of_labels(self, told: Any) -> Array:
+        """[n, labels]: how probable it is that each holds. told: that, or for each label the probabilities of what it
+        was in training: of 0 and 1, or of the only one that it had."""
+        if not isinstance(told, list):
+            return np.asarray(told, np.float64)
+        classes = getattr(self._estimator, "classes_", [np.arange(2)] * len(told))
+        on = [one @ np.asarray(had == 1, np.float64) for one, had in zip(told, classes, strict=True)]
+        return np.stack(on, axis=1)

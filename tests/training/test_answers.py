@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hptune.errors import RunError
-from hptune.training.answers import answers, columns
+from hptune.training.answers import Outputs, answers, columns
 from hptune.training.data.inputs import Preparation
 from hptune.training.signature import Signature
 
@@ -19,7 +19,9 @@ def signature(task: str = "classes", **options: Any) -> Signature:
 
 def told(one: Signature, outputs: list[list[float]], known: list[bool] | None = None) -> list[tuple[Any, Any]]:
     flags = np.array(known if known is not None else [True] * len(outputs))
-    return [(a.prediction, pytest.approx(a.numbers)) for a in answers(one, np.array(outputs, np.float32), flags)]
+    return [
+        (a.prediction, pytest.approx(a.numbers)) for a in answers(one, Outputs(np.array(outputs, np.float32)), flags)
+    ]
 
 
 def test_classes_are_told_by_their_own_labels() -> None:

@@ -227,7 +227,7 @@ def test_each_output_learns_its_own_column(tmp_path: Path) -> None:
     assert float(said["weight"][0, 0]) == pytest.approx(1050, abs=20)
     paths = RunPaths(tmp_path / "runs" / "g")
     unseen = read_unseen(read_signature(paths), tmp_path / "two.csv")
-    first = KerasPredictor(paths, read_signature(paths))(next(unseen).samples)[0]
+    first = KerasPredictor(paths, read_signature(paths))(next(unseen).samples).numbers[0]
     assert abs(first[0]) < 1 < 900 < first[1]  # length, then weight: as the target names them
 
 

@@ -123,7 +123,7 @@ def test_every_hint_is_python_that_works(tmp_path: Path, monkeypatch: pytest.Mon
     for name, file in LOADED.items():
         run, facts = best(tmp_path, name)
         assert Path(facts["model"]).name == file, (name, facts["note"])
-        wanted[name] = open_predictor(run, read_signature(run))(x)[:, 0]
+        wanted[name] = open_predictor(run, read_signature(run))(x).numbers[:, 0]
         (code,) = re.findall(r"`([^`]+)`", facts["note"])
         lines += [code, f"told[{name!r}] = model.predict(x, verbose=0)[:, 0].tolist()"]
     done = subprocess.run(

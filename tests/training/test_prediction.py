@@ -93,7 +93,7 @@ def test_the_exported_model_predicts_as_the_pipeline_does(case: str, tmp_path: P
         next(iter(trainer.programs._programs.values())).model(trainer.data.train.x[:64], training=False)
     )
     signature = read_signature(run)
-    told = open_predictor(run, signature)(trainer.data.examples)
+    told = open_predictor(run, signature)(trainer.data.examples).numbers
     np.testing.assert_allclose(told, wanted, rtol=1e-5, atol=1e-5)
     file = {"{csv": "t.csv", "{npz": "a.npz" if "a.npz" in data else "p.npz"}.get(data.partition(":")[0])
     if file is None:
@@ -158,7 +158,7 @@ def test_a_model_with_a_fit_of_its_own_takes_prepared_samples_and_predict_prepar
     sys.modules.pop("mine", None)
     signature = read_signature(run)
     assert not signature.raw
-    told = open_predictor(run, signature)(trainer.data.examples)
+    told = open_predictor(run, signature)(trainer.data.examples).numbers
     import keras
 
     wanted = keras.models.load_model(run.best_model)(trainer.data.train.x[:64])
@@ -192,7 +192,7 @@ def test_pictures_are_predicted_from_their_files(tmp_path: Path) -> None:
     wanted = np.asarray(
         next(iter(trainer.programs._programs.values())).model(trainer.data.train.x[:64], training=False)
     )
-    told = open_predictor(run, read_signature(run))(trainer.data.examples)
+    told = open_predictor(run, read_signature(run))(trainer.data.examples).numbers
     np.testing.assert_allclose(told, wanted, rtol=1e-5, atol=1e-5)
     (tmp_path / "pictures" / "dark" / "broken.png").write_bytes(b"no")
     (tmp_path / "pictures" / ".hidden").write_bytes(b"no")
@@ -223,5 +223,5 @@ def test_outputs_that_have_names_are_told_by_them(tmp_path: Path) -> None:
     model = f"model: {{layers: [Dense: {{units: $n, name: h}}, {heads}], outputs: [saved, spent]}}\n" + SPACE
     run, trainer = trained(tmp_path, TABLE % "[spent, saved]", model)
     wanted = next(iter(trainer.programs._programs.values())).model(trainer.data.train.x[:64], training=False)
-    told = open_predictor(run, read_signature(run))(trainer.data.examples)
+    told = open_predictor(run, read_signature(run))(trainer.data.examples).numbers
     np.testing.assert_allclose(told, np.hstack([wanted["spent"], wanted["saved"]]), rtol=1e-5, atol=1e-5)

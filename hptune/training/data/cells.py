@@ -19,6 +19,8 @@ from hptune.training.data.parts import Array
 
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
+_WHOLE = re.compile(r"[+-]?\d+")
+_EXACT = 2.0**53  # above it floats have gaps between integers
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_A_DAY = 86400.0
@@ -28,12 +30,14 @@ _SECONDS_A_DAY = 86400.0
 class Typed:
     """A column of a file that knows types: floats [n], NaN where a value is missing.
 
-    kind: boolean: 0.0 and 1.0; date: days since 1970-01-01 (UTC). whole: the numbers are integers.
+    kind: boolean: 0.0 and 1.0; date: days since 1970-01-01 (UTC). whole: the numbers are integers. exact: the integers
+    themselves, 0 where one is missing, where floats have not all of their digits.
     """
 
     values: Array
     kind: Literal["number", "boolean", "date"]
     whole: bool = False
+    exact: Array | None = None
 
 
 Content: TypeAlias = Sequence[str] | Typed
@@ -58,8 +62,24 @@ class Cells:
     def spelled(self, row: int) -> str:
         """A cell as the file has it."""
         if isinstance(self.content, Typed):
-            return str(self.content.values[row])
+            return str((self.content.values if self.content.exact is None else self.content.exact)[row])
         return self.content[row]
+
+    def whole_numbers(self) -> Array | None:
+        """Of a column of integers, some of which floats have not all digits of: int64 or uint64 [n], 0 where one is
+        missing. Else None."""
+        if self.kind != "number" or self.odd.any() or not (np.abs(self.values) >= _EXACT).any():
+            return None
+        if isinstance(self.content, Typed):
+            return self.content.exact
+        if not all(_WHOLE.fullmatch(text) for text in self.content if text):
+            return None
+        found = [int(text or 0) for text in self.content]
+        low, high = min(found), max(found)
+        for kind in (np.int64, np.uint64):
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return np.array(found, kind)
+        return None
 
 
 def read_cells(content: Content, kind: Kind | None, *, names: bool = False, classes: bool = False) -> Cells:
@@ -90,14 +110,17 @@ def _typed(content: Typed, kind: Kind | None) -> Cells:
     values = content.values
     missing = np.isnan(values)
     if kind == "category" and content.kind != "date":
-        texts = np.array([_spell(value, content) for value in values.tolist()], object)
+        given = values if content.exact is None else np.where(missing, "", content.exact.astype(str))
+        texts = np.array([_spell(value, content) for value in given.tolist()], object)
         return Cells(kind, texts, missing, np.zeros(len(values), bool), content)
     own: Kind = "date" if content.kind == "date" else "number"
     odd = ~np.isfinite(values) & ~missing
     return Cells(own, values, missing, odd if kind in (None, own) else ~missing, content)
 
 
-def _spell(value: float, content: Typed) -> str:
+def _spell(value: float | str, content: Typed) -> str:
+    if isinstance(value, str):
+        return value
     if math.isnan(value):
         return ""
     if content.kind == "boolean":

@@ -6,6 +6,7 @@ set shuffles then depends on that seed and on the pass alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Flow:
 
     reference: `module:function`, looked for beside the YAML file in `folder` first. index: which of the parts that it
     returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
+    column: whether a target [n, 1] stays one; else it is [n], as arrays are read.
     """
 
     reference: str
@@ -33,6 +35,7 @@ class Flow:
     index: int
     steps: int | None
     rows: int
+    column: bool = False
 
     def open(self, seed: int, *, endless: bool) -> Any:
         """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass."""
@@ -42,7 +45,7 @@ class Flow:
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
             told = f"{self.reference} returned data sets when it was called first, and something else now."
             raise spec_error(f"{told} Return the same at each call.", *PYTHON)
-        return in_batches(parts[self.index], self.steps, endless=endless)
+        return in_batches(parts[self.index], self.steps, endless=endless, column=self.column)
 
 
 def is_dataset(thing: Any) -> bool:
@@ -51,7 +54,7 @@ def is_dataset(thing: Any) -> bool:
     return isinstance(thing, tf.data.Dataset)
 
 
-def in_batches(dataset: Any, steps: int | None, *, endless: bool) -> Any:
+def in_batches(dataset: Any, steps: int | None, *, endless: bool, column: bool = False) -> Any:
     """The data set as batches of float32 or int32, without its end, or ended after `steps` of its own elements.
 
     One whose elements are single samples is batched; see `comes_in_batches`.
@@ -61,10 +64,10 @@ def in_batches(dataset: Any, steps: int | None, *, endless: bool) -> Any:
     elif steps is not None:
         dataset = dataset.take(steps)
     batched = dataset if comes_in_batches(dataset) else dataset.batch(SINGLES)
-    return batched.map(_plain)
+    return batched.map(lambda *batch: _plain(batch, column=column))
 
 
-def _plain(*batch: Any) -> Any:
+def _plain(batch: Sequence[Any], *, column: bool) -> Any:
     """The batch in the types that training takes: class numbers and words' as int32, all else as float32."""
     import tensorflow as tf
 
@@ -74,6 +77,8 @@ def _plain(*batch: Any) -> Any:
 
     x, y, *weights = batch
     labels = tf.cast(y, tf.int32 if y.dtype.is_integer else tf.float32)
+    if not column and labels.shape.rank == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     return plain(x), labels, *(tf.cast(weight, tf.float32) for weight in weights)
 
 

@@ -56,4 +56,5 @@ def target_as_given(part: Part, given: Given | None) -> Part:
     if given is None:
         return part
     y: Array = part.y.astype(np.float32) if given.floats else part.y
-    return replace(part, y=y[:, None] if given.column and y.ndim == 1 else y)
+    flow = None if part.flow is None else replace(part.flow, column=given.column)
+    return replace(part, y=y[:, None] if given.column and y.ndim == 1 else y, flow=flow)

@@ -2,7 +2,8 @@
 
 A category that the training part has not is all zeros among its columns in the other parts. Under `scale: auto` the
 columns of a table (or floats [n, d]) are standardised, uint8 of three dimensions or more goes to [0, 1], and the rest
-stays as it is: integers (token ids) as int32, other floats (pictures, sequences) as float32.
+stays as it is: integers (token ids) as int32, other floats (pictures, sequences) as float32. For scikit-learn, which
+computes in float64, nothing is made narrower: whole numbers keep their type, and everything else is float64.
 """
 
 from __future__ import annotations
@@ -66,11 +67,12 @@ class Preparation:
     encodings: one for each column of a table, whose columns of x stand side by side in this order; () for an array.
     scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor; None: x is raw.
     width: the columns of x, of a table. words: x is the numbers of words, in their order, and nothing else
-        (`output_mode: int`).
+        (`output_mode: int`). wide: x keeps all digits, as scikit-learn takes it; else it has Keras's types.
     """
 
     encodings: tuple[Encoding, ...]
     scale: tuple[Array, Array] | None
+    wide: bool = False
 
     @property
     def width(self) -> int:
@@ -81,7 +83,7 @@ class Preparation:
         return any(e.vocabulary is not None and e.vocabulary.length is not None for e in self.encodings)
 
     def __call__(self, x: Source, rows: Rows) -> Array:
-        """The samples `rows`, prepared: float32 or int32, C-contiguous."""
+        """The samples `rows`, prepared: float32 or int32 (float64 or integers where `wide`), C-contiguous."""
         width = self.width if isinstance(x, tuple) else int(np.prod(x.shape[1:]))
         stretches = np.array_split(rows, -(-len(rows) * width // STRETCH) or 1)
         if len(stretches) == 1:
@@ -97,18 +99,25 @@ class Preparation:
     def _prepared(self, x: Source, rows: Rows) -> Array:
         part = _matrix(x, rows, self.encodings) if isinstance(x, tuple) else x[rows]
         if self.scale is None:
-            return np.ascontiguousarray(part, np.int32 if part.dtype.kind in "iu" or self.words else np.float32)
+            return np.ascontiguousarray(part, self._kept(part.dtype))
         # Bytes are exact in float32, which halves the memory of pictures; statistics are applied in float64.
         offset, divisor = self.scale
-        scaled = part.astype(np.float32 if part.dtype == np.uint8 else np.float64)
+        scaled = part.astype(np.float32 if part.dtype == np.uint8 and not self.wide else np.float64)
         np.subtract(scaled, offset, out=scaled, casting="same_kind")
         np.divide(scaled, divisor, out=scaled, casting="same_kind")
-        return np.ascontiguousarray(scaled, np.float32)
+        return np.ascontiguousarray(scaled, np.float64 if self.wide else np.float32)
+
+    def _kept(self, given: np.dtype[Any]) -> Any:
+        """The type of what is not scaled."""
+        if self.wide and not self.words:
+            return given if given.kind in "iu" else np.float64
+        return np.int32 if given.kind in "iu" or self.words else np.float32
 
     def as_json(self) -> dict[str, Any]:
         """JSON data; `from_json` makes an equal one of it."""
         scale = None if self.scale is None else [np.asarray(a, np.float64).tolist() for a in self.scale]
-        return {"encodings": [dataclasses.asdict(one) for one in self.encodings], "scale": scale}
+        encodings = [dataclasses.asdict(one) for one in self.encodings]
+        return {"encodings": encodings, "scale": scale, **({"wide": True} if self.wide else {})}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Preparation:
@@ -125,29 +134,30 @@ class Preparation:
             for one in told["encodings"]
         )
         assert scale is None or len(scale) == 2
-        return cls(encodings, scale)
+        return cls(encodings, scale, told.get("wide", False))
 
 
 def _vocabulary(told: Mapping[str, Any]) -> Vocabulary:
     return Vocabulary(tuple(told["words"]), told["output_mode"], tuple(told["idf"]), told["length"])
 
 
-def learn(raw: Raw, train: Rows, scale: Scale) -> Preparation:
-    """What the rows `train` say about x. Raises `SpecError` where they don't say enough."""
+def learn(raw: Raw, train: Rows, scale: Scale, *, wide: bool = False) -> Preparation:
+    """What the rows `train` say about x. wide: for scikit-learn. Raises `SpecError` where they don't say enough."""
     if not isinstance(raw.x, tuple):
         rule = _rule(raw.x, scale)
-        _check_range(raw, rule)
+        if not wide:
+            _check_range(raw, rule)
         if rule == "unit" and raw.x.dtype == np.uint8:
-            return Preparation((), (np.asarray(0.0), np.asarray(255.0)))
-        return Preparation((), None if rule == "none" else _scale(raw.x, train, (), rule))
+            return Preparation((), (np.asarray(0.0), np.asarray(255.0)), wide)
+        return Preparation((), None if rule == "none" else _scale(raw.x, train, (), rule), wide)
     train = np.sort(train)  # columns on the disk are read from their beginning to their end
     encodings = tuple(_encoding(column, train, raw) for column in raw.x)
-    learnt = Preparation(encodings, None)
+    learnt = Preparation(encodings, None, wide)
     if scale == "none" or learnt.words:
         return learnt
     offset, divisor = _scale(raw.x, train, encodings, "standardize" if scale == "auto" else scale)
     plain = np.concatenate([np.full(e.width, e.kind in ("category", "text")) for e in encodings])
-    return Preparation(encodings, (np.where(plain, 0.0, offset), np.where(plain, 1.0, divisor)))
+    return Preparation(encodings, (np.where(plain, 0.0, offset), np.where(plain, 1.0, divisor)), wide)
 
 
 def statistics(values: Array) -> tuple[Array, Array]:

@@ -44,12 +44,21 @@ _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group
 """The options that choose rows and meaning."""
 
 
-def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = False, cache: Path | None = None) -> Data:
+def load_data(
+    spec: DataSpec,
+    *,
+    folder: Path,
+    seed: int,
+    with_test: bool = False,
+    cache: Path | None = None,
+    wide: bool = False,
+) -> Data:
     """The samples that `spec` names, split under the experiment's `seed` and prepared.
 
     folder: where relative paths start (the YAML file's).
     with_test: load the test part too; for train-best alone. The other parts are the same either way.
     cache: a folder for what is decoded or unpacked to be read from the disk; None: one that this process throws away.
+    wide: numbers keep all their digits, as scikit-learn takes them; else they are as Keras takes them.
 
     Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
     that was met first, at most ten of them told one by one.
@@ -57,66 +66,78 @@ def load_data(spec: DataSpec, *, folder: Path, seed: int, with_test: bool = Fals
     raw = _read(spec, folder, cache, seed, with_test=with_test)
     if isinstance(raw, Data):
         return raw
-    target = _checked(spec, raw)
-    return _data(spec, raw, target, deal(spec, target, raw, seed), cache, with_test=with_test)
+    target = _checked(spec, raw, wide=wide)
+    return _data(spec, raw, target, deal(spec, target, raw, seed), cache, with_test=with_test, wide=wide)
 
 
 def load_folds(
-    spec: DataSpec, *, folder: Path, seed: int, folds: int, with_test: bool = False, cache: Path | None = None
+    spec: DataSpec,
+    *,
+    folder: Path,
+    seed: int,
+    folds: int,
+    with_test: bool = False,
+    cache: Path | None = None,
+    wide: bool = False,
 ) -> tuple[Data, ...]:
     """The samples once for each fold, whose validation part it is; prepared by what its own training part shows.
 
     The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
     samples for so many folds.
     """
-    raw, target = _arrays(spec, folder, cache, seed)
+    raw, target = _arrays(spec, folder, cache, seed, wide=wide)
     whole = deal(spec, target, raw, seed)
     splits = fold_splits(
         whole, target.codes, folds, seed=seeds.derive(seed, "folds"), groups=raw.groups, times=raw.times
     )
-    return tuple(_data(spec, raw, target, parts, cache, with_test=with_test) for parts in splits)
+    return tuple(_data(spec, raw, target, parts, cache, with_test=with_test, wide=wide) for parts in splits)
 
 
-def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None) -> Data:
+def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None, wide: bool = False) -> Data:
     """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
-    raw, target = _arrays(spec, folder, cache, seed)
-    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), cache, with_test=True)
+    raw, target = _arrays(spec, folder, cache, seed, wide=wide)
+    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), cache, with_test=True, wide=wide)
 
 
-def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int) -> tuple[Raw, Target]:
+def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, wide: bool) -> tuple[Raw, Target]:
     """The samples, which must be such that they can be dealt anew."""
     raw = _read(spec, folder, cache, seed, with_test=True)
     if isinstance(raw, Data):
         told = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
         raise spec_error(told, "evaluation", "folds")
-    return raw, _checked(spec, raw)
+    return raw, _checked(spec, raw, wide=wide)
 
 
-def _checked(spec: DataSpec, raw: Raw) -> Target:
+def _checked(spec: DataSpec, raw: Raw, *, wide: bool) -> Target:
     _check_finite(raw)
-    return read_target(raw, task=spec.task, one_hot=spec.one_hot)
+    return read_target(raw, task=spec.task, one_hot=spec.one_hot, wide=wide)
 
 
-def _data(spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | None, *, with_test: bool) -> Data:
+def _data(
+    spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | None, *, with_test: bool, wide: bool
+) -> Data:
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
     by_channel = isinstance(spec, ImagesData) and spec.scale == "auto"
-    prepare = learn(raw, parts.train, "standardize" if by_channel else spec.scale)
+    prepare = learn(raw, parts.train, "standardize" if by_channel else spec.scale, wide=wide)
 
     by_class = class_weights(spec.class_weight, target, parts.train)
 
     told = fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True))
     x, last = raw.x, prepare
     if is_spooled(x):
-        x, last = prepared_on_disk(x, prepare, told, cache), Preparation((), None)
+        x, last = prepared_on_disk(x, prepare, told, cache), Preparation((), None, wide)
 
     stored = [Stored.of(x, rows, last) for rows in (parts.train, parts.validation, parts.test)]
-    streamed = sum(one.nbytes for one in stored) > HELD_BYTES if spec.stream == "auto" else spec.stream
+    most = HELD_BYTES * (2 if wide else 1)  # as many numbers either way
+    streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
 
     def part(x: Stored, by_class: Array | None = None) -> Part:
         weights = product(raw.weights, by_class)
         y = np.ascontiguousarray(target.y[x.rows])
-        return Part(x if streamed else x[:], y, None if weights is None else weights[x.rows])
+        if weights is not None:
+            weights = weights[x.rows].astype(np.float64 if wide else np.float32)
+        return Part(x if streamed else x[:], y, weights)
 
     standardised = target.task == "regression" and spec.scale != "none"
     return Data(

@@ -106,7 +106,9 @@ def _content(column: Any, told: str) -> Content:
     if pa.types.is_boolean(kind):
         return Typed(_floats(column.cast(pa.int8()), pa.float32()), "boolean")
     if pa.types.is_integer(kind):
-        return Typed(_floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64()), "number", whole=True)
+        values = _floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64())
+        exact = column.fill_null(0).to_numpy() if (np.abs(values) >= 2.0**53).any() else None
+        return Typed(values, "number", whole=True, exact=exact)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         small = pa.types.is_floating(kind) and kind.bit_width <= 32
         return Typed(_floats(column, pa.float32() if small else pa.float64()), "number")

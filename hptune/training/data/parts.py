@@ -25,7 +25,8 @@ class Part:
     """Some of the samples, in a shuffled order that depends on the seed alone. All arrays are C-contiguous.
 
     x: a pytree of arrays whose first axis is the sample; one float32 or int32 array for every source there is now.
-        An array that is not held in memory is `Stored`, which is indexed like one.
+        An array that is not held in memory is `Stored`, which is indexed like one. For scikit-learn float64 (and y and
+        the weights too), or whole numbers in their own type.
     y: int32 [n], the index of the class in `Data.labels`; float32 [n, classes] one-hot rows; float32
         [n, labels] of 0 and 1; or float32 [n] or [n, outputs] for regression, in the target's own unit.
     sample_weight: float32 [n], or None where all samples count alike. Of the training part it holds the classes'

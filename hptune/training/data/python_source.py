@@ -17,6 +17,7 @@ import numpy as np
 from hptune.errors import SpecError, spec_error
 from hptune.spec.data import PythonData
 from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
+from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation, statistics
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
@@ -76,7 +77,7 @@ def _arrays(spec: PythonData, returned: Any) -> Raw:
     if len(shapes) > 1 or len({y.shape[1:] for _, y, _ in parts}) > 1:
         told = ", ".join(f"{name} {list(x.shape)}" for (x, _, _), name in zip(parts, PARTS, strict=False))
         raise spec_error(f"the parts that {spec.python} returned have samples of different shapes: {told}.", *PYTHON)
-    counts = [np.ones(len(y), np.float32) if w is None else w for _, y, w in parts]
+    counts = [np.ones(len(y)) if w is None else w for _, y, w in parts]
     rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     return Raw(
         np.concatenate([x for x, _, _ in parts]),
@@ -106,7 +107,7 @@ def _samples(thing: Any, where: str) -> Samples:
     if isinstance(thing, Mapping):
         thing = (thing["x"], thing["y"], thing.get("sample_weight"))
     x, y = np.asarray(thing[0]), np.asarray(thing[1])
-    weights = None if len(thing) < 3 or thing[2] is None else np.asarray(thing[2], np.float32)
+    weights = None if len(thing) < 3 or thing[2] is None else np.asarray(thing[2], np.float64)
     if x.dtype.kind not in "biuf" or x.ndim == 0 or not x.size:
         told = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
         raise spec_error(f"{told} {_WANTED}", *PYTHON)
@@ -175,7 +176,15 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool) -> 
         features=(),
         preparation=Preparation((), None),
         examples=seen[0].part.x,
+        given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
     )
+
+
+def _is_column(dataset: Any) -> bool:
+    """Whether its targets are [n, 1]."""
+    shape = dataset.element_spec[1].shape
+    inner = shape[1:] if comes_in_batches(dataset) else shape
+    return bool(inner.rank == 1 and inner[0] == 1)
 
 
 def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int | None) -> _Seen:

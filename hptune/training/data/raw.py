@@ -48,7 +48,7 @@ class Raw:
     labels: where the source names its classes; y is then the index into them.
     x_path, y_path: the keys of the YAML that errors about them point to.
     outputs: the names of y's columns (of its one column too); () where it has none.
-    weights: float32 [n], how much each sample counts; groups: [n], anything that compares, whose equals stay in one
+    weights: float64 [n], how much each sample counts; groups: [n], anything that compares, whose equals stay in one
         part; times: floats [n], in whose order the parts stand. None where there is no such column.
     own_validation, own_test: the rows of these parts, where the source brings them; None: they are to be dealt.
     notes: what the user should be told of how it was read.

@@ -329,7 +329,7 @@ def _raw(spec: TableData, sheet: Sheet, columns: Sequence[_Read], keep: Array | 
         x_path=("data", sheet.key),
         y_path=("data", "target"),
         outputs=tuple(targets_of(spec)),
-        weights=None if weights is None else weights.astype(np.float32),
+        weights=None if weights is None else weights.astype(np.float64),
         groups=roles.get("group", [None])[0],
         times=roles.get("time", [None])[0],
     )
@@ -349,8 +349,11 @@ def _kept(values: Array, keep: Array | None) -> Array:
 
 
 def _values(column: _Read) -> Array:
+    """Integers that floats would merge stay integers: labels and groups of many digits."""
     assert column.cells is not None, "only inputs are read again"
     content = column.cells.content
+    if column.used.role in ("target", "group") and (whole := column.cells.whole_numbers()) is not None:
+        return whole
     if column.used.role == "target" and isinstance(content, Typed) and content.kind == "boolean":
         truth: Array = column.cells.values == 1.0  # a missing one is dropped, or was told
         return truth

@@ -26,7 +26,8 @@ FEW = 20
 class Target:
     """The target of all samples.
 
-    y: int32 [n] class indices, float32 [n, k] one-hot rows or labels, or float32 [n] or [n, k].
+    y: int32 [n] class indices, float32 [n, k] one-hot rows or labels, or float32 [n] or [n, k] (float64 where all
+        digits are kept).
     codes: the class of each row, for the split; zeros for labels and regression.
     labels: the classes in the order of their index, or the labels' names in that of their columns; None for regression.
     """
@@ -37,8 +38,9 @@ class Target:
     labels: tuple[Value, ...] | None
 
 
-def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
-    """The target as training takes it. One-hot rows stay one-hot, whatever `one_hot` says.
+def read_target(raw: Raw, *, task: Task | None, one_hot: bool, wide: bool = False) -> Target:
+    """The target as training takes it. One-hot rows stay one-hot, whatever `one_hot` says. wide: numbers keep all their
+    digits, as scikit-learn takes them.
 
     Raises `SpecError` where the target can't be read as `task`, or where all its values are the same.
     """
@@ -46,7 +48,7 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
     rows_are_one_hot = _is_one_hot(y)
     seen = task or _task(y, raw, one_hot=rows_are_one_hot)
     if seen == "regression":
-        return _numbers(y, raw, one_hot=one_hot)
+        return _numbers(y, raw, one_hot=one_hot, wide=wide)
     if seen == "labels":
         return _several(y, raw, one_hot=one_hot)
     if y.ndim == 2 and not rows_are_one_hot:
@@ -97,7 +99,7 @@ def _names(y: Array, raw: Raw) -> tuple[Value, ...]:
     return raw.outputs if len(raw.outputs) == columns else tuple(range(columns))
 
 
-def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
+def _numbers(y: Array, raw: Raw, *, one_hot: bool, wide: bool) -> Target:
     if y.dtype.kind not in "biuf":
         message = f"task: regression needs a target of numbers, got text such as {str(y.flat[0])!r}. Say task: classes."
         raise spec_error(message, *raw.y_path)
@@ -106,7 +108,7 @@ def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
     if (y == y[:1]).all():
         message = f"every value of the target is {y.flat[0]}: there is nothing to learn. Choose another."
         raise spec_error(message, *raw.y_path)
-    return Target("regression", y.astype(np.float32), np.zeros(len(y), np.int64), None)
+    return Target("regression", y.astype(np.float64 if wide else np.float32), np.zeros(len(y), np.int64), None)
 
 
 def _task(y: Array, raw: Raw, *, one_hot: bool) -> Task:

@@ -199,12 +199,18 @@ def _load(signature: Signature, path: Path) -> Array | Mapped:
 
 
 def _checked(x: Array, start: int, signature: Signature, path: Path) -> Array:
-    """Raises `SpecError` where a value is not finite, or no whole number where training had those alone."""
+    """Raises `SpecError` where a value is not finite, or no whole number that fits where training had those alone."""
     bad = x != np.floor(x) if signature.integers and x.dtype.kind == "f" else ~np.isfinite(x)
+    if signature.integers and not signature.preparation.wide and signature.preparation.scale is None:
+        limit = np.iinfo(np.int32)
+        bad |= (x < limit.min) | (x > limit.max)
     if not bad.any():
         return x
     sample = start + int(bad.reshape(len(x), -1).any(axis=1).argmax())
-    rule = "whole numbers alone, as in training" if signature.integers else "finite numbers"
+    rule = "finite numbers"
+    if signature.integers:
+        size = " of 32 bits" if (np.isfinite(x) & (np.abs(x, dtype=np.float64) > 2**31 - 1)).any() else ""
+        rule = f"whole numbers{size} alone, as in training"
     raise spec_error(f"sample {sample} must hold {rule}, and does not. Correct it.", place=str(path))
 
 

@@ -14,7 +14,7 @@ from hptune.training.data.target import Target
 
 
 def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, target: Target, train: Rows) -> Array | None:
-    """float32 [rows of the source]: the weight of each row's class; None where all count alike.
+    """float64 [rows of the source]: the weight of each row's class; None where all count alike.
 
     asked: balanced: rows / (classes · rows of the class), of the training part, as scikit-learn has it; or a weight by
     label, as text; a class that is not named counts 1.
@@ -34,11 +34,11 @@ def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, targe
         if wrong:
             raise SpecError(*(Problem(unknown("class", name, labels), ("data", "class_weight")) for name in wrong))
         weights = np.array([asked.get(label, 1.0) for label in labels])
-    found: Array = weights.astype(np.float32)[target.codes]
+    found: Array = weights.astype(np.float64)[target.codes]
     return found
 
 
 def product(*weights: Array | None) -> Array | None:
-    """The weights multiplied, those that are None left out; None where all are."""
+    """float64: the weights multiplied, those that are None left out; None where all are."""
     given = [one for one in weights if one is not None]
-    return np.prod(given, axis=0, dtype=np.float32) if given else None
+    return np.prod(given, axis=0, dtype=np.float64) if given else None
