@@ -17,6 +17,7 @@ from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
+from hptune.training.in_unit import in_float32, in_float64, needs_float64
 from hptune.training.raw_rows import as_inputs, behind_raw_rows
 from hptune.training.results import has_call
 from hptune.training.runtime import keras
@@ -43,14 +44,15 @@ def for_raw_inputs(model: Any, data: Data) -> Any:
     if data.input_scale is None:
         return model
     offset, divisor = (np.asarray(a, np.float64) for a in data.input_scale)
-    layers = keras().layers
     if offset.ndim == 0:
-        front = layers.Rescaling(
+        front = keras().layers.Rescaling(
             float(1 / divisor), offset=float(-offset / divisor), name="input_unit", dtype="float32"
         )
-    else:
-        front = layers.Normalization(mean=offset, variance=divisor**2, name="input_unit", dtype="float32")
-    return behind([front], model, data)
+        return behind([front], model, data)
+    assert isinstance(data.examples, np.ndarray), "tables were dealt with"
+    if needs_float64(data.examples, divisor):
+        return behind(in_float64(offset, divisor), model, data, dtype="float64")
+    return behind(in_float32(offset, divisor), model, data)
 
 
 def for_users(
@@ -120,9 +122,9 @@ def side_by_side(outputs: Any) -> Array:
     return np.concatenate([np.asarray(one) for one in outputs.values()], axis=-1)
 
 
-def behind(front: Sequence[Any], model: Any, data: Data) -> Any:
-    """The model with some layers in front."""
-    return sequential([*front, *own_layers(model)], data) if front else model
+def behind(front: Sequence[Any], model: Any, data: Data, *, dtype: str | None = None) -> Any:
+    """The model with some layers in front. dtype: of its input; None: that of the samples as they are trained on."""
+    return sequential([*front, *own_layers(model)], data, dtype=dtype) if front else model
 
 
 def own_layers(model: Any) -> list[Any]:
@@ -130,7 +132,7 @@ def own_layers(model: Any) -> list[Any]:
     return list(model.layers) if isinstance(model, keras().Sequential) else [model]
 
 
-def sequential(layers: Sequence[Any], data: Data) -> Any:
+def sequential(layers: Sequence[Any], data: Data, *, dtype: str | None = None) -> Any:
     """A stock Sequential over samples of the data's shape."""
     x = data.train.x
-    return keras().Sequential([keras().Input(x.shape[1:], dtype=x.dtype.name), *layers])
+    return keras().Sequential([keras().Input(x.shape[1:], dtype=dtype or x.dtype.name), *layers])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,6 +81,12 @@ class KerasPredictor:
             way = f"Mend the code, or write it anew: hptune train-best --run {run.name}"
             raise RunError(f"{path} can't be loaded: {lines[0].rstrip('.')}. {way}.") from error
 
+    @cached_property
+    def _floats(self) -> str:
+        """The type in which it takes arrays of numbers."""
+        given = [one.dtype for one in getattr(self._model, "inputs", None) or []]
+        return "float64" if given == ["float64"] else "float32"
+
     @property
     def width(self) -> int:
         outputs = getattr(self._model, "outputs", None)
@@ -99,7 +106,7 @@ class KerasPredictor:
         if not self._signature.raw:
             return self._signature.preparation(samples, np.arange(count(samples)))
         if isinstance(samples, np.ndarray):
-            return samples.astype(np.int32 if self._signature.integers else np.float32)
+            return samples.astype(np.int32 if self._signature.integers else self._floats)
         return as_inputs(samples)
 
 

@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 
 from hptune.training.data.inputs import Encoding, Preparation
-from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
+from hptune.training.in_unit import in_float32, in_float64, needs_float64
 from hptune.training.runtime import keras
-
-_CLOSE = 1e-6
-"""Of a column's spread: what float32 may take off its raw values before the column is taken in as float64."""
 
 
 def behind_raw_rows(model: Any, preparation: Preparation, rows: Sequence[Column]) -> Any:
@@ -70,8 +67,7 @@ def _dtype(column: Column, divisor: float) -> str:
     if column.kind in ("category", "text"):
         return "string"
     values = column.values[~np.isnan(column.values)]
-    lost = np.abs(values.astype(np.float32) - values.astype(np.float64))
-    return "float64" if (lost > _CLOSE * divisor).any() else "float32"
+    return "float64" if needs_float64(values, divisor) else "float32"
 
 
 def _layers(preparation: Preparation, dtypes: Sequence[str]) -> Any:
@@ -79,22 +75,23 @@ def _layers(preparation: Preparation, dtypes: Sequence[str]) -> Any:
     layers = keras().layers
     width = _width(preparation)
     offset, divisor = preparation.scale if preparation.scale is not None else (np.zeros(width), np.ones(width))
-    offset = offset.copy()
+    offset, divisor = offset.copy(), divisor.copy()
     inputs = [keras().Input((1,), name=f"column_{i}", dtype=dtype) for i, dtype in enumerate(dtypes)]
     blocks, start = [], 0
     for value, encoding in zip(inputs, preparation.encodings, strict=True):
         block = _block(value, encoding)
-        if value.dtype == "float64":  # brought near 0 before it becomes float32
-            near = float(np.float32(offset[start]))  # Keras takes a layer's own numbers in float32
-            block = layers.Rescaling(1.0, offset=-near, dtype="float64")(block)
-            offset[start] -= near
+        if value.dtype == "float64":  # brought into its unit before it becomes float32
+            for layer in in_float64(offset[start], divisor[start]):
+                block = layer(block)
+            offset[start], divisor[start] = 0.0, 1.0
         blocks.append(block)
         start += encoding.width
     x = layers.Concatenate(dtype="float32")(blocks)
     if preparation.words:
         x = keras().ops.cast(x, "int32")
     elif preparation.scale is not None:
-        x = _scaled(x, offset, divisor)
+        for layer in in_float32(offset, divisor):
+            x = layer(x)
     return keras().Model(inputs, x)
 
 
@@ -130,12 +127,3 @@ def _words(value: Any, encoding: Encoding) -> Any:
     words = [*vocabulary.words]
     made = layers.TextVectorization(output_mode=vocabulary.output_mode, vocabulary=words, **idf, **length)
     return layers.Reshape((encoding.width,))(made(value))
-
-
-def _scaled(x: Any, offset: Array, divisor: Array) -> Any:
-    """(x − offset) / divisor, the offset in two steps: float32 alone would be off by a part of a large mean."""
-    layers = keras().layers
-    near = offset.astype(np.float32)
-    x = layers.Rescaling(1.0, offset=(-near).tolist(), dtype="float32")(x)
-    rest, variance = (offset - near).tolist(), (divisor**2).tolist()
-    return layers.Normalization(mean=rest, variance=variance, dtype="float32")(x)

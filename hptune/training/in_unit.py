@@ -1,0 +1,70 @@
+"""(x − offset) / divisor as stock `Rescaling` layers, which any column survives: in farads, in nanoseconds since 1970.
+
+Keras takes the numbers of a layer in float32 whatever the layer computes in, and its `Normalization` divides by 1e-7 at
+least. So powers of two and sums of float32 stand for what one float32 can't say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hptune.training.data.parts import Array
+from hptune.training.runtime import keras
+
+CLOSE = 1e-6
+"""Of a column's spread: what float32 may take off its raw values before the column is taken in as float64."""
+
+_MOST = 100
+"""Powers of two within which a factor is a float32 with room to spare."""
+
+_TERMS = 3
+"""float32 numbers whose sum has all digits of a float64."""
+
+
+def needs_float64(values: Array, divisor: Any) -> bool:
+    """Whether float32 would take more than `CLOSE` of the spread off some of the values (NaN passed over), or is near
+    its ends, where TensorFlow takes the smallest numbers for 0."""
+    if (np.abs(np.log2(divisor)) > _MOST).any():
+        return True
+    with np.errstate(over="ignore", under="ignore"):
+        lost = np.abs(values.astype(np.float32).astype(np.float64) - values.astype(np.float64))
+        return bool((lost > CLOSE * np.abs(divisor)).any())
+
+
+def in_float32(offset: Array, divisor: Array) -> list[Any]:
+    """The layers for raw values that float32 holds; the offset in two steps, however large it is beside the spread."""
+    near = offset.astype(np.float32)
+    rest = (offset - near) / divisor
+    return [
+        _layer(1.0, (-near).tolist(), "float32"),
+        _layer((1 / divisor).tolist(), (-rest).tolist(), "float32"),
+    ]
+
+
+def in_float64(offset: Array, divisor: Array) -> list[Any]:
+    """The layers for others: brought to about 1, then near 0, then to the spread; float64 all the way."""
+    offset, divisor = np.broadcast_arrays(np.asarray(offset, np.float64), np.asarray(divisor, np.float64))
+    exponents = -np.round(np.log2(np.maximum(np.abs(offset), divisor)))
+    layers = [_layer(factor.tolist(), 0.0, "float64") for factor in _powers(exponents)]
+    left = np.ldexp(offset, exponents.astype(int))
+    for _ in range(_TERMS):
+        term = left.astype(np.float32)
+        layers.append(_layer(1.0, (-term).tolist(), "float64"))
+        left = left - term
+    spread = np.ldexp(divisor, exponents.astype(int))
+    times = max(1, int(np.ceil(np.max(np.abs(np.log2(spread))) / _MOST)))
+    factor = np.exp2(-np.log2(spread) / times)
+    return [*layers, *(_layer(factor.tolist(), 0.0, "float64") for _ in range(times))]
+
+
+def _powers(exponents: Array) -> list[Array]:
+    """Powers of two that make 2**exponents together, each a float32."""
+    times = max(1, int(np.ceil(np.max(np.abs(exponents)) / _MOST)))
+    shares = [np.trunc(exponents * (i + 1) / times) - np.trunc(exponents * i / times) for i in range(times)]
+    return [np.exp2(share) for share in shares]
+
+
+def _layer(scale: Any, offset: Any, dtype: str) -> Any:
+    return keras().layers.Rescaling(scale, offset=offset, dtype=dtype)
