@@ -134,8 +134,13 @@ class History:
         return known[1]
 
     def scores(self, trial: Trial, epochs: int | None = None) -> dict[str, float] | None:
-        """Every objective's score by metric, or None where one is missing."""
-        found = {o.metric: self._score(trial, o, epochs) for o in self.objectives}
+        """Every objective's score by metric, or None where one is missing.
+
+        All are of one epoch, the one that is best by the first objective that has a value each epoch: what one model
+        attains, and the one that train-best gives out.
+        """
+        lead = next((o for o in self.objectives if any(o.metric in curves for curves in trial.curves)), None)
+        found = {o.metric: self._score(trial, o, epochs, lead) for o in self.objectives}
         return None if None in found.values() else found  # type: ignore[return-value]  # no None is left
 
     def replica_scores(self, trial: Trial, objective: Objective) -> list[float]:
@@ -159,7 +164,9 @@ class History:
         """Which of a trial's `replicas` replicas can be trained on (early stopping ends each by itself)."""
         return [replica for replica in range(replicas) if replica not in self._complete.get(trial, ())]
 
-    def _score(self, trial: Trial, objective: Objective, epochs: int | None) -> float | None:
+    def _score(
+        self, trial: Trial, objective: Objective, epochs: int | None, lead: Objective | None = None
+    ) -> float | None:
         if trial.number in self._short:
             return None
         if trial.state == "failed" or (epochs is not None and trial.epochs < epochs and trial.state != "completed"):
@@ -170,7 +177,7 @@ class History:
             return trial.seconds if trial.curves else None
         if objective.metric in trial.facts:
             return float(trial.facts[objective.metric])
-        found = [s for c in trial.curves if (s := best_of(c, objective, epochs)) is not None]
+        found = [s for c in trial.curves if (s := _at_best_of(lead or objective, c, objective, epochs)) is not None]
         return math.fsum(found) / len(found) if found and len(found) == len(trial.curves) else None
 
     # --- how it grows -------------------------------------------------------------------------------------------
@@ -332,6 +339,16 @@ def best_of(curves: Curves, objective: Objective, epochs: int | None = None) -> 
     """The objective's best value in the first `epochs` epochs of one replica, or None where it has no value."""
     curve = curves.get(objective.metric, ())[:epochs]
     return objective.best(curve) if curve else None
+
+
+def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
+    """The objective's value at the epoch that is best by `lead`."""
+    if lead is objective:
+        return best_of(curves, objective, epochs)
+    led, curve = curves.get(lead.metric, ())[:epochs], curves.get(objective.metric, ())[:epochs]
+    best = lead.best(led) if led else math.nan
+    at = led.index(best) if best == best else len(curve) - 1  # not-a-number all along: the last is what is left
+    return curve[at] if 0 <= at < len(curve) else None
 
 
 def _length(curves: Curves) -> int:

@@ -242,6 +242,22 @@ def test_with_several_objectives_none_is_the_best() -> None:
         _ = told.objective
 
 
+def test_several_objectives_are_those_of_one_epoch() -> None:
+    told = history(UP, Objective(metric="cost", goal="minimize"), Objective(metric="parameters", goal="minimize"))
+    begin(told, 0, 4)
+    segment = Segment(0, {"x": 0}, 0, 4)
+    curves = {"score": (0.1, 0.5, 0.4, 0.3), "cost": (9.0, 7.0, 3.0, 1.0)}
+    told.apply(finished(SegmentResult(segment, 4, curves, 2.0, facts={"parameters": 7}), complete=False))
+    assert told.scores(told.trials[0]) == {"score": 0.5, "cost": 7.0, "parameters": 7.0}
+    assert told.scores(told.trials[0], 1) == {"score": 0.1, "cost": 9.0, "parameters": 7.0}
+    other = history(Objective(metric="parameters", goal="minimize"), Objective(metric="cost", goal="minimize"), UP)
+    begin(other, 0, 4)
+    other.apply(finished(SegmentResult(segment, 4, curves, 2.0, facts={"parameters": 7}), complete=False))
+    assert other.scores(other.trials[0]) == {"parameters": 7.0, "cost": 1.0, "score": 0.3}, (
+        "the first with a curve leads"
+    )
+
+
 def test_scores_after_so_many_epochs() -> None:
     told = history(UP, Objective(metric="parameters", goal="minimize"))
     begin(told, 0, 3)
