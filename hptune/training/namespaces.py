@@ -36,6 +36,15 @@ class _Bounded(io.BytesIO):
         return super().write(data)
 
 
+class _Pickler(pickle.Pickler):
+    """Refuses bound methods: their copy would belong to a copy of the object, and not to the object itself."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, types.MethodType):
+            raise pickle.PicklingError("a bound method")
+        return NotImplemented
+
+
 class Namespace:
     """What a module, a class, an object or a function holds by name, as it was when it was first seen."""
 
@@ -120,7 +129,7 @@ def _pickled(value: Any) -> bytes | None:
         return None
     file = _Bounded()
     try:
-        pickle.Pickler(file, protocol=5).dump(value)
+        _Pickler(file, protocol=5).dump(value)
     except Exception:  # noqa: BLE001  # what can't be pickled raises anything, the user's code too
         return None
     return file.getvalue()

@@ -31,12 +31,13 @@ from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
-from hptune.training.results import has_call, has_own_loops, has_own_steps
+from hptune.training.results import has_call, has_own_loops, has_own_steps, packed, told_by
 from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.stabilize import recipe_for, stabilize
 from hptune.training.state import State
+from hptune.training.streamed import mapped
 from hptune.trial import Values
 
 KEPT = 8
@@ -227,6 +228,10 @@ class Programs:
         if not model.built and not (has_own_steps(model) and not has_call(model)):
             model(self._data.train.x[:1])  # no input shape was given: the first sample has one
             builder.untouched.after(model)
+        if has_own_steps(model) and model.compiled and not all(one.built for one in model._flatten_layers()):
+            train = self._data.train  # a step may use layers that `call` does not, such as a decoder: it makes them
+            few = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
+            told_by(model.train_step, packed(few))
         return model
 
     @counts("build")

@@ -648,6 +648,34 @@ def loss_tracked_alone(hp):
     model.compile("adam", "binary_crossentropy")
     return model
 
+class Coder(keras.Model):
+    def __init__(self, size):
+        super().__init__()
+        self.inward, self.outward = layers.Dense(size, activation="tanh"), layers.Dense(6)
+        self.seen = keras.metrics.Mean(name="loss")
+    @property
+    def metrics(self):
+        return [self.seen]
+    def call(self, x):
+        return self.inward(x)
+    def lost(self, data):
+        return ops.mean(ops.square(self.outward(self(data[0])) - data[0] * [1, 0.01, 1, 1, 1, 1]))
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = self.lost(data)
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        self.seen.update_state(loss)
+        return {"loss": self.seen.result()}
+    def test_step(self, data):
+        self.seen.update_state(self.lost(data))
+        return {"loss": self.seen.result()}
+
+def decoder_apart(hp):
+    model = Coder(hp.Choice("size", [1, 2]))
+    model.compile(optimizer=keras.optimizers.Adam(hp.Float("rate", 0.01, 0.2)))
+    return model
+
 class Cfg:
     def __init__(self, a):
         self.a = a
@@ -720,6 +748,7 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "metric_of_two": [{"units": 3}, {"units": 4}],
     "loss_tracked_alone": [{"units": 3}, {"units": 4}],
     "with_own_options": [{"a": 1.0}, {"a": 2.0}],
+    "decoder_apart": [{"size": 1, "rate": 0.02}, {"size": 2, "rate": 0.02}, {"size": 2, "rate": 0.1}],
 }
 """The builders with the points that each is trained at."""
 
@@ -808,6 +837,8 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
     parts = [tuple(one for one in part if one is not None) for part in whole]
     if not model.built and name != "vae":
         model(parts[0][0][:1])
+    if name == "decoder_apart":
+        model.outward(model(parts[0][0][:1]))
     for variable, value in zip(model.variables, initial, strict=False):
         variable.assign(value)
     order = seeds.derive(SEED, "samples", dict(values), 0)

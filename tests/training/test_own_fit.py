@@ -395,6 +395,25 @@ def test_a_fit_that_compiles_for_itself_is_told(tmp_path: Path) -> None:
     assert "training.optimizer: has no effect, since the HyperModel's fit does not train with it" in told
 
 
+def test_what_build_leaves_in_the_object_is_there_for_fit(tmp_path: Path) -> None:
+    fit = """
+    def __init__(self):
+        super().__init__()
+        self.rate = None
+    def build(self, hp):
+        self.rate = hp.Choice("rate", [0.0, 0.05])
+        return dense()
+    def fit(self, hp, model, *args, **kwargs):
+        model.optimizer.learning_rate = self.rate
+        return model.fit(*args, **kwargs)
+    """
+    one = worker(tmp_path, fit, "objective: {metric: val_mae}\n")
+    probe(one)
+    still, moved, again = (trial(one, 2, {"rate": rate}).curves["val_mae"] for rate in (0.0, 0.05, 0.0))
+    assert still[0] == still[1] == again[0]
+    assert moved[1] < moved[0] < still[0]
+
+
 def test_rungs_are_those_of_one_training(tmp_path: Path) -> None:
     text = "training: {epochs: 4}\nstrategy: {name: asha}\nobjective: {metric: val_mae}\n"
     one = worker(
