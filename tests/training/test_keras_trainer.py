@@ -177,7 +177,7 @@ def test_the_winner_is_measured_on_the_test_part_and_exported_as_stock_keras(tmp
         maxsplit=1
     )
     assert float(told[0]) == pytest.approx(best.facts["test"]["accuracy"], abs=1e-6)
-    assert told[1].strip() == "['Normalization', 'Flatten', 'Dense', 'Dropout', 'Dense']"
+    assert told[1].strip() == "['Rescaling', 'Rescaling', 'Flatten', 'Dense', 'Dropout', 'Dense']"
 
 
 def test_regression_is_told_in_the_targets_own_unit(tmp_path: Path) -> None:
