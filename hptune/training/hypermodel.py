@@ -157,14 +157,14 @@ def flow(value: Any) -> str:
 
 def _modules(reference: str, folder: Path | None) -> list[ModuleType]:
     """The user's: the one that is named, and all others of the folder that it has loaded."""
-    name, beside = reference.partition(":")[0], str((folder or Path()).resolve())
+    name, beside = reference.partition(":")[0], (folder or Path()).resolve()
     loaded = [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and one.__name__ != "__main__"]
     return [one for one in loaded if one.__name__ == name or _lies_in(beside, one)]
 
 
-def _lies_in(folder: str, module: ModuleType) -> bool:
+def _lies_in(folder: Path, module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
-    return file is not None and str(Path(file).parent).startswith(folder) and not is_installed(module)
+    return file is not None and Path(file).is_relative_to(folder) and not is_installed(module)
 
 
 def keras_tuner() -> Any:
