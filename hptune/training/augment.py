@@ -75,8 +75,8 @@ KINDS = {
 
 
 def _value_range(data: Data) -> tuple[float, float]:
-    """The range that pictures lie in: what their scaling makes of bytes; else [0, 1], or [0, 255] as they are."""
-    if data.input_scale is not None and isinstance(data.examples, np.ndarray) and data.examples.dtype == np.uint8:
-        offset, divisor = data.input_scale
-        return float(np.min((0 - offset) / divisor)), float(np.max((255 - offset) / divisor))
-    return (0.0, 255.0) if data.train.x[:1024].max() > 1.5 else (0.0, 1.0)
+    """The range that pictures lie in: from black to white, as their scaling leaves them."""
+    raw = np.asarray(data.examples)
+    white = 1.0 if raw.max() <= 1.5 else 255.0 if raw.max() <= 255 else 65535.0
+    offset, divisor = data.input_scale if data.input_scale is not None else (np.zeros(()), np.ones(()))
+    return float(np.min((0 - offset) / divisor)), float(np.max((white - offset) / divisor))

@@ -17,7 +17,7 @@ from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
-from hptune.training.in_unit import in_float32, in_float64, needs_float64
+from hptune.training.in_unit import added, in_float32, in_float64, needs_float64
 from hptune.training.raw_rows import as_inputs, behind_raw_rows
 from hptune.training.results import has_call
 from hptune.training.runtime import keras
@@ -34,6 +34,21 @@ def in_own_unit(model: Any, data: Data, columns: Mapping[str, int]) -> Any:
     mean, deviation = (np.asarray(a, np.float32).tolist() for a in data.target_scale)
     back = keras().layers.Rescaling(deviation, offset=mean, name="target_unit", dtype="float32")
     return sequential([*own_layers(model), back], data)
+
+
+def from_afar(model: Any, data: Data, columns: Mapping[str, int]) -> Any:
+    """The model, of which the outputs get back what was taken off the target; in float64 from there on."""
+    if data.target_offset is None:
+        return model
+    if not columns:
+        return sequential([*own_layers(model), *added(data.target_offset, "target")], data)
+    x = data.train.x
+    inputs = keras().Input(x.shape[1:], dtype=x.dtype.name)
+    found = model(inputs)
+    for name, column in columns.items():
+        for layer in added(data.target_offset[column], name):
+            found[name] = layer(found[name])
+    return keras().Model(inputs, found)
 
 
 def for_raw_inputs(model: Any, data: Data) -> Any:
@@ -72,10 +87,13 @@ def for_users(
 
     reset_uids()
     model = blueprint.stock()
+    columns = columns_of(blueprint.outputs, data)
     if restored:
-        model = in_own_unit(model, data, columns_of(blueprint.outputs, data))
+        model = in_own_unit(model, data, columns)
     model.set_weights(list(weights))
     put(plain_variables(model), plain)
+    if restored:
+        model = from_afar(model, data, columns)
     if blueprint.exports_front:
         model = behind(blueprint.front(), model, data)
     model = for_raw_inputs(model, data)
@@ -113,6 +131,14 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
 def raw_samples(samples: Array | Sequence[Column]) -> Any:
     """Samples as an exported model takes them: an array, or the columns of a table."""
     return samples if isinstance(samples, np.ndarray) else as_inputs(samples)
+
+
+def prepared_examples(data: Data) -> Array:
+    """The data's examples as the model that trains takes them."""
+    assert data.preparation is not None, "read from a source"
+    examples = data.examples
+    rows = len(examples) if isinstance(examples, np.ndarray) else len(examples[0].values)
+    return data.preparation(examples, np.arange(rows))
 
 
 def side_by_side(outputs: Any) -> Array:

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from hptune import seeds
-from hptune.errors import SegmentFailed
+from hptune.errors import SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
-from hptune.training.export import for_users, raw_samples, save_model, side_by_side
+from hptune.training.export import for_users, prepared_examples, raw_samples, save_model, side_by_side
 from hptune.training.hypermodel import Builder
 from hptune.training.own_code import is_own, own_objects
 from hptune.training.program import Program
@@ -59,12 +59,25 @@ class Handover:
     builder: Builder | None
     folder: Path
 
+    def check_first(self, blueprint: Blueprint, program: Program, *, restored: bool) -> None:
+        """Before the first trial: what train-best would write predicts from raw samples as what trains does. Raises
+        SpecError where not. Of a model from code that is left to train-best, which has other ways to bring it back."""
+        if self.builder is not None or not has_call(program.model):
+            return
+        plain = [variable.numpy() for variable in plain_variables(program.model)]
+        model = for_users(blueprint, program.weights(), self.data, restored=restored, plain=plain)
+        try:
+            check_export(model, program, self.data, restored=restored)
+        except SegmentFailed as failed:
+            told = f"train-best could not write a model that is right: {failed}."
+            raise spec_error(f"{told} Look at columns of extreme size, or say data.scale: none.", "data") from failed
+
     def trained(self, blueprint: Blueprint, program: Program, values: Values, *, restored: bool) -> dict[str, Any]:
         """The model that a program trained, stock Keras again; facts to tell of it."""
         weights = program.weights()
         plain = [variable.numpy() for variable in plain_variables(program.model)]
         model = for_users(blueprint, weights, self.data, restored=restored, plain=plain)
-        check_export(model, program, self.data)
+        check_export(model, program, self.data, restored=restored)
         loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
 
         def inner() -> Any:
@@ -143,7 +156,7 @@ def hand_over(
     compiled = {one.__name__: one for one in more if is_own(one)}
     if written == path and not objects and not compiled:
         return Handed(written)
-    prepared = data.train.x[: len(raw_samples(data.examples))]
+    prepared = prepared_examples(data)
     x = data.examples if raw else prepared
     wanted = _predicted(model, x)
     if isinstance(wanted, str):
@@ -188,18 +201,21 @@ def _brought_back(again: Any, weights: Path, x: Any, wanted: Any, shape: tuple[i
     return _equal(again, x, wanted)
 
 
-def check_export(model: Any, program: Program, data: Data) -> None:
+def check_export(model: Any, program: Program, data: Data, *, restored: bool) -> None:
     """The model for users must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
     theirs = _predicted(model, data.examples)
     if isinstance(theirs, str):
         return  # nothing is predicted by it
-    ours = _predicted(program.model, data.train.x[: len(theirs)])
-    # A target in farads has differences that are nothing beside 1: its own spread is what they are held to.
-    spread = 1.0 if data.target_scale is None else np.reshape(data.target_scale[1], -1)
-    spread = spread if np.size(spread) in (1, ours.shape[-1]) else 1.0
-    if not _close(ours / spread, theirs / spread):
-        gap = float(np.max(np.abs(ours - theirs)))
-        raise SegmentFailed(f"the exported model's predictions differ from the trained one's by up to {gap:.3g}")
+    ours = _predicted(program.model, prepared_examples(data))
+    # A target in farads, or one far from 0, is held to its own spread: in it both are of the size of 1.
+    level, spread, offset = np.zeros(1), np.ones(1), np.zeros(1)
+    if data.target_scale is not None and np.size(data.target_scale[1]) in (1, ours.shape[-1]):
+        level, spread = (np.reshape(one, -1) for one in data.target_scale)
+        offset = np.reshape(data.target_offset, -1) if restored and data.target_offset is not None else offset
+    if not _close((ours - level) / spread, (theirs - offset - level) / spread):
+        gap = float(np.max(np.abs(ours - (theirs - offset)) / spread))
+        told = f"the exported model's predictions differ from the trained one's by up to {gap:.3g}"
+        raise SegmentFailed(told if data.target_scale is None else f"{told} of the target's deviation")
 
 
 def _loaded(path: Path, objects: Mapping[str, Any], code: Mapping[str, str]) -> Any:

@@ -59,6 +59,16 @@ def in_float64(offset: Array, divisor: Array) -> list[Any]:
     return [*layers, *(_layer(factor.tolist(), 0.0, "float64") for _ in range(times))]
 
 
+def added(offset: Array, name: str) -> list[Any]:
+    """The layers that add a constant, which no float32 has all digits of, to what is float32; float64 from there on."""
+    layers, left = [], np.asarray(offset, np.float64)
+    for i in range(_TERMS):
+        term = left.astype(np.float32)
+        layers.append(keras().layers.Rescaling(1.0, offset=term.tolist(), name=f"{name}_offset_{i}", dtype="float64"))
+        left = left - term
+    return layers
+
+
 def _powers(exponents: Array) -> list[Array]:
     """Powers of two that make 2**exponents together, each a float32."""
     times = max(1, int(np.ceil(np.max(np.abs(exponents)) / _MOST)))

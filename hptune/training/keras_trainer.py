@@ -382,6 +382,7 @@ class KerasTrainer:
             built=built,
             folder=self._folder,
         )
+        self._handover.check_first(drawn, programs.program(drawn), restored=programs.restores_targets)
         if builder is not None and not math.isnan(drawn.learning_rate):
             found["learning_rate"] = drawn.learning_rate
         if builder is not None and (told := reuse.told(drawn, changes=builder.untouched.changed)):

@@ -112,7 +112,10 @@ def _one_hot(value: Any, encoding: Encoding) -> Any:
     if encoding.fill is not None:
         vocabulary.append("")
         table.append(np.eye(width)[categories.index(str(encoding.fill))])
-    number = layers.StringLookup(vocabulary=vocabulary, num_oov_indices=1)(value)
+    other = "[UNK]"
+    while other in vocabulary:
+        other += "?"
+    number = layers.StringLookup(vocabulary=vocabulary, num_oov_indices=1, oov_token=other)(value)
     rows = layers.Embedding(len(table), width, trainable=False, dtype="float32")
     found = layers.Reshape((width,))(rows(number))
     rows.set_weights([np.asarray(table, np.float32)])

@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import SklearnModel
+from hptune.spec.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.stopwatch import counts
 from hptune.training.data import Data, Part, load_data, load_folds, load_joined
+from hptune.training.data.needs import Needs
 from hptune.training.data.shared import SharedData
 
 T = TypeVar("T")
+
+OF_CODES = frozenset(
+    {"Embedding", "ReversibleEmbedding", "IntegerLookup", "Hashing", "HashedCrossing", "CategoryEncoding"}
+)
+"""Keras's layers that take whole numbers for words or categories."""
+
+OF_DIFFERENCES = frozenset(
+    {
+        *("mse", "MSE", "mean_squared_error", "MeanSquaredError", "mae", "MAE", "mean_absolute_error"),
+        *("MeanAbsoluteError", "root_mean_squared_error", "RootMeanSquaredError", "rmse", "RMSE"),
+        *("r2_score", "R2Score", "logcosh", "log_cosh", "LogCoshError", "huber", "Huber"),
+    }
+)
+"""Keras's metrics and losses that are the same when target and prediction move together."""
+
+
+def needs_of(experiment: Experiment) -> Needs:
+    """What the experiment's model needs of its samples."""
+    model = experiment.model
+    if isinstance(model, SklearnModel):
+        return Needs(wide=True, numbers=True)
+    if not isinstance(model, LayersModel | ApplicationModel):
+        return Needs()
+    names = set(_names(model.layers)) if isinstance(model, LayersModel) else set()
+    own = any(":" in name for name in names)
+    training = experiment.training
+    told = training.metrics if training is not None else None
+    metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _names(one)]
+    return Needs(
+        numbers=None if own else not names & OF_CODES,
+        differences=set(metrics) <= OF_DIFFERENCES,
+    )
+
+
+def _names(items: Any) -> Iterator[str]:
+    """What a list of layers or metrics names, in repeats and branches too."""
+    for one in items if isinstance(items, list) else [items]:
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            for name, given in one.items():
+                yield name
+                if isinstance(given, dict):
+                    yield from (found for part in given.values() for found in _names(part))
 
 
 class Samples:
@@ -33,7 +78,7 @@ class Samples:
         self._folds = experiment.evaluation.folds
         self._shared = shared
         self._cache = cache
-        self._wide = isinstance(experiment.model, SklearnModel)
+        self._needs = needs_of(experiment)
 
     def data(self, fold: int | None = None) -> Data:
         """The samples without the test part, split as for the fold, or once. Raises SpecError for unusable ones."""
@@ -68,7 +113,7 @@ class Samples:
 
     @property
     def _how(self) -> dict[str, Any]:
-        return {"folder": self._folder, "seed": self._seed, "cache": self._cache, "wide": self._wide}
+        return {"folder": self._folder, "seed": self._seed, "cache": self._cache, "needs": self._needs}
 
     def _once(self, read: Callable[[], T]) -> T:
         """What the first worker reads is handed over to the others: what the search's segments train on."""

@@ -17,6 +17,9 @@ import numpy as np
 from hptune.spec.data import Kind
 from hptune.training.data.parts import Array
 
+MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
+"""What pandas takes for missing too, less "None", which tables use as a category; in every source alike."""
+
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -42,6 +45,16 @@ class Typed:
 
 Content: TypeAlias = Sequence[str] | Typed
 """A column as a file gives it: texts, "" where one is missing; or values of a type."""
+
+
+def text_of(written: str) -> str:
+    """A text as every source reads it: without the spaces around it, "" where it says that a value is missing.
+
+    >>> text_of(" red "), text_of("N/A "), text_of("None")
+    ('red', '', 'None')
+    """
+    text = written.strip()
+    return "" if text in MISSING else text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 UTF-8 (a byte-order mark is passed over); separated by comma, semicolon, tab or bar, whichever cuts the first rows most
 evenly; quotes as RFC 4180 has them, lines within quotes included. Blank lines are passed over, and so are spaces around
-a cell. Missing is the empty cell, and the words in `MISSING`.
+a cell. Missing is the empty cell, and the words in `cells.MISSING`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from pathlib import Path
 
 from hptune.errors import Problem, SpecError, spec_error
 from hptune.spec.data import CsvData
+from hptune.training.data.cells import text_of
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.table import SHOWN, read_table, used_columns
-
-MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
-"""What pandas takes for missing too, less "None", which tables use as a category."""
 
 SEPARATORS = ",;\t|"
 
@@ -42,7 +40,7 @@ class CsvSheet:
         return f"{self.file}:{self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
-        return ["" if text in MISSING else text for text in self.columns[self.header.index(name)]]
+        return [text_of(text) for text in self.columns[self.header.index(name)]]
 
 
 def read_csv(spec: CsvData, folder: Path) -> Raw:
@@ -79,9 +77,7 @@ def _sheets(file: str, path: Path, names: Sequence[str] | None, rows: int | None
         first = False
         _refuse_ragged(file, [(line, len(cells)) for line, cells in piece if len(cells) != len(header)], len(header))
         columns = {
-            i: [cells[i].strip() for _, cells in piece]
-            for i, name in enumerate(header)
-            if names is None or name in names
+            i: [cells[i] for _, cells in piece] for i, name in enumerate(header) if names is None or name in names
         }
         yield CsvSheet(file, header, columns, [line for line, _ in piece])
     if first:

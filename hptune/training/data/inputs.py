@@ -1,33 +1,39 @@
 """How x is prepared: missing values filled, text and dates made numbers, numbers scaled; learnt from the training part.
 
-A category that the training part has not is all zeros among its columns in the other parts. Under `scale: auto` the
-columns of a table (or floats [n, d]) are standardised, uint8 of three dimensions or more goes to [0, 1], and the rest
-stays as it is: integers (token ids) as int32, other floats (pictures, sequences) as float32. For scikit-learn, which
-computes in float64, nothing is made narrower: whole numbers keep their type, and everything else is float64.
+A category that the training part has not is all zeros among its columns in the other parts. How numbers are scaled is
+`scaling`'s. What is not scaled becomes int32 (whole numbers) or float32; for scikit-learn, which computes in float64,
+nothing is made narrower: whole numbers keep their type, and everything else is float64.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from hptune.errors import SpecError, spec_error
 from hptune.spec.data import Kind
+from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Raw
+from hptune.training.data.scaling import (
+    STRETCH,
+    Rule,
+    Scale,
+    check_range,
+    check_scale,
+    learnt_by,
+    rule_of,
+    statistics,
+    stretches,
+)
 from hptune.training.data.split import Rows
-from hptune.training.data.stream import Mapped, Source, blocks
+from hptune.training.data.stream import Mapped, Source
 from hptune.training.data.words import Vocabulary, learn_words
-
-Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
-
-STRETCH = 2**21
-"""About so many numbers are looked at together for what all of them show."""
 
 MOST_CATEGORIES = 1000
 """More different texts than this in a column are names or free text, which one-hot columns don't serve."""
@@ -99,13 +105,27 @@ class Preparation:
     def _prepared(self, x: Source, rows: Rows) -> Array:
         part = _matrix(x, rows, self.encodings) if isinstance(x, tuple) else x[rows]
         if self.scale is None:
-            return np.ascontiguousarray(part, self._kept(part.dtype))
+            return self._checked(part, self._kept(part.dtype))
         # Bytes are exact in float32, which halves the memory of pictures; statistics are applied in float64.
         offset, divisor = self.scale
         scaled = part.astype(np.float32 if part.dtype == np.uint8 and not self.wide else np.float64)
-        np.subtract(scaled, offset, out=scaled, casting="same_kind")
-        np.divide(scaled, divisor, out=scaled, casting="same_kind")
-        return np.ascontiguousarray(scaled, np.float64 if self.wide else np.float32)
+        with np.errstate(over="ignore"):
+            np.subtract(scaled, offset, out=scaled, casting="same_kind")
+            np.divide(scaled, divisor, out=scaled, casting="same_kind")
+        return self._checked(scaled, np.float64 if self.wide else np.float32)
+
+    def _checked(self, part: Array, dtype: Any) -> Array:
+        """In that type, C-contiguous. Raises `SpecError` where a number is too large for it."""
+        with np.errstate(over="ignore"):
+            found = np.ascontiguousarray(part, dtype)
+        if found.dtype.kind == "f" and not (finite := np.isfinite(found)).all():
+            column = int(np.argwhere(~finite)[0][-1])
+            names = [e.name for e in self.encodings for _ in range(e.width)]
+            which = f"column {names[column]!r}" if names else "x"
+            scaled = "" if self.scale is None else " (scaled as the training part says)"
+            told = f"{which} holds numbers{scaled} that {found.dtype.name} takes for infinite."
+            raise spec_error(f"{told} Give it in another unit, or leave it out.", "data")
+        return found
 
     def _kept(self, given: np.dtype[Any]) -> Any:
         """The type of what is not scaled."""
@@ -141,82 +161,34 @@ def _vocabulary(told: Mapping[str, Any]) -> Vocabulary:
     return Vocabulary(tuple(told["words"]), told["output_mode"], tuple(told["idf"]), told["length"])
 
 
-def learn(raw: Raw, train: Rows, scale: Scale, *, wide: bool = False) -> Preparation:
-    """What the rows `train` say about x. wide: for scikit-learn. Raises `SpecError` where they don't say enough."""
-    if not isinstance(raw.x, tuple):
-        rule = _rule(raw.x, scale)
-        if not wide:
-            _check_range(raw, rule)
-        if rule == "unit" and raw.x.dtype == np.uint8:
-            return Preparation((), (np.asarray(0.0), np.asarray(255.0)), wide)
-        return Preparation((), None if rule == "none" else _scale(raw.x, train, (), rule), wide)
+def learn(raw: Raw, train: Rows, scale: Scale, needs: Needs = PLAIN) -> Preparation:
+    """What the rows `train` say about x. Raises `SpecError` where they don't say enough."""
+    x = raw.x
+    if not isinstance(x, tuple):
+        learnt = _learnt_of_array(x, train, rule_of(x, scale, needs))
+        check_scale(learnt, raw.features, raw.x_path)
+        if learnt is None and not needs.wide:
+            check_range(raw)
+        return Preparation((), learnt, needs.wide)
     train = np.sort(train)  # columns on the disk are read from their beginning to their end
-    encodings = tuple(_encoding(column, train, raw) for column in raw.x)
-    learnt = Preparation(encodings, None, wide)
-    if scale == "none" or learnt.words:
-        return learnt
-    offset, divisor = _scale(raw.x, train, encodings, "standardize" if scale == "auto" else scale)
+    encodings = tuple(_encoding(column, train, raw) for column in x)
+    made = Preparation(encodings, None, needs.wide)
+    if scale == "none" or made.words:
+        return made
+    columns = stretches(train, made.width, lambda rows: _matrix(x, rows, encodings))
+    learnt = learnt_by("standardize" if scale == "auto" else scale, columns)
+    assert learnt is not None, "a rule that scales"
     plain = np.concatenate([np.full(e.width, e.kind in ("category", "text")) for e in encodings])
-    return Preparation(encodings, (np.where(plain, 0.0, offset), np.where(plain, 1.0, divisor)), wide)
+    offset, divisor = np.where(plain, 0.0, learnt[0]), np.where(plain, 1.0, learnt[1])
+    check_scale((offset, divisor), [e.name for e in encodings for _ in range(e.width)], raw.x_path)
+    return Preparation(encodings, (offset, divisor), needs.wide)
 
 
-def statistics(values: Array) -> tuple[Array, Array]:
-    """(mean, standard deviation) over the first axis, float64; the deviation of a constant is 1."""
-    return _moments(lambda: [values])
-
-
-def _moments(blocks: Callable[[], Iterable[Array]]) -> tuple[Array, Array]:
-    """`statistics` of the rows of all blocks; goes over them twice."""
-    found = [(len(b), b.min(axis=0), b.max(axis=0), np.add.reduce(b, axis=0, dtype=np.float64)) for b in blocks()]
-    sizes, lows, highs, sums = zip(*found, strict=True)
-    mean = np.asarray(sum(sums) / sum(sizes))
-    squares = sum(np.add.reduce((b.astype(np.float64) - mean) ** 2, axis=0) for b in blocks())
-    constant = np.min(lows, axis=0) == np.max(highs, axis=0)
-    return mean, np.where(constant, 1.0, np.sqrt(squares / sum(sizes)))
-
-
-def _extremes(blocks: Iterable[Array]) -> tuple[Array, Array]:
-    """(least, greatest) of each column, float64."""
-    edges = [(block.min(axis=0), block.max(axis=0)) for block in blocks]
-    low, high = (np.asarray(one, np.float64) for one in zip(*edges, strict=True))
-    return low.min(axis=0), high.max(axis=0)
-
-
-def _rule(x: Array | Mapped, scale: Scale) -> Literal["none", "standardize", "unit"]:
-    if scale != "auto":
-        return scale
-    if x.dtype == np.uint8 and x.ndim >= 3:
-        return "unit"
-    return "standardize" if x.dtype.kind == "f" and x.ndim == 2 else "none"
-
-
-def _scale(
-    x: Source, train: Rows, encodings: tuple[Encoding, ...], rule: Literal["standardize", "unit"]
-) -> tuple[Array, Array]:
-    """One (offset, divisor) for each place of the last axis, as `keras.layers.Normalization` has them."""
-
-    def columns() -> Iterator[Array]:
-        width = sum(e.width for e in encodings) if isinstance(x, tuple) else int(np.prod(x.shape[1:]))
-        for rows in np.array_split(train, min(len(train), -(-len(train) * width // STRETCH))):
-            part = _matrix(x, rows, encodings) if isinstance(x, tuple) else x[rows]
-            yield part.reshape(-1, part.shape[-1])
-
-    if rule == "standardize":
-        return _moments(columns)
-    low, high = _extremes(columns())
-    return low, np.where(high == low, 1.0, high - low)
-
-
-def _check_range(raw: Raw, rule: str) -> None:
-    """Refuse integers that int32 would silently turn into others."""
-    assert not isinstance(raw.x, tuple)
-    if rule != "none" or raw.x.dtype.kind not in "iu":
-        return
-    edges = [(int(part.min()), int(part.max())) for _, part in blocks(raw.x)]
-    low, high, limit = min(a for a, _ in edges), max(b for _, b in edges), np.iinfo(np.int32)
-    if low < limit.min or high > limit.max:
-        message = f"integers must fit into 32 bits, got {low} to {high}."
-        raise spec_error(f"{message} Save them as floats, or say scale: standardize.", *raw.x_path)
+def _learnt_of_array(x: Array | Mapped, train: Rows, rule: Rule) -> tuple[Array, Array] | None:
+    learnt = learnt_by(rule, stretches(train, int(np.prod(x.shape[1:])), lambda rows: x[rows]))
+    if learnt is not None and learnt[1].ndim == 0 and learnt[1] == 1.0 and x.dtype.kind == "f":
+        return None  # pictures that lie in [0, 1] already
+    return learnt
 
 
 def _encoding(column: Column, train: Rows, raw: Raw) -> Encoding:
@@ -250,7 +222,7 @@ def _fill(column: Column, present: Array) -> float | str | None:
     if column.fill == "most_frequent":
         counts: Counter[float | str] = Counter(present.tolist())
         return min(counts, key=lambda value: (-counts[value], value))  # the smallest of equals
-    return float(np.mean(present) if column.fill == "mean" else np.median(present))
+    return float(statistics(present)[0] if column.fill == "mean" else np.median(present))
 
 
 def _matrix(columns: tuple[Column, ...], rows: Rows, encodings: tuple[Encoding, ...]) -> Array:

@@ -20,25 +20,25 @@ from hptune.spec.data import (
 )
 from hptune.training.data.csv_table import read_csv
 from hptune.training.data.deal import deal
+from hptune.training.data.examples import examples_of
 from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.given import given_form
 from hptune.training.data.images import read_images
-from hptune.training.data.inputs import Preparation, learn, statistics
+from hptune.training.data.inputs import Preparation, learn
 from hptune.training.data.keras_sets import read_keras
+from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.npz import read_npz
 from hptune.training.data.parquet_table import read_parquet
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.python_source import read_python
-from hptune.training.data.raw import Raw, fingerprint, take
+from hptune.training.data.raw import Raw, fingerprint
+from hptune.training.data.scaling import notes_on, statistics
 from hptune.training.data.sklearn_sets import read_source
 from hptune.training.data.split import Split
 from hptune.training.data.spool import is_spooled, prepared_on_disk
 from hptune.training.data.stream import HELD_BYTES, Stored, blocks
-from hptune.training.data.target import Target, read_target
+from hptune.training.data.target import Target, as_taken, read_target
 from hptune.training.data.weights import class_weights, product
-
-EXAMPLES = 64
-"""So many raw samples are kept, to hold an exported model against the one that was trained."""
 
 _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
 """The options that choose rows and meaning."""
@@ -51,14 +51,14 @@ def load_data(
     seed: int,
     with_test: bool = False,
     cache: Path | None = None,
-    wide: bool = False,
+    needs: Needs = PLAIN,
 ) -> Data:
     """The samples that `spec` names, split under the experiment's `seed` and prepared.
 
     folder: where relative paths start (the YAML file's).
     with_test: load the test part too; for train-best alone. The other parts are the same either way.
     cache: a folder for what is decoded or unpacked to be read from the disk; None: one that this process throws away.
-    wide: numbers keep all their digits, as scikit-learn takes them; else they are as Keras takes them.
+    needs: the model's, of its samples.
 
     Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
     that was met first, at most ten of them told one by one.
@@ -66,8 +66,8 @@ def load_data(
     raw = _read(spec, folder, cache, seed, with_test=with_test)
     if isinstance(raw, Data):
         return raw
-    target = _checked(spec, raw, wide=wide)
-    return _data(spec, raw, target, deal(spec, target, raw, seed), cache, with_test=with_test, wide=wide)
+    target = _checked(spec, raw)
+    return _data(spec, raw, target, deal(spec, target, raw, seed), cache, with_test=with_test, needs=needs)
 
 
 def load_folds(
@@ -78,68 +78,71 @@ def load_folds(
     folds: int,
     with_test: bool = False,
     cache: Path | None = None,
-    wide: bool = False,
+    needs: Needs = PLAIN,
 ) -> tuple[Data, ...]:
     """The samples once for each fold, whose validation part it is; prepared by what its own training part shows.
 
     The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
     samples for so many folds.
     """
-    raw, target = _arrays(spec, folder, cache, seed, wide=wide)
+    raw, target = _arrays(spec, folder, cache, seed)
     whole = deal(spec, target, raw, seed)
     splits = fold_splits(
         whole, target.codes, folds, seed=seeds.derive(seed, "folds"), groups=raw.groups, times=raw.times
     )
-    return tuple(_data(spec, raw, target, parts, cache, with_test=with_test, wide=wide) for parts in splits)
+    return tuple(_data(spec, raw, target, parts, cache, with_test=with_test, needs=needs) for parts in splits)
 
 
-def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None, wide: bool = False) -> Data:
+def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None, needs: Needs = PLAIN) -> Data:
     """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
-    raw, target = _arrays(spec, folder, cache, seed, wide=wide)
-    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), cache, with_test=True, wide=wide)
+    raw, target = _arrays(spec, folder, cache, seed)
+    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), cache, with_test=True, needs=needs)
 
 
-def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, wide: bool) -> tuple[Raw, Target]:
+def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int) -> tuple[Raw, Target]:
     """The samples, which must be such that they can be dealt anew."""
     raw = _read(spec, folder, cache, seed, with_test=True)
     if isinstance(raw, Data):
         told = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
         raise spec_error(told, "evaluation", "folds")
-    return raw, _checked(spec, raw, wide=wide)
+    return raw, _checked(spec, raw)
 
 
-def _checked(spec: DataSpec, raw: Raw, *, wide: bool) -> Target:
+def _checked(spec: DataSpec, raw: Raw) -> Target:
     _check_finite(raw)
-    return read_target(raw, task=spec.task, one_hot=spec.one_hot, wide=wide)
+    return read_target(raw, task=spec.task, one_hot=spec.one_hot)
 
 
 def _data(
-    spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | None, *, with_test: bool, wide: bool
+    spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | None, *, with_test: bool, needs: Needs
 ) -> Data:
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
-    by_channel = isinstance(spec, ImagesData) and spec.scale == "auto"
-    prepare = learn(raw, parts.train, "standardize" if by_channel else spec.scale, wide=wide)
+    scale = "standardize" if isinstance(spec, ImagesData) and spec.scale == "auto" else spec.scale
+    prepare = learn(raw, parts.train, scale, needs)
+    examples = examples_of(raw, parts.train, prepare)
 
     by_class = class_weights(spec.class_weight, target, parts.train)
 
     told = fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True))
     x, last = raw.x, prepare
     if is_spooled(x):
-        x, last = prepared_on_disk(x, prepare, told, cache), Preparation((), None, wide)
+        x, last = prepared_on_disk(x, prepare, told, cache), Preparation((), None, needs.wide)
 
     stored = [Stored.of(x, rows, last) for rows in (parts.train, parts.validation, parts.test)]
-    most = HELD_BYTES * (2 if wide else 1)  # as many numbers either way
+    most = HELD_BYTES * (2 if needs.wide else 1)  # as many numbers either way
     streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
+
+    standardised = target.task == "regression" and spec.scale != "none"
+    taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path)
 
     def part(x: Stored, by_class: Array | None = None) -> Part:
         weights = product(raw.weights, by_class)
-        y = np.ascontiguousarray(target.y[x.rows])
+        y = np.ascontiguousarray(taken.y[x.rows])
         if weights is not None:
-            weights = weights[x.rows].astype(np.float64 if wide else np.float32)
+            weights = weights[x.rows].astype(np.float64 if needs.wide else np.float32)
         return Part(x if streamed else x[:], y, weights)
 
-    standardised = target.task == "regression" and spec.scale != "none"
     return Data(
         train=part(stored[0], by_class),
         validation=part(stored[1]),
@@ -148,13 +151,14 @@ def _data(
         task=target.task,
         labels=target.labels,
         fingerprint=told,
-        target_scale=statistics(target.y[parts.train]) if standardised else None,
+        target_scale=statistics(taken.y[parts.train]) if standardised else None,
+        target_offset=taken.offset,
         input_scale=prepare.scale,
         features=raw.features,
         outputs=raw.outputs,
-        notes=raw.notes,
+        notes=(*raw.notes, *notes_on(raw, parts.train, prepare, scale, needs), *taken.notes),
         preparation=prepare,
-        examples=take(raw.x, parts.train[:EXAMPLES]),
+        examples=examples,
         given=given_form(raw, target, parts.train) if isinstance(spec, NpzData | PythonData) else None,
     )
 

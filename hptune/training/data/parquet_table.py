@@ -1,7 +1,8 @@
 """A table in a Parquet file. Its columns have types of their own, so that nothing is guessed from their values.
 
-Numbers and booleans are numbers, dates and timestamps (without a zone: UTC) are dates, strings are categories. Of a
-column of floats of 32 bits or fewer, float32 is kept. Missing is null, NaN, and the empty string.
+Numbers and booleans are numbers, dates and timestamps (without a zone: UTC) are dates; texts are read as those of a
+text file are. Of a column of floats of 32 bits or fewer, float32 is kept. Missing is null, NaN, and what
+`cells.MISSING` has.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from hptune.errors import spec_error
 from hptune.spec.data import ParquetData
-from hptune.training.data.cells import Content, Typed
+from hptune.training.data.cells import Content, Typed, text_of
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.table import read_table
@@ -118,7 +119,7 @@ def _content(column: Any, told: str) -> Content:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         coded = compute.dictionary_encode(column.fill_null("")).combine_chunks()  # each text is held once
         coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
-        texts = np.array(coded.dictionary.to_pylist(), object)
+        texts = np.array([text_of(text) for text in coded.dictionary.to_pylist()], object)
         return texts[coded.indices.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
     message = f"{told} holds {kind}, and only numbers, booleans, dates and text can be used."
     raise spec_error(f"{message} Leave it out of data.features, or write it as one of them.", "data", "parquet")

@@ -28,7 +28,8 @@ class Part:
         An array that is not held in memory is `Stored`, which is indexed like one. For scikit-learn float64 (and y and
         the weights too), or whole numbers in their own type.
     y: int32 [n], the index of the class in `Data.labels`; float32 [n, classes] one-hot rows; float32
-        [n, labels] of 0 and 1; or float32 [n] or [n, outputs] for regression, in the target's own unit.
+        [n, labels] of 0 and 1; or float32 [n] or [n, outputs] for regression, in the target's own unit, less
+        `Data.target_offset`.
     sample_weight: float32 [n], or None where all samples count alike. Of the training part it holds the classes'
         weights too. It counts in the loss, as Keras has it, and not in the metrics.
     """
@@ -55,12 +56,15 @@ class Data:
         experiment's seed is no part of it.
     target_scale: (mean, standard deviation) of the training part's y, float64 of shape y.shape[1:], by which the
         training core standardises inside the loss; None for classes and under `scale: none`. y itself is not scaled.
+    target_offset: float64 of the same shape, what was taken off y before it became float32 (the mean above is of what
+        was left): a target far from 0 would lose its digits. None: nothing was.
     input_scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor was done already. For a
         standardised table these are mean and standard deviation, [columns]; for pictures 0 and 255. None: unscaled.
     features: the columns of the source, in its own words; () for arrays without names.
     outputs: the names of the target's columns, of a single one too; () where it has none.
     preparation: how a raw sample became x, all of it; `input_scale` is its last step.
-    examples: the first samples of the training part as they lay in the source: an array, or the columns of a table.
+    examples: some samples of the training part as they lay in the source, of a table odd rows too: an array, or the
+        columns of a table.
     notes: what the user should be told of how the source was read.
     given: of arrays, the form in which the source has them (`given.Given`).
     """
@@ -75,6 +79,7 @@ class Data:
     target_scale: tuple[Array, Array] | None
     input_scale: tuple[Array, Array] | None
     features: tuple[str, ...]
+    target_offset: Array | None = None
     outputs: tuple[str, ...] = ()
     preparation: Preparation | None = None
     examples: Array | tuple[Column, ...] = ()

@@ -18,9 +18,11 @@ from hptune.errors import SpecError, spec_error
 from hptune.spec.data import PythonData
 from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.given import Given
-from hptune.training.data.inputs import Preparation, statistics
+from hptune.training.data.inputs import Preparation
+from hptune.training.data.labels import plain_labels
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
+from hptune.training.data.scaling import statistics
 from hptune.training.data.target import read_target
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
@@ -114,8 +116,8 @@ def _samples(thing: Any, where: str) -> Samples:
     if y.dtype.kind not in "biufUO" or y.ndim not in (1, 2):
         told = f"y{where} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} of shape {list(y.shape)}."
         raise spec_error(f"{told} {_WANTED}", *PYTHON)
-    if y.dtype.kind == "O":
-        y = y.astype(str)
+    if y.dtype.kind in "OU":
+        y = plain_labels(y, f"y{where}", PYTHON)
     for name, array in (("y", y), ("sample_weight", weights)):
         if array is not None and len(array) != len(x):
             told = f"x{where} has {len(x)} samples and {name} has {len(array)}."

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hptune.errors import spec_error
+from hptune.errors import KeyPath, spec_error
 from hptune.spec.data import Task
+from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw
+from hptune.training.data.scaling import COSTLY, statistics
 from hptune.training.data.split import Rows
 from hptune.trial import Value
 
@@ -26,8 +28,7 @@ FEW = 20
 class Target:
     """The target of all samples.
 
-    y: int32 [n] class indices, float32 [n, k] one-hot rows or labels, or float32 [n] or [n, k] (float64 where all
-        digits are kept).
+    y: int32 [n] class indices, float32 [n, k] one-hot rows or labels, or float64 [n] or [n, k].
     codes: the class of each row, for the split; zeros for labels and regression.
     labels: the classes in the order of their index, or the labels' names in that of their columns; None for regression.
     """
@@ -38,9 +39,8 @@ class Target:
     labels: tuple[Value, ...] | None
 
 
-def read_target(raw: Raw, *, task: Task | None, one_hot: bool, wide: bool = False) -> Target:
-    """The target as training takes it. One-hot rows stay one-hot, whatever `one_hot` says. wide: numbers keep all their
-    digits, as scikit-learn takes them.
+def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
+    """What the target is. One-hot rows stay one-hot, whatever `one_hot` says.
 
     Raises `SpecError` where the target can't be read as `task`, or where all its values are the same.
     """
@@ -48,7 +48,7 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool, wide: bool = Fals
     rows_are_one_hot = _is_one_hot(y)
     seen = task or _task(y, raw, one_hot=rows_are_one_hot)
     if seen == "regression":
-        return _numbers(y, raw, one_hot=one_hot, wide=wide)
+        return _numbers(y, raw, one_hot=one_hot)
     if seen == "labels":
         return _several(y, raw, one_hot=one_hot)
     if y.ndim == 2 and not rows_are_one_hot:
@@ -56,6 +56,59 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool, wide: bool = Fals
         message += " Say task: labels." if _is_binary(y) else " Say task: regression."
         raise spec_error(message, *raw.y_path)
     return _classes(y, raw, one_hot=one_hot or rows_are_one_hot)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """The target as training takes it: of a regression float32, `offset` (float64, of one target's shape) taken off
+    before; None: nothing. notes: what the user should be told of it."""
+
+    y: Array
+    offset: Array | None = None
+    notes: tuple[str, ...] = ()
+
+
+FAR = 30.0
+"""So many deviations from 0, the squares of a target have not the digits of float32 left for what R² adds up."""
+
+NO_SQUARES = 130.0
+"""So many deviations from 0, float32 takes a thousandth off what R² is made of."""
+
+_SQUARES = (1e-17, 1e15)
+"""The deviations whose squares, and their sums over many samples, float32 holds."""
+
+
+def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, path: KeyPath) -> Taken:
+    """The target as the model's kind takes it. Raises `SpecError` for numbers that float32 can't hold."""
+    if target.task != "regression" or needs.wide:
+        return Taken(target.y)
+    mean, deviation = statistics(target.y[train])
+    low, high = float(np.min(deviation)), float(np.max(np.abs(target.y)))
+    if low < _SQUARES[0] or float(np.max(deviation)) > _SQUARES[1] or high > np.finfo(np.float32).max:
+        told = f"the target's values deviate by {low:.3g} and reach {high:.3g}: float32 can't hold their squares."
+        raise spec_error(f"{told} Give it in another unit.", *path)
+    offset = None
+    if standardised and needs.differences and (np.abs(mean) > FAR * deviation).any():
+        offset = mean
+    near = target.y if offset is None else target.y - offset
+    y = near.astype(np.float32)
+    lost = float(np.max(np.abs(y - near) / deviation))
+    notes: tuple[str, ...] = ()
+    if lost > COSTLY:
+        told = f"Keras computes in float32, which takes up to {lost:.2g} of its deviation off the target"
+        remedy = (
+            "Take a constant off it, or have metrics of differences alone (mae, mse, r2_score): then hptune does so"
+        )
+        notes = (f"{told} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
+    elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > NO_SQUARES:
+        told = f"the target lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares in"
+        notes = (f"{told} float32, has few digits left. Take a constant off it, or choose another metric.",)
+    return Taken(y, offset, notes)
+
+
+def _few(values: Array) -> str:
+    """A few numbers in words."""
+    return ", ".join(f"{value:.6g}" for value in np.reshape(values, -1)[:4].tolist())
 
 
 def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
@@ -99,7 +152,7 @@ def _names(y: Array, raw: Raw) -> tuple[Value, ...]:
     return raw.outputs if len(raw.outputs) == columns else tuple(range(columns))
 
 
-def _numbers(y: Array, raw: Raw, *, one_hot: bool, wide: bool) -> Target:
+def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
     if y.dtype.kind not in "biuf":
         message = f"task: regression needs a target of numbers, got text such as {str(y.flat[0])!r}. Say task: classes."
         raise spec_error(message, *raw.y_path)
@@ -108,7 +161,7 @@ def _numbers(y: Array, raw: Raw, *, one_hot: bool, wide: bool) -> Target:
     if (y == y[:1]).all():
         message = f"every value of the target is {y.flat[0]}: there is nothing to learn. Choose another."
         raise spec_error(message, *raw.y_path)
-    return Target("regression", y.astype(np.float64 if wide else np.float32), np.zeros(len(y), np.int64), None)
+    return Target("regression", y.astype(np.float64), np.zeros(len(y), np.int64), None)
 
 
 def _task(y: Array, raw: Raw, *, one_hot: bool) -> Task:

@@ -1,0 +1,25 @@
+"""What a model needs of its samples beside the `data` section: how wide numbers are, and what whole numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model needs of its samples.
+
+    wide: numbers keep all their digits, as scikit-learn takes them; else they become Keras's types.
+    numbers: whether rows of whole numbers are taken as the numbers that they are, as columns of a table are; False:
+        they stand for words or categories, such as `Embedding` takes; None: only the user's code knows.
+    differences: whether all that is told of a regression depends on differences from the target alone, so that the
+        target may be brought near 0 before it becomes float32.
+    """
+
+    wide: bool = False
+    numbers: bool | None = None
+    differences: bool = False
+
+
+PLAIN = Needs()
+"""Of a model of which nothing is known."""
