@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -141,11 +142,12 @@ def prepared_examples(data: Data) -> Array:
     return data.preparation(examples, np.arange(rows))
 
 
-def side_by_side(outputs: Any) -> Array:
-    """The outputs of a model as one array; of several, by the order of their names."""
+def side_by_side(outputs: Any, columns: Mapping[str, int] = MappingProxyType({})) -> Array:
+    """The outputs of a model as one array; of several, by their columns of the target, or in the model's own order."""
     if not isinstance(outputs, Mapping):
         return np.asarray(outputs)
-    return np.concatenate([np.asarray(one) for one in outputs.values()], axis=-1)
+    names = sorted(outputs, key=columns.__getitem__) if columns else list(outputs)
+    return np.concatenate([np.asarray(outputs[name]) for name in names], axis=-1)
 
 
 def behind(front: Sequence[Any], model: Any, data: Data, *, dtype: str | None = None) -> Any:

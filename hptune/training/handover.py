@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from hptune.training.own_code import is_own, own_objects
 from hptune.training.program import Program
 from hptune.training.results import has_call
 from hptune.training.runtime import keras
+from hptune.training.several_outputs import columns_of
 from hptune.training.signature import gives_logits, signature_of, write_signature
 from hptune.training.variables import plain_variables, put
 from hptune.trial import Values
@@ -67,7 +69,7 @@ class Handover:
         plain = [variable.numpy() for variable in plain_variables(program.model)]
         model = for_users(blueprint, program.weights(), self.data, restored=restored, plain=plain)
         try:
-            check_export(model, program, self.data, restored=restored)
+            check_export(model, program, blueprint, self.data, restored=restored)
         except SegmentFailed as failed:
             told = f"train-best could not write a model that is right: {failed}."
             raise spec_error(f"{told} Look at columns of extreme size, or say data.scale: none.", "data") from failed
@@ -77,7 +79,7 @@ class Handover:
         weights = program.weights()
         plain = [variable.numpy() for variable in plain_variables(program.model)]
         model = for_users(blueprint, weights, self.data, restored=restored, plain=plain)
-        check_export(model, program, self.data, restored=restored)
+        check_export(model, program, blueprint, self.data, restored=restored)
         loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
 
         def inner() -> Any:
@@ -201,12 +203,13 @@ def _brought_back(again: Any, weights: Path, x: Any, wanted: Any, shape: tuple[i
     return _equal(again, x, wanted)
 
 
-def check_export(model: Any, program: Program, data: Data, *, restored: bool) -> None:
+def check_export(model: Any, program: Program, blueprint: Blueprint, data: Data, *, restored: bool) -> None:
     """The model for users must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
-    theirs = _predicted(model, data.examples)
+    columns = columns_of(blueprint.outputs, data)
+    theirs = _predicted(model, data.examples, columns)
     if isinstance(theirs, str):
         return  # nothing is predicted by it
-    ours = _predicted(program.model, prepared_examples(data))
+    ours = _predicted(program.model, prepared_examples(data), columns)
     # A target in farads, or one far from 0, is held to its own spread: in it both are of the size of 1.
     level, spread, offset = np.zeros(1), np.ones(1), np.zeros(1)
     if data.target_scale is not None and np.size(data.target_scale[1]) in (1, ours.shape[-1]):
@@ -228,7 +231,7 @@ def _loaded(path: Path, objects: Mapping[str, Any], code: Mapping[str, str]) -> 
         return None
 
 
-def _predicted(model: Any, x: Any) -> Any:
+def _predicted(model: Any, x: Any, columns: Mapping[str, int] = MappingProxyType({})) -> Any:
     """What it predicts, or why it can't. What draws random numbers as it predicts draws the same each time."""
     if not has_call(model):
         return f"{type(model).__name__} has no call(), so that it predicts nothing (give it one for `predict`)"
@@ -241,7 +244,7 @@ def _predicted(model: Any, x: Any) -> Any:
         state.assign(value)
     if isinstance(found, list | tuple):
         return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in found], axis=-1)
-    return side_by_side(found)
+    return side_by_side(found, columns)
 
 
 def _equal(model: Any, x: Any, wanted: Any) -> bool:

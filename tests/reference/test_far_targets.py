@@ -116,7 +116,7 @@ objective: {metric: val_mape, goal: minimize}",
 
 
 def test_strange_categories_and_extremes_are_exported_as_they_were_learnt(tmp_path: Path) -> None:
-    """`[UNK]` is what Keras calls an unknown one; a category of one row, gaps, and a number a million times the rest."""
+    """`[UNK]` is what Keras calls an unknown one; a category of one row, gaps, and a million among numbers to 1."""
     names = np.array(["[UNK]", "", "None", "a,b", 'q"', "é", "[UNK]?"] * 20)
     names[17] = "rare"
     number = np.linspace(0, 1, 140)
