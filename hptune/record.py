@@ -45,13 +45,15 @@ _FREE: tuple[KeyPath, ...] = (
 )
 """What may change from one search to the next without changing what any trial scores."""
 
-TRAINING = 2
+TRAINING = 3
 """How trials are trained, a number that rises with each version whose trials have other scores; it stands in the head.
 
 2: penalties in recurrent layers, attention and wrappers, and of depthwise and pointwise kernels; momentum and clipping
 searched from 0; averaged weights (`use_ema`) in the winner; own losses, reductions and `ignore_class` beside
 standardised targets and smoothing; validation at the trial's batch size where it makes a difference; steps counted as
 Keras counts them in stabilising and range tests; layers' own seeds; the last digits of Adam.
+3: people's own code in many ways; whole numbers in columns, and pictures, scaled whatever their type; targets far from
+0 brought near it; scikit-learn in float64.
 """
 
 _IN_FULL = ("best", "baseline")

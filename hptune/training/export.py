@@ -20,7 +20,6 @@ from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
 from hptune.training.in_unit import added, in_float32, in_float64, needs_float64
 from hptune.training.raw_rows import as_inputs, behind_raw_rows
-from hptune.training.results import has_call
 from hptune.training.runtime import keras
 from hptune.training.several_outputs import columns_of, each_in_own_unit
 from hptune.training.variables import plain_variables, put
@@ -111,8 +110,8 @@ def save_model(path: Path, model: Any) -> dict[str, Any]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"tmp-{path.name}")
-    if not has_call(model):
-        model.built = True  # its parts are; it has no call() that would say so
+    if not model.built:
+        model.built = True  # its parts are; nothing has called it as a whole, or it has no call()
     try:
         model.save(temporary)
     except OSError:

@@ -165,8 +165,10 @@ def hand_over(
         return Handed(written, unusable=wanted, note=wanted)
     if written == path:
         code = {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items() if _is_importable(one)}
-        if _equal(_loaded(path, objects, code), x, wanted):
-            return Handed(written, code=code, note=_how_to_load(path, code, compiled))
+        if _equal(_loaded(path, {name: objects[name] for name in code}), x, wanted):
+            given = {name: one for name, one in {**objects, **compiled}.items() if _is_importable(one)}
+            whole = _loaded(path, given, compiled=True) is not None
+            return Handed(written, code=code, note=_how_to_load(path, code, compiled, whole=whole))
     if builder is not None and builder.call is not None:
         weights = path.with_name("model.weights.h5")
         made = inner()
@@ -221,12 +223,11 @@ def check_export(model: Any, program: Program, blueprint: Blueprint, data: Data,
         raise SegmentFailed(told if data.target_scale is None else f"{told} of the target's deviation")
 
 
-def _loaded(path: Path, objects: Mapping[str, Any], code: Mapping[str, str]) -> Any:
+def _loaded(path: Path, given: Mapping[str, Any], *, compiled: bool = False) -> Any:
     """The model as a user would load it; None where Keras can't."""
-    given = {name: objects[name] for name in code}
     try:
         with quietly():
-            return keras().models.load_model(path, custom_objects=given, compile=False)
+            return keras().models.load_model(path, custom_objects=dict(given), compile=compiled)
     except Exception:  # noqa: BLE001  # Keras, and the user's code in it, raise anything for what they can't bring back
         return None
 
@@ -263,12 +264,13 @@ def _is_importable(one: Any) -> bool:
     return found is one
 
 
-def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any]) -> str:
+def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any], *, whole: bool) -> str:
+    """whole: whether Keras brings back what the model is compiled with, from what can be imported."""
+    lost = [name for name, one in compiled.items() if not whole or not _is_importable(one)]
     named = {
         **code,
-        **{n: f"{one.__module__}:{one.__qualname__}" for n, one in compiled.items() if _is_importable(one)},
+        **{n: f"{one.__module__}:{one.__qualname__}" for n, one in compiled.items() if n not in lost},
     }
-    lost = [name for name, one in compiled.items() if not _is_importable(one)]
     if not named and not lost:
         return ""
     modules = sorted({"keras", *(reference.split(":")[0] for reference in named.values())})
@@ -276,7 +278,7 @@ def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any
     objects = f", custom_objects={{{given}}}" if named else ""
     bare = ", compile=False" if lost else ""
     call = f"keras.models.load_model({str(path)!r}{objects}{bare})"
-    why = f" ({', '.join(lost)} can't be imported, so it is not compiled)" if lost else ""
+    why = f" (it is not compiled: {', '.join(lost)} can't be brought back from its name and config)" if lost else ""
     return f"it holds code of your own: load it by `import {', '.join(modules)}; model = {call}`{why}"
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
+from hptune.training.bound import is_bound
 from hptune.training.results import has_own_loops
 from hptune.training.runtime import Settings, keras, reset_names
 from hptune.training.sameness import is_installed
@@ -49,7 +50,7 @@ class Builder:
         self.reference = reference
         self.branches = branches
         self.path = path
-        self.fit_by_model = False
+        self.why_by_fit: str | None = None
         self._kt = keras_tuner()
         self._settings = _SETTINGS.setdefault(reference, Settings.now())
 
@@ -60,17 +61,17 @@ class Builder:
 
     @property
     def has_own_fit(self) -> bool:
-        """Whether the HyperModel trains by a `fit` of its own, which is used then; or the model that it builds does."""
-        return self._hypermodel_fits or self.fit_by_model
+        """Whether the HyperModel trains by a `fit` of its own, which is used then; or each model by Keras's."""
+        return self.hypermodel_fits or self.why_by_fit is not None
 
     @property
-    def _hypermodel_fits(self) -> bool:
+    def hypermodel_fits(self) -> bool:
         return getattr(type(self.hypermodel), "fit", None) not in (None, _Function.fit, self._kt.HyperModel.fit)
 
     @property
     def fit(self) -> Any:
         """`fit(hp, model, x, y, …)`: the HyperModel's own, or KerasTuner's usual one, which calls `model.fit`."""
-        return self.hypermodel.fit if self._hypermodel_fits else _Function(None).fit
+        return self.hypermodel.fit if self.hypermodel_fits else _Function(None).fit
 
     @property
     def call(self) -> str | None:
@@ -97,15 +98,24 @@ class Builder:
         """Call the code once, for what it keeps from its first call on: so that is the same in every process.
 
         x: a sample, for a model that has no weights before it is called. What the code raises it raises again.
-        Whether a model has loops of its own is known from then on.
+        Why Keras's `fit` is to train each model is known from then on (None: it need not).
         """
         keras().utils.set_random_seed(seed)
         with contextlib.suppress(Exception), quietly():
             model = self.build_with(self.asking({}))
-            self.fit_by_model = has_own_loops(model)
+            self.why_by_fit = self.needs_fit(model)
             if not model.built:
                 model(x)
                 self.untouched.after(model)
+
+    def needs_fit(self, model: Any) -> str | None:
+        """Why no copy or graph can stand for the model that was built last, so that Keras's `fit` is to train it; None:
+        it may."""
+        if has_own_loops(model):
+            return "has a fit or loops of its own, or batches of one size"
+        if is_bound(model):
+            return "is compiled with what reads that very model, or with an optimizer that holds state"
+        return "is made of code of yours in the place of Keras's" if self.untouched.patched else None
 
     def asking(self, values: Values) -> Any:
         """`HyperParameters` that answer with these values, and for what they leave out with the code's default."""

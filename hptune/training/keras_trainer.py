@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from hptune import seeds
-from hptune.errors import SegmentFailed
+from hptune.errors import SegmentFailed, SpecError
 from hptune.history import best_of
 from hptune.record import joined_space
 from hptune.rundir import RunPaths
@@ -36,11 +36,12 @@ from hptune.training.data.given import as_given, target_as_given
 from hptune.training.discovery import explore
 from hptune.training.handover import Handover
 from hptune.training.hypermodel import Builder, from_code
+from hptune.training.outcome import AfterEpoch, Best, Outcome, Trained, epochs_of, joined, parameters, retrained
 from hptune.training.own_fit import OwnFit, OwnWay
-from hptune.training.own_fit_probe import probe_own_fit
+from hptune.training.own_fit_probe import check_own_fit, probe_own_fit
 from hptune.training.probe import check_precision, check_recipes
 from hptune.training.program import Program, Setting
-from hptune.training.programs import Programs
+from hptune.training.programs import NeedsFit, Programs
 from hptune.training.prove import prove
 from hptune.training.ready_made import ready_made
 from hptune.training.samples import Samples
@@ -53,44 +54,6 @@ RANGE = (1e-7, 10.0)
 
 RANGE_STEPS = 200
 """A range test trains whole epochs, of so many steps together at least."""
-
-AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
-"""Told (what is trained, epochs done, the epoch's metrics)."""
-
-
-class Trained(Protocol):
-    """A model after its training: a `Program`, or an `OwnFit`."""
-
-    @property
-    def model(self) -> Any: ...
-
-    def state(self) -> State: ...
-
-    def load(self, state: State) -> None: ...
-
-    def finalize(self) -> None: ...
-
-    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What training gave.
-
-    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
-    users and returns facts to tell of it. batch_size: by which it was trained. best: the epoch that the score is of,
-    and the variables then, where a fit of its own says so. untested: why there is no figure on the test part.
-    """
-
-    trained: Trained
-    curves: Curves
-    whole: Curves
-    ended: bool
-    write: Callable[[], dict[str, Any]]
-    facts: Mapping[str, Any]
-    batch_size: int
-    best: tuple[int, State | None] | None = None
-    untested: Callable[[], str | None] = lambda: None
 
 
 class KerasTrainer:
@@ -155,7 +118,7 @@ class KerasTrainer:
         if learn is not None:  # trains no trial
             found = {**learn(segment), **self._news()}
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
-        best = _Best(self._objective) if segment.purpose in ("best", "baseline") else None
+        best = Best(self._objective) if segment.purpose in ("best", "baseline") else None
 
         def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
             if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
@@ -163,22 +126,35 @@ class KerasTrainer:
             if on_epoch is not None:
                 on_epoch(segment, epoch, metrics)
 
-        own = self.builder is not None and self.builder.has_own_fit
-        outcome = self._train_by_own_fit(segment, after) if own else self._train(segment, after)
-        epochs = segment.from_epoch + _epochs(outcome.curves)
+        outcome = self._trained(segment, after)
+        epochs = segment.from_epoch + epochs_of(outcome.curves)
         kept = self._keep_state(segment, outcome, epochs)
-        told = {"parameters": _parameters(outcome.trained.model), **outcome.facts, **self._news()}
+        told = {"parameters": parameters(outcome.trained.model), **outcome.facts, **self._news()}
         if best is not None:
             told |= self._measure(segment, outcome, best)
         seconds = time.perf_counter() - started
         return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, told)
 
-    def _train(self, segment: Segment, after: AfterEpoch) -> _Outcome:
+    def _trained(self, segment: Segment, after: AfterEpoch) -> Outcome:
+        if self.builder is not None and self.builder.has_own_fit:
+            return self._train_by_own_fit(segment, after)
+        try:
+            return self._train(segment, after)
+        except NeedsFit as needed:  # the plain way, for these values alone
+            try:
+                check_own_fit(self._given, self.data, str(needed))
+            except SpecError as refused:
+                raise SegmentFailed(f"{refused}") from refused
+            outcome = self._train_by_own_fit(segment, after)
+            note = "; ".join([*([outcome.facts["note"]] if outcome.facts else []), f"{needed}: trained by Keras's fit"])
+            return replace(outcome, facts={**outcome.facts, "note": note})
+
+    def _train(self, segment: Segment, after: AfterEpoch) -> Outcome:
         recipe = resolve(self.experiment, segment.values)
         blueprint, program = self.programs.serving(recipe, segment.values)
         found = states.latest(self._run, segment, partial(states.fits, program.variables, program.model.optimizer))
         state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
-        told = _retrained(found, segment)
+        told = retrained(found, segment)
         if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
             told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
             epoch = told["ramp"]["epoch"]
@@ -190,7 +166,7 @@ class KerasTrainer:
         ended = course.ended()
         if found.epoch < segment.from_epoch:  # what led to the lost state is trained again, and is the same to the bit
             again = program.run(state, setting, found.epoch, segment.from_epoch, so_far=so_far, ended=ended)
-            state, so_far = program.state(), _joined(so_far, again)
+            state, so_far = program.state(), joined(so_far, again)
         curves = program.run(
             state,
             setting,
@@ -201,15 +177,16 @@ class KerasTrainer:
             on_epoch=partial(after, program),
         )
         if WATCH.asked:
-            self._explain(blueprint, program, state, setting, epochs=_epochs(curves))
-        whole = _joined(so_far, curves)
-        over = _epochs(whole) < segment.to_epoch or (ended is not None and ended(whole))
+            self._explain(blueprint, program, state, setting, epochs=epochs_of(curves))
+        whole = joined(so_far, curves)
+        over = epochs_of(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
-            told["learning_rates"] = course.rates_by_epoch(whole, _epochs(whole))
+            told["learning_rates"] = course.rates_by_epoch(whole, epochs_of(whole))
         write = partial(
             self._handover.trained, blueprint, program, segment.values, restored=self.programs.restores_targets
         )
-        return _Outcome(program, curves, whole, over, write, told, blueprint.batch_size)
+        untested = lambda: program.not_validated  # noqa: E731
+        return Outcome(program, curves, whole, over, write, told, blueprint.batch_size, untested=untested)
 
     def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
         """For who asks where the time goes: what can't be told from outside one call for an epoch."""
@@ -243,13 +220,13 @@ class KerasTrainer:
         for epochs in (RAMP_SEARCH_EPOCHS, 2 * RAMP_SEARCH_EPOCHS):
             course = Course(recipe, blueprint.learning_rate, epochs, steps, self._folder)
             setting = self._setting(blueprint, course, segment)
-            curves = _joined(
-                curves, program.run(state, setting, _epochs(curves), epochs, so_far=curves, ended=stops_falling)
+            curves = joined(
+                curves, program.run(state, setting, epochs_of(curves), epochs, so_far=curves, ended=stops_falling)
             )
             if stops_falling(curves):
                 break
             state = program.state()
-        return {"epoch": ramp_epoch(_epochs(curves)), "stopped_at": _epochs(curves)}
+        return {"epoch": ramp_epoch(epochs_of(curves)), "stopped_at": epochs_of(curves)}
 
     def _stabilize(self, segment: Segment) -> dict[str, Any]:
         """Make the stabilised weights of the segment's architecture, unless they are there."""
@@ -286,9 +263,10 @@ class KerasTrainer:
     @cached_property
     def _own_way(self) -> OwnWay:
         assert self.builder is not None, "the fit of a builder"
-        return OwnWay(self.builder, self.experiment, self.data, self._folder, self._objective)
+        data = as_given(self._samples.data(self._fold), ordered=True)
+        return OwnWay(self.builder, self.experiment, data, self._folder, self._objective)
 
-    def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> _Outcome:
+    def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> Outcome:
         seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
         trained = OwnFit(self._own_way, segment.values, seed=seed, keeps=segment.purpose in ("best", "baseline"))
 
@@ -300,11 +278,11 @@ class KerasTrainer:
         whole = trained.run(segment.to_epoch, on_epoch=new)
         curves = {name: values[segment.from_epoch :] for name, values in whole.items()}
         notes = trained.notes()
-        return _Outcome(
+        return Outcome(
             trained,
             curves,
             whole,
-            ended=_epochs(whole) < segment.to_epoch,
+            ended=epochs_of(whole) < segment.to_epoch,
             write=partial(self._handover.fitted, trained.model, segment.values, seed),
             facts={"note": "; ".join(notes)} if notes else {},
             batch_size=trained.batch_size,
@@ -312,7 +290,7 @@ class KerasTrainer:
             untested=trained.untested,
         )
 
-    def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
+    def _keep_state(self, segment: Segment, outcome: Outcome, epochs: int) -> bool:
         if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
         wanted = segment.keep_state
@@ -332,7 +310,7 @@ class KerasTrainer:
 
     # --- train-best ---------------------------------------------------------------------------------------------
 
-    def _measure(self, segment: Segment, outcome: _Outcome, best: _Best) -> dict[str, Any]:
+    def _measure(self, segment: Segment, outcome: Outcome, best: Best) -> dict[str, Any]:
         """The test part's metrics with the weights of the best epoch, and for the winner the model written."""
         epoch, state = outcome.best or (best.epoch, best.state)
         told: dict[str, Any] = {"best_epoch": epoch}
@@ -367,7 +345,7 @@ class KerasTrainer:
         builder = self.builder
         built: Sequence[Values] = ()
         if builder is not None and builder.has_own_fit:
-            notes = [*found.get("notes", ()), reuse.NONE.format(why="trains by a fit of its own")]
+            notes = [*found.get("notes", ()), reuse.NONE.format(why=builder.why_by_fit or "trains by a fit of its own")]
             return {**found, **probe_own_fit(self._own_way, self._given, notes)}
         if builder is not None:
             explored = explore(builder, self.experiment.search_space, folder=self._folder)
@@ -377,16 +355,18 @@ class KerasTrainer:
             self.experiment,
             self.data,
             programs.drawn,
-            lambda one: programs.program(one).metric_names,
+            lambda one: (programs.program(one).metric_names, programs.program(one).not_validated),
             space=joined_space(self.experiment, found),
             built=built,
             folder=self._folder,
         )
-        self._handover.check_first(drawn, programs.program(drawn), restored=programs.restores_targets)
-        if builder is not None and not math.isnan(drawn.learning_rate):
-            found["learning_rate"] = drawn.learning_rate
-        if builder is not None and (told := reuse.told(drawn, changes=builder.untouched.changed)):
-            found["notes"] = [*found.get("notes", ()), *told]
+        program = programs.program(drawn)
+        self._handover.check_first(drawn, program, restored=programs.restores_targets)
+        if builder is not None:
+            if not math.isnan(drawn.learning_rate):
+                found["learning_rate"] = drawn.learning_rate
+            told = reuse.told(drawn, not_validated=program.not_validated, changes=builder.untouched.changed)
+            found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
         return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:
@@ -404,45 +384,10 @@ class KerasTrainer:
             "first_epoch_s": times[0],
             "epoch_s": min(times[1:], default=times[0]),
             "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "parameters": _parameters(outcome.trained.model),
+            "parameters": parameters(outcome.trained.model),
         }
 
     def _news(self) -> dict[str, Any]:
         """What was stabilised on the way, once."""
         news, self.programs.news = self.programs.news, {}
         return news
-
-
-class _Best:
-    """The best validation epoch of a run, and the variables after it."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self._score: float | None = None
-        self.epoch = 0
-        self.state: State | None = None
-
-    def take(self, trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
-        score = metrics.get(self._objective.metric)
-        better = score is not None and (self._score is None or self._objective.better(score, self._score))
-        if self.state is None or better:
-            self._score, self.epoch, self.state = score, epoch, trained.state()
-
-
-def _retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
-    """A fact for the journal where a lost state cost epochs."""
-    again = f"epochs {found.epoch + 1} to {segment.from_epoch} were trained again"
-    return {} if found.lost is None else {"retrained": f"{found.lost}: {again}"}
-
-
-def _parameters(model: Any) -> int:
-    """As `count_params` counts them, which asks for a model that was called."""
-    return sum(math.prod(weight.shape) for weight in model.weights)
-
-
-def _epochs(curves: Curves) -> int:
-    return max((len(values) for values in curves.values()), default=0)
-
-
-def _joined(so_far: Curves, curves: Curves) -> Curves:
-    return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}

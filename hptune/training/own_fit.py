@@ -27,6 +27,7 @@ from hptune.training.data import Data, Part
 from hptune.training.fit_call import Seen
 from hptune.training.hypermodel import Builder
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer
+from hptune.training.results import NOT_VALIDATED, can_be_validated
 from hptune.training.returned import Earned, Tally, earned
 from hptune.training.runtime import keras
 from hptune.training.state import State
@@ -42,6 +43,8 @@ UNTESTED = (
     "no figure on the test part, since {why}, and the test part can't be prepared so. Measure the model with your own "
     "code; `hptune predict` gives it samples as `data` prepares them"
 )
+
+UNTESTED_AS_IT_IS = f"no figure on the validation and test parts: the model is not validated, since {NOT_VALIDATED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class OwnFit:
             callbacks=[listening],
             verbose=0,
         )
+        if not self._is_validated:
+            del keywords["validation_data"]
         asked = dict(keywords)
         before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
         with fit_call.watched(self.model, self._seen, listener=listening):
@@ -124,7 +129,7 @@ class OwnFit:
         asked = concrete(self._recipe.training.batch_size)
         return (
             asked
-            if self._way.builder.fit_by_model and "batch_size" in self._recipe.training.model_fields_set
+            if not self._way.builder.hypermodel_fits and "batch_size" in self._recipe.training.model_fields_set
             else BATCH_SIZE
         )
 
@@ -147,6 +152,8 @@ class OwnFit:
         """
         if not self.model.compiled:
             return UNTESTED.format(why="the HyperModel's fit trains a model that is not compiled, by a loop of its own")
+        if not self._is_validated:
+            return UNTESTED_AS_IT_IS
         if fit_call.as_given(self._seen, self._way.data.train):
             return None
         try:
@@ -158,6 +165,11 @@ class OwnFit:
         if pairs and all(math.isclose(one, other, rel_tol=CLOSE, abs_tol=1e-6) for one, other in pairs):
             return None
         return UNTESTED.format(why="the HyperModel's fit prepares its samples itself")
+
+    @property
+    def _is_validated(self) -> bool:
+        """A HyperModel's own `fit` says so itself."""
+        return self._way.builder.hypermodel_fits or can_be_validated(self.model)
 
     def _figures(self) -> Mapping[str, float]:
         """What was told of the weights that earned the score."""

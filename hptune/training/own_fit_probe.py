@@ -26,6 +26,7 @@ from hptune.training.discovery import explore
 from hptune.training.fit_call import Seen
 from hptune.training.own_fit import OwnWay, compile_as_asked, listener
 from hptune.training.probe import check_objective
+from hptune.training.results import NOT_VALIDATED, can_be_validated
 from hptune.training.returned import WANTED, Tally, numbers
 from hptune.training.runtime import keras
 
@@ -41,10 +42,12 @@ LEFT_OUT = ("batch_size", "epochs")
 """Numbers of `training` of which a fit may have its own, so that it counts whether the YAML gave them."""
 
 
-def check_own_fit(experiment: Experiment, data: Data) -> None:
-    """What hptune's own training does can't be asked of a HyperModel's `fit`, which is given arrays."""
+def check_own_fit(experiment: Experiment, data: Data, why: str | None = None) -> None:
+    """What hptune's own training does can't be asked of a `fit`, which is given arrays. why: the model needs Keras's;
+    None: the HyperModel has one of its own. Raises SpecError."""
+    trains = "the HyperModel trains by a fit of its own" if why is None else f"Keras's fit is to train it: {why}"
     if data.train.flow is not None or isinstance(data.train.x, Stored):
-        told = "the HyperModel trains by a fit of its own, which takes arrays, and these samples are streamed."
+        told = f"{trains}, which takes arrays, and these samples are streamed."
         raise SpecError(Problem(f"{told} Say stream: false if they fit into memory, or drop that fit.", ("data",)))
     given: dict[KeyPath, bool] = {
         ("initialization", "stabilize"): experiment.initialization.stabilize is not None,
@@ -55,7 +58,7 @@ def check_own_fit(experiment: Experiment, data: Data) -> None:
         ("data", "augment"): experiment.data is not None and experiment.data.augment is not None,
         ("execution", "xla"): experiment.execution.xla,
     }
-    told = "has no effect, since the HyperModel trains by a fit of its own. Drop it, or drop that fit."
+    told = f"has no effect, since {trains}. Drop it, or {'drop that fit' if why is None else 'change the code'}."
     problems = [Problem(told, path) for path, stands in given.items() if stands]
     if problems:
         raise SpecError(*problems)
@@ -66,7 +69,8 @@ def probe_own_fit(way: OwnWay, given: Experiment, notes: Iterable[str]) -> dict[
 
     notes: what is to be told anyway. Raises SpecError for what can't be asked of the `fit`.
     """
-    check_own_fit(given, way.data)
+    why = way.builder.why_by_fit
+    check_own_fit(given, way.data, None if why is None else f"the model that the code builds {why}")
     probe = FitProbe(way, given)
     space = explore(way.builder, way.experiment.search_space, probe.ask, folder=way.folder).space
     probe.check()
@@ -248,6 +252,9 @@ class FitProbe:
         keywords, _ = fit_call.keywords(
             fit, few, self._given.data, recipe, epochs=EPOCHS, callbacks=[listening], verbose=0
         )
+        if not self._way.builder.hypermodel_fits and not can_be_validated(model):
+            del keywords["validation_data"]
+            self.notes = list(dict.fromkeys([*self.notes, f"the model is not validated: {NOT_VALIDATED}"]))
         found.clear()
         with fit_call.watched(model, seen, train):
             try:

@@ -21,8 +21,8 @@ from hptune.trial import Values
 
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
 
-NameMetrics: TypeAlias = Callable[[Blueprint], list[str]]
-"""Compiles a program and tells which metrics it reports."""
+NameMetrics: TypeAlias = Callable[[Blueprint], tuple[list[str], str | None]]
+"""Compiles a program and tells which metrics it reports, and why none of validation (None: it has those)."""
 
 
 def check_recipes(
@@ -48,7 +48,7 @@ def check_recipes(
             blueprint = draw(resolve(experiment, values), values)
             check_smoothing(blueprint)
             check_last_layer(blueprint.build()[0], blueprint.compiled.loss(), data, _last_layer(experiment))
-            check_objective(experiment, name_metrics(blueprint))
+            check_objective(experiment, *name_metrics(blueprint))
             return blueprint, values
         except SegmentFailed as failed:
             why = str(failed)
@@ -82,13 +82,17 @@ def check_smoothing(blueprint: Blueprint) -> None:
         raise spec_error(told, "training", "regularization", "label_smoothing")
 
 
-def check_objective(experiment: Experiment, metrics: list[str]) -> None:
-    """Each objective must be one of the reported metrics."""
+def check_objective(experiment: Experiment, metrics: list[str], not_validated: str | None = None) -> None:
+    """Each objective must be one of the reported metrics. not_validated: why there are none of validation."""
     for i, objective in enumerate(experiment.objectives):
         if objective.metric not in [*metrics, "seconds", "parameters"]:
             place = (i,) if isinstance(experiment.objective, list) else ()
             told = f"no metric {objective.metric!r} is reported. Known: {', '.join(metrics)}, seconds, parameters."
-            raise spec_error(told, "objective", *place, "metric")
+            raise spec_error(f"{told}{_sentence(not_validated)}", "objective", *place, "metric")
+
+
+def _sentence(told: str | None) -> str:
+    return "" if told is None else f" {told[0].upper()}{told[1:]}."
 
 
 def _last_layer(experiment: Experiment) -> KeyPath:

@@ -32,9 +32,12 @@ from hptune.training.fused import fuse
 from hptune.training.loops import each_batch, function, last_batch, number
 from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
+from hptune.training.reasons import reason
 from hptune.training.results import (
+    NOT_VALIDATED,
     has_own_steps,
     in_order,
+    is_stock,
     makes_its_own_loss,
     numbered,
     numbers,
@@ -79,6 +82,7 @@ class Program:
 
     train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
     epoch_s: seconds of the fastest epoch, the first one (which compiles) left out; None before the second.
+    not_validated: why no validation part is evaluated; None: it is.
     serves: what made the models (`Blueprint.made_by`) that it was shown to stand for.
     traces, brief_traces: how often `run`'s and `run_steps`'s functions were traced, for those who want to know.
     """
@@ -104,6 +108,7 @@ class Program:
         self.traces = self.brief_traces = 0
         self.epoch_s: float | None = None
         self.serves: set[str] = set()
+        self.not_validated: str | None = None
         compiled = blueprint.compiled
         core, in_layers = blueprint.build()
         self._settings = Settings.now()  # as the code that built it has left them: what is traced reads them
@@ -265,7 +270,7 @@ class Program:
         model = self.model
         compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
         if self.own_steps:
-            self._told = [told_by(step, example) for step in (model.train_step, model.test_step)]
+            self._told = [told_by(model.train_step, example), self._told_by_test(example)]
         else:
             model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         if not model.optimizer.built:  # a LossScaleOptimizer that is built twice holds its scale twice
@@ -275,6 +280,16 @@ class Program:
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")
         if self._plain_loss is not None:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
+
+    def _told_by_test(self, example: Any) -> list[str]:
+        """Nothing where Keras's own step can't serve the model: it is trained without validation."""
+        try:
+            return told_by(self.model.test_step, example)
+        except Exception as error:  # what Keras and the user's code raise, who may not have meant to be validated
+            if not is_stock(self.model, "test_step"):
+                raise
+            self.not_validated = f"the model is not validated: {NOT_VALIDATED} ({reason(error).rstrip('.')})"
+            return []
 
     def _names(self) -> list[str]:
         if self.own_steps:
@@ -380,6 +395,8 @@ class Program:
         import tensorflow as tf
 
         self._noise.stand_in()
+        if self.not_validated is not None:
+            return tf.zeros([0])
         return tf.stack(self._pass(feed, rows, batch_size, lambda batch: self.model.test_step(self._split(batch))))
 
     def _reset(self) -> None:

@@ -31,7 +31,7 @@ from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
-from hptune.training.results import has_call, has_own_loops, has_own_steps, packed, told_by
+from hptune.training.results import has_call, has_own_steps, packed, told_by
 from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
@@ -222,9 +222,8 @@ class Programs:
 
     def _build_by_code(self, builder: Builder, values: Values) -> Any:
         model, _ = builder.build(values)
-        if has_own_loops(model):
-            told = "has a fit or loops of its own, or batches of one size, under these values, and not by default"
-            raise SegmentFailed(f"the model that the code builds {told}; let it be so under all values, or under none")
+        if (why := builder.needs_fit(model)) is not None:
+            raise NeedsFit(f"the model that the code builds {why} under these values, and not by default")
         if not model.built and not (has_own_steps(model) and not has_call(model)):
             model(self._data.train.x[:1])  # no input shape was given: the first sample has one
             builder.untouched.after(model)
@@ -286,6 +285,10 @@ class Programs:
             "chosen": found.chosen,
         }
         return self._keep_weights(key, found.weights)
+
+
+class NeedsFit(SegmentFailed):
+    """No program can train these values' model: Keras's own `fit` is to."""
 
 
 def _check_steps(blueprint: Blueprint, front: Sequence[Any], *, xla: bool) -> None:

@@ -30,11 +30,12 @@ def variables_in(things: Iterable[Any]) -> list[Any]:
         if isinstance(thing, kinds):
             found[id(thing)] = thing
         else:
-            waiting += _held_by(thing)
+            waiting += held_by(thing)
     return list(found.values())
 
 
-def _held_by(thing: Any) -> Iterator[Any]:
+def held_by(thing: Any) -> Iterator[Any]:
+    """What a thing holds, closes over, reads or is made of; nothing for what is installed."""
     if isinstance(thing, list | tuple | set | frozenset):
         yield from thing
     elif isinstance(thing, Mapping):

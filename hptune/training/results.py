@@ -43,6 +43,18 @@ def has_call(model: Any) -> bool:
     return type(model).call is not keras().Model.call
 
 
+NOT_VALIDATED = "its class has no test_step, and Keras's own needs a call() and a loss"
+
+
+def can_be_validated(model: Any) -> bool:
+    """Whether `fit` can evaluate it: by a step of its own, or by what it gives and a loss."""
+    if not all(is_stock(model, method) for method in ("test_step", "evaluate", "make_test_function")):
+        return True
+    if not has_call(model):
+        return False
+    return model._compile_loss is not None or not is_stock(model, "compute_loss") or bool(model.losses)
+
+
 def makes_its_own_loss(model: Any) -> bool:
     """Whether it may make of the target what it likes."""
     return has_own_steps(model) or not is_stock(model, "compute_loss")

@@ -137,9 +137,10 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, as
     best = tally.best
     if not isinstance(values[metric], tuple):  # of the model as it was left, or of an epoch that it was the best at
         final = tally.epochs[-1].logs.get(metric) if tally.epochs else None
+        if metric in told and _equal(objective.best(told[metric]), score):
+            curves[metric] = told[metric]
         if best is not None and _equal(best.logs[metric], score) and (final is None or not _equal(final, score)):
-            by_epoch = {metric: told[metric]} if metric in told else {}
-            return Earned({**curves, **by_epoch}, best.epoch, best.state)
+            return Earned(curves, best.epoch, best.state)
         before = tally.before
         if before is not None and _equal(before.logs[metric], score) and (final is None or not _equal(final, score)):
             return Earned(curves, last, before.state)

@@ -22,12 +22,12 @@ _CHANGES = (
 )
 
 
-def told(blueprint: Blueprint, *, changes: bool = False) -> list[str]:
+def told(blueprint: Blueprint, *, not_validated: str | None, changes: bool = False) -> list[str]:
     """Notes on the model of the default values; [] where its programs are shared and it is the same each time.
 
     changes: whether the code was seen to change weights that it keeps.
     """
-    notes = [_CHANGES] if changes else []
+    notes = [one for one in (not_validated, _CHANGES if changes else None) if one is not None]
     if not blueprint.dialled:
         notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
     if blueprint.unproved:

@@ -17,6 +17,7 @@ from weakref import ref
 import numpy as np
 
 from hptune.training.namespaces import namespaces
+from hptune.training.patches import Patches
 from hptune.training.runtime import keras
 
 _Itself: TypeAlias = Callable[[], Any]
@@ -33,12 +34,14 @@ class Untouched:
         """To be made when the user's module is loaded, and before it is asked to build anything.
 
         changed: whether a call has changed what an earlier one has made, such as a cached network: what that was in
-        the beginning is not known.
+        the beginning is not known. patched: whether the last call has put code of its own in the place of Keras's.
 
         own: modules and objects of the user's, whose plain values and variables are put back too.
         """
         self._kept = [kept for thing in own for kept in namespaces(thing)]
         self._environ = dict(os.environ)
+        self._patches = Patches()
+        self.patched = False
         self._first: dict[int, tuple[_Itself, _PutBack]] = {}
         self._shared: set[int] = set()
         self._there: frozenset[int] = frozenset()
@@ -65,6 +68,8 @@ class Untouched:
                 put_back(thing)
         for kept in self._kept:
             kept.put_back()
+        if self._patches.found():
+            self._patches.undo()
         if dict(os.environ) != self._environ:
             os.environ.clear()
             os.environ.update(self._environ)
@@ -72,6 +77,7 @@ class Untouched:
     def after(self, model: Any) -> bool:
         """To be called with what the builder made. True: it holds what an earlier call has made, which may have been
         trained since; the builder is to be called again."""
+        self.patched = self._patches.found()
         inside = list(_inside(model))
         for thing in inside:
             if not self._is_known(thing):  # another may have had its identity, and be gone

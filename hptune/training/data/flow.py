@@ -71,15 +71,25 @@ def _plain(batch: Sequence[Any], *, column: bool) -> Any:
     """The batch in the types that training takes: class numbers and words' as int32, all else as float32."""
     import tensorflow as tf
 
-    def plain(tensor: Any) -> Any:
-        whole = tensor.dtype.is_integer and tensor.dtype != tf.uint8  # bytes are pictures
-        return tf.cast(tensor, tf.int32 if whole else tf.float32)
-
     x, y, *weights = batch
-    labels = tf.cast(y, tf.int32 if y.dtype.is_integer else tf.float32)
+    labels = _whole(y, "y") if y.dtype.is_integer else tf.cast(y, tf.float32)
     if not column and labels.shape.rank == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    return plain(x), labels, *(tf.cast(weight, tf.float32) for weight in weights)
+    words = x.dtype.is_integer and x.dtype != tf.uint8  # bytes are pictures
+    x = _whole(x, "x") if words else tf.cast(x, tf.float32)
+    return x, labels, *(tf.cast(weight, tf.float32) for weight in weights)
+
+
+def _whole(tensor: Any, name: str) -> Any:
+    """As int32; reading fails where a number does not fit."""
+    import tensorflow as tf
+
+    found = tf.cast(tensor, tf.int32)
+    if tensor.dtype.size < tf.int32.size or tensor.dtype == tf.int32:
+        return found
+    fits = tf.reduce_all(tf.cast(found, tensor.dtype) == tensor)
+    with tf.control_dependencies([tf.debugging.Assert(fits, [f"{name} holds whole numbers beyond 32 bits"])]):
+        return tf.identity(found)
 
 
 def comes_in_batches(dataset: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,8 @@ def _data(
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
     scale = "standardize" if isinstance(spec, ImagesData) and spec.scale == "auto" else spec.scale
+    if isinstance(spec, KerasData) and spec.is_text:
+        needs = replace(needs, numbers=False)
     prepare = learn(raw, parts.train, scale, needs)
     examples = examples_of(raw, parts.train, prepare)
 
@@ -140,7 +143,7 @@ def _data(
         weights = product(raw.weights, by_class)
         y = np.ascontiguousarray(taken.y[x.rows])
         if weights is not None:
-            weights = weights[x.rows].astype(np.float64 if needs.wide else np.float32)
+            weights = _narrow(weights[x.rows], needs)
         return Part(x if streamed else x[:], y, weights)
 
     return Data(
@@ -161,6 +164,18 @@ def _data(
         examples=examples,
         given=given_form(raw, target, parts.train) if isinstance(spec, NpzData | PythonData) else None,
     )
+
+
+def _narrow(weights: Array, needs: Needs) -> Array:
+    """Weights as the model's kind takes them. Raises `SpecError` where float32 takes some for 0 or for infinite."""
+    if needs.wide:
+        return weights.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        found = weights.astype(np.float32)
+    if not np.isfinite(found).all() or (found[weights > 0] < np.finfo(np.float32).tiny).any():
+        told = f"weights from {weights.min():.3g} to {weights.max():.3g} leave float32, in which Keras computes."
+        raise spec_error(f"{told} Divide them by a constant.", "data", "sample_weight")
+    return found
 
 
 def _read(spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool) -> Raw | Data:

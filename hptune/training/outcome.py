@@ -1,0 +1,87 @@
+"""What training a segment gave, and the best epoch of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from hptune.spec.objective import Objective
+from hptune.training import state as states
+from hptune.training.data import Part
+from hptune.training.state import State
+from hptune.trial import Curves, Segment
+
+AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
+"""Told (what is trained, epochs done, the epoch's metrics)."""
+
+
+class Trained(Protocol):
+    """A model after its training: a `Program`, or an `OwnFit`."""
+
+    @property
+    def model(self) -> Any: ...
+
+    def state(self) -> State: ...
+
+    def load(self, state: State) -> None: ...
+
+    def finalize(self) -> None: ...
+
+    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training gave.
+
+    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
+    users and returns facts to tell of it. batch_size: by which it was trained. best: the epoch that the score is of,
+    and the variables then, where a fit of its own says so. untested: why there is no figure on the test part.
+    """
+
+    trained: Trained
+    curves: Curves
+    whole: Curves
+    ended: bool
+    write: Callable[[], dict[str, Any]]
+    facts: Mapping[str, Any]
+    batch_size: int
+    best: tuple[int, State | None] | None = None
+    untested: Callable[[], str | None] = lambda: None
+
+
+class Best:
+    """The best validation epoch of a run, and the variables after it."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._score: float | None = None
+        self.epoch = 0
+        self.state: State | None = None
+
+    def take(self, trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
+        score = metrics.get(self._objective.metric)
+        better = score is not None and (self._score is None or self._objective.better(score, self._score))
+        if self.state is None or better:
+            self._score, self.epoch, self.state = score, epoch, trained.state()
+
+
+def retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
+    """A fact for the journal where a lost state cost epochs."""
+    again = f"epochs {found.epoch + 1} to {segment.from_epoch} were trained again"
+    return {} if found.lost is None else {"retrained": f"{found.lost}: {again}"}
+
+
+def parameters(model: Any) -> int:
+    """As `count_params` counts them, which asks for a model that was called."""
+    return sum(math.prod(weight.shape) for weight in model.weights)
+
+
+def epochs_of(curves: Curves) -> int:
+    return max((len(values) for values in curves.values()), default=0)
+
+
+def joined(so_far: Curves, curves: Curves) -> Curves:
+    return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}

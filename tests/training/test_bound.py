@@ -1,0 +1,215 @@
+"""Models compiled with what reads or holds that very model, and Keras itself changed by a builder: beside plain `fit`.
+
+One HyperModel of all kinds, the plain one first: its points train as they come, in one process, shared programs and
+plain ones side by side.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.runtime import keras
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+
+CODE = """
+import keras, numpy as np
+from keras import layers, ops
+
+def arrays():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 6)).astype("float32")
+    y = (x @ [1, -2, 1, 0, 0.5, 0.3] + 0.3 * x[:, 0] * x[:, 1] > 0).astype("float32")[:, None]
+    return (x[:60], y[:60]), (x[60:], y[60:])
+
+def dense(units, seed, **more):
+    return layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed), **more)
+
+def crossed(y, p):
+    return keras.losses.binary_crossentropy(y, p)
+
+class LogVariance(layers.Layer):
+    def build(self, shape):
+        self.s = self.add_weight(shape=(), initializer="zeros", name="s")
+    def call(self, x):
+        return x + 0.0 * self.s
+
+class Running(layers.Layer):
+    def build(self, shape):
+        self.m = self.add_weight(shape=(shape[-1],), initializer="zeros", trainable=False, name="m")
+    def call(self, x, training=False):
+        if training:
+            self.m.assign(0.5 * self.m + 0.5 * ops.mean(x, 0))
+        return x
+
+class LayerLoss(keras.losses.Loss):
+    def __init__(self, layer, k):
+        super().__init__()
+        self.layer, self.k = layer, k
+    def call(self, y, p):
+        return crossed(y, p) + self.k * ops.sum(self.layer.kernel ** 2)
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = dense(3, 1, activation="relu"), dense(1, 9, activation="sigmoid")
+    def call(self, x):
+        return self.b(self.a(x))
+    def penalised(self, k):
+        return lambda y, p: crossed(y, p) + k * ops.sum(self.a.kernel ** 2)
+
+class Fits(keras.Model):
+    def fit(self, x, y, **more):
+        return super().fit(x, 1 - y, **more)
+
+def build(hp):
+    kind, k = hp.Choice("kind", KINDS), hp.Choice("k", [0.1, 0.9])
+    i, a, b = keras.Input((6,)), dense(3, 1, activation="relu"), dense(1, 9, activation="sigmoid")
+    m, loss, metrics, rate = keras.Model(i, b(a(i))), crossed, ["accuracy"], keras.optimizers.SGD(0.3, momentum=0.5)
+    if kind == "stock":
+        rate = keras.optimizers.SGD(k, momentum=0.5)
+    elif kind == "loss_reads_a_layer":
+        loss = lambda y, p: crossed(y, p) + k * ops.sum(a.kernel ** 2)
+    elif kind == "loss_reads_the_model":
+        loss = lambda y, p: crossed(y, p) + k * sum(ops.sum(w ** 2) for w in m.trainable_weights)
+    elif kind == "loss_holds_a_layer":
+        loss = LayerLoss(a, k)
+    elif kind == "loss_learns":
+        v = LogVariance()
+        m = keras.Model(i, b(v(a(i))))
+        loss = lambda y, p: ops.exp(-v.s) * crossed(y, p) + k * v.s
+    elif kind == "loss_reads_state":
+        w = Running()
+        m = keras.Model(i, b(w(a(i))))
+        loss = lambda y, p: crossed(y, p) + k * ops.mean(p) * ops.sum(w.m)
+    elif kind == "loss_over_hidden":
+        seen = keras.Model(i, a.output)
+        loss = lambda y, p: crossed(y, p) + k * ops.mean(ops.abs(seen(ops.ones((1, 6)))))
+    elif kind == "own_class":
+        m = Own()
+        loss = m.penalised(k)
+    elif kind == "metric_reads_a_layer":
+        def norm(y, p):
+            return ops.sqrt(ops.sum(a.kernel ** 2)) * k
+        metrics = [norm]
+    elif kind == "rate_reads_a_layer":
+        rate = keras.optimizers.SGD(lambda: 0.3 * k * ops.sum(ops.abs(b.kernel)))
+    elif kind == "momentum_set":
+        rate.build(m.trainable_variables)
+        for v in rate.momentums:
+            v.assign(ops.ones_like(v) * k / 10)
+    elif kind == "step_set":
+        rate = keras.optimizers.Adam(0.1)
+        rate.build(m.trainable_variables)
+        rate.iterations.assign(int(10 * k))
+    elif kind == "keras_changed":
+        keras.layers.ReLU.call = lambda self, t: ops.relu(t) + k * t
+        m = keras.Model(i, b(layers.ReLU()(dense(3, 1)(i))))
+    elif kind == "function_changed":
+        keras.losses.binary_crossentropy = lambda y, p: k * ops.mean((y - p) ** 2, -1)
+    elif kind == "relu":
+        m = keras.Model(i, b(layers.ReLU()(dense(3, 1)(i))))
+    elif kind == "own_fit":
+        m = Fits(i, b(a(i)))
+    m.compile(rate, loss, metrics=metrics)
+    return m
+"""
+
+KINDS = [
+    *("stock", "loss_reads_a_layer", "loss_reads_the_model", "loss_holds_a_layer", "loss_learns", "loss_reads_state"),
+    *("loss_over_hidden", "own_class", "metric_reads_a_layer", "rate_reads_a_layer", "momentum_set", "step_set"),
+    *("keras_changed", "function_changed", "relu", "own_fit"),
+]
+EPOCHS = 3
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Iterator[str]:
+    text = f"KINDS = {KINDS}\n{CODE}"
+    (tmp_path / "bound_code.py").write_text(text)
+    yield text
+    sys.modules.pop("bound_code", None)
+
+
+def worker(folder: Path, more: str = "") -> Worker:
+    (folder / "spec.yaml").write_text(
+        "version: 1\nname: t\ndata: {python: 'bound_code:arrays', scale: none, task: classes}\n"
+        f"model: {{python: 'bound_code:build'}}\ntraining: {{batch_size: 60, epochs: {EPOCHS}}}\n"
+        f"objective: {{metric: val_loss, goal: minimize}}\n{more}"
+    )
+    loaded = load(folder / "spec.yaml")
+    return Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+
+
+def plain(code: str, values: dict[str, Any]) -> Any:
+    """The builder's model in a namespace of its own, Keras put back after it."""
+    import keras_tuner
+
+    module = ModuleType("bound_code")
+    exec(code, module.__dict__)
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(values)
+    (x, y), validation = module.arrays()
+    relu, crossed = keras().layers.ReLU.call, keras().losses.binary_crossentropy
+    keras().utils.set_random_seed(0)
+    model = module.build(hp)
+    told = model.fit(x, y, validation_data=validation, epochs=EPOCHS, batch_size=60, verbose=0).history
+    keras().layers.ReLU.call, keras().losses.binary_crossentropy = relu, crossed
+    return told
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_kind_trains_as_its_plain_fit_whatever_came_before(tmp_path: Path, code: str, order: int) -> None:
+    one = worker(tmp_path)
+    points = [{"kind": kind, "k": k} for kind in KINDS for k in (0.1, 0.9)][::order]
+    told = {str(point): plain(code, point) for point in points}
+    wrong = []
+    for number, point in enumerate(points):
+        ours, theirs = one.run(Segment(number, point, to_epoch=EPOCHS)).curves, told[str(point)]
+        wrong += [
+            (point, name, ours.get(name), curve)
+            for name, curve in theirs.items()
+            if not np.allclose(ours.get(name, ()), curve, rtol=1e-5, atol=1e-6)
+        ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_the_points_that_need_it_alone_are_trained_by_fit_and_say_so(tmp_path: Path, code: str) -> None:
+    one = worker(tmp_path)
+    for kind, words in (
+        ("stock", ""),
+        ("loss_reads_a_layer", "reads that very model"),
+        ("momentum_set", "holds state"),
+        ("keras_changed", "in the place of Keras's"),
+        ("own_fit", "loops of its own"),
+    ):
+        facts = one.run(Segment(0, {"kind": kind, "k": 0.1}, to_epoch=1)).facts
+        assert words in facts.get("note", ""), (kind, facts)
+        assert bool(words) == ("note" in facts), (kind, facts)
+
+
+def test_what_fit_can_t_do_fails_such_a_point_and_is_told(tmp_path: Path, code: str) -> None:
+    from hptune.errors import SegmentFailed
+
+    one = worker(tmp_path, "schedule: {name: cosine}\n")
+    assert one.run(Segment(0, {"kind": "stock", "k": 0.1}, to_epoch=1)).curves
+    with pytest.raises(SegmentFailed, match="reads that very model"):
+        one.run(Segment(1, {"kind": "loss_reads_a_layer", "k": 0.1}, to_epoch=1))
+
+
+def test_the_winner_is_written_and_predicts_as_the_plain_one(tmp_path: Path, code: str) -> None:
+    one = worker(tmp_path)
+    values = {"kind": "loss_reads_a_layer", "k": 0.9}
+    facts = one.run(Segment(0, values, to_epoch=EPOCHS, purpose="best")).facts
+    assert Path(facts["model"]).exists()
+    curve = plain(code, values)["val_loss"]
+    assert facts["best_epoch"] == 1 + int(np.argmin(curve))
