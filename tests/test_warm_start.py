@@ -73,6 +73,7 @@ def test_only_what_fits_is_taken_over(folder: Path) -> None:
         ("warm_start: [nowhere]", "{name: tpe}", ["warm_start[0]", "no run 'nowhere'", "first"]),
         ("warm_start: [warm]", "{name: tpe}", ["this run itself"]),
         ("warm_start: first", "{name: tpe}", ["must be a list"]),
+        ("warm_start: [first, first]", "{name: tpe}", ["warm_start[1]", "stands in the list twice"]),
         ("warm_start: [first]", "{name: random}", ["random learns nothing", "tpe"]),
         ("warm_start: [first]", "{name: asha}", ["asha with the sampler random learns nothing"]),
     ],

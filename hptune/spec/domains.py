@@ -56,7 +56,7 @@ class _Range(_Domain):
             raise PydanticCustomError("range", f"step must be above 0, got {step}.")
         if self.log and step is not None and not (step == 1 and isinstance(step, int)):
             raise PydanticCustomError("range", f"log: {self._log} and step can't stand together. Drop one of them.")
-        if step is not None and high / step - low / step > MOST_STEPS:  # high - low may be beyond floats
+        if step is not None and _steps(low, high, step) > MOST_STEPS:
             told = f"step {step} makes more than {MOST_STEPS:,} values. Make it larger, or drop it."
             raise PydanticCustomError("range", told)
         if default is not None and not self.contains(default):
@@ -329,6 +329,11 @@ Domain: TypeAlias = Annotated[FloatDomain | IntDomain | ChoiceDomain, Field(disc
 
 DOMAINS: dict[str, type[_Domain]] = {"float": FloatDomain, "int": IntDomain, "choice": ChoiceDomain}
 """`type` -> its class."""
+
+
+def _steps(low: float, high: float, step: float) -> float:
+    """How many steps lead from `low` to `high`, whose difference may be beyond floats."""
+    return (high - low) / step if math.isfinite(high - low) else high / step - low / step
 
 
 def unreached(domain: Domain) -> str | None:

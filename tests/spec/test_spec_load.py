@@ -161,6 +161,8 @@ BAD = [
     ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 0.0, max: .inf}", 13, 41, ["finite"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 0.0, max: 0.5, step: 0}", 13, 12, ["step", "above 0"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 0, max: 1, step: 1e-9}", 13, 12, ["step", "larger"]),
+    ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 1, max: 2, step: 5e-324}", 13, 12, ["step", "larger"]),
+    ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: -1e308, max: 1e308, step: 1}", 13, 12, ["larger"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: uniform, min: 0.0, max: 0.5}", 13, 19, ["float"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: flaot, min: 0.0, max: 0.5}", 13, 19, ["'float'"]),
     ("{type: float, min: 0.0, max: 0.5}", "{min: 0.0, max: 0.5}", 13, 3, ["type", "required"]),
