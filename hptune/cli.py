@@ -76,9 +76,9 @@ def init(
 @app.command()
 def validate(config: Config, sets: Sets = None, as_json: Json = False) -> None:
     """Check an experiment, without running anything of it."""
-    loaded = _load(config, sets)
-    name = loaded.experiment.name
-    _say_json({"valid": True, "name": name}) if as_json else _say(f"{config}: valid (run name: {name})")
+    loaded = _load(config, sets, remarks=True)
+    name, notes = loaded.experiment.name, {"notes": loaded.remarks} if loaded.remarks else {}
+    _say_json({"valid": True, "name": name, **notes}) if as_json else _say(f"{config}: valid (run name: {name})")
 
 
 @app.command()
@@ -96,7 +96,7 @@ def plan(
     from hptune.reports.plan import plan_data, plan_lines
     from hptune.reports.proof import proof, proof_lines
 
-    loaded = _load(config, sets)
+    loaded = _load(config, sets, remarks=True)
     proved: dict[str, Any] | None = None
     with _placed(loaded):
         if prove:
@@ -360,10 +360,13 @@ def schema() -> None:
 # --- what the commands share ----------------------------------------------------------------------------------------
 
 
-def _load(config: Path, sets: list[str] | None) -> Loaded:
+def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> Loaded:
     from hptune.spec.load import load
 
-    return load(config, sets or [])
+    loaded = load(config, sets or [])
+    for remark in loaded.remarks if remarks else ():
+        _note(f"note: {remark}")
+    return loaded
 
 
 @contextmanager

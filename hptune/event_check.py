@@ -42,12 +42,19 @@ class _Earlier(TypedDict):
     facts: dict[str, Any]
 
 
+class _WarmStart(TypedDict):
+    run: str
+    taken: _Trial
+    left_out: dict[str, _Trial]
+
+
 class _Head(_Any):
     experiment: dict[str, Any]
     space: dict[str, Any]
     facts: dict[str, Any]
     folder: str
     earlier: NotRequired[list[_Earlier]]
+    warm_start: NotRequired[list[_WarmStart]]
     training: NotRequired[int]
     versions: NotRequired[dict[str, str]]
     platform: NotRequired[str]

@@ -90,6 +90,12 @@ class Head:
         told = self.event.get("earlier", ())
         return tuple(_earlier_trial(number - len(told), trial) for number, trial in enumerate(told))
 
+    @property
+    def warm_start(self) -> Sequence[Mapping[str, Any]]:
+        """How many trials were taken over of each earlier run: `run`, `taken`, `left_out` (reason -> how many)."""
+        told: Sequence[Mapping[str, Any]] = self.event.get("warm_start", ())
+        return told
+
     @cached_property
     def experiment(self) -> Experiment:
         """Every default filled in, those that depend on the data included."""
@@ -135,8 +141,12 @@ def head_event(
     facts: Mapping[str, Any],
     folder: Path,
     earlier: Sequence[Mapping[str, Any]] = (),
+    told: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The head of a new journal. experiment: with every default filled in. earlier: trials of earlier runs."""
+    """The head of a new journal. experiment: with every default filled in. earlier: trials of earlier runs.
+
+    told: as `Head.warm_start`.
+    """
     from hptune.spec.load import to_json
 
     return {
@@ -146,10 +156,29 @@ def head_event(
         "facts": dict(facts),
         "folder": str(folder.resolve()),
         **({"earlier": list(earlier)} if earlier else {}),
+        **({"warm_start": list(told)} if told else {}),
         "training": TRAINING,
         "versions": versions(),
         "platform": platform.platform(),
     }
+
+
+def taken_over(told: Mapping[str, Any]) -> str:
+    """One entry of `Head.warm_start` in words.
+
+    >>> taken_over({"run": "first", "taken": 9, "left_out": {"failed": 2, "x has no value": 1}})
+    'warm_start: 9 of the 12 trials of first are taken over; left out: 2 (failed), 1 (x has no value)'
+    """
+    left_out = told["left_out"]
+    all_trials = told["taken"] + sum(left_out.values())
+    line = f"warm_start: {told['taken']} of the {all_trials} trials of {told['run']} are taken over"
+    return f"{line}; left out: {counted(left_out)}" if left_out else line
+
+
+def counted(reasons: Mapping[str, int]) -> str:
+    """How many trials each reason left out, the most frequent first."""
+    often = sorted(reasons.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} ({reason})" for reason, count in often)
 
 
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:

@@ -118,10 +118,10 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
     facts = probe(executor, meanwhile=request.meanwhile)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
-    earlier = earlier_trials(experiment, space, paths.root.parent)
+    earlier, told = earlier_trials(experiment, space, paths.root.parent, fingerprint=facts.get("fingerprint"))
     write_whole(paths.spec, request.text)
     with Journal(paths.journal) as journal:
-        event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier)
+        event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
         head = journal.append(event)
     return _Loop(Record(head), experiment, paths, executor, probed=True, meanwhile=request.meanwhile)
 

@@ -5,52 +5,87 @@ So the search depends on its own journal alone, whatever becomes of those runs.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hptune.errors import SpecError, spec_error
-from hptune.record import Record, replay
+from hptune.record import Record, counted, replay
 from hptune.rundir import find_run
 from hptune.spec.experiment import Experiment
 from hptune.spec.space import Space
+from hptune.trial import Trial, Values
+
+Told: TypeAlias = dict[str, Any]
+"""JSON data."""
 
 
-def earlier_trials(experiment: Experiment, space: Space, runs: Path) -> list[dict[str, Any]]:
+def earlier_trials(
+    experiment: Experiment, space: Space, runs: Path, *, fingerprint: str | None
+) -> tuple[list[Told], list[Told]]:
     """The trials of the runs under `warm_start` that were trained to their end, with the run and the number of each.
 
-    Those are left out whose values are no point of `space`, or which were scored by something else. `runs`: the folder
-    that holds the runs. Raises `SpecError` for a run that is not there, and where none of its trials fits.
+    Their values are as `space` spells them. Those are left out whose values are no point of it, or which were scored by
+    something else or on other data than what has the `fingerprint` (None: a function, which brings its own). The second
+    list tells of each run how many trials were taken over and how many not, by reason. `runs`: the folder that holds
+    the runs. Raises `SpecError` for a run that is not there, and where none of its trials fits.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Told] = []
+    told: list[Told] = []
     for i, name in enumerate(experiment.warm_start):
         try:
             record = replay(find_run(runs, name))
         except SpecError as error:
-            told = str(error).removeprefix("--run: ")
-            raise spec_error(told, "warm_start", i) from error
-        fitting = list(_fitting(record, experiment, space, name))
+            reason = str(error).removeprefix("--run: ")
+            raise spec_error(reason, "warm_start", i) from error
+        fitting, left_out = _fitting(record, experiment, space, fingerprint=fingerprint)
         if not fitting:
-            objectives = ", ".join(objective.metric for objective in experiment.objectives)
-            told = f"none of the {len(record.history.trials)} trials of {name!r} is complete, has values within this "
-            raise spec_error(f"{told}search space and was scored by {objectives}. Drop it.", "warm_start", i)
-        found += fitting
-    return found
+            why = f" can be taken over: {counted(left_out)}" if left_out else ""
+            raise spec_error(
+                f"none of the {len(record.history.trials)} trials of {name!r}{why}. Drop it.", "warm_start", i
+            )
+        found += [{"run": name, **trial} for trial in fitting]
+        told.append({"run": name, "taken": len(fitting), "left_out": dict(left_out)})
+    return found, told
 
 
-def _fitting(record: Record, experiment: Experiment, space: Space, run: str) -> Any:
+def _fitting(
+    record: Record, experiment: Experiment, space: Space, *, fingerprint: str | None
+) -> tuple[list[Told], Counter[str]]:
+    """The trials that fit, and how many do not, by reason."""
     metrics = [objective.metric for objective in experiment.objectives]
+    same_data = record.head.facts.get("fingerprint") == fingerprint
+    fitting: list[Told] = []
+    left_out: Counter[str] = Counter()
     for trial in record.history.trials:
-        if trial.state != "completed" or not space.contains(trial.values):
-            continue
-        known = [{m: list(curve[m]) for m in metrics if m in curve} for curve in trial.curves]
-        facts = {m: trial.facts[m] for m in metrics if m in trial.facts}
-        if all(m == "seconds" or m in facts or all(m in curve for curve in known) for m in metrics):
-            yield {
-                "run": run,
-                "trial": trial.number,
-                "values": dict(trial.values),
-                "epochs": trial.epochs,
-                "curves": known,
-                "seconds": trial.seconds,
-                "facts": facts,
-            }
+        why = _unfit(trial, metrics) if same_data else "trained on other data"
+        if why is None:
+            try:
+                fitting.append(_spelled(trial, space.own(trial.values), metrics))
+            except ValueError as error:
+                why = str(error)
+        if why is not None:
+            left_out[why] += 1
+    return fitting, left_out
+
+
+def _unfit(trial: Trial, metrics: list[str]) -> str | None:
+    """Why nothing can be learnt from a trial, whatever its values; None where something can."""
+    if trial.state != "completed":
+        return "failed" if trial.state == "failed" else "not trained to the end"
+    for metric in metrics:
+        if metric != "seconds" and metric not in trial.facts and not all(metric in curve for curve in trial.curves):
+            return f"not scored by {metric}"
+    return None
+
+
+def _spelled(trial: Trial, values: Values, metrics: list[str]) -> Told:
+    """A trial as the head holds it."""
+    return {
+        "trial": trial.number,
+        "values": dict(values),
+        "epochs": trial.epochs,
+        "curves": [{m: list(curve[m]) for m in metrics if m in curve} for curve in trial.curves],
+        "seconds": trial.seconds,
+        "facts": {m: trial.facts[m] for m in metrics if m in trial.facts},
+    }

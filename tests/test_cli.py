@@ -334,3 +334,15 @@ def test_ctrl_c_keeps_what_was_finished_and_a_second_search_is_refused(sb: Sandb
     assert "Traceback" not in err
     assert "hptune search spec.yaml" in err
     assert [row["state"] for row in sb("trials", "--json").json] == ["completed", "running"]
+
+
+def test_steps_that_do_not_reach_max_are_told_by_validate_plan_and_search(sb: Sandbox) -> None:
+    sb.spec(SPEC.replace("max: 4", "max: 4, step: 3"))
+    note = "search_space.x.max: is never reached: from 0 on, steps of 3 end at 3."
+    told = sb("validate", "spec.yaml")
+    assert "valid" in told.out
+    assert f"note: spec.yaml:5:31: {note}" in told.err
+    (listed,) = sb("validate", "spec.yaml", "--json").json["notes"]
+    assert note in listed
+    assert note in sb("plan", "spec.yaml", "--json").err
+    assert note in sb("search", "spec.yaml").err

@@ -73,6 +73,7 @@ def test_only_what_fits_is_taken_over(folder: Path) -> None:
         ("warm_start: [nowhere]", "{name: tpe}", ["warm_start[0]", "no run 'nowhere'", "first"]),
         ("warm_start: [warm]", "{name: tpe}", ["this run itself"]),
         ("warm_start: first", "{name: tpe}", ["must be a list"]),
+        ("warm_start: [first, first]", "{name: tpe}", ["warm_start[1]", "stands in the list twice"]),
         ("warm_start: [first]", "{name: random}", ["random learns nothing", "tpe"]),
         ("warm_start: [first]", "{name: asha}", ["asha with the sampler random learns nothing"]),
     ],
@@ -92,3 +93,86 @@ def test_another_objective_does_not_fit(folder: Path) -> None:
     Path("spec.yaml").write_text(spec.replace("metric: score", "metric: other"))
     done = CliRunner().invoke(app, ["search", "spec.yaml", "--quiet"])
     assert "none of the 2 trials of 'first'" in str(done.exception)
+
+
+def told(name: str, spec: str) -> str:
+    """What a search tells on stderr as it begins."""
+    Path("spec.yaml").write_text(spec.replace("name: first", f"name: {name}"))
+    done = CliRunner().invoke(app, ["search", "spec.yaml"])
+    if done.exception is not None:
+        raise done.exception
+    return done.stderr
+
+
+def head_of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(f"runs/{name}/journal.jsonl").read_text().splitlines()[0])
+    return found
+
+
+def test_how_many_are_taken_over_and_why_others_are_not_is_told(folder: Path) -> None:
+    """Of the values 0 to 5 the function fails at 5; 3 and 4 are outside the second space."""
+    Path("warm_fails.py").write_text("def f(x):\n    if x == 5:\n        raise ValueError(x)\n    return x\n")
+    spec = SPEC.format(name="first", top=5, strategy="{name: grid}", trials=6, more="").replace("float", "int")
+    spec = spec.replace("warm_function", "warm_fails")
+    told("first", spec)
+    more = spec.replace("max: 5", "max: 2").replace("grid", "tpe") + "warm_start: [first]\n"
+    line = "warm_start: 3 of the 6 trials of first are taken over; left out: 2 (x is not one of 0 to 2), 1 (failed)"
+    assert f"note: {line}" in told("warm", more)
+    head = head_of("warm")
+    assert [one["values"] for one in head["earlier"]] == [{"x": 0}, {"x": 1}, {"x": 2}]
+    reasons = {"x is not one of 0 to 2": 2, "failed": 1}
+    assert head["warm_start"] == [{"run": "first", "taken": 3, "left_out": reasons}]
+    assert CliRunner().invoke(app, ["report", "--run", "warm"]).exit_code == 0
+    assert line.removeprefix("warm_start: ") in Path("runs/warm/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "values"),
+    [
+        ("{type: int, min: 0, max: 3}", "{type: float, min: 0, max: 3, step: 1}", [0.0, 1.0, 2.0, 3.0]),
+        ("{type: float, min: 0, max: 3, step: 1}", "{type: int, min: 0, max: 3}", [0, 1, 2, 3]),
+        ("{type: float, min: 0, max: 3, step: 1}", "{type: choice, values: [3, 2, 1, 0]}", [0, 1, 2, 3]),
+        ("{type: choice, values: [0, 1, 2, 3]}", "{type: float, min: 0, max: 9}", [0.0, 1.0, 2.0, 3.0]),
+    ],
+)
+def test_a_number_of_another_type_fits_and_meets_conditions(
+    folder: Path, before: str, now: str, values: list[Any]
+) -> None:
+    """`deep` depends on x, so that an x which were still of its old type would make every trial misfit."""
+    Path("warm_deep.py").write_text("def f(x, deep=0):\n    return x + deep\n")
+    spec = SPEC.format(name="first", top=1, strategy="{name: grid}", trials=20, more="")
+    spec = spec.replace("warm_function", "warm_deep")
+    plain = "search_space: {x: {type: float, min: 0, max: 1}}"
+    condition = "" if "max: 9" in now else ", deep: {type: int, min: 5, max: 5, when: {x: [1, 2]}}"
+    told("first", spec.replace(plain, f"search_space: {{x: {before}{condition}}}"))
+    warm = spec.replace(plain, f"search_space: {{x: {now}{condition}}}").replace("grid", "tpe").replace("20", "1")
+    assert "warm_start: 4 of the 4 trials of first are taken over" in told("warm", warm + "warm_start: [first]\n")
+    earlier = [one["values"] for one in head_of("warm")["earlier"]]
+    assert sorted(one["x"] for one in earlier) == values
+    assert {type(one["x"]) for one in earlier} == {type(values[0])}
+    assert sum("deep" in one for one in earlier) == (2 if condition else 0)
+
+
+RIDGE = """\
+version: 1
+name: first
+data: {csv: a.csv, target: y}
+model: {sklearn: sklearn.linear_model.Ridge, params: {alpha: $alpha}}
+search_space: {alpha: {type: float, min: 0.01, max: 9, log: true}}
+budget: {trials: 3}
+execution: {executor: inline}
+"""
+
+
+def test_scores_of_other_data_are_not_taken_over(folder: Path) -> None:
+    def data(more: float) -> None:
+        rows = "".join(f"{n},{n * n % 7},{n + more}\n" for n in range(40))
+        Path("a.csv").write_text("a,b,y\n" + rows)
+
+    data(0.0)
+    told("first", RIDGE)
+    assert "warm_start: 3 of the 3 trials" in told("same", RIDGE + "warm_start: [first]\n")
+    data(0.5)
+    with pytest.raises(SpecError, match=r"none of the 3 trials of 'first' can be taken over: 3 \(trained on other da"):
+        told("other", RIDGE + "warm_start: [first]\n")
+    assert not Path("runs/other/journal.jsonl").exists() or not Path("runs/other/journal.jsonl").read_text()

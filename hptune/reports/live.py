@@ -22,9 +22,10 @@ from rich.text import Text
 
 from hptune.budget import Limits
 from hptune.errors import printable
-from hptune.record import Record
+from hptune.record import Record, taken_over
 from hptune.reports.console import duration, number, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
+from hptune.spec.check_space import remarks
 from hptune.trial import Purpose, Segment, Trial
 from hptune.watch import Watch
 
@@ -125,10 +126,14 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
 
 
 def _warnings(record: Record) -> list[str]:
-    """What the probe found that may not be meant, and what follows from it."""
+    """What the probe found that may not be meant, and what follows from it; what earlier runs have brought."""
     facts = record.head.facts
-    notes = [f"note: {note}" for note in facts.get("notes", ())]
-    return [*(f"warning: {warning}" for warning in facts.get("warnings", ())), *notes]
+    notes = [
+        *facts.get("notes", ()),
+        *map(str, remarks(record.head.space.domains)),
+        *map(taken_over, record.head.warm_start),
+    ]
+    return [*(f"warning: {warning}" for warning in facts.get("warnings", ())), *(f"note: {note}" for note in notes)]
 
 
 def _rules(limits: Limits) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hptune.history import History, best_of
-from hptune.record import Record
+from hptune.record import Record, taken_over
 from hptune.reports.compare import summary
 from hptune.reports.leaderboard import Row, objective_name, ranked, row
 from hptune.spec.objective import Objective
@@ -234,6 +234,7 @@ def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
 def _origin(record: Record) -> Iterable[tuple[str, Any]]:
     """Where the figures come from: versions, platform, data."""
     event, facts = record.head.event, record.head.facts
+    yield from (("warm start", taken_over(told).removeprefix("warm_start: ")) for told in record.head.warm_start)
     yield from sorted(event.get("versions", {}).items())
     yield "platform", event.get("platform", "")
     for fact in ("task", "fingerprint"):

@@ -167,6 +167,8 @@ def _run_names(raw: Any, own: Any, problems: list[Problem]) -> list[str]:
         elif name == own:
             told = f"{name} is this run itself. Name an earlier one, or give this search another name:."
             problems.append(Problem(told, ("warm_start", i)))
+        elif name in raw[:i]:
+            problems.append(Problem(f"{name} stands in the list twice. Drop one of them.", ("warm_start", i)))
     return raw
 
 

@@ -12,7 +12,7 @@ from hptune.spec.check_recipe import section
 from hptune.spec.model import MODEL_KINDS
 from hptune.spec.references import Ref, uses
 from hptune.spec.sections import STRATEGIES
-from hptune.spec.space import ChoiceDomain, Domain, FloatDomain
+from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, beyond_floats
 from hptune.spec.training import Training
 
 SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
@@ -150,6 +150,9 @@ def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
 
 def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:
     """What keeps the strategy called `name` from serving a space of these domains."""
+    for parameter, domain in domains.items():
+        if (beyond := beyond_floats(domain)) is not None:
+            yield Problem(beyond, ("search_space", parameter))
     if name == "grid":
         for parameter, domain in domains.items():
             if domain.values() is None:

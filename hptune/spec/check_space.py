@@ -10,7 +10,7 @@ from hptune.errors import KeyPath, Problem, unknown
 from hptune.spec.conditions import Conditions, key, one_of
 from hptune.spec.problems import show, unknown_key, validate
 from hptune.spec.references import NAME
-from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain
+from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, beyond_floats, own_when, unreached
 from hptune.trial import Value
 
 _TYPE_ALIASES = {
@@ -56,9 +56,13 @@ def _domain(raw: Any, path: KeyPath, problems: list[Problem]) -> Domain | None:
     if not isinstance(kind, str) or kind not in DOMAINS:
         problems.append(_unknown_type(kind, raw, path))
         return None
-    domain, wrong = validate(DOMAINS[kind], raw, path)
+    found, wrong = validate(DOMAINS[kind], raw, path)
     problems += wrong
-    return domain  # type: ignore[return-value]  # the classes of DOMAINS are the members of Domain
+    domain: Domain | None = found  # type: ignore[assignment]  # the classes of DOMAINS are the members of Domain
+    if domain is not None and (beyond := beyond_floats(domain)) is not None:
+        problems.append(Problem(beyond, path))
+        return None
+    return domain
 
 
 def _unknown_type(kind: Any, raw: Mapping[str, Any], path: KeyPath) -> Problem:
@@ -123,20 +127,7 @@ def _when(
                 Problem(f"{show(option)} is no value of {parent}, which can be {domain}. Choose one.", where)
             )
             return None
-    values = [own(domain, option) for option in options]
-    return values if isinstance(wanted, list) else values[0]
-
-
-def own(domain: Domain, value: Value) -> Value:
-    """`value`, a member of `domain`, as the domain itself spells it: 1 in a float domain is 1.0.
-
-    >>> own(FloatDomain(type="float", min=0.0, max=2.0), 1)
-    1.0
-    """
-    if isinstance(domain, ChoiceDomain):
-        return value
-    assert isinstance(value, int | float), "a member of a range is a number"
-    return float(value) if isinstance(domain, FloatDomain) else int(value)
+    return own_when({parent: wanted}, found)[parent]
 
 
 def _circles(found: Mapping[str, Domain]) -> list[list[str]]:
@@ -199,7 +190,7 @@ def point(
             told = f"{show(value)} is not in the domain of {name}: {domain}. Choose a value from it."
             problems.append(Problem(told, (*path, name)))
         else:
-            values[name] = own(domain, value)
+            values[name] = domain.own(value)
     problems += [_inactive(name, path, parent) for name in values if (parent := _denied(name, values, found, complete))]
     return values
 
@@ -218,6 +209,12 @@ def _denied(name: str, values: Mapping[str, Value], found: Mapping[str, Domain],
 def _inactive(name: str, path: KeyPath, condition: str) -> Problem:
     told = f"{name} is active only where {condition}, and that is not so here. Give that too, or drop {name}."
     return Problem(told, (*path, name), on_key=True)
+
+
+def remarks(found: Mapping[str, Domain]) -> list[Problem]:
+    """What is not wrong and may not be meant."""
+    told = {name: unreached(domain) for name, domain in found.items()}
+    return [Problem(remark, ("search_space", name, "max")) for name, remark in told.items() if remark is not None]
 
 
 def examples(domain: Domain) -> list[Value]:

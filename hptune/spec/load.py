@@ -15,6 +15,7 @@ from hptune.errors import Problem, SpecError, unknown
 from hptune.spec.assemble import assemble
 from hptune.spec.base import Spec
 from hptune.spec.check_sklearn import OF_KERAS
+from hptune.spec.check_space import remarks
 from hptune.spec.experiment import Experiment
 from hptune.spec.marks import Document, Spot, read
 from hptune.spec.model import DECLARING, SklearnModel
@@ -40,6 +41,11 @@ class Loaded:
     @property
     def folder(self) -> Path:
         return self.source.parent
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is not wrong and may not be meant, each with its place."""
+        return [str(self.locate(problem)) for problem in remarks(self.experiment.search_space)]
 
     def locate(self, problem: Problem) -> Problem:
         """`problem` with its place filled in from its key path: the deepest part of the path that the file holds."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from hptune.history import History, best_of
@@ -41,18 +41,31 @@ class Round:
 class Result:
     """How a point did; less is better. Infinite where its trial has failed.
 
-    loss: the lowest validation loss, 0 where it is not known. cost: the objective's. plateau: the epoch after which
-    the validation loss fell no more, from 1.
+    loss: the lowest validation loss, 0 where it is not known. cost: the objective's. Neither of the others decides:
+    score is the objective as it was measured, plateau the epoch after which the validation loss fell no more, from 1.
     """
 
     loss: float
     cost: float
-    plateau: int = 1
+    score: float = field(default=math.nan, compare=False)
+    plateau: int = field(default=1, compare=False)
+    has_loss: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         if math.isinf(self.cost):
             return "failed"
-        return f"val_loss {self.loss:.4g}" if self.loss else f"{abs(self.cost):.4g}"
+        return f"val_loss {self.loss:.4g}" if self.has_loss else f"{self.score:.4g}"
+
+    def against(self, other: Result) -> tuple[str, str]:
+        """Both in words that tell them apart: where they read alike in more digits, or with the objective."""
+        pair = str(self), str(other)
+        if pair[0] != pair[1] or self == other:
+            return pair
+        if not self.has_loss or self.loss != other.loss:
+            now, then = (self.loss, other.loss) if self.has_loss else (self.score, other.score)
+            named = "val_loss " if self.has_loss else ""
+            return f"{named}{now!r}", f"{named}{then!r}"
+        return f"{pair[0]}, objective {self.score!r}", f"{pair[1]}, objective {other.score!r}"
 
 
 Procedure: TypeAlias = Generator[Round, Sequence[Result], str]
@@ -128,7 +141,8 @@ class GuidedSampler:
             between = _at(domain, _between(_number(centre), _number(winner), digits=1 if factor == 10 else 2))
             if winner == centre or between in tried:
                 break
-            why = f"{step} learning rate: {_show(winner)} ({tried[winner]}) beat {_show(centre)} ({tried[centre]}), so "
+            won, lost = tried[winner].against(tried[centre])
+            why = f"{step} learning rate: {_show(winner)} ({won}) beat {_show(centre)} ({lost}), so "
             why += f"the next centre lies between them: {_show(between)}"
             centre = between
         settings[name] = best = min(tried, key=lambda rate: tried[rate])
@@ -146,10 +160,11 @@ class GuidedSampler:
                 return _after(told, f"batch size {_show(size)} stays: there is no larger one")
             pair = [self._point({**settings, name: one}) for one in (size, larger)]
             now, doubled = yield Round(pair, _after(told, f"batch size: {_show(larger)} against {_show(size)}"))
+            has, would = now.against(doubled)
             if not doubled < now:
-                return f"batch size {_show(size)} stays: it has {now}, {_show(larger)} has {doubled}"
+                return f"batch size {_show(size)} stays: it has {has}, {_show(larger)} has {would}"
             settings[name] = larger
-            told = f"batch size {_show(larger)} ({doubled}) beat {_show(size)} ({now})"
+            told = f"batch size {_show(larger)} ({would}) beat {_show(size)} ({has})"
 
     def _schedule(self, settings: dict[str, Value], told: str) -> Procedure:
         """Cosine where it helps; else a ramp, one epoch before the validation loss stops falling."""
@@ -167,10 +182,11 @@ class GuidedSampler:
                 asked[1] = self._point(tried)
                 about += f", from epoch {tried[epoch]} on, one before its validation loss stopped falling"
             now, then = yield Round(asked, _after(told, about))
+            has, would = now.against(then)
             if then < now:
                 settings |= tried
-                return f"schedule {other} ({then}) beat {plain} ({now})"
-            told = f"schedule {plain} ({now}) stays: {other} has {then}"
+                return f"schedule {other} ({would}) beat {plain} ({has})"
+            told = f"schedule {plain} ({has}) stays: {other} has {would}"
         return told or f"schedule {plain} stays: there is no other"
 
     # --- points -------------------------------------------------------------------------------------------------
@@ -201,11 +217,11 @@ def result(trial: Trial, history: History) -> Result:
     losses = [best_of(curves, _LOSS) for curves in trial.curves]
     cost = history.objective.cost(score)
     if None in losses:
-        return Result(0.0, cost)
+        return Result(0.0, cost, score)
     curve = trial.curves[0]["val_loss"]
     lowest = min((loss for loss in curve if loss == loss), default=math.inf)
     plateau = 1 + curve.index(lowest) if lowest in curve else 1
-    return Result(math.fsum(loss for loss in losses if loss is not None) / len(losses), cost, plateau)
+    return Result(math.fsum(loss for loss in losses if loss is not None) / len(losses), cost, score, plateau, True)
 
 
 def _at(domain: Domain, number: float) -> Value:

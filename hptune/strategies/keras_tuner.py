@@ -83,8 +83,7 @@ class _Plain:
             value = inside if math.isclose(inside, value, rel_tol=1e-9, abs_tol=close) else value
         elif isinstance(domain, IntDomain) and domain.log and value in (domain.min - 1, domain.max + 1):
             value = min(max(value, domain.min), domain.max)
-        value = _member(self._name, domain, value)
-        return int(value) if isinstance(domain, IntDomain) else value  # type: ignore[arg-type]  # a number
+        return _member(self._name, domain, value)
 
 
 class _Indexed:
@@ -166,7 +165,7 @@ def _code(name: str, domain: Domain) -> _Plain | _Indexed:
 def _member(name: str, domain: Domain, value: Value) -> Value:
     if not domain.contains(value):
         raise ValueError(f"{name} must be one of {domain}, got {value!r}")
-    return value
+    return domain.own(value)
 
 
 def _first(domain: Domain) -> Value:

@@ -111,6 +111,8 @@ class NarrowingSampler:
         else:
             self._near.add(number)
             self._exploited += 1
+            if self._options.exploit is not None and self._exploited >= self._options.exploit:
+                self._begin(f"{self._exploited} trials were spent around the best")
 
     def _learn(self, trial: Trial, history: History) -> None:
         score = history.score(trial)
@@ -123,8 +125,6 @@ class NarrowingSampler:
             self._stale += 1
         if self._stale >= self._options.patience:
             self._begin(f"{self._stale} trials around {_name(self._best)} brought nothing better")
-        elif self._options.exploit is not None and self._exploited >= self._options.exploit:
-            self._begin(f"{self._exploited} trials were spent around the best")
 
 
 def _name(trial: Trial | None) -> str:
@@ -136,9 +136,22 @@ def near(domain: Domain, value: Value, width: float, rng: Random) -> Value:
     """A value of `domain` in the neighbourhood of one of its values. width: in (0, 1], against the first one's."""
     if isinstance(domain, ChoiceDomain) and not domain.ordered:
         return domain.from_unit(rng.random()) if rng.random() < STRAY else value
-    at, (below, above) = domain.to_unit(value), _reach(domain, value, width)
-    low, high = max(at - below, 0.0), min(at + above, 1.0)
+    if isinstance(domain, IntDomain) and domain.log:
+        low, high = _whole_neighbours(domain, value, 2.0**width)
+    else:
+        at, (below, above) = domain.to_unit(value), _reach(domain, value, width)
+        low, high = max(at - below, 0.0), min(at + above, 1.0)
     return domain.from_unit(low + rng.random() * (high - low))
+
+
+def _whole_neighbours(domain: IntDomain, value: Value, factor: float) -> tuple[float, float]:
+    """Where the whole numbers within a factor of `value`, and its neighbours, begin and end on a logarithmic scale."""
+    mirrored = domain.log == "reverse"
+    number = domain.min + domain.max - int(value) if mirrored else int(value)  # type: ignore[arg-type]  # a number
+    least = max(min(math.ceil(number / factor), number - 1), domain.min)
+    most = min(max(math.floor(number * factor), number + 1), domain.max)
+    low, high = domain.log_unit(least - 0.5), domain.log_unit(most + 0.5)
+    return (1.0 - high, 1.0 - low) if mirrored else (low, high)
 
 
 def _reach(domain: Domain, value: Value, width: float) -> tuple[float, float]:
@@ -151,7 +164,7 @@ def _reach(domain: Domain, value: Value, width: float) -> tuple[float, float]:
     if domain.log:
         below = above = math.log(factor) / math.log(domain.max / domain.min)
     elif isinstance(domain, IntDomain) and domain.min > 0:
-        share = float(value) / (domain.max - domain.min + (domain.step or 1))  # type: ignore[arg-type]  # a number
+        share = float(value) / (len(domain.values()) * (domain.step or 1))  # type: ignore[arg-type]  # a number
         below, above = share * (1 - 1 / factor), share * (factor - 1)
     else:
         below = above = WINDOW * width

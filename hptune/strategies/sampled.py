@@ -17,7 +17,7 @@ from hptune.seeds import derive
 from hptune.spec.check_search import LEARNING
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
-from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
+from hptune.spec.space import Domain, Space, point_key
 from hptune.strategies.strategy import Decision, Done, Start, Wait, trial_limit
 from hptune.trial import Trial, Value
 
@@ -52,9 +52,8 @@ def enqueued(experiment: Experiment, space: Space) -> list[Point]:
         raise SpecError(*problems)
     points: dict[PointKey, Point] = {}
     for i, given in enumerate(experiment.enqueue):
-        plain = {name: _canonical(space.domains[name], value) for name, value in given.items()}
         rng = Random(derive(experiment.seed, "enqueue", i))
-        point = space.complete(plain, lambda _, domain, rng=rng: domain.from_unit(rng.random()))
+        point = space.complete(given, lambda _, domain, rng=rng: domain.from_unit(rng.random()))
         points.setdefault(point_key(point), point)
     return list(points.values())
 
@@ -76,8 +75,7 @@ def first_points(experiment: Experiment, space: Space) -> list[Point]:
 
 def _says_more(domain: Domain) -> bool:
     """Whether the default is another than it would be if it had been left out."""
-    left_out = domain.values_[0] if isinstance(domain, ChoiceDomain) else domain.from_unit(0.5)
-    return domain.default_value() != left_out
+    return domain.default_value() != domain.middle()
 
 
 def _misfit(name: str, value: Value, space: Space) -> str:
@@ -86,15 +84,10 @@ def _misfit(name: str, value: Value, space: Space) -> str:
     return f"{name} must be one of {space.domains[name]}, got {value!r}. Choose one of them."
 
 
-def _canonical(domain: Domain, value: Value) -> Value:
-    """`value` as the domain itself spells it, so that 3.0 is 3 where whole numbers are asked for."""
-    if isinstance(domain, FloatDomain):
-        return float(value) if domain.values() is None else domain.from_unit(domain.to_unit(value))  # type: ignore[arg-type]  # it is a member
-    return int(value) if isinstance(domain, IntDomain) else value  # type: ignore[arg-type]  # it is a member
-
-
 class Points:
     """The points to try, one for each trial, in order: those of `first`, then the sampler's, none twice.
+
+    All are in the space's own form, whatever the sampler's library makes of a number.
 
     first: the points of `enqueue`. Holds caches that grow with the history and are dropped for another one.
     """
@@ -122,9 +115,10 @@ class Points:
         if number < len(self.first):
             return self.first[number]
         suggestion = self._sampler.suggest(history)
-        if isinstance(suggestion, Wait | Done) or point_key(suggestion) not in self._tried:
+        if isinstance(suggestion, Wait | Done):
             return suggestion
-        return self._untried(number)
+        point = self._space.own(suggestion)
+        return point if point_key(point) not in self._tried else self._untried(number)
 
     def end(self, history: History) -> Done | None:
         """Why no new trial may be started any more, or None. Once given it stays."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
-from hptune.errors import HptuneError, SegmentFailed, spec_error
+from hptune.errors import HptuneError, SegmentFailed, SpecError, spec_error
 from hptune.seeds import derive
 from hptune.spec.conditions import key
 from hptune.spec.problems import show, validate
-from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain, IntDomain, point_key
+from hptune.spec.space import DOMAINS, ChoiceDomain, Domain, FloatDomain, IntDomain, beyond_floats, point_key
 from hptune.training.hypermodel import Builder, as_yaml, flow
 from hptune.training.points import within_reach
 from hptune.training.reasons import is_fatal, reason
@@ -232,8 +232,14 @@ class _Exploration:
         domain, problems = validate(DOMAINS[spelled["type"]], spelled, ("search_space", name))
         if domain is None:
             wrong = "; ".join(str(problem).removeprefix(f"search_space.{name}").lstrip(".: ") for problem in problems)
-            raise spec_error(f"what the code asks for as {name} can't be searched: {wrong}", *self._builder.path)
-        return domain  # type: ignore[return-value]  # the classes of DOMAINS are the members of Domain
+            raise self._unsearchable(name, wrong)
+        found: Domain = domain  # type: ignore[assignment]  # the classes of DOMAINS are the members of Domain
+        if (beyond := beyond_floats(found)) is not None:
+            raise self._unsearchable(name, beyond)
+        return found
+
+    def _unsearchable(self, name: str, wrong: str) -> SpecError:
+        return spec_error(f"what the code asks for as {name} can't be searched: {wrong}", *self._builder.path)
 
     def _turn(self, origin: _Build, name: str, values: Sequence[Value]) -> None:
         current = key(origin.setting[name])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hptune.spec.conditions import Conditions, key
-from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
+from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key, unreached
 
 UNIT = st.floats(0, 1)
 
@@ -106,6 +106,104 @@ def test_the_default_is_the_middle_geometric_on_a_log_scale() -> None:
     assert FloatDomain(type="float", min=1e-4, max=1e-2, log=True).default_value() == pytest.approx(1e-3)
     assert FloatDomain(type="float", min=0.0, max=0.5).default_value() == 0.25
     assert IntDomain(type="int", min=1, max=3).default_value() == 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "middle"),
+    [(1, 100, 10), (1, 1000, 32), (16, 1024, 128), (2, 3, 2), (7, 7, 7), (1, 2**53, 94906266)],
+)
+def test_the_default_of_a_log_integer_is_the_geometric_mean(low: int, high: int, middle: int) -> None:
+    """√(1·1000) = 31.6, √6 = 2.4, √(2^53) = 94906265.6; the scale of the draws ends half a unit beyond the range."""
+    assert IntDomain(type="int", min=low, max=high, log=True).default_value() == middle
+    assert IntDomain(type="int", min=low, max=high, log="reverse").default_value() == low + high - middle
+    assert IntDomain(type="int", min=low, max=high, log=True, default=low).default_value() == low
+
+
+def test_other_ranges_have_the_middle_of_their_scale() -> None:
+    assert FloatDomain(type="float", min=1.0, max=100.0, log=True).default_value() == pytest.approx(10)
+    assert FloatDomain(type="float", min=1.0, max=100.0, log="reverse").default_value() == pytest.approx(91)
+    assert FloatDomain(type="float", min=0.0, max=1.0, step=0.25).default_value() == 0.5
+    assert IntDomain(type="int", min=0, max=100, step=25).default_value() == 50
+
+
+TENTHS = FloatDomain(type="float", min=0.0, max=1.0, step=0.1)
+
+
+@pytest.mark.parametrize(
+    ("domain", "given", "own"),
+    [
+        (TENTHS, 0.1 + 0.2, 0.3),
+        (TENTHS, 0.7999999999999999, 0.8),
+        (TENTHS, 1, 1.0),
+        (FloatDomain(type="float", min=0.0, max=5.0), 3, 3.0),
+        (FloatDomain(type="float", min=0.3, max=0.3), 0.1 + 0.2, 0.3),
+        (IntDomain(type="int", min=0, max=2**40), 64.0, 64),
+        (ChoiceDomain.model_validate({"type": "choice", "values": [16, 32]}), 16.0, 16),
+        (ChoiceDomain.model_validate({"type": "choice", "values": [True, 1, 1.0]}), 1.0, 1.0),
+    ],
+)
+def test_a_value_has_one_form(domain: Domain, given: Any, own: Any) -> None:
+    assert key(domain.own(given)) == key(own)
+    assert key(Space({"x": domain}).own({"x": given})["x"]) == key(own)
+    if domain.contains(given):
+        assert key(domain.model_copy(update={"default": given}).default_value()) == key(own)
+        assert key(Space({"x": domain}).complete({"x": given})["x"]) == key(own)
+
+
+@pytest.mark.parametrize(
+    ("domain", "given"),
+    [
+        (TENTHS, 0.3001),
+        (TENTHS, True),
+        (TENTHS, 1.1),
+        (TENTHS, 10**400),
+        (TENTHS, 1.7e308),
+        (FloatDomain(type="float", min=1e9, max=1e9 + 2, step=0.5), 1e9 + 0.3),
+        (IntDomain(type="int", min=0, max=9), 3.5),
+        (IntDomain(type="int", min=0, max=9), float("inf")),
+        (ChoiceDomain.model_validate({"type": "choice", "values": [1, 1.0]}), True),
+    ],
+)
+def test_what_is_no_member_has_no_form(domain: Domain, given: Any) -> None:
+    assert not domain.contains(given)
+    with pytest.raises(ValueError, match="must be one of"):
+        domain.own(given)
+
+
+def test_a_space_says_why_values_are_no_point_of_it() -> None:
+    space = Space({"p": TENTHS, "n": IntDomain(type="int", min=1, max=2, when={"p": [0.1 + 0.2]})})
+    assert space.own({"n": 2.0, "p": 0.1 + 0.2}) == {"p": 0.3, "n": 2}
+    for values, why in [
+        ({"p": 0.3}, "n has no value"),
+        ({"p": 0.35}, "p is not one of 0.0 to 1.0 by 0.1"),
+        ({"p": 0.4, "n": 1}, "n is not active"),
+        ({"p": 0.4, "m": 1}, "m is no parameter"),
+    ]:
+        assert not space.contains(values)
+        with pytest.raises(ValueError, match=f"^{why}$"):
+            space.own(values)
+
+
+def test_a_condition_within_the_last_bits_of_a_step_is_met() -> None:
+    """0.1 + 0.2 is .30000000000000004, which no value of the parent is to the bit."""
+    space = Space({"p": TENTHS, "n": IntDomain(type="int", min=1, max=2, when={"p": 0.1 + 0.2})})
+    assert [point for point in space.points() if "n" in point] == [{"p": 0.3, "n": 1}, {"p": 0.3, "n": 2}]
+    assert space.size == 12
+
+
+def test_steps_that_end_at_max_but_for_their_last_bits_reach_it() -> None:
+    assert FloatDomain(type="float", min=0.0, max=0.9, step=0.1 + 0.2).values()[-1] == 0.9  # type: ignore[index]
+    thirds = FloatDomain(type="float", min=0.0, max=1.0, step=0.3333333333333333)
+    assert len(thirds.values() or ()) == 4
+    assert (thirds.greatest, unreached(thirds)) == (1.0, None)
+
+
+def test_what_the_steps_reach_is_told() -> None:
+    short = FloatDomain(type="float", min=0.1, max=0.35, step=0.1)
+    assert (short.greatest, IntDomain(type="int", min=16, max=100, step=32).greatest) == (0.3, 80)
+    assert "end at 0.3. Make it 0.3" in str(unreached(short))
+    assert unreached(IntDomain(type="int", min=16, max=112, step=32)) is None
+    assert unreached(FloatDomain(type="float", min=0.0, max=1.0)) is None
 
 
 # --- the space ------------------------------------------------------------------------------------------------------

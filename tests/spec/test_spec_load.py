@@ -12,6 +12,7 @@ import pytest
 
 from hptune.errors import Problem, SpecError
 from hptune.spec.load import MOST_BYTES, load
+from hptune.spec.space import Space
 
 GOOD = """\
 version: 1
@@ -160,6 +161,8 @@ BAD = [
     ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 0.0, max: .inf}", 13, 41, ["finite"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 0.0, max: 0.5, step: 0}", 13, 12, ["step", "above 0"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 0, max: 1, step: 1e-9}", 13, 12, ["step", "larger"]),
+    ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: 1, max: 2, step: 5e-324}", 13, 12, ["step", "larger"]),
+    ("{type: float, min: 0.0, max: 0.5}", "{type: float, min: -1e308, max: 1e308, step: 1}", 13, 12, ["larger"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: uniform, min: 0.0, max: 0.5}", 13, 19, ["float"]),
     ("{type: float, min: 0.0, max: 0.5}", "{type: flaot, min: 0.0, max: 0.5}", 13, 19, ["'float'"]),
     ("{type: float, min: 0.0, max: 0.5}", "{min: 0.0, max: 0.5}", 13, 3, ["type", "required"]),
@@ -490,3 +493,55 @@ def test_numbers_that_would_fill_memory_or_time_are_refused(tmp_path: Path, old:
     with pytest.raises(SpecError) as refused:
         load(path)
     assert re.search(words if ".*" in words else re.escape(words), str(refused.value)), refused.value
+
+
+TENTHS = """\
+version: 1
+name: one
+model: {function: "nowhere:f"}
+search_space:
+  share: {type: float, min: 0, max: 1, step: 0.1, default: 0.30000000000000004}
+  deep: {type: int, min: 1, max: 2, when: {share: [0.30000000000000004, 1]}}
+objective: {metric: score, goal: minimize}
+strategy: {name: grid}
+enqueue: [{share: 0.7999999999999999}]
+baseline: {share: 0.30000000000000004, deep: 2.0}
+"""
+
+
+def test_a_value_is_spelled_as_its_domain_does_wherever_it_stands(write: Write) -> None:
+    """To the bit: 0.1 + 0.2 is not 0.3, and a condition on it would never hold."""
+    experiment = load(write(TENTHS)).experiment
+    share, deep = experiment.search_space["share"], experiment.search_space["deep"]
+    assert (share.default, deep.when) == (0.3, {"share": [0.3, 1.0]})
+    assert experiment.enqueue == [{"share": 0.8}]
+    assert experiment.baseline == {"share": 0.3, "deep": 2}
+    assert [type(v).__name__ for v in experiment.baseline.values()] == ["float", "int"]
+    space = Space(experiment.search_space)
+    assert space.defaults() == {"share": 0.3, "deep": 2}
+    assert space.size == 9 + 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ("min: -1e308, max: 1e308", ["max - min", "1.8e+308", "between -8e307 and 8e307"]),
+        ("min: 1e308, max: 1.5e308", ["max + min", "between -8e307 and 8e307"]),
+        ("min: -1e308, max: 1e308, step: 1e306", ["max - min"]),
+        ("min: 1e-300, max: 1e300, log: true", ["max / min", "Raise min"]),
+        ("min: 1e-300, max: 1e300, log: reverse", ["max / min", "Raise min"]),
+    ],
+)
+def test_a_range_beyond_floats_is_told_at_its_line(write: Write, ends: str, words: list[str]) -> None:
+    (told,) = problems(write(GOOD.replace("min: 0.0, max: 0.5", ends)))
+    assert told.startswith("spec.yaml:13:12: search_space.dropout: ")
+    assert all(word in told for word in words), told
+
+
+def test_steps_that_do_not_reach_max_are_remarked_upon(write: Write) -> None:
+    assert load(write(GOOD)).remarks == []
+    path = write(GOOD.replace("max: 128, step: 32", "max: 120, step: 32").replace("max: 0.5", "max: 0.5, step: 0.2"))
+    units, dropout = load(path).remarks
+    assert units.startswith(f"{path}:12:36: search_space.units.max: is never reached")
+    assert "end at 96" in units
+    assert "end at 0.4" in dropout

@@ -215,3 +215,50 @@ def test_a_fresh_object_and_one_that_is_kept_answer_the_same() -> None:
     assert [strategy.next(h) for h in histories] == [strategy.next(h) for h in reversed(histories)][::-1]
     half = simulate(asked, curve, start_from=kept.events[: len(kept.events) // 2])
     assert half.points == simulate(asked, curve).points
+
+
+def batches(score: Any, **sections: Any) -> Simulation:
+    return search(score, {"batch": SPACE["batch"]}, **sections)
+
+
+def test_a_larger_batch_does_not_win_a_tie() -> None:
+    """Both losses fall to .5, the larger batch's two epochs earlier, which is no better."""
+
+    def curve(values: Values, epoch: int) -> dict[str, float]:
+        lowest = 6 if values["batch"] == 32 else 4
+        return {"val_loss": 0.5 + 0.1 * abs(epoch - lowest), "score": 1.0}
+
+    run = batches(curve)
+    assert tried(run, "batch") == [32, 64]
+    assert str(run.done and run.done.why).endswith("Found: batch 32")
+
+
+def test_when_the_loss_stops_falling_breaks_no_tie_of_rates() -> None:
+    def curve(values: Values, epoch: int) -> dict[str, float]:
+        lowest = 9 if values["rate"] == 0.001 else 2
+        return {"val_loss": 0.5 + 0.1 * abs(epoch - lowest), "score": 1.0}
+
+    run = search(curve, {"rate": SPACE["rate"]})
+    assert "coarse learning rate: 0.001 won" in str(run.done)
+
+
+@pytest.mark.parametrize(
+    ("goal", "now", "doubled", "told"),
+    [
+        ("maximize", 0.75, 0.5, "batch size 32 stays: it has 0.75, 64 has 0.5"),
+        ("maximize", -0.25, -0.5, "batch size 32 stays: it has -0.25, 64 has -0.5"),
+        ("minimize", -0.75, -0.5, "batch size 32 stays: it has -0.75, 64 has -0.5"),
+        ("maximize", 0.90001, 0.90002, "batch size 64 (0.90002) beat 32 (0.90001)"),
+    ],
+)
+def test_scores_are_told_with_their_sign_and_apart(goal: str, now: float, doubled: float, told: str) -> None:
+    objective = {"metric": "score", "goal": goal}
+    run = batches(lambda v, e: now if v["batch"] == 32 else doubled, rows=0, objective=objective)
+    assert any(why.startswith(told) for why in [*reasons(run), str(run.done and run.done.why)]), reasons(run)
+
+
+def test_losses_of_nought_and_equal_ones_are_told_as_what_they_are() -> None:
+    nought = batches(lambda v, e: {"val_loss": 0.0 if v["batch"] == 32 else 0.25, "score": 3.0})
+    assert "it has val_loss 0, 64 has val_loss 0.25" in str(nought.done)
+    equal = batches(lambda v, e: {"val_loss": 0.5, "score": 3.0 if v["batch"] == 32 else 4.0})
+    assert "it has val_loss 0.5, objective 3.0, 64 has val_loss 0.5, objective 4.0" in str(equal.done)

@@ -11,6 +11,7 @@ from simulate import Simulation, make_experiment, simulate, space_of
 
 from hptune.strategies.narrowing import SHRINK, near
 from hptune.strategies.strategy import Start
+from hptune.trial import Values
 
 LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 
@@ -100,3 +101,45 @@ def test_a_failed_trial_is_no_best() -> None:
 
 def test_while_all_fail_it_explores() -> None:
     assert set(reasons(search(lambda v, e: None))) == {"over the whole space first"}
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "low", "high"),
+    [(100, 1.0, 50, 200), (101, 1.0, 51, 202), (3, 1.0, 2, 6), (1, 1.0, 1, 2), (900, 1.0, 450, 1000), (5, 1e-9, 4, 6)],
+)
+def test_the_neighbourhood_of_a_log_integer_is_exact(value: int, width: float, low: int, high: int) -> None:
+    """From half of it to twice of it, neither more nor less; its neighbours at least."""
+    drawn = neighbours({"type": "int", "min": 1, "max": 1000, "log": True}, value, width)
+    assert (min(drawn), max(drawn)) == (low, high)
+    mirrored = neighbours({"type": "int", "min": 1, "max": 1000, "log": "reverse"}, 1001 - value, width)
+    assert (min(mirrored), max(mirrored)) == (1001 - high, 1001 - low)
+
+
+def test_narrower_neighbourhoods_of_a_log_integer_are_exact_too() -> None:
+    """2 to the .8 is 1.7411: 57.4 to 174.1."""
+    drawn = neighbours({"type": "int", "min": 1, "max": 1000, "log": True}, 100, 0.8)
+    assert (min(drawn), max(drawn)) == (58, 174)
+
+
+def test_the_neighbourhood_is_the_same_where_steps_do_not_end_at_max() -> None:
+    """From 10 on, steps of 100 end at 910 either way."""
+    domain = {"type": "int", "min": 10, "step": 100}
+    assert neighbours({**domain, "max": 1009}, 510) == neighbours({**domain, "max": 910}, 510)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_exploit_is_not_exceeded_by_several_workers(workers: int) -> None:
+    """Nor by those that join a search, which start as many trials as they are before the first one reports."""
+    strategy = {"name": "narrowing", "explore": 4, "exploit": 1 + workers // 4, "patience": 50}
+    experiment = make_experiment(search_space=LINE, strategy=strategy, budget={"trials": 60})
+
+    def curve(values: Values, epoch: int) -> float:
+        return abs(float(values["x"] or 0) - 0.6)
+
+    alone = simulate(experiment, curve, most=9)
+    for order in range(5):
+        run = simulate(experiment, curve, workers=workers, order=order, start_from=alone.events)
+        around = "".join("a" if why.startswith("around") else "." for why in reasons(run))
+        spells = [len(spell) for spell in around.split(".") if spell]
+        assert spells, around
+        assert max(spells) <= 1 + workers // 4, around

@@ -10,7 +10,7 @@ from simulate import make_experiment, simulate, space_of
 from hptune.errors import SpecError
 from hptune.history import History
 from hptune.spec.space import point_key
-from hptune.strategies.sampled import Point, Points, Sampled, enqueued
+from hptune.strategies.sampled import Point, Points, Sampled, enqueued, first_points
 from hptune.strategies.strategy import Done, Wait
 
 WIDE = {"x": {"type": "float", "min": 0.0, "max": 1.0}, "kind": {"type": "choice", "values": ["a", "b"]}}
@@ -100,3 +100,39 @@ def test_true_and_1_are_two_points() -> None:
     space = {"x": {"type": "choice", "values": [True, 1, 1.0]}}
     assert [type(point["x"]) for point in search(Stuck({"x": True}), space, 9).points].count(bool) == 1
     assert len(search(Stuck({"x": True}), space, 9).points) == 3
+
+
+TENTHS = {"type": "float", "min": 0.0, "max": 1.0, "step": 0.1}
+NOISY = {"share": TENTHS, "deep": {"type": "int", "min": 1, "max": 2, "when": {"share": 0.1 + 0.2}}}
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "tpe", "cmaes", "qmc", "nsga2", "narrowing", "asha"])
+def test_a_branch_within_the_last_bits_of_a_step_is_tried(name: str) -> None:
+    experiment = make_experiment(search_space=NOISY, strategy={"name": name}, budget={"trials": 50})
+    points = simulate(experiment, lambda values, epoch: float(values["share"] or 0)).points
+    tenths = [0.0, 0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert sorted(point["share"] for point in points) == tenths
+    assert sorted(point["deep"] for point in points if "deep" in point) == [1, 2]
+
+
+def test_what_a_sampler_suggests_is_spelled_as_the_domains_do() -> None:
+    space = {**NOISY, "x": {"type": "float", "min": 0.0, "max": 9.0}, "n": {"type": "int", "min": 0, "max": 9}}
+    (point,) = search(Stuck({"n": 2.0, "x": 3, "deep": 1.0, "share": 0.1 + 0.2}), space, 1).points
+    assert list(point.items()) == [("share", 0.3), ("x", 3.0), ("n", 2), ("deep", 1)]
+    assert [type(value).__name__ for value in point.values()] == ["float", "float", "int", "int"]
+
+
+def test_a_default_within_the_last_bits_of_a_step_is_no_point_of_its_own() -> None:
+    space = {"share": {**TENTHS, "default": 0.1 + 0.2}}
+    experiment = make_experiment(search_space=space, strategy={"name": "tpe"}, budget={"trials": 50})
+    points = simulate(experiment, lambda values, epoch: 0.0).points
+    assert points[0] == {"share": 0.3}, "a default that was given is tried first"
+    assert sorted(point["share"] for point in points) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+@pytest.mark.parametrize("log", [True, "reverse"])
+def test_the_middle_that_was_left_out_is_not_tried_first(log: Any) -> None:
+    """The default of a log integer is the geometric mean, whether check or domain fills it in."""
+    space = {"n": {"type": "int", "min": 1, "max": 100, "log": log, "default": 10 if log is True else 91}}
+    experiment = make_experiment(search_space=space, strategy={"name": "tpe"}, budget={"trials": 5})
+    assert first_points(experiment, space_of(experiment)) == []

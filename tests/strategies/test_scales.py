@@ -9,8 +9,9 @@ from typing import Any
 
 import keras_tuner
 import pytest
-from simulate import Simulation, make_experiment, simulate, space_of
+from simulate import Simulation, make_experiment, simulate, space_of, strategy_of
 
+from hptune.errors import SpecError
 from hptune.spec.load import load
 from hptune.spec.space import FloatDomain, IntDomain
 from hptune.strategies.keras_tuner import Coding
@@ -107,3 +108,24 @@ def test_the_yaml_spells_it(tmp_path: Path) -> None:
     assert "must be true or false or one of 'reverse', got 'backwards'" in problem("backwards")
     assert "log: reverse and step can't stand together" in problem("reverse", ", step: 0.1")
     assert str(FloatDomain(type="float", min=1, max=2, log="reverse")) == "1.0 to 2.0 (reverse log)"
+
+
+@pytest.mark.parametrize("name", [*STRATEGIES, "asha"])
+@pytest.mark.parametrize(("low", "high", "log"), [(-8e307, 8e307, False), (0.0, 1.7e308, False), (1e-150, 1e150, True)])
+def test_the_widest_ranges_are_drawn_from_as_narrow_ones(name: str, low: float, high: float, log: bool) -> None:
+    """Each draw lies inside, on both sides of the middle of the scale."""
+    space = {"share": {"type": "float", "min": low, "max": high, "log": log}}
+    experiment = make_experiment(search_space=space, strategy={"name": name}, budget={"trials": 10})
+    shares = [point["share"] for point in simulate(experiment, lambda values, epoch: float(epoch)).points]
+    middle = 1.0 if log else low / 2 + high / 2
+    assert all(low <= share <= high for share in shares)
+    assert min(shares) < middle < max(shares)
+
+
+@pytest.mark.parametrize("name", [*STRATEGIES, "asha", "hyperband"])
+def test_ranges_beyond_floats_are_refused_for_every_strategy(name: str) -> None:
+    """Those that code declares are seen here first; the YAML's when it is read."""
+    space = {"share": {"type": "float", "min": -1e308, "max": 1e308}}
+    experiment = make_experiment(search_space=space, strategy={"name": name})
+    with pytest.raises(SpecError, match=r"search_space\.share: max - min .* Keep both between -8e307 and 8e307"):
+        strategy_of(experiment)

@@ -236,3 +236,13 @@ def test_a_default_beside_the_values_is_the_nearest_of_them(tmp_path: Path, aske
     space = explored(tmp_path, f"hp.{asked}\nreturn model()").space
     assert space["x"]["default"] == default
     joined_space(load(_spec(tmp_path)).experiment, {"space": space})
+
+
+def test_a_range_beyond_floats_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"asks for as x can't be searched: max - min .* Keep both between"):
+        explored(tmp_path, "hp.Float('x', -1e308, 1e308)\nreturn model()")
+
+
+def test_a_default_of_the_codes_is_the_step_that_it_means(tmp_path: Path) -> None:
+    space = explored(tmp_path, "hp.Float('x', 0.0, 1.0, step=0.1, default=0.1 + 0.2)\nreturn model()").space
+    assert joined_space(load(_spec(tmp_path)).experiment, {"space": space}).defaults() == {"x": 0.3}
