@@ -43,7 +43,8 @@ examples: install
 # alone; writes the table in docs/reliability.md. Two hours or more on two cores.
 equal: install
 	$(BIN)/python -m tests.equal --processes 2 --write
-	HPTUNE_TOGETHER=60 $(BIN)/python -m pytest -m slow tests/equal/test_together.py tests/equal/test_people.py
+	HPTUNE_TOGETHER=60 $(BIN)/python -m pytest -m slow tests/equal/test_together.py tests/equal/test_people.py \
+	  tests/equal/test_guides.py
 
 # Every test that takes too long for each run, but for those of `make equal`.
 slow: install

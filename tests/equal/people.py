@@ -809,13 +809,13 @@ def differences(folder: Path, name: str) -> list[Difference]:
             found += [
                 Difference(values, order, metric, list(ours.get(metric, ())), list(curve))
                 for metric, curve in theirs[key].items()
-                if not _same(ours.get(metric, ()), curve)
+                if not same(ours.get(metric, ()), curve)
             ]
     settings.put()
     return found
 
 
-def _same(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+def same(ours: Sequence[float], theirs: Sequence[float]) -> bool:
     return len(ours) == len(theirs) and bool(np.allclose(ours, theirs, rtol=1e-5, atol=1e-5, equal_nan=True))
 
 
@@ -833,12 +833,27 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
     given = getattr(module, DATA.get(name, "data"))()[0][1]
     assert data.train.y.shape == given.shape, "the targets have another form than they were given in"
     assert data.train.y.dtype.kind == given.dtype.kind, "the targets are of another type than they were given in"
+    if not model.built and name != "vae":
+        model(data.train.x[:1])
+    if name == "decoder_apart":
+        model.outward(model(data.train.x[:1]))
+    curves = trained(model, values, initial, data)
+    settings.put()
+    return curves
+
+
+def trained(
+    model: Any,
+    values: Mapping[str, Any],
+    initial: Sequence[Any],
+    data: Any,
+    *,
+    callbacks: Sequence[Any] = (),
+    validates: bool = True,
+) -> dict[str, Sequence[float]]:
+    """The curves of Keras's `fit` from these variables, over the batches that hptune deals to these values."""
     whole = [(part.x[:], part.y, part.sample_weight) for part in (data.train, data.validation)]
     parts = [tuple(one for one in part if one is not None) for part in whole]
-    if not model.built and name != "vae":
-        model(parts[0][0][:1])
-    if name == "decoder_apart":
-        model.outward(model(parts[0][0][:1]))
     for variable, value in zip(model.variables, initial, strict=False):
         variable.assign(value)
     order = seeds.derive(SEED, "samples", dict(values), 0)
@@ -846,13 +861,12 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
     watch = _Watch(batches)
     history = model.fit(
         batches,
-        validation_data=plain.Batches(parts[1], BATCH, None),
+        validation_data=plain.Batches(parts[1], BATCH, None) if validates else None,
         epochs=EPOCHS,
         shuffle=False,
         verbose=0,
-        callbacks=[watch],
+        callbacks=[watch, *callbacks],
     ).history
-    settings.put()
     curves = {key: list(values) for key, values in history.items()}
     if any(watch.penalties):  # hptune tells the data's loss, and the penalty beside it
         curves["val_loss"] = [loss - penalty for loss, penalty in zip(curves["val_loss"], watch.penalties, strict=True)]
