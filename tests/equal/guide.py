@@ -14,8 +14,7 @@ class Guide:
     points: where it is trained, in both orders. data: the function that gives the samples. metric: the objective.
     plain_loss: the metric that is the data's own loss, where layers add to what Keras tells as loss. yaml: further
     sections. plain: the builder that says the same in code. validates: False where the guide calls `fit` without.
-    own_epochs: whether its `fit` says how many. fails: why it is
-    not as it should be.
+    own_epochs: whether its `fit` says how many.
     """
 
     module: str
@@ -30,7 +29,6 @@ class Guide:
     plain: str | None = None
     validates: bool = True
     own_epochs: bool = False
-    fails: str | None = None
 
     @property
     def id(self) -> str:
@@ -54,11 +52,6 @@ def over(name: str, *values: Any, **others: Any) -> list[dict[str, Any]]:
     return [{name: value, **others} for value in values]
 
 
-NO_VALIDATION = "a builder's model is always validated, and this one can be trained alone"
-LAST_ALONE = "a number that is the last epoch's stands for all epochs, although the callbacks were told of each"
-LOAD_HINT = "the line that loads the model compiles it, which its loss or metric does not allow"
-NEVER_CALLED = "a model that its own loop never calls is not written"
-
 UNITS = over("units", 4, 8)
 FEW = over("units", 3, 5)
 MAX = {"metric": "val_accuracy", "goal": "maximize"}
@@ -67,15 +60,15 @@ CLASSES = {"task": "classes"}
 
 GUIDES = (
     Guide(STEP, "simple", over("units", 4, 6)),
-    Guide(STEP, "going_lower_level", over("units", 4, 6), metric="loss", validates=False, fails=NO_VALIDATION),
+    Guide(STEP, "going_lower_level", over("units", 4, 6), metric="loss", validates=False),
     Guide(STEP, "HyperLower", over("units", 4, 6), metric="loss"),
     Guide(STEP, "sample_weight", over("units", 4, 6), data="weighted"),
     Guide(STEP, "evaluation_step", over("rate", 0.01, 0.1, units=4)),
-    Guide(STEP, "gan", over("latent_dim", 2, 4), metric="g_loss", data="digits", validates=False, fails=NO_VALIDATION),
+    Guide(STEP, "gan", over("latent_dim", 2, 4), metric="g_loss", data="digits", validates=False),
     Guide(STEP, "HyperGAN", over("latent_dim", 2, 4), metric="g_loss", data="digits"),
     Guide(LOOP, "WithMetrics", UNITS, **MAX, **CLASSES),
-    Guide(LOOP, "Compiled", [{"units": 4, "rate": 0.01}, {"units": 8, "rate": 0.1}], **CLASSES, fails=LAST_ALONE),
-    Guide(LOOP, "GanLoop", over("latent_dim", 2, 4), metric="g_loss", **CLASSES, fails=NEVER_CALLED),
+    Guide(LOOP, "Compiled", [{"units": 4, "rate": 0.01}, {"units": 8, "rate": 0.1}], **CLASSES),
+    Guide(LOOP, "GanLoop", over("latent_dim", 2, 4), metric="g_loss", **CLASSES),
     Guide(LAYERS, "linear", FEW),
     Guide(LAYERS, "lazy_linear", FEW),
     Guide(LAYERS, "serialized_linear", FEW),
@@ -90,7 +83,7 @@ GUIDES = (
     Guide(BUILT_IN, "get_compiled_model", UNITS, **CLASSES),
     Guide(BUILT_IN, "by_objects", UNITS, **CLASSES),
     Guide(BUILT_IN, "loss_function", UNITS, data="one_hot"),
-    Guide(BUILT_IN, "loss_class", over("factor", 0.1, 2.0), data="one_hot", fails=LOAD_HINT),
+    Guide(BUILT_IN, "loss_class", over("factor", 0.1, 2.0), data="one_hot"),
     Guide(BUILT_IN, "custom_metric", UNITS, metric="val_categorical_true_positives", goal="maximize", **CLASSES),
     Guide(BUILT_IN, "activity_regularization", UNITS, plain_loss="plain", **CLASSES),
     Guide(BUILT_IN, "schedule", over("initial", 0.1, 0.01), **CLASSES),
@@ -106,7 +99,6 @@ GUIDES = (
         "HyperRestored",
         [{"rate": 0.1, "patience": 1}, {"rate": 0.6, "patience": 2}],
         own_epochs=True,
-        fails=LAST_ALONE,
     ),
     Guide(CALLBACKS, "HyperScheduler", over("rate", 0.1, 0.6), own_epochs=True),
     Guide(TRANSFER, "feature_extraction", over("rate", 1e-3, 1e-1), **CLASSES),
@@ -179,7 +171,7 @@ GUIDES = (
         **CLASSES,
     ),
     Guide(START, "built_in_metric", UNITS, data="numbers", metric="val_mean_absolute_error"),
-    Guide(START, "custom_metric", UNITS, data="numbers", metric="val_custom_metric", fails=LOAD_HINT),
+    Guide(START, "custom_metric", UNITS, data="numbers", metric="val_custom_metric"),
     Guide(START, "HyperRegressor", UNITS, data="numbers", metric="score"),
     Guide(START, "HyperRegressorOfTwo", UNITS, data="numbers", metric="metric_a", goal="maximize"),
     Guide(
@@ -191,7 +183,6 @@ GUIDES = (
         ],
         metric="my_metric",
         **CLASSES,
-        fails=LAST_ALONE,
     ),
     Guide(
         TAILOR,
