@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -108,16 +108,17 @@ def call(
 
     begun: whether anything was trained; an error after that is the caller's.
     """
+    given = (part.x,) if part.flow is not None else (part.x, part.y)
     while True:
         try:
-            return fit(hp, model, part.x, part.y, **keywords)
+            return fit(hp, model, *given, **keywords)
         except TypeError as error:
             found = _ITS_OWN.search(str(error))
             if begun() or found is None or found[1] not in keywords:
                 raise
             del keywords[found[1]]
         except ValueError as error:
-            triple = len(keywords.get("validation_data", ())) == 3
+            triple = _is_weighted(keywords.get("validation_data"))
             if not triple or _PAIR_WANTED.search(str(error)) is None:
                 raise
             if begun():
@@ -133,10 +134,10 @@ def keywords(
     The batch size where the YAML gives one, the weights of the samples, and `more`.
     """
     found: dict[str, Any] = {"validation_data": _samples(data.validation), **more}
-    if "batch_size" in recipe.training.model_fields_set:
+    if "batch_size" in recipe.training.model_fields_set and data.train.flow is None:
         found["batch_size"] = concrete(recipe.training.batch_size)
     weights = data.train.sample_weight
-    if weights is not None:
+    if weights is not None and data.train.flow is None:  # a data set's elements hold their own
         by_class = _by_class(data.train) if getattr(spec, "class_weight", None) is not None else None
         if by_class is not None and takes(fit, "class_weight"):
             found["class_weight"] = by_class
@@ -158,8 +159,19 @@ def names(fit: Callable[..., Any], name: str) -> bool:
     return one is not None and one.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+def opened(part: Part, seed: int, recipe: Recipe) -> Part:
+    """The part as a `fit` takes it: of a function's data set this, batched anew where the YAML gives a batch size."""
+    if part.flow is None:
+        return part
+    given = "batch_size" in recipe.training.model_fields_set
+    size = concrete(recipe.training.batch_size) if given else None
+    return replace(part, x=part.flow.for_fit(seed, batch_size=size))
+
+
 def first(part: Part, rows: int) -> Part:
     """The part's first samples."""
+    if part.flow is not None:
+        return replace(part, x=part.flow.for_fit(0, rows=rows))
     weights = part.sample_weight
     return Part(part.x[:rows], part.y[:rows], None if weights is None else weights[:rows])
 
@@ -167,6 +179,8 @@ def first(part: Part, rows: int) -> Part:
 def as_given(seen: Seen, part: Part) -> bool:
     """Whether every `model.fit` was given the part's own samples, all or some of them, as they are."""
     pairs = [(call.get("x"), call.get("y")) for call in seen.calls]
+    if part.flow is not None:
+        return bool(pairs) and all(x is part.x for x, _ in pairs)
     if not pairs or all(x is part.x and y is part.y for x, y in pairs):
         return bool(pairs)
     ours = [part.x, part.y]
@@ -182,7 +196,13 @@ def _rows(x: Any, y: Any) -> Iterator[bytes]:
     return (hashlib.blake2b(a.tobytes() + b.tobytes(), digest_size=16).digest() for a, b in zip(x, y, strict=False))
 
 
-def _samples(part: Part) -> tuple[Any, ...]:
+def _is_weighted(samples: Any) -> bool:
+    return isinstance(samples, tuple) and len(samples) == 3
+
+
+def _samples(part: Part) -> Any:
+    if part.flow is not None:
+        return part.x
     return (part.x, part.y) if part.sample_weight is None else (part.x, part.y, part.sample_weight)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class OwnFit:
         self._tally = Tally(way.objective)
         self._seen = Seen()
         self._earned: Earned | None = None
+        self._trained_on = way.data.train
         self._build()
 
     def _build(self) -> None:
@@ -82,7 +83,9 @@ class OwnFit:
     def run(self, epochs: int, *, on_epoch: Any) -> Curves:
         """Train from the start; `on_epoch(epochs done, metrics)` is told where callbacks are. The curves."""
         self._tally.begin()
-        data = self._way.data
+        whole = self._way.data
+        train, validation = (fit_call.opened(one, self._seed, self._recipe) for one in (whole.train, whole.validation))
+        data, self._trained_on = replace(whole, train=train, validation=validation), train
         listening = self._callback(on_epoch)
         keywords, refused = fit_call.keywords(
             self._fit,
@@ -154,7 +157,7 @@ class OwnFit:
             return UNTESTED.format(why="the HyperModel's fit trains a model that is not compiled, by a loop of its own")
         if not self._is_validated:
             return UNTESTED_AS_IT_IS
-        if fit_call.as_given(self._seen, self._way.data.train):
+        if fit_call.as_given(self._seen, self._trained_on):
             return None
         try:
             found = self.evaluate(self._way.data.validation, BATCH_SIZE)
@@ -193,9 +196,11 @@ class OwnFit:
 
     def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
         """The loss and metrics on samples that were not trained on."""
-        told: Mapping[str, float] = self.model.evaluate(
-            part.x, part.y, sample_weight=part.sample_weight, batch_size=batch_size, verbose=0, return_dict=True
-        )
+        if part.flow is not None:
+            samples = {"x": part.flow.for_fit(self._seed, batch_size=batch_size)}
+        else:
+            samples = {"x": part.x, "y": part.y, "sample_weight": part.sample_weight, "batch_size": batch_size}
+        told: Mapping[str, float] = self.model.evaluate(**samples, verbose=0, return_dict=True)
         return {name: float(value) for name, value in told.items()}
 
     @property

@@ -46,9 +46,12 @@ def check_own_fit(experiment: Experiment, data: Data, why: str | None = None) ->
     """What hptune's own training does can't be asked of a `fit`, which is given arrays. why: the model needs Keras's;
     None: the HyperModel has one of its own. Raises SpecError."""
     trains = "the HyperModel trains by a fit of its own" if why is None else f"Keras's fit is to train it: {why}"
-    if data.train.flow is not None or isinstance(data.train.x, Stored):
+    if isinstance(data.train.x, Stored):
         told = f"{trains}, which takes arrays, and these samples are streamed."
         raise SpecError(Problem(f"{told} Say stream: false if they fit into memory, or drop that fit.", ("data",)))
+    if data.train.flow is not None and data.train.flow.steps is not None:
+        told = f"{trains}, which is given the data set for whole passes. Drop it, and give the data set an end."
+        raise SpecError(Problem(told, ("data", "steps_per_epoch")))
     given: dict[KeyPath, bool] = {
         ("initialization", "stabilize"): experiment.initialization.stabilize is not None,
         ("schedule",): "name" in experiment.schedule.model_fields_set and experiment.schedule.name != "constant",
@@ -145,7 +148,8 @@ class FitProbe:
         for name, path in self._wanted().items():
             if not (name in keywords and (fit_call.names(fit, name) or seen.reached(name) or _in_data_set(name, seen))):
                 self._tell(f"the HyperModel's fit passes {name} on to no model.fit. {DROP}", *path)
-        if len(keywords.get("validation_data", ())) == 2 and self._way.data.validation.sample_weight is not None:
+        pair = isinstance(keywords.get("validation_data"), tuple) and len(keywords["validation_data"]) == 2
+        if pair and self._way.data.validation.sample_weight is not None:
             self.notes.append("the validation figures are not weighted: the HyperModel's fit takes validation (x, y)")
         if whole:
             self._check_compiled(model, optimizer)
@@ -162,6 +166,8 @@ class FitProbe:
         if self._is_given("batch_size"):
             found["batch_size"] = ("training", "batch_size")
         spec, train = self._given.data, self._way.data.train
+        if train.flow is not None:  # the data set is cut so, and holds its weights
+            return {}
         if train.sample_weight is not None:
             by_class = getattr(spec, "class_weight", None) is not None
             recipe = resolve(self._given, {name: d.default_value() for name, d in self._given.search_space.items()})

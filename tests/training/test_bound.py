@@ -213,3 +213,55 @@ def test_the_winner_is_written_and_predicts_as_the_plain_one(tmp_path: Path, cod
     assert Path(facts["model"]).exists()
     curve = plain(code, values)["val_loss"]
     assert facts["best_epoch"] == 1 + int(np.argmin(curve))
+
+
+FLOWS = """
+import tensorflow as tf
+import keras_tuner
+
+def flows():
+    (x, y), validation = arrays()
+    return tuple(tf.data.Dataset.from_tensor_slices(part).batch(20) for part in ((x, y), validation))
+
+class Fitted(keras_tuner.HyperModel):
+    def build(self, hp):
+        return build(hp)
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, **kwargs)
+"""
+
+
+@pytest.mark.parametrize("size", [None, 30])
+@pytest.mark.parametrize("name", ["build", "Fitted"])
+def test_data_sets_reach_fit_as_the_function_cuts_them_or_as_the_yaml_says(
+    tmp_path: Path, code: str, name: str, size: int | None
+) -> None:
+    """In order, so that nothing is left to chance; points that need fit, one that does not, and a fit of its own."""
+    import keras_tuner
+
+    (tmp_path / "bound_code.py").write_text(code + FLOWS)
+    (tmp_path / "spec.yaml").write_text(
+        "version: 1\nname: t\ndata: {python: 'bound_code:flows', task: classes}\n"
+        f"model: {{python: 'bound_code:{name}'}}\n"
+        f"training: {{epochs: {EPOCHS}{f', batch_size: {size}' if size else ''}}}\n"
+        "objective: {metric: val_loss, goal: minimize}\n"
+    )
+    loaded = load(tmp_path / "spec.yaml")
+    one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    assert one.run(Segment(0, {}, purpose="probe")).facts["space"]
+    for number, kind in enumerate(("loss_reads_a_layer", "stock", "momentum_set")):
+        values = {"kind": kind, "k": 0.9}
+        module = ModuleType("bound_code")
+        exec(code + FLOWS, module.__dict__)
+        hp = keras_tuner.HyperParameters()
+        hp.values = dict(values)
+        model = module.build(hp)
+        # What a program trains is cut by the YAML's batch size, 32 where it has none; what fit trains by the function.
+        cut = size or (32 if kind == "stock" and name == "build" else 20)
+        train, validation = (flow.unbatch().batch(cut) for flow in module.flows())
+        plain = model.fit(train, validation_data=validation, epochs=EPOCHS, verbose=0).history
+        ours = one.run(Segment(number, values, to_epoch=EPOCHS)).curves
+        for metric, curve in plain.items():
+            assert np.allclose(ours[metric], curve, rtol=1e-5, atol=1e-6), (kind, metric, ours[metric], curve)
+    best = one.run(Segment(0, {"kind": "loss_reads_a_layer", "k": 0.9}, to_epoch=EPOCHS, purpose="best"))
+    assert Path(best.facts["model"]).exists()

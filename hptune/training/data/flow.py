@@ -47,6 +47,16 @@ class Flow:
             raise spec_error(f"{told} Return the same at each call.", *PYTHON)
         return in_batches(parts[self.index], self.steps, endless=endless, column=self.column)
 
+    def for_fit(self, seed: int, *, batch_size: int | None = None, rows: int | None = None) -> Any:
+        """One pass as Keras's `fit` takes it: in batches of the function's own, or of `batch_size`; of the first `rows`
+        samples, or all."""
+        dataset = self.open(seed, endless=False)
+        if rows is not None:
+            dataset = dataset.unbatch().take(rows).batch(batch_size or min(rows, SINGLES))
+        elif batch_size is not None:
+            dataset = dataset.unbatch().batch(batch_size)
+        return dataset
+
 
 def is_dataset(thing: Any) -> bool:
     import tensorflow as tf
