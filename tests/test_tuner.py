@@ -383,6 +383,10 @@ def test_a_lost_segment_is_tried_again(paths: RunPaths, retries: int, tries: int
     record = run(paths, executor, InTurn(3), execution={"retries": retries})
     assert sum(segment.trial == 1 for segment in executor.trained) == tries
     assert told(record)[1]["state"] == state
+    assert told(replay(paths)) == told(record)
+    retried = min(retries, 2)
+    assert told(record)[1].get("lost_seconds", 0.0) == 0.25 * retried
+    assert "lost_seconds" not in told(record)[0]
 
 
 def test_a_probe_that_refuses_leaves_no_run(paths: RunPaths) -> None:
@@ -407,7 +411,7 @@ def test_repeats_are_segments_and_the_score_is_their_mean(paths: RunPaths) -> No
     row = told(record)[1]
     assert row["scores"] == pytest.approx([1.9, 1.91, 1.92])
     assert row["score"] == pytest.approx(1.91)
-    assert (row["epochs"], row["seconds"]) == (9, 3.0)
+    assert (row["epochs"], row["seconds"]) == (9, 1.0), "seconds are one training's, as the score is"
 
 
 def test_each_repeat_stops_early_by_itself(paths: RunPaths) -> None:

@@ -106,7 +106,7 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
             *(_finalist(row, winner=best_first and row is rows[0]) for _ in finals),
             *(cell(shown(row["values"][name])) if name in row["values"] else "" for name in names),
             str(row["epochs"]),
-            duration(row["seconds"]),
+            duration(row["seconds"]) + (f" + {duration(lost)} lost" if (lost := row.get("lost_seconds")) else ""),
             cell(state),
         )
     return table
@@ -122,6 +122,15 @@ def _finalist(row: Row, *, winner: bool) -> str:
         return ""
     low, high = row["finalist"]["interval"]
     return _with_spread(row["finalist"]["mean"], (high - low) / 2) + (" winner" if winner else "")
+
+
+def mean_of(trainings: int) -> str:
+    """That a figure is the mean of so many trainings; nothing for one.
+
+    >>> mean_of(5), mean_of(1)
+    (' (mean of 5)', '')
+    """
+    return f" (mean of {trainings})" if trainings > 1 else ""
 
 
 def finalist_lines(rows: Sequence[Row]) -> list[str]:
@@ -152,7 +161,8 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> RenderableType:
             table.add_row(cell(run["run"]), "", "", "can't be read")
             unread.append(Text(f"{printable(run['run'])}: {printable(run['error'])}", overflow="fold"))
             continue
-        cells = (run["trials"], run["failed"], cell(run["objective"]), number(run["best"]), run["epochs"])
+        best = number(run["best"]) + mean_of(run.get("best_mean_of", 1))
+        cells = (run["trials"], run["failed"], cell(run["objective"]), best, run["epochs"])
         size_mb = number(run["bytes"] / 1e6, 3) + " MB" if "bytes" in run else ""
         table.add_row(cell(run["run"]), *map(str, cells), duration(run["seconds"]), size_mb, run["last_written"])
     return Group(table, *unread)
@@ -184,7 +194,11 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
 def winner_lines(result: Mapping[str, Any]) -> list[str]:
     """Expected against achieved, and where the model is."""
     expected, achieved = result["search_score"], result["training"]["score"]
-    lines = [f"expected (search) {result['metric']} {number(expected, 6)}"]
+    trainings = len(result.get("search_scores", ()))
+    of = f", mean of {trainings}" if trainings > 1 else ""
+    lines = [f"expected (search{of}) {result['metric']} {number(expected, 6)}"]
+    if (final := result.get("finalist")) is not None:
+        lines[0] += f", as a finalist {number(final['mean'], 6)}{mean_of(len(final['scores']))}"
     if achieved is not None:
         lines[0] += f", achieved {number(achieved, 6)}"
     for who, side in (("", result), ("the baseline's ", result["baseline"])):

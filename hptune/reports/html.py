@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
 from hptune.record import spell_json
-from hptune.reports.console import duration, finalist_lines, number, shown, values_line
+from hptune.reports.console import duration, finalist_lines, mean_of, number, shown, values_line
 from hptune.reports.leaderboard import Row
 from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
@@ -74,12 +74,15 @@ def _header(report: Report) -> Iterable[Element]:
     yield tag("h1", report.name)
     ended = told["ended"]
     yield tag("p", ended if ended is not None else "under way, or cut short: search again to go on", class_="dim")
-    best = f"{report.metric} {number(told['best'])}" if told["best"] is not None else f"{report.metric}: see below"
+    best = f"{report.metric}: see below"
+    if told["best"] is not None:
+        best = f"{report.metric} {number(told['best'])}{mean_of(told.get('best_mean_of', 1))}"
+    finalists = told.get("epochs_of_finalists")
     facts = {
         f"best ({goal})" if report.pair is None else "objectives": best,
         "trials": f"{told['trials']:,}",
         "failed": f"{told['failed']:,}",
-        "epochs trained": f"{told['epochs']:,}",
+        "epochs trained": f"{told['epochs']:,}" + (f" ({finalists:,} of finalists)" if finalists else ""),
         "time": duration(told["seconds"]),
         "on the disk": f"{number(report.size_bytes / 1e6, 3)} MB",
         "last written": told["last_written"],
@@ -124,7 +127,7 @@ def _leaderboard(report: Report) -> Iterable[Element]:
             *([_final(row)] if finals else []),
             *(_cut(shown(row["values"][name])) if name in row["values"] else "" for name in names),
             str(row["epochs"]),
-            duration(row["seconds"]),
+            duration(row["seconds"]) + (f" + {duration(lost)} lost" if (lost := row.get("lost_seconds")) else ""),
             row["state"] if row["state"] != "failed" else f"failed: {_cut(str(row['error']))}",
         ]
         for row in rows

@@ -238,7 +238,9 @@ class Screen(Silent):
             elapsed_s / limits.time_s if limits.time_s else 0.0,
             history.epochs_trained / limits.epochs if limits.epochs else 0.0,
         ]
-        figures = f"{trials}{_of(limits.trials)} trials  {history.epochs_trained}{_of(limits.epochs)} epochs  "
+        finalists = f" + {history.epochs_of_finalists} of finalists" if history.epochs_of_finalists else ""
+        epochs = f"{history.epochs_trained}{_of(limits.epochs)} epochs{finalists}"
+        figures = f"{trials}{_of(limits.trials)} trials  {epochs}  "
         figures += duration(elapsed_s) + (f" of {duration(limits.time_s)}" if limits.time_s else "")
         line = Table.grid(padding=(0, 2))
         line.add_row(ProgressBar(total=1.0, completed=min(max(shares), 1.0), width=30), figures)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hptune.history import History, best_of
+from hptune.history import History, score_of
 from hptune.record import Record
 from hptune.reports.compare import summary
 from hptune.reports.leaderboard import Row, objective_name, ranked, row
@@ -215,10 +215,13 @@ def _trained(record: Record, purpose: str, objective: Objective) -> Trained | No
     if purpose not in record.trained:
         return None
     values, event = record.trained[purpose]
-    test = event.get("facts", {}).get("test")
+    facts = event.get("facts", {})
+    test = facts.get("test")
     figures = {str(k): n for k, v in test.items() if (n := as_number(v)) is not None} if isinstance(test, dict) else {}
     curves = {metric: _finite(curve) for metric, curve in event["curves"].items()}
-    score = as_number(best_of({k: tuple(v) for k, v in event["curves"].items()}, objective))
+    known = {name: n for name, fact in facts.items() if (n := as_number(fact)) is not None}
+    whole = {metric: tuple(curve) for metric, curve in event["curves"].items()}
+    score = as_number(score_of(objective, whole, known, event["seconds"]))
     return Trained(event["trial"], values, figures, curves, score)
 
 

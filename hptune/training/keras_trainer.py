@@ -167,10 +167,10 @@ class KerasTrainer:
         outcome = self._train_by_own_fit(segment, after) if own else self._train(segment, after)
         epochs = segment.from_epoch + _epochs(outcome.curves)
         kept = self._keep_state(segment, outcome, epochs)
+        seconds = time.perf_counter() - started  # of training: measuring the test part and writing the model are none
         told = {"parameters": _parameters(outcome.trained.model), **outcome.facts, **self._news()}
         if best is not None:
             told |= self._measure(segment, outcome, best)
-        seconds = time.perf_counter() - started
         return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, told)
 
     def _train(self, segment: Segment, after: AfterEpoch) -> _Outcome:
