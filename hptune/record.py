@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hptune import __version__
-from hptune.errors import KeyPath, Problem, RunError, SpecError
+from hptune.errors import KeyPath, Problem, RunError, SpecError, plain_text
 from hptune.event_check import EventCheck
 from hptune.history import Event, History
 from hptune.journal import read
@@ -361,8 +361,8 @@ def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPat
 def spell_json(value: Any) -> str:
     """JSON data on one line, as YAML spells it.
 
-    >>> spell_json({"when": None, "values": [1, True, "a"]})
-    '{when: null, values: [1, true, a]}'
+    >>> spell_json({"when": None, "values": [1, True, "a", "1"]})
+    '{when: null, values: [1, true, a, "1"]}'
     """
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
@@ -370,7 +370,7 @@ def spell_json(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {spell_json(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(spell_json, value)) + "]"
-    return str(value)
+    return plain_text(value) if isinstance(value, str) else str(value)
 
 
 def _or_absent(value: Any) -> str:

@@ -23,8 +23,9 @@ from rich.text import Text
 from hptune.budget import Limits
 from hptune.errors import printable
 from hptune.record import Record
-from hptune.reports.console import duration, number, trials_table, values_line
+from hptune.reports.console import duration, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
+from hptune.reports.spelling import number, numbers
 from hptune.trial import Purpose, Segment, Trial
 from hptune.watch import Watch
 
@@ -98,7 +99,9 @@ class Lines(Silent):
 
     def tested(self, finalist: Trial) -> None:
         scores = self._record.history.finals[finalist.number].values()
-        told = " ".join("failed" if score is None else number(score) for score in scores)
+        told = " ".join(
+            "failed" if score is None else text for score, text in zip(scores, numbers(scores), strict=True)
+        )
         print(f"finalist, trial {finalist.number}, again: {told}", file=sys.stderr)  # noqa: T201  # a renderer
 
     def noted(self, note: str) -> None:
@@ -114,13 +117,16 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     if trial.state == "failed":
         return f"{head} failed: {printable(trial.error or '')} ({values_line(trial.values)})"
     scores = history.scores(trial) or {}
-    figures = " ".join(f"{o.metric} {number(scores.get(o.metric))}" for o in history.objectives)
+    best = history.best if history.best is not None and history.best.number != trial.number else None
+    own = [scores.get(objective.metric) for objective in history.objectives]
+    *texts, of_best = numbers([*own, history.score(best) if best is not None else None])
+    figures = " ".join(f"{o.metric} {text}" for o, text in zip(history.objectives, texts, strict=True))
     if trial.state == "stopped" and not scores:
         figures = f"stopped over {sum(map(bool, trial.curves))} folds, of which the others are spared,"
     line = f"{head} {figures} after {trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
     line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
-    if history.best is not None and history.best.number != trial.number:
-        line += f"; best {number(history.score(history.best))} (trial {history.best.number})"
+    if best is not None:
+        line += f"; best {of_best} (trial {best.number})"
     return line
 
 

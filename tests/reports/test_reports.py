@@ -13,7 +13,14 @@ from hptune.budget import Limits
 from hptune.history import failed, finished, lost, started
 from hptune.record import Record
 from hptune.reports.compare import summary
-from hptune.reports.console import finalist_lines, runs_table, trials_table, winner_lines, winner_table
+from hptune.reports.console import (
+    comparison_tables,
+    finalist_lines,
+    runs_table,
+    trials_table,
+    winner_lines,
+    winner_table,
+)
 from hptune.reports.html import html
 from hptune.reports.leaderboard import best_rows, ranked, rows
 from hptune.reports.live import Lines, Screen, told
@@ -287,3 +294,39 @@ def test_any_schedule_can_be_drawn(rates: list[float]) -> None:
 
 def test_paths_are_not_needed_to_draw(tmp_path: Path) -> None:
     assert drawn(trials_table([], "score")).split() == ["trial", "score", "epochs", "time", "state"]
+
+
+def test_numbers_beside_each_other_do_not_read_alike() -> None:
+    run = record()
+    for number, score in enumerate([0.91234, 0.91232, 0.5]):
+        train(run, number, score, rate=[0.1000001, 0.1000002, 0.1][number], kind=[1, "1", True][number])
+    lines = [line.split() for line in drawn(trials_table(rows(run.history), "score")).splitlines()]
+    assert [line[1] for line in lines[1:]] == ["0.91234", "0.91232", "0.5"]
+    assert [float(line[2]) for line in lines[1:]] == [0.1000001, 0.1000002, 0.1]
+    assert [line[3] for line in lines[1:]] == ["1", '"1"', "True"]
+    page = html(make_report(run, name="a", size_bytes=0))
+    assert all(f">{text}<" in page for text in ("0.91234", "0.91232", "0.1000001", "0.1000002"))
+    line = told(run.history.trials[1], run, Limits())
+    assert "score 0.91232 after" in line
+    assert "best 0.91234 (trial 0)" in line
+
+
+def test_runs_beside_each_other_do_not_read_alike() -> None:
+    both = []
+    for name, score in (("a", 0.91234), ("b", 0.91232)):
+        run = record()
+        train(run, 0, score, rate=score / 1000)
+        both.append({"run": name, **summary(run), "best_trial": best_rows(run.history, 1)[0]})
+    text = "\n".join(drawn(t) for t in comparison_tables({"runs": both, "differences": {"a.b": [1, "1"]}}))
+    for word in ("0.91234", "0.91232", "0.00091234", "0.00091232", '"1"'):
+        assert word in text.split()
+
+
+def test_an_interval_s_ends_do_not_read_alike() -> None:
+    run = record()
+    for number in (0, 1):
+        train(run, number, float(number))
+        repeat(run, number, *(number + 0.0001 * n for n in range(3)))
+    (line,) = finalist_lines(best_rows(run.history))
+    low, high = line.rsplit("difference ")[1].rstrip(")").split(" to ")
+    assert float(low) < 1.0 < float(high)
