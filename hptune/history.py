@@ -404,13 +404,23 @@ def best_of(curves: Curves, objective: Objective, epochs: int | None = None) -> 
     return objective.best(curve) if curve else None
 
 
+def best_epoch(curves: Curves, lead: Objective) -> int:
+    """The epoch, from 1, that is best by `lead`: the first of equals, or the last where it has no value in any.
+
+    >>> best_epoch({"score": (0.5, 0.9, 0.9, 0.7)}, Objective(metric="score", goal="maximize"))
+    2
+    """
+    curve = curves.get(lead.metric, ())
+    best = lead.best(curve) if curve else math.nan
+    return curve.index(best) + 1 if best == best else _length(curves)
+
+
 def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
     """The objective's value at the epoch that is best by `lead`."""
     if lead is objective:
         return best_of(curves, objective, epochs)
-    led, curve = curves.get(lead.metric, ())[:epochs], curves.get(objective.metric, ())[:epochs]
-    best = lead.best(led) if led else math.nan
-    at = led.index(best) if best == best else len(curve) - 1  # not-a-number all along: the last is what is left
+    cut = {metric: curves.get(metric, ())[:epochs] for metric in (lead.metric, objective.metric)}
+    curve, at = cut[objective.metric], best_epoch(cut, lead) - 1
     return curve[at] if 0 <= at < len(curve) else None
 
 

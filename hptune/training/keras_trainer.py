@@ -16,19 +16,20 @@ import numpy as np
 
 from hptune import seeds
 from hptune.errors import SegmentFailed
-from hptune.history import best_of
+from hptune.history import best_epoch
 from hptune.record import joined_space
 from hptune.rundir import RunPaths
 from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import HypermodelModel, PythonModel
-from hptune.spec.objective import Objective
+from hptune.spec.objective import Objective, leading
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.stopwatch import WATCH
 from hptune.training import reuse, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
+from hptune.training.best import Best
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
@@ -155,7 +156,7 @@ class KerasTrainer:
         if learn is not None:  # trains no trial
             found = {**learn(segment), **self._news()}
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
-        best = _Best(self._objective) if segment.purpose in ("best", "baseline") else None
+        best = Best(self._objective, self._above(segment)) if self._may_be_kept(segment) else None
 
         def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
             if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
@@ -166,10 +167,11 @@ class KerasTrainer:
         own = self.builder is not None and self.builder.has_own_fit
         outcome = self._train_by_own_fit(segment, after) if own else self._train(segment, after)
         epochs = segment.from_epoch + _epochs(outcome.curves)
-        kept = self._keep_state(segment, outcome, epochs)
+        kept = self._keep_state(segment, outcome, epochs, best)
         seconds = time.perf_counter() - started  # of training: measuring the test part and writing the model are none
         told = {"parameters": _parameters(outcome.trained.model), **outcome.facts, **self._news()}
-        if best is not None:
+        if segment.purpose in ("best", "baseline"):
+            assert best is not None, "made above"
             told |= self._measure(segment, outcome, best)
         return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, told)
 
@@ -312,27 +314,41 @@ class KerasTrainer:
             untested=trained.untested,
         )
 
-    def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int) -> bool:
+    def _may_be_kept(self, segment: Segment) -> bool:
+        """Whether the state of the best epoch may be wanted."""
+        if segment.purpose == "trial":
+            return self.experiment.checkpoints.keep > 0 and len(self.experiment.objectives) == 1
+        return segment.purpose in ("best", "baseline")
+
+    def _above(self, segment: Segment) -> float | None:
+        """The score above which a trial's state is wanted; None for any: with repeats their mean decides."""
+        evaluation = self.experiment.evaluation
+        return segment.keep_above if (evaluation.folds or evaluation.repeats) == 1 else None
+
+    def _keep_state(self, segment: Segment, outcome: _Outcome, epochs: int, best: Best | None) -> bool:
+        """Write the state at the end where training may go on from it, and that of the epoch which the score is of
+        where the trial may be one of the best; whether the one at the end was written."""
         if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
-        wanted = segment.keep_state
-        if not wanted and segment.keep_above is not None:
-            score = best_of(outcome.whole, self._objective)
-            wanted = score is not None and self._objective.better(score, segment.keep_above)
-        if wanted:
+        earned = best_epoch(outcome.whole, self._objective)
+        taken = best.state if best is not None and best.epoch == earned else None
+        if taken is not None and earned < epochs:
+            curves = {name: values[:earned] for name, values in outcome.whole.items()}
+            states.save(self._run.state(segment.trial, segment.replica, earned), taken, curves)
+        at_end = segment.keep_state or (taken is not None and earned == epochs)
+        if at_end:
             path = self._run.state(segment.trial, segment.replica, epochs)
             states.save(path, outcome.trained.state(), outcome.whole)
-        return wanted
+        return at_end
 
     @property
     def _objective(self) -> Objective:
-        """What tells the best epoch: the first objective that has a value each epoch, or else the validation loss."""
-        each_epoch = [one for one in self.experiment.objectives if one.metric not in ("seconds", "parameters")]
-        return each_epoch[0] if each_epoch else Objective(metric="val_loss", goal="minimize")
+        """What tells the best epoch."""
+        return leading(self.experiment.objectives)
 
     # --- train-best ---------------------------------------------------------------------------------------------
 
-    def _measure(self, segment: Segment, outcome: _Outcome, best: _Best) -> dict[str, Any]:
+    def _measure(self, segment: Segment, outcome: _Outcome, best: Best) -> dict[str, Any]:
         """The test part's metrics with the weights of the best epoch, and for the winner the model written."""
         epoch, state = outcome.best or (best.epoch, best.state)
         told: dict[str, Any] = {"best_epoch": epoch}
@@ -410,22 +426,6 @@ class KerasTrainer:
         """What was stabilised on the way, once."""
         news, self.programs.news = self.programs.news, {}
         return news
-
-
-class _Best:
-    """The best validation epoch of a run, and the variables after it."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self._score: float | None = None
-        self.epoch = 0
-        self.state: State | None = None
-
-    def take(self, trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
-        score = metrics.get(self._objective.metric)
-        better = score is not None and (self._score is None or self._objective.better(score, self._score))
-        if self.state is None or better:
-            self._score, self.epoch, self.state = score, epoch, trained.state()
 
 
 def _retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
