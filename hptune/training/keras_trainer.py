@@ -317,7 +317,8 @@ class KerasTrainer:
     def _may_be_kept(self, segment: Segment) -> bool:
         """Whether the state of the best epoch may be wanted."""
         if segment.purpose == "trial":
-            return self.experiment.checkpoints.keep > 0 and len(self.experiment.objectives) == 1
+            asked = segment.keep_state or segment.keep_above is not None
+            return asked and self.experiment.checkpoints.keep > 0 and len(self.experiment.objectives) == 1
         return segment.purpose in ("best", "baseline")
 
     def _above(self, segment: Segment) -> float | None:
