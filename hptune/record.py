@@ -12,7 +12,7 @@ import gc
 import math
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -205,7 +205,8 @@ def versions() -> dict[str, str]:
 class Record:
     """A journal, read: its head, and the history that its events tell.
 
-    elapsed_s: seconds spent searching, over all the times the search was resumed.
+    elapsed_s: seconds spent searching, over all the times the search was resumed, as of the last event. spent_s: the
+        same as of now, where the search is under way in this process.
     stabilized: the (architecture, replica) of the stabilised weights that were made.
     trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
     """
@@ -214,6 +215,7 @@ class Record:
         self.head = Head(head)
         self.history = History(self.head.objectives, self.head.earlier)
         self.elapsed_s = 0.0
+        self.spent_s: Callable[[], float] = lambda: self.elapsed_s
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()

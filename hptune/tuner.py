@@ -6,7 +6,6 @@ nothing had happened. Imports nothing heavy: what trains is behind the Executor.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -20,6 +19,7 @@ from hptune import history as tell
 from hptune import interrupts
 from hptune.budget import limits
 from hptune.checkpoints import Checkpoints, drop_untold_weights
+from hptune.clock import Clock
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
@@ -170,7 +170,6 @@ class _Loop:
         self._lost: Counter[SegmentKey] = Counter()
         self._has_noted = False
         self._why: str | None = None  # why nothing new is started
-        self._clock_from = 0.0
         self._finishes = experiment.execution.on_interrupt == "finish"
         self._asked_to_stop: Callable[[], bool] = lambda: False
 
@@ -187,13 +186,18 @@ class _Loop:
         for event in events:
             self._apply(event)
         self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
-        self._clock_from = time.monotonic() - self.record.elapsed_s
+        self._clock = Clock(self._paths.clock, self.record.elapsed_s)
+        self.record.spent_s = self._clock.seconds
         self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
+        ended = False
         try:
             self._search(asked_to_stop)
+            ended = True
         except KeyboardInterrupt:  # after any other error nothing is deleted: another process may be at the run
             self._sync()
             raise
+        finally:
+            self._clock.close(told=ended)
         self._sync()
 
     def _search(self, asked_to_stop: Callable[[], bool]) -> None:
@@ -207,7 +211,7 @@ class _Loop:
             self._stop_hopeless(len(self._paused))
             self._train_while(self._start_finalist)
         if self.record.ended != self._why:
-            self._write({"event": "search_ended", "why": self._why, "elapsed": self._elapsed_s()})
+            self._write({"event": "search_ended", "why": self._why})
 
     @cached_property
     def _strategy(self) -> Strategy:
@@ -243,7 +247,7 @@ class _Loop:
 
     def _decide(self) -> bool:
         """Whether the strategy has a next step, which is then recorded as started and queued."""
-        self._why = self._limits.reached(self._history, self._elapsed_s(), paused=bool(self._paused))
+        self._why = self._limits.reached(self._history, self._clock.seconds(), paused=bool(self._paused))
         if self._why is not None:
             return False
         decision = self._ask()
@@ -323,6 +327,7 @@ class _Loop:
                 return
             self._write(tell.started(making), durable=False)
             segment = making
+        self._clock.start()
         self._executor.submit(segment)
         self._running += 1
 
@@ -360,7 +365,7 @@ class _Loop:
             self._watch.noted(f"trial {segment.trial}: {told}")
         reports = len(self._history.reports)
         event = self._told(outcome)
-        self._write({**event, "elapsed": self._elapsed_s()})
+        self._write(event)
         if segment.purpose == "finalist":
             self._watch.tested(self._history.trials[segment.trial])
         if segment.purpose == "stabilize":
@@ -428,8 +433,8 @@ class _Loop:
     # --- the record ---------------------------------------------------------------------------------------------
 
     def _write(self, event: Event, *, durable: bool = True) -> None:
-        """Record an event. The states that it makes needless go when it is on the disk, not before."""
-        self._apply(self._journal.append(event, durable=durable))
+        """Record an event, and the time so far. The states that it makes needless go when it is on the disk."""
+        self._apply(self._journal.append({**event, "elapsed": self._clock.seconds()}, durable=durable))
         if self._journal.due_s() is None:
             self._checkpoints.tidy()
 
@@ -442,6 +447,3 @@ class _Loop:
         self.record.apply(event)
         if len(self._history.reports) > reports:
             self._checkpoints.reported(self._history.reports[-1])
-
-    def _elapsed_s(self) -> float:
-        return round(time.monotonic() - self._clock_from, 3)

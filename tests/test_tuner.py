@@ -295,7 +295,7 @@ def test_the_target_ends_the_search(paths: RunPaths, goal: str, target: float, t
 
 def test_time_is_counted_over_all_resumes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("hptune.tuner.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
 
     def slow(values: Any, epoch: int, replica: int) -> float:
         now[0] += 10.0
@@ -308,6 +308,48 @@ def test_time_is_counted_over_all_resumes(paths: RunPaths, monkeypatch: pytest.M
     record = run(paths, FakeExecutor(paths, slow), InTurn(99, epochs=1), budget={"time": 45})
     assert len(record.history.trials) == 5
     assert record.elapsed_s == 50.0
+
+
+def test_start_up_is_no_time_of_the_search(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class SlowToStart(FakeExecutor):
+        def wait(self, timeout_s: float | None = None) -> list[Any]:
+            now[0] += 100.0 if self.waiting[0].purpose == "probe" else 10.0
+            return super().wait(timeout_s)
+
+    for time, trials in ((25, 3), (45, 5), (45, 5)):
+        record = run(paths, SlowToStart(paths), InTurn(99, epochs=1), budget={"time": time})
+        assert (len(record.history.trials), record.elapsed_s) == (trials, 10.0 * trials)
+        assert replay(paths).elapsed_s == record.elapsed_s
+    assert not paths.clock.exists(), "the journal tells it all"
+
+
+def test_what_is_cut_off_counts(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def stop(segment: Any) -> str | None:
+        now[0] += 10.0
+        if segment.trial == 2 and now[0] < 1035.0:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(Interrupted):
+        run(paths, FakeExecutor(paths, fails=stop), InTurn(99, epochs=1), budget={"time": 45})
+    assert float(paths.clock.read_text()) == 30.0
+    record = run(paths, FakeExecutor(paths, fails=stop), InTurn(99, epochs=1), budget={"time": 45})
+    assert (len(record.history.trials), record.elapsed_s) == (4, 50.0), "30, then the third again and a fourth"
+
+
+@pytest.mark.parametrize("content", ["", "no number", "nan", "inf", "-3", "1e999", "\0" * 20])
+def test_a_clock_s_file_that_makes_no_sense_is_passed_over(paths: RunPaths, content: str) -> None:
+    run(paths, FakeExecutor(paths), InTurn(2, epochs=1), budget={"time": 3600, "trials": 1})
+    paths.clock.write_text(content)
+    record = run(paths, FakeExecutor(paths), InTurn(2, epochs=1), budget={"time": 3600, "trials": 2})
+    assert len(record.history.trials) == 2
+    assert record.elapsed_s < 3600
 
 
 def test_a_clock_that_is_set_back_changes_nothing(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import os
 import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
@@ -163,7 +162,6 @@ class Screen(Silent):
         self._current: tuple[Segment, int, Mapping[str, float]] | None = None
         self._why: str | None = None  # the strategy's last reason
         self._failed: tuple[int, Trial | None] = (0, None)  # how many have, and the last of them
-        self._since = time.monotonic()
         # Its own descriptor: loading TensorFlow holds descriptor 2 back, and the screen must not be lost with it.
         self._live = Live(
             console=console or Console(file=os.fdopen(os.dup(2), "w"), force_terminal=True),
@@ -181,7 +179,6 @@ class Screen(Silent):
 
     def begun(self, record: Record, limits: Limits) -> None:
         self._limits = limits
-        self._since = time.monotonic() - record.elapsed_s
         self._record = record
         for warning in _warnings(record):
             self._live.console.print(warning, markup=False)
@@ -237,7 +234,7 @@ class Screen(Silent):
     def _progress(self) -> RenderableType:
         assert self._record is not None
         history, limits = self._record.history, self._limits
-        elapsed_s = time.monotonic() - self._since
+        elapsed_s = self._record.spent_s()
         trials = len(history.trials) - sum(1 for _ in history.running())
         shares = [
             trials / limits.trials if limits.trials else 0.0,
