@@ -154,12 +154,15 @@ class History:
         self, trial: Trial, objective: Objective, epochs: int | None = None, lead: Objective | None = None
     ) -> list[float]:
         """One score a replica, of those that reported: what means and spreads are of."""
-        spent = (*trial.spent, *[()] * (len(trial.curves) - len(trial.spent)))
-        found = (
-            score_of(objective, curves, trial.facts, time_of(segments, epochs), epochs=epochs, lead=lead)
-            for curves, segments in zip(trial.curves, spent, strict=False)
-        )
-        return [score for score in found if score is not None]
+        found = []
+        for replica, curves in enumerate(trial.curves):
+            took = None
+            if objective.metric == "seconds" and replica < len(trial.spent):
+                took = time_of(trial.spent[replica], epochs)
+            score = score_of(objective, curves, trial.facts, took, epochs=epochs, lead=lead)
+            if score is not None:
+                found.append(score)
+        return found
 
     def final_scores(self, trial: int) -> list[float] | None:
         """A finalist's scores, one a repeat; None where it is none, has repeats to train, or has failed at one."""
@@ -368,7 +371,9 @@ def score_of(
         return seconds
     if objective.metric in facts:
         return float(facts[objective.metric])
-    return _at_best_of(lead or objective, curves, objective, epochs)
+    if lead is None or lead is objective:
+        return best_of(curves, objective, epochs)
+    return _at_best_of(lead, curves, objective, epochs)
 
 
 def time_of(spent: Spent, epochs: int | None = None) -> float | None:
@@ -382,19 +387,24 @@ def time_of(spent: Spent, epochs: int | None = None) -> float | None:
 
 
 def mean_time(spent: Sequence[Spent]) -> float:
-    """A trial's seconds: the mean over the replicas that were trained.
+    """A trial's seconds: the mean over the replicas that were trained, one at least.
 
     >>> mean_time([((0, 2.0), (3, 1.5)), (), ((0, 2.5),)])
     3.0
     """
+    if len(spent) == len(spent[0]) == 1:  # as in most searches
+        return spent[0][0][1]
     each = [took for one in spent if (took := time_of(one)) is not None]
-    return math.fsum(each) / len(each) if each else 0.0
+    return math.fsum(each) / len(each)
 
 
 def _with(spent: tuple[Spent, ...], segment: Segment, seconds: float) -> tuple[Spent, ...]:
     """The seconds of one more segment counted as its replica's."""
+    one = (segment.from_epoch, seconds)
+    if not spent and not segment.replica:
+        return ((one,),)
     filled = [*spent, *[()] * (segment.replica + 1 - len(spent))]
-    filled[segment.replica] = (*filled[segment.replica], (segment.from_epoch, seconds))
+    filled[segment.replica] = (*filled[segment.replica], one)
     return tuple(filled)
 
 
@@ -416,9 +426,7 @@ def best_epoch(curves: Curves, lead: Objective) -> int:
 
 
 def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
-    """The objective's value at the epoch that is best by `lead`."""
-    if lead is objective:
-        return best_of(curves, objective, epochs)
+    """The objective's value at the epoch that is best by another, `lead`."""
     cut = {metric: curves.get(metric, ())[:epochs] for metric in (lead.metric, objective.metric)}
     curve, at = cut[objective.metric], best_epoch(cut, lead) - 1
     return curve[at] if 0 <= at < len(curve) else None

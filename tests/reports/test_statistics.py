@@ -18,6 +18,8 @@ from hptune.reports.leaderboard import best_rows, row
 from hptune.spec.objective import Objective
 from hptune.trial import Segment, SegmentResult
 
+pytestmark = pytest.mark.filterwarnings("ignore:Precision loss")  # scipy's, of scores that are all the same
+
 SCORES = st.lists(st.integers(-1000, 1000).map(lambda n: n / 8), min_size=2, max_size=9)
 SCALES = st.sampled_from([1e-300, 1e-170, 1e-30, 1.0, 1e30, 1e170, 1e290])
 
