@@ -1,5 +1,6 @@
 """Which states stay on the disk: those that training may go on from, those of the best trials, and stabilised weights.
 
+A trial that may be promoted keeps the state at its end; one of the best keeps that of the epoch which its score is of.
 Decided by what the journal tells, in the order in which it tells it, so that a resumed search keeps the same ones.
 """
 
@@ -9,9 +10,10 @@ import bisect
 import contextlib
 from pathlib import Path
 
-from hptune.history import History
+from hptune.history import History, best_epoch
 from hptune.record import Record
 from hptune.rundir import RunPaths
+from hptune.spec.objective import leading
 from hptune.trial import Trial
 
 
@@ -85,9 +87,21 @@ class Checkpoints:
         if not states:
             return set()
         lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
+        earned = self._earned(trial, lengths) if any(entry[2] == trial.number for entry in self._best) else set()
         if trial.state == "running":
             past = (self._paths.state(trial.number, r, epoch) for r, end in enumerate(lengths) for epoch in range(end))
-            return set(states).intersection(past)
-        if trial.state == "paused" or any(entry[2] == trial.number for entry in self._best):
-            return set(states).difference(self._paths.state(trial.number, r, end) for r, end in enumerate(lengths))
-        return set(states)
+            return set(states).intersection(past) - earned
+        ends = (self._paths.state(trial.number, r, end) for r, end in enumerate(lengths))
+        return set(states).difference(earned, ends if trial.state == "paused" else ())
+
+    def _earned(self, trial: Trial, lengths: list[int]) -> set[Path]:
+        """The states, one a replica, of the epochs that the trial's score is of.
+
+        Where that was not kept (by an earlier version, say), the one at the end.
+        """
+        lead = leading(self._history.objectives)
+        found = set()
+        for replica, (curves, end) in enumerate(zip(trial.curves, lengths, strict=True)):
+            at_best = self._paths.state(trial.number, replica, best_epoch(curves, lead))
+            found.add(at_best if at_best.exists() else self._paths.state(trial.number, replica, end))
+        return found

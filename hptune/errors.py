@@ -70,6 +70,25 @@ def unknown(what: str, name: object, known: Iterable[str], *, show: int = 12) ->
     return text
 
 
+def plain_text(text: str) -> str:
+    """A text as YAML has it: in quotes where it would read as a number, a boolean, null, or as nothing.
+
+    >>> plain_text("relu"), plain_text("1e-4"), plain_text("true"), plain_text("")
+    ('relu', '"1e-4"', '"true"', '""')
+    """
+    return f'"{text}"' if _reads_as_another(text) else text
+
+
+def _reads_as_another(text: str) -> bool:
+    if text.strip() != text or text.lower() in ("", "true", "false", "null", "none", "~", "–") or text[0] in "\"'":
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong with what the user gave.

@@ -90,6 +90,11 @@ class _Failed(_Segment):
     seconds: _Seconds
 
 
+class _Lost(_Segment):
+    reason: NotRequired[str]
+    seconds: NotRequired[_Seconds]
+
+
 class _Stopped(_Any):
     trial: _Trial
     replicas: NotRequired[_Replicas]
@@ -109,6 +114,7 @@ _SHAPES: dict[str, Any] = {
     "segment_started": _Started,
     "segment_finished": _Finished,
     "segment_failed": _Failed,
+    "segment_lost": _Lost,
     "trial_stopped": _Stopped,
     "stabilized": _Stabilized,
     "search_ended": _Ended,
@@ -143,6 +149,8 @@ class EventCheck:
             self._finished(event)
         elif kind == "segment_failed":
             self._take(event)
+        elif kind == "segment_lost" and _key(event) not in self._pending:
+            raise ValueError(f"a try of trial {event['trial']} is lost and was never started")
         elif kind == "trial_stopped":
             if event["trial"] >= len(self._epochs):
                 raise ValueError(f"trial {event['trial']} was never started")
@@ -178,10 +186,14 @@ class EventCheck:
             self._epochs[event["trial"]] = max(self._epochs[event["trial"]], began + longest)
 
     def _take(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        key = (event["purpose"], event["trial"], event["replica"])
+        key = _key(event)
         if key not in self._pending:
             raise ValueError(f"replica {key[2]} of trial {key[1]} ends and was never started")
         return self._pending.pop(key)
+
+
+def _key(event: Mapping[str, Any]) -> _Key:
+    return (event["purpose"], event["trial"], event["replica"])
 
 
 def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from hptune.spec.objective import Objective
-from hptune.trial import Curves, Segment, SegmentFailure, SegmentResult, Trial
+from hptune.trial import Curves, Segment, SegmentFailure, SegmentResult, Spent, Trial
 
 Event: TypeAlias = Mapping[str, Any]
 """One line of the journal: JSON data with at least `event` (and `time`, which the journal adds)."""
@@ -75,6 +75,13 @@ def failed(failure: SegmentFailure) -> dict[str, Any]:
     }
 
 
+def lost(failure: SegmentFailure) -> dict[str, Any]:
+    """The event for a try that brought nothing and is made again."""
+    purpose, trial, replica = segment_key(failure.segment)
+    told = {"purpose": purpose, "trial": trial, "replica": replica}
+    return {"event": "segment_lost", **told, "reason": failure.reason, "seconds": failure.seconds}
+
+
 def stopped(trial: int, replicas: Sequence[int] = ()) -> dict[str, Any]:
     """The event for a trial that will never be continued. replicas: those of its step that are not trained any more."""
     return {"event": "trial_stopped", "trial": trial, **({"replicas": list(replicas)} if replicas else {})}
@@ -89,7 +96,7 @@ class History:
         append-only, so that a strategy can keep a cache and read on from where it was.
     reports_before: by trial, how many reports had come when it was started: with `reports`, the journal's order.
     pending: the segments that were started and have not finished; on resume they are submitted again.
-    epochs_trained: over all trials and replicas, those of finalists left out.
+    epochs_trained: over all trials and replicas; `epochs_of_finalists` are beside these, and in no budget.
     stabilized: the segments that have seen to an architecture's stabilised weights; append-only.
     finals: by trial that is a finalist, by replica, the score; None where that training failed.
     """
@@ -101,7 +108,7 @@ class History:
         self.reports: list[int] = []
         self.reports_before: list[int] = []
         self.pending: dict[SegmentKey, Segment] = {}
-        self.epochs_trained = 0
+        self.epochs_trained = self.epochs_of_finalists = 0
         self.stabilized: list[Segment] = []
         self.finals: dict[int, dict[int, float | None]] = {}
         self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
@@ -143,9 +150,19 @@ class History:
         found = {o.metric: self._score(trial, o, epochs, lead) for o in self.objectives}
         return None if None in found.values() else found  # type: ignore[return-value]  # no None is left
 
-    def replica_scores(self, trial: Trial, objective: Objective) -> list[float]:
-        """One score a replica, of those that reported."""
-        return [s for s in (best_of(c, objective) for c in trial.curves) if s is not None]
+    def replica_scores(
+        self, trial: Trial, objective: Objective, epochs: int | None = None, lead: Objective | None = None
+    ) -> list[float]:
+        """One score a replica, of those that reported: what means and spreads are of."""
+        found = []
+        for replica, curves in enumerate(trial.curves):
+            took = None
+            if objective.metric == "seconds" and replica < len(trial.spent):
+                took = time_of(trial.spent[replica], epochs)
+            score = score_of(objective, curves, trial.facts, took, epochs=epochs, lead=lead)
+            if score is not None:
+                found.append(score)
+        return found
 
     def final_scores(self, trial: int) -> list[float] | None:
         """A finalist's scores, one a repeat; None where it is none, has repeats to train, or has failed at one."""
@@ -173,11 +190,9 @@ class History:
             return None
         if epochs is None and trial.state == "running":
             epochs = trial.epochs  # what the step under way has brought so far is not the trial's score yet
-        if objective.metric == "seconds":
-            return trial.seconds if trial.curves else None
-        if objective.metric in trial.facts:
-            return float(trial.facts[objective.metric])
-        found = [s for c in trial.curves if (s := _at_best_of(lead or objective, c, objective, epochs)) is not None]
+        if objective.metric == "seconds" and trial.curves and not trial.spent:
+            return trial.seconds  # of an earlier run
+        found = self.replica_scores(trial, objective, epochs, lead)
         return math.fsum(found) / len(found) if found and len(found) == len(trial.curves) else None
 
     # --- how it grows -------------------------------------------------------------------------------------------
@@ -193,6 +208,9 @@ class History:
             self._fail(event)
         elif kind == "trial_stopped":
             self._stop(event)
+        elif kind == "segment_lost" and event["purpose"] == "trial":
+            trial = self.trials[event["trial"]]
+            self._set(trial.number, lost_s=trial.lost_s + event.get("seconds", 0.0))
 
     def _start(self, event: Event) -> None:
         segment = Segment(
@@ -223,7 +241,9 @@ class History:
         if segment.purpose == "stabilize":
             self.stabilized.append(segment)
         if segment.purpose == "finalist":
-            self.finals.setdefault(segment.trial, {})[segment.replica] = self._final_score(event)
+            found = score_of(self.objective, event["curves"], event.get("facts", {}), event["seconds"])
+            self.finals.setdefault(segment.trial, {})[segment.replica] = found
+            self.epochs_of_finalists += event["epochs"]
         if segment.purpose != "trial":
             return
         number = segment.trial
@@ -232,6 +252,7 @@ class History:
         curves = [*trial.curves, *[{}] * (segment.replica + 1 - len(trial.curves))]
         curves[segment.replica] = _extend(curves[segment.replica], event["curves"], segment.from_epoch)
         facts = {**event.get("facts", {}), **({"ended": True} if event["ended"] else {})}
+        spent = _with(trial.spent, segment, event["seconds"])
         if event["complete"]:
             self._complete.setdefault(number, set()).add(segment.replica)
         state, epochs = trial.state, trial.epochs
@@ -247,10 +268,12 @@ class History:
             trial.to_epoch,
             epochs,
             tuple(curves),
-            trial.seconds + event["seconds"],
+            mean_time(spent),
             trial.error,
             {**trial.facts, **facts} if facts else trial.facts,
             trial.why,
+            spent,
+            trial.lost_s,
         )
         if reports:
             self._report(number)
@@ -274,17 +297,12 @@ class History:
         if segment.purpose != "trial":
             return
         trial = self.trials[segment.trial]
+        if event["seconds"] > 0:  # else it was never begun
+            spent = _with(trial.spent, segment, event["seconds"])
+            self._set(trial.number, spent=spent, seconds=mean_time(spent))
         if trial.state != "failed":
-            seconds = trial.seconds + event["seconds"]
-            self._set(trial.number, state="failed", error=event["reason"], seconds=seconds)
+            self._set(trial.number, state="failed", error=event["reason"])
             self._report(trial.number)
-
-    def _final_score(self, event: Event) -> float | None:
-        """What a finalist's training scored: the objective at its best epoch, as for a trial."""
-        metric, facts = self.objective.metric, event.get("facts", {})
-        if metric == "seconds":
-            return float(event["seconds"])
-        return float(facts[metric]) if metric in facts else best_of(event["curves"], self.objective)
 
     def _take(self, event: Event) -> Segment:
         segment = self.pending.pop((event["purpose"], event["trial"], event["replica"]))
@@ -335,19 +353,82 @@ def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | No
     return None
 
 
+def score_of(
+    objective: Objective,
+    curves: Curves,
+    facts: Mapping[str, Any],
+    seconds: float | None,
+    *,
+    epochs: int | None = None,
+    lead: Objective | None = None,
+) -> float | None:
+    """What one training scores by an objective, whoever asks: of a trial's replica, a finalist's repeat, train-best.
+
+    It is the value at the best of the first `epochs` epochs (None: of all), the best by `lead` (None: by itself); or a
+    fact of the training; or its seconds. None where there is no value.
+    """
+    if objective.metric == "seconds":
+        return seconds
+    if objective.metric in facts:
+        return float(facts[objective.metric])
+    if lead is None or lead is objective:
+        return best_of(curves, objective, epochs)
+    return _at_best_of(lead, curves, objective, epochs)
+
+
+def time_of(spent: Spent, epochs: int | None = None) -> float | None:
+    """Seconds that one replica took: all its segments together, those that began before `epochs` (None: all).
+
+    >>> time_of(((0, 2.0), (3, 1.5))), time_of(((0, 2.0), (3, 1.5)), 3)
+    (3.5, 2.0)
+    """
+    counted = [took for began, took in spent if epochs is None or began < epochs]
+    return math.fsum(counted) if counted else None
+
+
+def mean_time(spent: Sequence[Spent]) -> float:
+    """A trial's seconds: the mean over the replicas that were trained, one at least.
+
+    >>> mean_time([((0, 2.0), (3, 1.5)), (), ((0, 2.5),)])
+    3.0
+    """
+    if len(spent) == len(spent[0]) == 1:  # as in most searches
+        return spent[0][0][1]
+    each = [took for one in spent if (took := time_of(one)) is not None]
+    return math.fsum(each) / len(each)
+
+
+def _with(spent: tuple[Spent, ...], segment: Segment, seconds: float) -> tuple[Spent, ...]:
+    """The seconds of one more segment counted as its replica's."""
+    one = (segment.from_epoch, seconds)
+    if not spent and not segment.replica:
+        return ((one,),)
+    filled = [*spent, *[()] * (segment.replica + 1 - len(spent))]
+    filled[segment.replica] = (*filled[segment.replica], one)
+    return tuple(filled)
+
+
 def best_of(curves: Curves, objective: Objective, epochs: int | None = None) -> float | None:
     """The objective's best value in the first `epochs` epochs of one replica, or None where it has no value."""
     curve = curves.get(objective.metric, ())[:epochs]
     return objective.best(curve) if curve else None
 
 
+def best_epoch(curves: Curves, lead: Objective) -> int:
+    """The epoch, from 1, that is best by `lead`: the first of equals, or the last where it has no value in any.
+
+    >>> best_epoch({"score": (0.5, 0.9, 0.9, 0.7)}, Objective(metric="score", goal="maximize"))
+    2
+    """
+    curve = curves.get(lead.metric, ())
+    best = lead.best(curve) if curve else math.nan
+    return curve.index(best) + 1 if best == best else _length(curves)
+
+
 def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
-    """The objective's value at the epoch that is best by `lead`."""
-    if lead is objective:
-        return best_of(curves, objective, epochs)
-    led, curve = curves.get(lead.metric, ())[:epochs], curves.get(objective.metric, ())[:epochs]
-    best = lead.best(led) if led else math.nan
-    at = led.index(best) if best == best else len(curve) - 1  # not-a-number all along: the last is what is left
+    """The objective's value at the epoch that is best by another, `lead`."""
+    cut = {metric: curves.get(metric, ())[:epochs] for metric in (lead.metric, objective.metric)}
+    curve, at = cut[objective.metric], best_epoch(cut, lead) - 1
     return curve[at] if 0 <= at < len(curve) else None
 
 

@@ -12,7 +12,7 @@ import gc
 import math
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hptune import __version__
-from hptune.errors import KeyPath, Problem, RunError, SpecError
+from hptune.errors import KeyPath, Problem, RunError, SpecError, plain_text
 from hptune.event_check import EventCheck
 from hptune.history import Event, History
 from hptune.journal import read
@@ -236,7 +236,8 @@ def versions() -> dict[str, str]:
 class Record:
     """A journal, read: its head, and the history that its events tell.
 
-    elapsed_s: seconds spent searching, over all the times the search was resumed.
+    elapsed_s: seconds spent searching, over all the times the search was resumed, as of the last event. spent_s: the
+        same as of now, where the search is under way in this process.
     stabilized: the (architecture, replica) of the stabilised weights that were made.
     trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
     """
@@ -245,6 +246,7 @@ class Record:
         self.head = Head(head)
         self.history = History(self.head.objectives, self.head.earlier)
         self.elapsed_s = 0.0
+        self.spent_s: Callable[[], float] = lambda: self.elapsed_s
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()
@@ -392,8 +394,8 @@ def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPat
 def spell_json(value: Any) -> str:
     """JSON data on one line, as YAML spells it.
 
-    >>> spell_json({"when": None, "values": [1, True, "a"]})
-    '{when: null, values: [1, true, a]}'
+    >>> spell_json({"when": None, "values": [1, True, "a", "1"]})
+    '{when: null, values: [1, true, a, "1"]}'
     """
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
@@ -401,7 +403,7 @@ def spell_json(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {spell_json(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(spell_json, value)) + "]"
-    return str(value)
+    return plain_text(value) if isinstance(value, str) else str(value)
 
 
 def _or_absent(value: Any) -> str:

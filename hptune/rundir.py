@@ -40,6 +40,11 @@ class RunPaths:
         return self.root / "lock"
 
     @property
+    def clock(self) -> Path:
+        """The search's time while it runs, and where it was cut off."""
+        return self.root / "clock"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"
 

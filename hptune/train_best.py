@@ -13,21 +13,22 @@ from typing import Any, TypeAlias
 from hptune.checkpoints import drop_untold_weights
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor
-from hptune.history import best_of, failed, finished, stabilized, started
+from hptune.history import History, failed, finished, score_of, stabilized, started
 from hptune.journal import Journal
 from hptune.lock import locked
 from hptune.record import TRAINING, Head, check_same_data, replay, training_of
-from hptune.reports.leaderboard import plain_json, ranked
+from hptune.reports.leaderboard import plain_json, ranked, row
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.recipe import resolve
-from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Values
+from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Trial, Values
 from hptune.tuner import probe
 
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
 
-_PRINTED = ("trial", "values", "search_score", "test", "ramp", "baseline", "model", "note")
-"""`ramp` (where its epoch was found) and `note` (on the model's file) only where there is one."""
+_PRINTED = ("trial", "values", "search_score", "search_scores", "finalist", "test", "ramp", "baseline", "model", "note")
+"""Only where there is one: `search_scores` (one a repeat or fold, of which `search_score` is the mean), `finalist` (by
+which the winner was found, as in `best --json`), `ramp` (where its epoch was found), `note` (on the model's file)."""
 
 
 def printed(result: Result) -> Result:
@@ -71,6 +72,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 "trial": trial.number,
                 "metric": record.history.objectives[0].metric,
                 "search_score": search_score,
+                **_trainings(trial, record.history),
                 **_told(best, head),
                 "model": best.facts.get("model"),
                 "baseline": _told(beside, head),
@@ -83,6 +85,13 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
             write_whole(paths.best_history, history_csv(best))
         write_whole(paths.best_result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _trainings(trial: Trial, history: History) -> dict[str, Any]:
+    """Of which trainings the search's figures are means, where they are."""
+    told = row(trial, history)
+    renamed = {"search_scores": told.get("scores"), "finalist": told.get("finalist")}
+    return {name: value for name, value in renamed.items() if value is not None}
 
 
 def _train(
@@ -110,7 +119,7 @@ def _told(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]
     training = {"score": None, "epochs": 0, "seconds": round(outcome.seconds, 3), "parameters": None}
     if isinstance(outcome, SegmentFailure):
         return {"values": values, "test": {}, "error": outcome.reason, "training": training}
-    score = best_of(outcome.curves, head.objectives[0])
+    score = score_of(head.objectives[0], outcome.curves, outcome.facts, outcome.seconds)
     training |= {"score": score, "epochs": outcome.epochs, "parameters": outcome.facts.get("parameters")}
     told = {name: outcome.facts[name] for name in ("ramp", "note") if name in outcome.facts}
     return {"values": values, "test": dict(outcome.facts.get("test", {})), **told, "training": training}

@@ -85,12 +85,19 @@ class SegmentFailure:
     lost: bool = False
 
 
+Spent: TypeAlias = tuple[tuple[int, float], ...]
+"""One replica's segments, in their order: (the epoch that it went on from, wall seconds in the worker)."""
+
+
 class Trial(NamedTuple):
     """One setting of the hyperparameters, and what was learnt of it so far.
 
     curves: one for each replica that reported, metric -> value after each epoch from the first.
     epochs: trained by every replica.
+    seconds: what training took, all segments together; the mean over the replicas. `spent` has it replica by replica,
+        but for trials of earlier runs.
     why: the strategy's reason for the last step of it, where it gave one.
+    lost_s: seconds of tries that brought nothing, because the worker died or took too long, and were made again.
     """
 
     number: int
@@ -103,3 +110,5 @@ class Trial(NamedTuple):
     error: str | None = None
     facts: Mapping[str, Any] = MappingProxyType({})
     why: str | None = None
+    spent: tuple[Spent, ...] = ()
+    lost_s: float = 0.0

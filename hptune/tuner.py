@@ -6,7 +6,6 @@ nothing had happened. Imports nothing heavy: what trains is behind the Executor.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -16,13 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hptune import history as tell
 from hptune import interrupts
 from hptune.budget import limits
 from hptune.checkpoints import Checkpoints, drop_untold_weights
+from hptune.clock import Clock
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
-from hptune.history import Event, SegmentKey, failed, finished, segment_key, stabilized, started, stopped, unusable
+from hptune.history import Event, SegmentKey, segment_key, unusable
 from hptune.journal import Journal
 from hptune.lock import locked
 from hptune.pruning import unpromising
@@ -169,7 +170,6 @@ class _Loop:
         self._lost: Counter[SegmentKey] = Counter()
         self._has_noted = False
         self._why: str | None = None  # why nothing new is started
-        self._clock_from = 0.0
         self._finishes = experiment.execution.on_interrupt == "finish"
         self._asked_to_stop: Callable[[], bool] = lambda: False
 
@@ -186,13 +186,18 @@ class _Loop:
         for event in events:
             self._apply(event)
         self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
-        self._clock_from = time.monotonic() - self.record.elapsed_s
+        self._clock = Clock(self._paths.clock, self.record.elapsed_s)
+        self.record.spent_s = self._clock.seconds
         self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
+        ended = False
         try:
             self._search(asked_to_stop)
+            ended = True
         except KeyboardInterrupt:  # after any other error nothing is deleted: another process may be at the run
             self._sync()
             raise
+        finally:
+            self._clock.close(told=ended)
         self._sync()
 
     def _search(self, asked_to_stop: Callable[[], bool]) -> None:
@@ -206,7 +211,7 @@ class _Loop:
             self._stop_hopeless(len(self._paused))
             self._train_while(self._start_finalist)
         if self.record.ended != self._why:
-            self._write({"event": "search_ended", "why": self._why, "elapsed": self._elapsed_s()})
+            self._write({"event": "search_ended", "why": self._why})
 
     @cached_property
     def _strategy(self) -> Strategy:
@@ -242,7 +247,7 @@ class _Loop:
 
     def _decide(self) -> bool:
         """Whether the strategy has a next step, which is then recorded as started and queued."""
-        self._why = self._limits.reached(self._history, self._elapsed_s(), paused=bool(self._paused))
+        self._why = self._limits.reached(self._history, self._clock.seconds(), paused=bool(self._paused))
         if self._why is not None:
             return False
         decision = self._ask()
@@ -278,7 +283,7 @@ class _Loop:
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
         because = {"why": why} if why is not None else {}
-        self._write({**started(segment, replicas), **because}, durable=False)
+        self._write({**tell.started(segment, replicas), **because}, durable=False)
         self._queue.extend(segment._replace(replica=replica) for replica in replicas)
 
     def _start_finalist(self) -> bool:
@@ -288,7 +293,7 @@ class _Loop:
             return False
         self._ensure_probed()
         segment, replicas = found
-        self._write(started(segment, replicas), durable=False)
+        self._write(tell.started(segment, replicas), durable=False)
         self._queue.extend(segment._replace(replica=replica) for replica in replicas)
         return True
 
@@ -320,8 +325,9 @@ class _Loop:
             making = self._stabilizing.hold(segment)
             if making is None:
                 return
-            self._write(started(making), durable=False)
+            self._write(tell.started(making), durable=False)
             segment = making
+        self._clock.start()
         self._executor.submit(segment)
         self._running += 1
 
@@ -336,7 +342,7 @@ class _Loop:
         for other in spared[1:]:
             self._queue.remove(other)
         reports = len(self._history.reports)
-        self._write(stopped(segment.trial, [other.replica for other in spared]))
+        self._write(tell.stopped(segment.trial, [other.replica for other in spared]))
         if len(self._history.reports) > reports:
             self._watch.reported(self._history.trials[segment.trial])
         return True
@@ -349,7 +355,7 @@ class _Loop:
         if isinstance(outcome, SegmentFailure):
             if outcome.lost and self._try_again(outcome):
                 return
-        elif (made := stabilized(outcome)) is not None:
+        elif (made := tell.stabilized(outcome)) is not None:
             self._write(made)
         elif "retrained" in outcome.facts:
             self._watch.noted(f"trial {segment.trial}: {outcome.facts['retrained']}")
@@ -359,7 +365,7 @@ class _Loop:
             self._watch.noted(f"trial {segment.trial}: {told}")
         reports = len(self._history.reports)
         event = self._told(outcome)
-        self._write({**event, "elapsed": self._elapsed_s()})
+        self._write(event)
         if segment.purpose == "finalist":
             self._watch.tested(self._history.trials[segment.trial])
         if segment.purpose == "stabilize":
@@ -375,20 +381,20 @@ class _Loop:
     def _told(self, outcome: Outcome) -> dict[str, Any]:
         """The event that tells of an outcome."""
         if isinstance(outcome, SegmentFailure):
-            return failed(outcome)
+            return tell.failed(outcome)
         segment = outcome.segment
         if segment.purpose == "stabilize":
-            return finished(outcome, complete=True)
+            return tell.finished(outcome, complete=True)
         if (reason := unusable(outcome, self._history.objectives)) is not None:
-            return failed(SegmentFailure(segment, reason, outcome.seconds))
+            return tell.failed(SegmentFailure(segment, reason, outcome.seconds))
         enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
-        return finished(outcome, complete=outcome.ended or enough)
+        return tell.finished(outcome, complete=outcome.ended or enough)
 
     def _after_stabilizing(self, making: Segment, reason: str | None) -> None:
         """Let go on who waited for weights; where they could not be made, the segment they were made for has failed."""
         for segment in reversed(self._stabilizing.release()):
             if reason is not None and (segment.trial, segment.replica) == (making.trial, making.replica):
-                self._write(failed(SegmentFailure(segment, reason, 0.0)))
+                self._write(tell.failed(SegmentFailure(segment, reason, 0.0)))
             else:
                 self._queue.appendleft(segment)
 
@@ -398,9 +404,7 @@ class _Loop:
         self._lost[key] += 1
         if self._lost[key] > self._experiment.execution.retries:
             return False
-        self._write(
-            {"event": "segment_lost", "purpose": key[0], "trial": key[1], "replica": key[2], "reason": failure.reason}
-        )
+        self._write(tell.lost(failure))
         self._queue.appendleft(failure.segment)
         return True
 
@@ -413,7 +417,7 @@ class _Loop:
             dropped = [segment for segment in waiting if segment.trial == number and segment.purpose == "trial"]
             for segment in dropped:
                 waiting.remove(segment)
-                self._write(failed(SegmentFailure(segment, trial.error or "", 0.0)))
+                self._write(tell.failed(SegmentFailure(segment, trial.error or "", 0.0)))
 
     @counts("strategy")
     def _stop_hopeless(self, most: int) -> None:
@@ -423,14 +427,14 @@ class _Loop:
             if self._strategy.may_continue(self._history.trials[number], self._history):
                 self._paused[number] = None  # at the end of the queue
             else:
-                self._write(stopped(number), durable=False)
+                self._write(tell.stopped(number), durable=False)
                 self._checkpoints.stopped(number)
 
     # --- the record ---------------------------------------------------------------------------------------------
 
     def _write(self, event: Event, *, durable: bool = True) -> None:
-        """Record an event. The states that it makes needless go when it is on the disk, not before."""
-        self._apply(self._journal.append(event, durable=durable))
+        """Record an event, and the time so far. The states that it makes needless go when it is on the disk."""
+        self._apply(self._journal.append({**event, "elapsed": self._clock.seconds()}, durable=durable))
         if self._journal.due_s() is None:
             self._checkpoints.tidy()
 
@@ -443,6 +447,3 @@ class _Loop:
         self.record.apply(event)
         if len(self._history.reports) > reports:
             self._checkpoints.reported(self._history.reports[-1])
-
-    def _elapsed_s(self) -> float:
-        return round(time.monotonic() - self._clock_from, 3)

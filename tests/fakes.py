@@ -58,7 +58,7 @@ class FakeExecutor:
             return [SegmentResult(segment, 0, {}, 0.0, facts=self.facts)]
         self.trained.append(segment)
         if self.lost(segment):
-            return [SegmentFailure(segment, "the worker died", 0.0, lost=True)]
+            return [SegmentFailure(segment, "the worker died", 0.25, lost=True)]
         reason = self.fails(segment)
         if reason is not None:
             return [SegmentFailure(segment, reason, 0.5)]

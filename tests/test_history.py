@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hptune.history import History, best_of, failed, finished, segment_key, stabilized, started, stopped, unusable
+from hptune.history import History, best_of, failed, finished, lost, segment_key, stabilized, started, stopped, unusable
 from hptune.spec.objective import Objective
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
@@ -117,7 +117,7 @@ def test_a_trial_reports_when_all_its_replicas_have() -> None:
     assert (told.trials[0].state, told.reports) == ("running", [])
     end(told, 0, [0.4, 0.6], replica=1)
     trial = told.trials[0]
-    assert (trial.state, trial.epochs, told.reports, trial.seconds) == ("paused", 2, [0], 6.0)
+    assert (trial.state, trial.epochs, told.reports, trial.seconds) == ("paused", 2, [0], 2.0)
     assert told.replica_scores(trial, UP) == [0.3, 0.6, 0.2]
     assert told.score(trial) == pytest.approx(1.1 / 3)
     assert told.unfinished(0, 3) == [1, 2]
@@ -145,7 +145,7 @@ def test_a_replica_that_fails_fails_the_trial_and_the_others_still_end() -> None
     assert (trial.state, trial.error, trial.seconds, told.reports) == ("failed", "no", 0.5, [0])
     end(told, 0, [0.1, 0.2], replica=0)
     assert (told.trials[0].state, told.reports, told.score(told.trials[0])) == ("failed", [0], None)
-    assert told.trials[0].seconds == 2.5
+    assert told.trials[0].seconds == (0.5 + 2.0) / 2
     begin(told, 1, 2, replicas=[0, 1])
     fail(told, 1, replica=0)
     fail(told, 1, replica=1)
@@ -274,6 +274,65 @@ def test_seconds_are_a_score_of_what_was_trained() -> None:
     assert told.score(told.trials[0]) == 2.0
 
 
+SECONDS = Objective(metric="seconds", goal="minimize")
+
+
+def took(told: History, trial: int, seconds: float, *, replica: int = 0, at: int = 0, purpose: Any = "trial") -> None:
+    """A segment of one epoch more ends after so many seconds."""
+    segment = Segment(trial, {"x": trial}, at, at + 1, replica, purpose)
+    told.apply(finished(SegmentResult(segment, at + 1, {"score": (0.5,)}, seconds), complete=False))
+
+
+@pytest.mark.parametrize("objectives", [(SECONDS,), (UP, SECONDS)])
+def test_seconds_are_one_training_s_with_repeats_as_with_finalists(objectives: tuple[Objective, ...]) -> None:
+    told = history(*objectives)
+    begin(told, 0, 1, replicas=[0, 1, 2])
+    for replica, seconds in enumerate([3.0, 1.0, 5.0]):
+        took(told, 0, seconds, replica=replica)
+    assert told.trials[0].seconds == 3.0
+    assert told.scores(told.trials[0])["seconds"] == 3.0  # type: ignore[index]
+    assert told.replica_scores(told.trials[0], SECONDS) == [3.0, 1.0, 5.0]
+    if len(objectives) == 1:
+        begin(told, 0, 1, replicas=[3, 4], purpose="finalist")
+        for replica, seconds in ((3, 2.0), (4, 4.0)):
+            took(told, 0, seconds, replica=replica, purpose="finalist")
+        assert told.final_scores(0) == [2.0, 4.0]
+
+
+def test_seconds_are_of_all_segments_and_of_those_that_led_so_far() -> None:
+    told = history(SECONDS)
+    for at, (first, second) in enumerate([(1.0, 3.0), (10.0, 30.0)]):
+        begin(told, 0, at + 1, at=at, replicas=[0, 1])
+        took(told, 0, first, at=at)
+        if at:
+            assert told.score(told.trials[0]) == (1.0 + 3.0) / 2, "what is under way is no score yet"
+        took(told, 0, second, at=at, replica=1)
+    assert told.score(told.trials[0]) == (1.0 + 3.0 + 10.0 + 30.0) / 2
+    assert told.score(told.trials[0], 1) == (1.0 + 3.0) / 2
+    assert told.trials[0].seconds == 22.0
+
+
+def test_tries_that_were_lost_are_counted_apart() -> None:
+    told = history(SECONDS)
+    begin(told, 0, 1)
+    for seconds in (4.0, 2.5):
+        told.apply(lost(SegmentFailure(Segment(0, {"x": 0}), "the worker died", seconds, lost=True)))
+    took(told, 0, 3.0)
+    assert (told.trials[0].seconds, told.trials[0].lost_s, told.score(told.trials[0])) == (3.0, 6.5, 3.0)
+    without = {"event": "segment_lost", "purpose": "trial", "trial": 0, "replica": 0, "reason": "as it was told before"}
+    told.apply(without)
+    assert told.trials[0].lost_s == 6.5
+
+
+def test_facts_are_the_score_of_each_repeat() -> None:
+    told = history(Objective(metric="parameters", goal="minimize"))
+    begin(told, 0, 1, replicas=[0, 1])
+    end(told, 0, [0.5], facts={"parameters": 7})
+    end(told, 0, [0.5], replica=1, facts={"parameters": 7})
+    assert told.score(told.trials[0]) == 7.0
+    assert told.replica_scores(told.trials[0], told.objective) == [7.0, 7.0]
+
+
 def test_finalists() -> None:
     told = history()
     begin(told, 0, 2)
@@ -286,6 +345,7 @@ def test_finalists() -> None:
     assert told.final_scores(0) == [0.4, 0.6]
     assert told.final_scores(1) is None
     assert (told.reports, told.epochs_trained, told.trials[0].state) == ([0], 2, "completed"), "no trial of the search"
+    assert told.epochs_of_finalists == 2 + 2
     begin(told, 0, 2, replica=2, purpose="finalist")
     fail(told, 0, replica=2, purpose="finalist")
     assert told.final_scores(0) is None

@@ -295,7 +295,7 @@ def test_the_target_ends_the_search(paths: RunPaths, goal: str, target: float, t
 
 def test_time_is_counted_over_all_resumes(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("hptune.tuner.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
 
     def slow(values: Any, epoch: int, replica: int) -> float:
         now[0] += 10.0
@@ -308,6 +308,48 @@ def test_time_is_counted_over_all_resumes(paths: RunPaths, monkeypatch: pytest.M
     record = run(paths, FakeExecutor(paths, slow), InTurn(99, epochs=1), budget={"time": 45})
     assert len(record.history.trials) == 5
     assert record.elapsed_s == 50.0
+
+
+def test_start_up_is_no_time_of_the_search(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class SlowToStart(FakeExecutor):
+        def wait(self, timeout_s: float | None = None) -> list[Any]:
+            now[0] += 100.0 if self.waiting[0].purpose == "probe" else 10.0
+            return super().wait(timeout_s)
+
+    for time, trials in ((25, 3), (45, 5), (45, 5)):
+        record = run(paths, SlowToStart(paths), InTurn(99, epochs=1), budget={"time": time})
+        assert (len(record.history.trials), record.elapsed_s) == (trials, 10.0 * trials)
+        assert replay(paths).elapsed_s == record.elapsed_s
+    assert not paths.clock.exists(), "the journal tells it all"
+
+
+def test_what_is_cut_off_counts(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def stop(segment: Any) -> str | None:
+        now[0] += 10.0
+        if segment.trial == 2 and now[0] < 1035.0:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(Interrupted):
+        run(paths, FakeExecutor(paths, fails=stop), InTurn(99, epochs=1), budget={"time": 45})
+    assert float(paths.clock.read_text()) == 30.0
+    record = run(paths, FakeExecutor(paths, fails=stop), InTurn(99, epochs=1), budget={"time": 45})
+    assert (len(record.history.trials), record.elapsed_s) == (4, 50.0), "30, then the third again and a fourth"
+
+
+@pytest.mark.parametrize("content", ["", "no number", "nan", "inf", "-3", "1e999", "\0" * 20])
+def test_a_clock_s_file_that_makes_no_sense_is_passed_over(paths: RunPaths, content: str) -> None:
+    run(paths, FakeExecutor(paths), InTurn(2, epochs=1), budget={"time": 3600, "trials": 1})
+    paths.clock.write_text(content)
+    record = run(paths, FakeExecutor(paths), InTurn(2, epochs=1), budget={"time": 3600, "trials": 2})
+    assert len(record.history.trials) == 2
+    assert record.elapsed_s < 3600
 
 
 def test_a_clock_that_is_set_back_changes_nothing(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,6 +425,10 @@ def test_a_lost_segment_is_tried_again(paths: RunPaths, retries: int, tries: int
     record = run(paths, executor, InTurn(3), execution={"retries": retries})
     assert sum(segment.trial == 1 for segment in executor.trained) == tries
     assert told(record)[1]["state"] == state
+    assert told(replay(paths)) == told(record)
+    retried = min(retries, 2)
+    assert told(record)[1].get("lost_seconds", 0.0) == 0.25 * retried
+    assert "lost_seconds" not in told(record)[0]
 
 
 def test_a_probe_that_refuses_leaves_no_run(paths: RunPaths) -> None:
@@ -407,7 +453,7 @@ def test_repeats_are_segments_and_the_score_is_their_mean(paths: RunPaths) -> No
     row = told(record)[1]
     assert row["scores"] == pytest.approx([1.9, 1.91, 1.92])
     assert row["score"] == pytest.approx(1.91)
-    assert (row["epochs"], row["seconds"]) == (9, 3.0)
+    assert (row["epochs"], row["seconds"]) == (9, 1.0), "seconds are one training's, as the score is"
 
 
 def test_each_repeat_stops_early_by_itself(paths: RunPaths) -> None:

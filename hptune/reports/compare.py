@@ -7,7 +7,7 @@ from typing import Any
 
 from hptune.errors import RunError, SpecError, spell_path
 from hptune.record import Record, differences, replay
-from hptune.reports.leaderboard import best_rows, counts, objective_name
+from hptune.reports.leaderboard import best_rows, counts, figure, objective_name
 from hptune.rundir import RunPaths, size_bytes
 
 
@@ -21,15 +21,24 @@ def run_row(paths: RunPaths) -> dict[str, Any]:
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """What a run amounts to. seconds: spent searching. ended: why the last search ended; null: cut short."""
+    """What a run amounts to.
+
+    best: the winner's figure (`leaderboard.figure`); `best_mean_of` only where it is a mean. epochs: trained in all,
+    `epochs_of_finalists` of them (only where there were any). seconds: spent searching, finalists included. ended: why
+    the last search ended; null: cut short.
+    """
     history = record.history
     best = best_rows(history, 1)
+    told, trainings = figure(best[0]) if best else (None, 1)
+    finalists = history.epochs_of_finalists
     return {
         "trials": len(history.trials),
         "failed": counts(history.trials).get("failed", 0),
         "objective": objective_name(history),
-        "best": best[0]["score"] if best else None,
-        "epochs": history.epochs_trained,
+        "best": told,
+        **({"best_mean_of": trainings} if trainings > 1 else {}),
+        "epochs": history.epochs_trained + finalists,
+        **({"epochs_of_finalists": finalists} if finalists else {}),
         "seconds": record.elapsed_s,
         "ended": record.ended,
         "last_written": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.last_time)),

@@ -32,11 +32,13 @@ def difference_interval(a: Sequence[float], b: Sequence[float]) -> Interval:
     References: Welch 1947, doi:10.2307/2332510.
     """
     gap = statistics.fmean(a) - statistics.fmean(b)
-    of_a, of_b = (statistics.variance(scores) / len(scores) for scores in (a, b))
-    if of_a + of_b == 0:
+    of_a, of_b = (statistics.stdev(scores) / math.sqrt(len(scores)) for scores in (a, b))
+    both = math.hypot(of_a, of_b)  # never the squares, which are 0 or infinite for scores that are neither
+    if both == 0:
         return (gap, gap)
-    df = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
-    half = t_quantile(df) * math.sqrt(of_a + of_b)
+    share_a, share_b = (of_a / both) ** 2, (of_b / both) ** 2
+    df = 1 / (share_a**2 / (len(a) - 1) + share_b**2 / (len(b) - 1))
+    half = t_quantile(df) * both
     return (gap - half, gap + half)
 
 

@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hptune.errors import printable
+from hptune.record import spell_json
 from hptune.reports.confidence import difference_interval
 from hptune.reports.leaderboard import Row
-from hptune.trial import Value, Values
+from hptune.reports.spelling import interval, number, numbers, shown, shown_all
+from hptune.trial import Values
 
 _WIDE = 10_000
 """The width where no terminal says one: a table is as wide as what it holds, and nothing is cut."""
@@ -33,16 +35,6 @@ def stderr() -> Console:
 
 def _width(stream: TextIO) -> int | None:
     return None if stream.isatty() or "COLUMNS" in os.environ else _WIDE
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """
-    >>> number(0.123456), number(None), number(3)
-    ('0.1235', '–', '3')
-    """
-    if value is None:
-        return "–"
-    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
 
 
 def duration(seconds: float) -> str:
@@ -68,11 +60,6 @@ def cell(text: str) -> str:
     return escape(printable(text))
 
 
-def shown(value: Value) -> str:
-    """A hyperparameter's value."""
-    return number(value) if isinstance(value, float) else printable(str(value))
-
-
 def values_line(values: Values) -> str:
     """
     >>> values_line({"units": 64, "rate": 0.123456})
@@ -94,34 +81,57 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
     for heading in ("epochs", "time"):
         table.add_column(heading, justify="right")
     table.add_column("state")
-    for row in rows:
+    scores, means = score_columns(rows), finalist_column(rows)
+    values = [value_column(rows, name) for name in names]
+    for at, row in enumerate(rows):
         state = row["state"] if row["state"] != "failed" else f"failed: {row['error']}"
         table.add_row(
             str(row["trial"]),
-            *(
-                [_with_spread(row["score"], row.get("spread"))]
-                if objectives is None
-                else [number((row["objectives"] or {}).get(name)) for name in objectives]
-            ),
-            *(_finalist(row, winner=best_first and row is rows[0]) for _ in finals),
-            *(cell(shown(row["values"][name])) if name in row["values"] else "" for name in names),
+            *(column[at] for column in scores),
+            *(means[at] + (" winner" if best_first and not at and means[at] else "") for _ in finals),
+            *(cell(column[at]) for column in values),
             str(row["epochs"]),
-            duration(row["seconds"]),
+            duration(row["seconds"]) + (f" + {duration(lost)} lost" if (lost := row.get("lost_seconds")) else ""),
             cell(state),
         )
     return table
 
 
-def _with_spread(value: float | None, spread: float | None) -> str:
-    return number(value) if spread is None else f"{number(value)} ± {number(spread, 2)}"
+def score_columns(rows: Sequence[Row]) -> list[list[str]]:
+    """The scores of a table's rows, with their spreads; a column for each objective where there are several."""
+    names = next((list(row["objectives"]) for row in rows if row.get("objectives")), None)
+    if names is not None:
+        return [numbers((row.get("objectives") or {}).get(name) for row in rows) for name in names]
+    return [_with_spreads([row["score"] for row in rows], [row.get("spread") for row in rows])]
 
 
-def _finalist(row: Row, *, winner: bool) -> str:
-    """The mean over a finalist's repeats, with half the width of its interval."""
-    if "finalist" not in row:
-        return ""
-    low, high = row["finalist"]["interval"]
-    return _with_spread(row["finalist"]["mean"], (high - low) / 2) + (" winner" if winner else "")
+def finalist_column(rows: Sequence[Row]) -> list[str]:
+    """The means over finalists' repeats, with half the width of their intervals; nothing for who is none."""
+    finals = [row.get("finalist") for row in rows]
+    means = [None if final is None else final["mean"] for final in finals]
+    halves = [None if final is None else (final["interval"][1] - final["interval"][0]) / 2 for final in finals]
+    return ["" if half is None else text for half, text in zip(halves, _with_spreads(means, halves), strict=True)]
+
+
+def value_column(rows: Sequence[Row], name: str) -> list[str]:
+    """One hyperparameter's values; nothing where it was not active."""
+    given = [row["values"][name] for row in rows if name in row["values"]]
+    texts = iter(shown_all(given))
+    return [next(texts) if name in row["values"] else "" for row in rows]
+
+
+def _with_spreads(values: Sequence[float | None], spreads: Sequence[float | None]) -> list[str]:
+    pairs = zip(numbers(values), spreads, strict=True)
+    return [text if spread is None else f"{text} ± {number(spread, 2)}" for text, spread in pairs]
+
+
+def mean_of(trainings: int) -> str:
+    """That a figure is the mean of so many trainings; nothing for one.
+
+    >>> mean_of(5), mean_of(1)
+    (' (mean of 5)', '')
+    """
+    return f" (mean of {trainings})" if trainings > 1 else ""
 
 
 def finalist_lines(rows: Sequence[Row]) -> list[str]:
@@ -137,22 +147,23 @@ def finalist_lines(rows: Sequence[Row]) -> list[str]:
     low, high = difference_interval(higher["scores"], lower["scores"])
     gap = number(higher["mean"] - lower["mean"], 3)
     apart = f"trial {pair[0]['trial']} is ahead of trial {pair[1]['trial']} by {gap}"
-    interval = f"95 % interval of the difference {number(low, 2)} to {number(high, 2)}"
+    ends = f"95 % interval of the difference {interval(low, high)}"
     verdict = "within the noise" if low <= 0 <= high else "more than the noise"
-    return [f"{apart}, which is {verdict} ({interval})"]
+    return [f"{apart}, which is {verdict} ({ends})"]
 
 
-def runs_table(runs: Iterable[dict[str, Any]]) -> RenderableType:
+def runs_table(runs: Sequence[dict[str, Any]]) -> RenderableType:
     """The runs, the newest first; below them why one can't be read, which no column is wide enough for."""
     table, unread = _table(), []
     for heading in ("run", "trials", "failed", "objective", "best", "epochs", "time", "size", "last written"):
         table.add_column(heading, justify="left" if heading in ("run", "objective") else "right")
-    for run in runs:
+    for run, best in zip(runs, numbers(run.get("best") for run in runs), strict=True):
         if run.get("error") is not None:
             table.add_row(cell(run["run"]), "", "", "can't be read")
             unread.append(Text(f"{printable(run['run'])}: {printable(run['error'])}", overflow="fold"))
             continue
-        cells = (run["trials"], run["failed"], cell(run["objective"]), number(run["best"]), run["epochs"])
+        best += mean_of(run.get("best_mean_of", 1))
+        cells = (run["trials"], run["failed"], cell(run["objective"]), best, run["epochs"])
         size_mb = number(run["bytes"] / 1e6, 3) + " MB" if "bytes" in run else ""
         table.add_row(cell(run["run"]), *map(str, cells), duration(run["seconds"]), size_mb, run["last_written"])
     return Group(table, *unread)
@@ -160,18 +171,18 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> RenderableType:
 
 def winner_table(result: Mapping[str, Any]) -> RenderableType:
     """The winner and the baseline side by side. result: as train-best writes it into `best/result.json`."""
-    pair = (result, result["baseline"])
+    pair = (dict(result), result["baseline"])
     table = _table()
     for heading in ("", "winner", "baseline"):
         table.add_column(heading, justify="right" if heading else "left")
     for name in _names(side["values"] for side in pair):
-        table.add_row(cell(name), *(cell(shown(s["values"][name])) if name in s["values"] else "" for s in pair))
+        table.add_row(cell(name), *map(cell, value_column(pair, name)))
     table.add_section()
     for name in _names(side["test"] for side in pair):
-        table.add_row(f"test {name}", *(number(side["test"].get(name), 5) for side in pair))
+        table.add_row(f"test {name}", *numbers((side["test"].get(name) for side in pair), 5))
     training = [side["training"] for side in pair]
     if any(one["score"] is not None for one in training):  # else nothing was held back to score them on
-        table.add_row(result["metric"], *(number(one["score"], 5) for one in training))
+        table.add_row(result["metric"], *numbers((one["score"] for one in training), 5))
     table.add_section()
     table.add_row("epochs", *(str(one["epochs"]) for one in training))
     if any("ramp" in side for side in pair):
@@ -183,10 +194,16 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
 
 def winner_lines(result: Mapping[str, Any]) -> list[str]:
     """Expected against achieved, and where the model is."""
-    expected, achieved = result["search_score"], result["training"]["score"]
-    lines = [f"expected (search) {result['metric']} {number(expected, 6)}"]
+    final, achieved = result.get("finalist"), result["training"]["score"]
+    mean = None if final is None else final["mean"]
+    expected, again, found = numbers([result["search_score"], mean, achieved], 6)
+    trainings = len(result.get("search_scores", ()))
+    of = f", mean of {trainings}" if trainings > 1 else ""
+    lines = [f"expected (search{of}) {result['metric']} {expected}"]
+    if final is not None:
+        lines[0] += f", as a finalist {again}{mean_of(len(final['scores']))}"
     if achieved is not None:
-        lines[0] += f", achieved {number(achieved, 6)}"
+        lines[0] += f", achieved {found}"
     for who, side in (("", result), ("the baseline's ", result["baseline"])):
         if (ramp := side.get("ramp")) is not None:
             stopped = f"the validation loss had stopped falling at epoch {ramp['stopped_at']}"
@@ -220,14 +237,14 @@ def comparison_tables(told: Mapping[str, Any]) -> list[RenderableType]:
     for run in told["runs"]:
         differing.add_column(cell(run["run"]))
     for path, pair in told["differences"].items():
-        differing.add_row(cell(path), *(cell(str(value)) for value in pair))
+        differing.add_row(cell(path), *(cell(spell_json(value)) for value in pair))
     values = _table()
     values.add_column("")
     trials = [run["best_trial"] or {"values": {}} for run in told["runs"]]
     for run in told["runs"]:
         values.add_column(cell(run["run"]), justify="right")
     for name in _names(trial["values"] for trial in trials):
-        values.add_row(cell(name), *(cell(shown(t["values"][name])) if name in t["values"] else "" for t in trials))
+        values.add_row(cell(name), *map(cell, value_column(trials, name)))
     return [
         runs_table(told["runs"]),
         titled("the values of their best trials", values),

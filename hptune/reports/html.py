@@ -6,15 +6,24 @@ run could not run anything even if a text of theirs had come through unescaped.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
 from hptune.record import spell_json
-from hptune.reports.console import duration, finalist_lines, number, shown, values_line
-from hptune.reports.leaderboard import Row
+from hptune.reports.console import (
+    duration,
+    finalist_column,
+    finalist_lines,
+    mean_of,
+    score_columns,
+    value_column,
+    values_line,
+)
 from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
+from hptune.reports.spelling import identity, number, numbers, shown, shown_all
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
 
 _WIDE, _HIGH = 900, 300
@@ -56,7 +65,7 @@ def _sections(report: Report) -> Iterable[Element]:
     if report.failures:
         rows = [[str(count), reason] for reason, count in report.failures]
         yield tag("section", tag("h2", "Failures"), _table(["trials", "reason"], rows, texts={1}))
-    settings = [[path, _spelled(value)] for path, value in report.spec]
+    settings = [[path, _cut(spell_json(value))] for path, value in report.spec]
     origin = [[name, _spelled(value)] for name, value in report.origin]
     yield tag(
         "section",
@@ -74,12 +83,15 @@ def _header(report: Report) -> Iterable[Element]:
     yield tag("h1", report.name)
     ended = told["ended"]
     yield tag("p", ended if ended is not None else "under way, or cut short: search again to go on", class_="dim")
-    best = f"{report.metric} {number(told['best'])}" if told["best"] is not None else f"{report.metric}: see below"
+    best = f"{report.metric}: see below"
+    if told["best"] is not None:
+        best = f"{report.metric} {number(told['best'])}{mean_of(told.get('best_mean_of', 1))}"
+    finalists = told.get("epochs_of_finalists")
     facts = {
         f"best ({goal})" if report.pair is None else "objectives": best,
         "trials": f"{told['trials']:,}",
         "failed": f"{told['failed']:,}",
-        "epochs trained": f"{told['epochs']:,}",
+        "epochs trained": f"{told['epochs']:,}" + (f" ({finalists:,} of finalists)" if finalists else ""),
         "time": duration(told["seconds"]),
         "on the disk": f"{number(report.size_bytes / 1e6, 3)} MB",
         "last written": told["last_written"],
@@ -93,9 +105,10 @@ def _winner(report: Report, winner: Trained) -> Iterable[Element]:
     sides = [winner, *([report.baseline] if report.baseline is not None else [])]
     names = dict.fromkeys(name for side in sides for name in side.values)
     figures = dict.fromkeys(name for side in sides for name in side.test)
-    rows = [[f"test {name}", *(number(side.test.get(name), 5) for side in sides)] for name in figures]
-    rows.append([report.objective.metric, *(number(side.score, 5) for side in sides)])
-    rows += [[name, *(shown(s.values[name]) if name in s.values else "" for s in sides)] for name in names]
+    rows = [[f"test {name}", *numbers((side.test.get(name) for side in sides), 5)] for name in figures]
+    rows.append([report.objective.metric, *numbers((side.score for side in sides), 5)])
+    given = [{"values": side.values} for side in sides]
+    rows += [[name, *map(_cut, value_column(given, name))] for name in names]
     yield _table(["", "winner", "baseline"][: len(sides) + 1], rows, texts={0})
     yield tag("p", f"Trial {winner.trial}. No search has seen the test part.", class_="dim")
     losses = [name for name in ("loss", "val_loss") if name in winner.curves]
@@ -117,17 +130,19 @@ def _leaderboard(report: Report) -> Iterable[Element]:
     metrics = [objective for row in rows[:1] for objective in row.get("objectives") or ()] or [report.objective.metric]
     finals = any("finalist" in row for row in rows)
     heads = ["trial", *metrics, *(["finalists' mean (95 %)"] if finals else []), *names, "epochs", "time", "state"]
+    scores, means = score_columns(rows), finalist_column(rows)
+    values = [value_column(rows, name) for name in names]
     cells = [
         [
             str(row["trial"]),
-            *_scores(row, metrics),
-            *([_final(row)] if finals else []),
-            *(_cut(shown(row["values"][name])) if name in row["values"] else "" for name in names),
+            *(column[at] for column in scores),
+            *([means[at]] if finals else []),
+            *(_cut(column[at]) for column in values),
             str(row["epochs"]),
-            duration(row["seconds"]),
+            duration(row["seconds"]) + (f" + {duration(lost)} lost" if (lost := row.get("lost_seconds")) else ""),
             row["state"] if row["state"] != "failed" else f"failed: {_cut(str(row['error']))}",
         ]
-        for row in rows
+        for at, row in enumerate(rows)
     ]
     top = tag("div", _table(heads, cells[:10], texts={len(heads) - 1}, first=True), class_="scroll")
     yield top
@@ -138,20 +153,6 @@ def _leaderboard(report: Report) -> Iterable[Element]:
         yield tag("details", tag("summary", f"{len(cells) - 10} more"), rest)
     if len(rows) < report.trials:
         yield tag("p", f"{report.trials - len(rows):,} more: hptune trials --run {report.name}", class_="dim")
-
-
-def _scores(row: Row, metrics: Sequence[str]) -> list[str]:
-    if "objectives" in row:
-        return [number((row["objectives"] or {}).get(metric)) for metric in metrics]
-    spread = f" ± {number(row['spread'], 2)}" if "spread" in row else ""
-    return [number(row["score"]) + spread]
-
-
-def _final(row: Row) -> str:
-    if "finalist" not in row:
-        return ""
-    low, high = row["finalist"]["interval"]
-    return f"{number(row['finalist']['mean'])} ± {number((high - low) / 2, 2)}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, texts: set[int], first: bool = False) -> Element:
@@ -221,7 +222,7 @@ def _front(report: Report) -> Element:
     y = number_axis(f"{second.metric} ({second.goal})", [pair[2] for pair in report.front])
     chart = Chart(x, y, width=_WIDE, height=_HIGH, title="two objectives against each other")
     for number_, one, two, is_best in sorted(report.front, key=lambda pair: pair[3]):
-        told = f"trial {number_}: {first.metric} {number(one)}, {second.metric} {number(two)}"
+        told = f"trial {number_}: {first.metric} {number(one, 6)}, {second.metric} {number(two, 6)}"
         chart.dot(one, two, told, class_="winner" if is_best else "trial", radius=4 if is_best else 3)
     return chart.element
 
@@ -237,17 +238,22 @@ def _curves(report: Report) -> Iterable[Element]:
         height=_HIGH,
         title="learning curves",
     )
-    best, others = report.curves[:_HIGHLIGHTED], report.curves[_HIGHLIGHTED:]
-    for curve in reversed(others):
-        _draw(chart, curve, "other")
-    for at, curve in reversed(list(enumerate(best))):
-        _draw(chart, curve, f"c{at}")
+    best = {
+        trial: f"c{at}" for at, trial in enumerate(dict.fromkeys(c.trial for c in report.curves)) if at < _HIGHLIGHTED
+    }
+    for curve in reversed(report.curves):
+        chart.line(list(enumerate(curve.values, start=1)), _named(curve), class_=best.get(curve.trial, "other"))
     yield chart.element
-    yield _key((f"trial {curve.trial}", f"c{at}") for at, curve in enumerate(best))
+    lines = Counter(curve.trial for curve in report.curves)
+    yield _key((f"trial {trial}{_replicas(lines[trial])}", class_) for trial, class_ in best.items())
 
 
-def _draw(chart: Chart, curve: Curve, class_: str) -> None:
-    chart.line(list(enumerate(curve.values, start=1)), f"trial {curve.trial}", class_=class_)
+def _named(curve: Curve) -> str:
+    return f"trial {curve.trial}" + (f", replica {curve.replica}" if curve.replica is not None else "")
+
+
+def _replicas(lines: int) -> str:
+    return f" ({lines} replicas)" if lines > 1 else ""
 
 
 def _key(entries: Iterable[tuple[str, str]]) -> Element:
@@ -262,12 +268,13 @@ def _parameter(parameter: Parameter, report: Report) -> Element:
         places = [as_number(dot.x) or 0.0 for dot in parameter.dots]
         x = number_axis(parameter.name, places, log=parameter.log)
     else:
-        names = list(dict.fromkeys(_cut(shown(dot.x)) for dot in parameter.dots))
-        places = [float(names.index(_cut(shown(dot.x)))) for dot in parameter.dots]
-        x = choice_axis(parameter.name, names)
+        found = {identity(dot.x): dot.x for dot in parameter.dots}
+        at = {key: float(place) for place, key in enumerate(found)}
+        places = [at[identity(dot.x)] for dot in parameter.dots]
+        x = choice_axis(parameter.name, shown_all(found.values()))
     chart = Chart(x, y, width=_NARROW, height=_LOW, title=f"{parameter.name} against {report.objective.metric}")
     for place, dot in sorted(zip(places, parameter.dots, strict=True), key=lambda pair: pair[1].trial == best):
-        told = f"trial {dot.trial}: {number(dot.y, 6)} at {_cut(shown(dot.x))}"
+        told = f"trial {dot.trial}: {number(dot.y, 6)} at {_cut(shown(dot.x, 6))}"
         winner = dot.trial == best
         chart.dot(place, dot.y, told, class_="winner" if winner else _dot_class(dot), radius=4.5 if winner else 2.6)
     return chart.element

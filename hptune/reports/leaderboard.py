@@ -12,10 +12,10 @@ from hptune.reports.confidence import mean_interval
 from hptune.trial import Trial
 
 Row: TypeAlias = dict[str, Any]
-"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where its strategy gave a reason `why`; where
-failed `error`; with several objectives `objectives`, the scores by metric, and `score` is None; with repeats `scores`,
-one each, and their sample standard deviation `spread`; a finalist's `finalist`: {"scores", "mean", "interval":
-[low, high]} with the mean's 95 % interval."""
+"""One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where tries were lost `lost_seconds`; where its
+strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, and
+`score` is None; with repeats `scores`, one each, and their sample standard deviation `spread`; a finalist's `finalist`:
+{"scores", "mean", "interval": [low, high]} with the mean's 95 % interval."""
 
 
 def rows(history: History) -> list[Row]:
@@ -94,6 +94,8 @@ def row(trial: Trial, history: History) -> Row:
         "seconds": round(trial.seconds, 6),
         "state": trial.state,
     }
+    if trial.lost_s > 0:
+        found["lost_seconds"] = round(trial.lost_s, 6)
     if trial.why is not None:
         found["why"] = trial.why
     if trial.state == "failed":
@@ -106,6 +108,21 @@ def row(trial: Trial, history: History) -> Row:
         mean, interval = statistics.fmean(finals), mean_interval(finals)
         found["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
     return found
+
+
+def figure(row: Row) -> tuple[float | None, int]:
+    """What a trial is told to have come to, and of how many trainings that is the mean.
+
+    A finalist's own mean, by which it is ranked; else its score.
+
+    >>> figure({"score": 0.9, "scores": [0.8, 1.0], "finalist": {"mean": 0.7, "scores": [0.6, 0.7, 0.8]}})
+    (0.7, 3)
+    >>> figure({"score": 0.9, "scores": [0.8, 1.0]}), figure({"score": 0.9})
+    ((0.9, 2), (0.9, 1))
+    """
+    if "finalist" in row:
+        return row["finalist"]["mean"], len(row["finalist"]["scores"])
+    return row["score"], max(len(row.get("scores", ())), 1)
 
 
 def counts(trials: Sequence[Trial]) -> dict[str, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import os
 import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,8 +22,9 @@ from rich.text import Text
 from hptune.budget import Limits
 from hptune.errors import printable
 from hptune.record import Record, taken_over
-from hptune.reports.console import duration, number, trials_table, values_line
+from hptune.reports.console import duration, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
+from hptune.reports.spelling import number, numbers
 from hptune.spec.check_space import remarks
 from hptune.trial import Purpose, Segment, Trial
 from hptune.watch import Watch
@@ -99,7 +99,9 @@ class Lines(Silent):
 
     def tested(self, finalist: Trial) -> None:
         scores = self._record.history.finals[finalist.number].values()
-        told = " ".join("failed" if score is None else number(score) for score in scores)
+        told = " ".join(
+            "failed" if score is None else text for score, text in zip(scores, numbers(scores), strict=True)
+        )
         print(f"finalist, trial {finalist.number}, again: {told}", file=sys.stderr)  # noqa: T201  # a renderer
 
     def noted(self, note: str) -> None:
@@ -115,13 +117,16 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     if trial.state == "failed":
         return f"{head} failed: {printable(trial.error or '')} ({values_line(trial.values)})"
     scores = history.scores(trial) or {}
-    figures = " ".join(f"{o.metric} {number(scores.get(o.metric))}" for o in history.objectives)
+    best = history.best if history.best is not None and history.best.number != trial.number else None
+    own = [scores.get(objective.metric) for objective in history.objectives]
+    *texts, of_best = numbers([*own, history.score(best) if best is not None else None])
+    figures = " ".join(f"{o.metric} {text}" for o, text in zip(history.objectives, texts, strict=True))
     if trial.state == "stopped" and not scores:
         figures = f"stopped over {sum(map(bool, trial.curves))} folds, of which the others are spared,"
     line = f"{head} {figures} after {trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
     line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
-    if history.best is not None and history.best.number != trial.number:
-        line += f"; best {number(history.score(history.best))} (trial {history.best.number})"
+    if best is not None:
+        line += f"; best {of_best} (trial {best.number})"
     return line
 
 
@@ -162,7 +167,6 @@ class Screen(Silent):
         self._current: tuple[Segment, int, Mapping[str, float]] | None = None
         self._why: str | None = None  # the strategy's last reason
         self._failed: tuple[int, Trial | None] = (0, None)  # how many have, and the last of them
-        self._since = time.monotonic()
         # Its own descriptor: loading TensorFlow holds descriptor 2 back, and the screen must not be lost with it.
         self._live = Live(
             console=console or Console(file=os.fdopen(os.dup(2), "w"), force_terminal=True),
@@ -180,7 +184,6 @@ class Screen(Silent):
 
     def begun(self, record: Record, limits: Limits) -> None:
         self._limits = limits
-        self._since = time.monotonic() - record.elapsed_s
         self._record = record
         for warning in _warnings(record):
             self._live.console.print(warning, markup=False)
@@ -236,14 +239,16 @@ class Screen(Silent):
     def _progress(self) -> RenderableType:
         assert self._record is not None
         history, limits = self._record.history, self._limits
-        elapsed_s = time.monotonic() - self._since
+        elapsed_s = self._record.spent_s()
         trials = len(history.trials) - sum(1 for _ in history.running())
         shares = [
             trials / limits.trials if limits.trials else 0.0,
             elapsed_s / limits.time_s if limits.time_s else 0.0,
             history.epochs_trained / limits.epochs if limits.epochs else 0.0,
         ]
-        figures = f"{trials}{_of(limits.trials)} trials  {history.epochs_trained}{_of(limits.epochs)} epochs  "
+        finalists = f" + {history.epochs_of_finalists} of finalists" if history.epochs_of_finalists else ""
+        epochs = f"{history.epochs_trained}{_of(limits.epochs)} epochs{finalists}"
+        figures = f"{trials}{_of(limits.trials)} trials  {epochs}  "
         figures += duration(elapsed_s) + (f" of {duration(limits.time_s)}" if limits.time_s else "")
         line = Table.grid(padding=(0, 2))
         line.add_row(ProgressBar(total=1.0, completed=min(max(shares), 1.0), width=30), figures)

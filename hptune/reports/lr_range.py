@@ -17,8 +17,8 @@ from typing import Any
 from hptune.errors import RunError, spec_error
 from hptune.executors.executor import Executor
 from hptune.record import filled, joined_space
-from hptune.reports.console import number
 from hptune.reports.plan import curve
+from hptune.reports.spelling import number
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
 from hptune.spec.references import Ref

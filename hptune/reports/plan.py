@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hptune.record import filled, joined_space, spell_json
-from hptune.reports.console import duration, number
+from hptune.reports.console import duration
+from hptune.reports.spelling import number
 from hptune.spec import schedules
 from hptune.spec.data import training_rows
 from hptune.spec.defaults import known_task

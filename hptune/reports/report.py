@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hptune.history import History, best_of
+from hptune.history import History, score_of
 from hptune.record import Record, taken_over
 from hptune.reports.compare import summary
 from hptune.reports.leaderboard import Row, objective_name, ranked, row
+from hptune.reports.spelling import identity
 from hptune.spec.objective import Objective
 from hptune.trial import Trial, TrialState, Value, Values
 
@@ -38,10 +39,14 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The objective after each epoch from the first, of one trial's first replica; None where it was not finite."""
+    """The objective after each epoch from the first, of one training; None where it was not finite.
+
+    replica: the repeat or fold, from 0; None where the trial has one alone.
+    """
 
     trial: int
     values: tuple[float | None, ...]
+    replica: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +187,18 @@ def _front(trials: Iterable[Trial], history: History, best: set[int]) -> list[tu
 
 
 def _curves(trials: Sequence[Trial], order: Sequence[Trial], objective: Objective) -> list[Curve]:
-    """The best trials' curves first; none where no trial has more than one epoch."""
+    """The best trials' curves first, one a replica, of whole trials; none where no training has more than one epoch."""
     known = {trial.number for trial in trials}
     best = [trial for trial in order if trial.number in known]
     first = {trial.number for trial in best}
     chosen = [*best, *(trial for trial in trials if trial.number not in first)][:MOST_CURVES]
-    found = [Curve(t.number, _finite(t.curves[0].get(objective.metric, ()))) for t in chosen if t.curves]
+    found: list[Curve] = []
+    for trial in chosen:
+        curves = [_finite(replica.get(objective.metric, ())) for replica in trial.curves]
+        if found and len(found) + len(curves) > MOST_CURVES:
+            break
+        names = range(len(curves)) if len(curves) > 1 else [None]
+        found += [Curve(trial.number, *pair) for pair in zip(curves[:MOST_CURVES], names, strict=False)]
     return found if any(len(curve.values) > 1 for curve in found) else []
 
 
@@ -201,7 +212,7 @@ def _parameters(trials: Sequence[Trial], scores: Mapping[int, float], space: Map
     for name in dict.fromkeys(name for trial in trials for name in trial.values):
         given = [t for t in trials if name in t.values]
         dots = tuple(Dot(t.number, t.values[name], scores[t.number], t.state) for t in given)
-        if len({str(dot.x) for dot in dots}) > 1:
+        if len({identity(dot.x) for dot in dots}) > 1:
             found.append(Parameter(name, _is_log(space.get(name), dots), dots))
     return found
 
@@ -215,10 +226,13 @@ def _trained(record: Record, purpose: str, objective: Objective) -> Trained | No
     if purpose not in record.trained:
         return None
     values, event = record.trained[purpose]
-    test = event.get("facts", {}).get("test")
+    facts = event.get("facts", {})
+    test = facts.get("test")
     figures = {str(k): n for k, v in test.items() if (n := as_number(v)) is not None} if isinstance(test, dict) else {}
     curves = {metric: _finite(curve) for metric, curve in event["curves"].items()}
-    score = as_number(best_of({k: tuple(v) for k, v in event["curves"].items()}, objective))
+    known = {name: n for name, fact in facts.items() if (n := as_number(fact)) is not None}
+    whole = {metric: tuple(curve) for metric, curve in event["curves"].items()}
+    score = as_number(score_of(objective, whole, known, event["seconds"]))
     return Trained(event["trial"], values, figures, curves, score)
 
 

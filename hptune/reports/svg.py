@@ -13,13 +13,15 @@ from typing import TypeAlias
 from xml.etree.ElementTree import Element, SubElement
 
 from hptune.errors import printable
-from hptune.reports.console import number
+from hptune.reports.spelling import number, shortened
 
 Child: TypeAlias = "Element | str | None"
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 38
 _MARGIN = 0.04
 _LONGEST_NAME = 40
+_NEAR = 0.01
+"""How far a tick's label may be from where it lies, as a share of the axis: less than a pen's width."""
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Element:
@@ -75,22 +77,35 @@ def number_axis(label: str, values: Iterable[float], *, log: bool = False) -> Ax
     low, high = low - room, high + room
     powers = range(math.ceil(low), math.floor(high) + 1)
     if not log:
-        ticks = [(tick, number(tick)) for tick in _round_ticks(low, high)]
+        ticks = _labelled(_round_ticks(low, high), _NEAR * (high - low))
     elif len(powers) >= 2:
         ticks = [(float(power), f"1e{power}") for power in powers[:: math.ceil(len(powers) / 7)]]
     else:
-        ticks = [(place, number(10.0**place, 2)) for place in (low + room, high - room)]
+        ends = [10.0**place for place in (low + room, high - room)]
+        ticks = _labelled(ends, _NEAR * (high - low), digits=2, log=True)
     return Axis(label, low, high, tuple(ticks), log)
 
 
 def choice_axis(label: str, names: Sequence[str]) -> Axis:
     """An axis with a place for each name, at 0, 1, 2, …"""
-    ticks = tuple((float(at), _short(name)) for at, name in enumerate(names))
+    ticks = tuple((float(at), name) for at, name in enumerate(shortened(names)))
     return Axis(label, -0.5, len(names) - 0.5, ticks[:: math.ceil(len(ticks) / 10)])
 
 
-def _short(text: str, most: int = 14) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _labelled(values: Sequence[float], near: float, *, digits: int = 4, log: bool = False) -> list[tuple[float, str]]:
+    """(place, label) of each tick; in as many digits as it takes that no two read alike and none lies beside its label.
+
+    near: how far the label's number may lie from its tick, on the axis's scale.
+    """
+    apart = list(dict.fromkeys(values))
+    labels = [number(value, digits) for value in apart]
+    while digits < 17 and not (
+        len(set(labels)) == len(labels)
+        and all(abs(_place(float(t), log=log) - _place(v, log=log)) <= near for t, v in zip(labels, apart, strict=True))
+    ):
+        digits += 1
+        labels = [number(value, digits) for value in apart]
+    return [(_place(value, log=log), label) for value, label in zip(apart, labels, strict=True)]
 
 
 def _place(value: float, *, log: bool) -> float:
@@ -164,7 +179,7 @@ class Chart:
             (self.x, {"x": across, "y": self._height - 5}),
             (self.y, {"x": 12, "y": down, "transform": f"rotate(-90 12 {down})"}),
         ):
-            self.element.append(tag("text", _short(axis.label, _LONGEST_NAME), **places, class_="label middle"))
+            self.element.append(tag("text", *shortened([axis.label], _LONGEST_NAME), **places, class_="label middle"))
 
 
 def without_outliers(values: Sequence[float], worse: Callable[[float, float], bool]) -> list[float]:

@@ -44,6 +44,12 @@ class Objective(Spec):
         return -score if self.goal == "maximize" else score
 
 
+def leading(objectives: Sequence[Objective]) -> Objective:
+    """What tells the best epoch: the first objective that has a value each epoch, or else the validation loss."""
+    each_epoch = [one for one in objectives if one.metric not in ("seconds", "parameters")]
+    return each_epoch[0] if each_epoch else Objective(metric="val_loss", goal="minimize")
+
+
 def with_goal(given: Any, key: str, default: str | None = None) -> Any:
     """`given` (a section) with `goal` filled in from the table of directions, where it was left out.
 

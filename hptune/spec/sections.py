@@ -249,7 +249,7 @@ class Budget(Spec):
 
     trials: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)] | None = None
     time: Duration | None = None
-    """Wall time of searching, over all the times the search was resumed."""
+    """Wall time during which trials could run, over all the times the search was resumed."""
     epochs: Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(whole)] | None = None
     """Every epoch trained, over all trials; a segment started within it is finished."""
     target: float | None = Field(default=None, allow_inf_nan=False)

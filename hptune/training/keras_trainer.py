@@ -16,19 +16,20 @@ import numpy as np
 
 from hptune import seeds
 from hptune.errors import SegmentFailed, SpecError
-from hptune.history import best_of
+from hptune.history import best_epoch
 from hptune.record import joined_space
 from hptune.rundir import RunPaths
 from hptune.spec.defaults import fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import HypermodelModel, PythonModel
-from hptune.spec.objective import Objective
+from hptune.spec.objective import Objective, leading
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
 from hptune.stopwatch import WATCH
 from hptune.training import reuse, runtime
 from hptune.training import state as states
 from hptune.training.advice import advise, tell_validation
+from hptune.training.best import Best
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
@@ -36,7 +37,7 @@ from hptune.training.data.given import as_given, target_as_given
 from hptune.training.discovery import explore
 from hptune.training.handover import Handover
 from hptune.training.hypermodel import Builder, from_code
-from hptune.training.outcome import AfterEpoch, Best, Outcome, Trained, epochs_of, joined, parameters, retrained
+from hptune.training.outcome import AfterEpoch, Outcome, Trained, epochs_of, joined, parameters, retrained
 from hptune.training.own_fit import OwnFit, OwnWay
 from hptune.training.own_fit_probe import check_own_fit, probe_own_fit
 from hptune.training.probe import check_precision, check_recipes
@@ -118,7 +119,7 @@ class KerasTrainer:
         if learn is not None:  # trains no trial
             found = {**learn(segment), **self._news()}
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
-        best = Best(self._objective) if segment.purpose in ("best", "baseline") else None
+        best = Best(self._objective, self._above(segment)) if self._may_be_kept(segment) else None
 
         def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
             if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
@@ -128,11 +129,12 @@ class KerasTrainer:
 
         outcome = self._trained(segment, after)
         epochs = segment.from_epoch + epochs_of(outcome.curves)
-        kept = self._keep_state(segment, outcome, epochs)
+        kept = self._keep_state(segment, outcome, epochs, best)
+        seconds = time.perf_counter() - started  # of training: measuring the test part and writing the model are none
         told = {"parameters": parameters(outcome.trained.model), **outcome.facts, **self._news()}
-        if best is not None:
+        if segment.purpose in ("best", "baseline"):
+            assert best is not None, "made above"
             told |= self._measure(segment, outcome, best)
-        seconds = time.perf_counter() - started
         return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, told)
 
     def _trained(self, segment: Segment, after: AfterEpoch) -> Outcome:
@@ -290,23 +292,38 @@ class KerasTrainer:
             untested=trained.untested,
         )
 
-    def _keep_state(self, segment: Segment, outcome: Outcome, epochs: int) -> bool:
+    def _may_be_kept(self, segment: Segment) -> bool:
+        """Whether the state of the best epoch may be wanted."""
+        if segment.purpose == "trial":
+            asked = segment.keep_state or segment.keep_above is not None
+            return asked and self.experiment.checkpoints.keep > 0 and len(self.experiment.objectives) == 1
+        return segment.purpose in ("best", "baseline")
+
+    def _above(self, segment: Segment) -> float | None:
+        """The score above which a trial's state is wanted; None for any: with repeats their mean decides."""
+        evaluation = self.experiment.evaluation
+        return segment.keep_above if (evaluation.folds or evaluation.repeats) == 1 else None
+
+    def _keep_state(self, segment: Segment, outcome: Outcome, epochs: int, best: Best | None) -> bool:
+        """Write the state at the end where training may go on from it, and that of the epoch which the score is of
+        where the trial may be one of the best; whether the one at the end was written."""
         if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
-        wanted = segment.keep_state
-        if not wanted and segment.keep_above is not None:
-            score = best_of(outcome.whole, self._objective)
-            wanted = score is not None and self._objective.better(score, segment.keep_above)
-        if wanted:
+        earned = best_epoch(outcome.whole, self._objective)
+        taken = best.state if best is not None and best.epoch == earned else None
+        if taken is not None and earned < epochs:
+            curves = {name: values[:earned] for name, values in outcome.whole.items()}
+            states.save(self._run.state(segment.trial, segment.replica, earned), taken, curves)
+        at_end = segment.keep_state or (taken is not None and earned == epochs)
+        if at_end:
             path = self._run.state(segment.trial, segment.replica, epochs)
             states.save(path, outcome.trained.state(), outcome.whole)
-        return wanted
+        return at_end
 
     @property
     def _objective(self) -> Objective:
-        """What tells the best epoch: the first objective that has a value each epoch, or else the validation loss."""
-        each_epoch = [one for one in self.experiment.objectives if one.metric not in ("seconds", "parameters")]
-        return each_epoch[0] if each_epoch else Objective(metric="val_loss", goal="minimize")
+        """What tells the best epoch."""
+        return leading(self.experiment.objectives)
 
     # --- train-best ---------------------------------------------------------------------------------------------
 

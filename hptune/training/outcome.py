@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from hptune.spec.objective import Objective
 from hptune.training import state as states
 from hptune.training.data import Part
 from hptune.training.state import State
@@ -50,22 +49,6 @@ class Outcome:
     batch_size: int
     best: tuple[int, State | None] | None = None
     untested: Callable[[], str | None] = lambda: None
-
-
-class Best:
-    """The best validation epoch of a run, and the variables after it."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self._score: float | None = None
-        self.epoch = 0
-        self.state: State | None = None
-
-    def take(self, trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
-        score = metrics.get(self._objective.metric)
-        better = score is not None and (self._score is None or self._objective.better(score, self._score))
-        if self.state is None or better:
-            self._score, self.epoch, self.state = score, epoch, trained.state()
 
 
 def retrained(found: states.Found, segment: Segment) -> dict[str, Any]:

@@ -275,7 +275,7 @@ class Program:
             model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         if not model.optimizer.built:  # a LossScaleOptimizer that is built twice holds its scale twice
             model.optimizer.build(model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
-        # A model that computes its own loss is left alone: its tracker is what is reported then.
+        # A model that computes its own loss is left alone: its tracker is what is reported.
         own = makes_its_own_loss(model) or model._compile_loss is None
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")
         if self._plain_loss is not None:
@@ -289,7 +289,7 @@ class Program:
             if not is_stock(self.model, "test_step"):
                 raise
             self.not_validated = f"the model is not validated: {NOT_VALIDATED} ({reason(error).rstrip('.')})"
-            return []
+        return []
 
     def _names(self) -> list[str]:
         if self.own_steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.stopwatch import counts
 from hptune.training.data import Data, Part, load_data, load_folds, load_joined
+from hptune.training.data.folds import lacking
 from hptune.training.data.needs import Needs
 from hptune.training.data.shared import SharedData
 
@@ -109,7 +111,8 @@ class Samples:
     @counts("data")
     def _read_folds(self) -> tuple[Data, ...]:
         assert self._folds is not None, "asked for a fold where there are none"
-        return load_folds(self._spec, **self._how, folds=self._folds)
+        first, *others = folds = load_folds(self._spec, **self._how, folds=self._folds)
+        return (replace(first, notes=(*first.notes, *lacking(folds))), *others)
 
     @property
     def _how(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hptune.journal import Journal
 from hptune.record import Record, replay
 from hptune.reports.html import html
 from hptune.reports.report import MOST_DOTS, Report, as_number, make_report
-from hptune.reports.svg import number_axis, without_outliers
+from hptune.reports.svg import choice_axis, number_axis, without_outliers
 from hptune.rundir import RunPaths
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
@@ -295,6 +295,7 @@ def test_an_axis_holds_all_its_values_and_a_few_ticks(values: list[float]) -> No
     axis = number_axis("x", values)
     assert all(0 < axis.share(value) < 1 for value in values)
     assert 1 <= len(axis.ticks) <= 10
+    assert len({label for _, label in axis.ticks}) == len(axis.ticks)
     assert all(0 <= axis.share_of_place(place) <= 1 for place, _ in axis.ticks)
 
 
@@ -302,7 +303,8 @@ def test_an_axis_holds_all_its_values_and_a_few_ticks(values: list[float]) -> No
 def test_a_logarithmic_axis_too(values: list[float]) -> None:
     axis = number_axis("x", values, log=True)
     assert all(0 < axis.share(value) < 1 for value in values)
-    assert 2 <= len(axis.ticks) <= 8
+    assert 1 <= len(axis.ticks) <= 8
+    assert len({label for _, label in axis.ticks}) == len(axis.ticks)
     if max(values) >= 1e6 * min(values):
         assert all(label.startswith("1e") for _, label in axis.ticks)
 
@@ -311,6 +313,67 @@ def test_equal_distances_on_a_logarithmic_axis_are_equal_factors() -> None:
     axis = number_axis("x", [1e-4, 1e-1], log=True)
     assert axis.share(1e-3) - axis.share(1e-4) == pytest.approx(axis.share(1e-1) - axis.share(1e-2))
     assert [label for _, label in axis.ticks] == ["1e-4", "1e-3", "1e-2", "1e-1"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@given(st.floats(1e-9, 1e9), st.floats(1e-12, 1e-2), st.integers(2, 5))
+def test_no_two_ticks_read_alike(log: bool, middle: float, spread: float, count: int) -> None:
+    """Close together and far from 0, where four digits would tell 0.001 three times."""
+    axis = number_axis("x", [middle * (1 + spread * n / count) for n in range(count)], log=log)
+    assert len({label for _, label in axis.ticks}) == len(axis.ticks)
+    for place, label in axis.ticks:
+        told = math.log10(float(label)) if log else float(label)
+        assert told == pytest.approx(place, abs=(axis.high - axis.low) / 50)
+
+
+def test_one_two_letters_and_true_are_three_values() -> None:
+    run = record()
+    for number, value in enumerate([1, "1", True, 1]):
+        train(run, number, 1.0 + number, values={"kind": value})
+    (kind,) = made(run).parameters
+    assert not kind.is_number
+    shown = page(run)
+    ticks = [text for text in shown.texts if text in ("1", '"1"', "True")]
+    assert {"1", '"1"', "True"} <= set(ticks)
+    places = [a["cx"] for tag, a in shown.elements if tag == "circle"][-4:]
+    assert len(set(places)) == 3
+    assert any('at "1"' in text for text in shown.texts)
+    two = record()
+    for number, value in enumerate([True, 1]):
+        train(two, number, 1.0 + number, values={"kind": value})
+    assert [p.name for p in made(two).parameters] == ["kind"], "more than one value was given"
+
+
+def test_names_that_begin_alike_have_labels_of_their_own() -> None:
+    names = [f"a long name of a choice, the {n}th" for n in range(3)] + [f"{'x' * 20}{n}{'y' * 20}" for n in range(2)]
+    axis = choice_axis("x", names)
+    assert len({label for _, label in axis.ticks}) == 5
+    assert all(len(label) <= 14 for _, label in axis.ticks)
+    long = ["z" * 400 + "1", "z" * 400 + "2"]
+    run = record()
+    for number, value in enumerate(long):
+        train(run, number, 1.0 + number, values={"kind": value})
+    places = [a["cx"] for tag, a in page(run).elements if tag == "circle"][-2:]
+    assert len(set(places)) == 2
+
+
+def test_each_replica_has_its_curve() -> None:
+    run = record()
+    for number in range(2):
+        segment = Segment(number, {"x": number}, to_epoch=2)
+        run.apply({**started(segment, [0, 1]), "time": 1.0})
+        for replica in range(2):
+            result = SegmentResult(segment._replace(replica=replica), 2, {"score": (0.1, number + replica / 4)}, 1.5)
+            run.apply({**finished(result, complete=True), "time": 2.0})
+    assert [(curve.trial, curve.replica, curve.values) for curve in made(run).curves] == [
+        (1, 0, (0.1, 1.0)),
+        (1, 1, (0.1, 1.25)),
+        (0, 0, (0.1, 0.0)),
+        (0, 1, (0.1, 0.25)),
+    ]
+    shown = page(run)
+    assert {"trial 1 (2 replicas)", "trial 1, replica 0", "trial 1, replica 1"} <= set(shown.texts)
+    assert shown.count("path", "c0") == 2, "in one colour"
 
 
 def test_what_diverged_does_not_squeeze_the_others() -> None:

@@ -10,12 +10,22 @@ import pytest
 from rich.console import Console
 
 from hptune.budget import Limits
-from hptune.history import failed, finished, started
+from hptune.history import failed, finished, lost, started
 from hptune.record import Record
-from hptune.reports.console import finalist_lines, trials_table, winner_lines, winner_table
+from hptune.reports.compare import summary
+from hptune.reports.console import (
+    comparison_tables,
+    finalist_lines,
+    runs_table,
+    trials_table,
+    winner_lines,
+    winner_table,
+)
+from hptune.reports.html import html
 from hptune.reports.leaderboard import best_rows, ranked, rows
 from hptune.reports.live import Lines, Screen, told
 from hptune.reports.plan import curve
+from hptune.reports.report import make_report
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
 
@@ -140,6 +150,56 @@ def test_without_two_finalists_there_is_no_noise_to_tell() -> None:
     assert finalist_lines(best_rows(run.history)) == []
 
 
+def test_a_run_is_told_by_the_figure_that_decided_and_with_all_its_epochs() -> None:
+    run = record()
+    train(run, 0, 0.9)
+    train(run, 1, 0.95)
+    assert (summary(run)["best"], summary(run)["epochs"]) == (0.95, 4)
+    assert {"best_mean_of", "epochs_of_finalists"}.isdisjoint(summary(run))
+    repeat(run, 0, 0.80, 0.85, 0.90)
+    repeat(run, 1, 0.60, 0.70, 0.80)
+    told = summary(run)
+    best = best_rows(run.history)[0]
+    assert (told["best"], told["best_mean_of"]) == (pytest.approx(0.85), 3), "not the 0.9 that it scored in the search"
+    assert told["best"] == best["finalist"]["mean"]
+    assert (told["epochs"], told["epochs_of_finalists"]) == (2 * 2 + 2 * 3 * 2, 2 * 3 * 2)
+    table = drawn(runs_table([{"run": "a", **told}]))
+    assert "0.85 (mean of 3)" in table
+    page = html(make_report(run, name="a", size_bytes=0))
+    assert "score 0.85 (mean of 3)" in page
+    assert "16 (12 of finalists)" in page
+
+
+def test_the_screen_tells_the_finalists_epochs_beside_the_budget_s() -> None:
+    run = record()
+    screen = Screen(Console(file=io.StringIO(), force_terminal=True, width=120))
+    with screen:
+        train(run, 0, 0.9)
+        screen.begun(run, Limits(epochs=2))
+        repeat(run, 0, 0.80, 0.85)
+        assert "2/2 epochs + 4 of finalists" in drawn(screen.draw())
+
+
+def test_a_mean_of_repeats_says_so_too() -> None:
+    run = record()
+    segment = Segment(0, {"x": 0}, to_epoch=1)
+    run.apply({**started(segment, [0, 1]), "time": 1.0})
+    for replica, score in enumerate([1.0, 2.0]):
+        result = SegmentResult(segment._replace(replica=replica), 1, {"score": (score,)}, 1.0)
+        run.apply({**finished(result, complete=True), "time": 2.0})
+    assert (summary(run)["best"], summary(run)["best_mean_of"]) == (1.5, 2)
+
+
+def test_lost_tries_stand_beside_the_time() -> None:
+    run = record()
+    segment = Segment(0, {"x": 0}, to_epoch=2)
+    run.apply({**started(segment), "time": 1.0})
+    run.apply({**lost(SegmentFailure(segment, "the worker died", 7.0, lost=True)), "time": 1.5})
+    run.apply({**finished(SegmentResult(segment, 2, {"score": (1.0, 2.0)}, 1.5), complete=True), "time": 2.0})
+    assert rows(run.history)[0]["seconds"] == 1.5
+    assert "1.5s + 7.0s lost" in drawn(trials_table(rows(run.history), "score"))
+
+
 def test_lines_tell_of_each_test_of_a_finalist(capsys: pytest.CaptureFixture[str]) -> None:
     run = record()
     train(run, 0, 0.9)
@@ -214,6 +274,11 @@ def test_the_winner_beside_the_baseline() -> None:
     assert "1,234" in text
     assert "expected (search) val_accuracy 0.91, achieved 0.9" in winner_lines(result)
     assert "the baseline could not be trained: boom" in winner_lines(result)
+    final = {"scores": [0.8, 0.85, 0.9], "mean": 0.85, "interval": [0.7, 1.0]}
+    again = winner_lines({**result, "finalist": final})[0]
+    assert again == "expected (search) val_accuracy 0.91, as a finalist 0.85 (mean of 3), achieved 0.9"
+    several = winner_lines({**result, "search_scores": [0.9, 0.92]})[0]
+    assert several == "expected (search, mean of 2) val_accuracy 0.91, achieved 0.9"
     told = {**result, "ramp": {"epoch": 12, "stopped_at": 17}, "note": "weights alone"}
     assert "12" in drawn(winner_table(told)).split("rate dropped at epoch")[1].split()
     assert any("at epoch 12" in line and "at epoch 17" in line for line in winner_lines(told))
@@ -229,3 +294,39 @@ def test_any_schedule_can_be_drawn(rates: list[float]) -> None:
 
 def test_paths_are_not_needed_to_draw(tmp_path: Path) -> None:
     assert drawn(trials_table([], "score")).split() == ["trial", "score", "epochs", "time", "state"]
+
+
+def test_numbers_beside_each_other_do_not_read_alike() -> None:
+    run = record()
+    for number, score in enumerate([0.91234, 0.91232, 0.5]):
+        train(run, number, score, rate=[0.1000001, 0.1000002, 0.1][number], kind=[1, "1", True][number])
+    lines = [line.split() for line in drawn(trials_table(rows(run.history), "score")).splitlines()]
+    assert [line[1] for line in lines[1:]] == ["0.91234", "0.91232", "0.5"]
+    assert [float(line[2]) for line in lines[1:]] == [0.1000001, 0.1000002, 0.1]
+    assert [line[3] for line in lines[1:]] == ["1", '"1"', "True"]
+    page = html(make_report(run, name="a", size_bytes=0))
+    assert all(f">{text}<" in page for text in ("0.91234", "0.91232", "0.1000001", "0.1000002"))
+    line = told(run.history.trials[1], run, Limits())
+    assert "score 0.91232 after" in line
+    assert "best 0.91234 (trial 0)" in line
+
+
+def test_runs_beside_each_other_do_not_read_alike() -> None:
+    both = []
+    for name, score in (("a", 0.91234), ("b", 0.91232)):
+        run = record()
+        train(run, 0, score, rate=score / 1000)
+        both.append({"run": name, **summary(run), "best_trial": best_rows(run.history, 1)[0]})
+    text = "\n".join(drawn(t) for t in comparison_tables({"runs": both, "differences": {"a.b": [1, "1"]}}))
+    for word in ("0.91234", "0.91232", "0.00091234", "0.00091232", '"1"'):
+        assert word in text.split()
+
+
+def test_an_interval_s_ends_do_not_read_alike() -> None:
+    run = record()
+    for number in (0, 1):
+        train(run, number, float(number))
+        repeat(run, number, *(number + 0.0001 * n for n in range(3)))
+    (line,) = finalist_lines(best_rows(run.history))
+    low, high = line.rsplit("difference ")[1].rstrip(")").split(" to ")
+    assert float(low) < 1.0 < float(high)

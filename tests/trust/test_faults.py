@@ -92,6 +92,37 @@ def wait_for(path: Path) -> None:
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_what_a_kill_cuts_off_counts_and_start_up_does_not(
+    tmp_path: Path, searches: list[subprocess.Popen[str]], executor: str
+) -> None:
+    """A sitting of about 3 s is killed in its first trial; one of 4 s in all has a second left, of which none loads."""
+    (tmp_path / "trial_code.py").write_text(
+        "import pathlib, time\n"
+        "time.sleep(2)  # start-up\n"
+        "def f(x):\n"
+        "    began = pathlib.Path('began')\n"
+        "    if not began.exists():\n"
+        "        began.touch()\n"
+        "        time.sleep(600)\n"
+        "    time.sleep(0.2)\n"
+        "    return x\n"
+    )
+    (tmp_path / "a.yaml").write_text(SPEC.replace("tpe", "random").replace("workers: 1", f"executor: {executor}"))
+    search = start(tmp_path, "search", "a.yaml", "--set", "budget.time=4s")
+    searches.append(search)
+    wait_for(tmp_path / "began")
+    time.sleep(3.0)
+    os.killpg(search.pid, signal.SIGKILL)
+    search.wait()
+    again = start(tmp_path, "search", "a.yaml", "--set", "budget.time=4s")
+    searches.append(again)
+    assert again.wait(60) == 0
+    told = replay(RunPaths(tmp_path / "runs" / "a"))
+    assert 3 <= len(told.history.trials) <= 7, "1 to 1.5 s of 0.2 s each"
+    assert 4.0 <= told.elapsed_s < 4.6
+
+
 @pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
 def test_one_signal_keeps_what_is_finished_and_says_how_to_go_on(
     tmp_path: Path, searches: list[subprocess.Popen[str]], number: int, to_all: bool

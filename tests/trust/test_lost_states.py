@@ -35,6 +35,7 @@ SPEC: dict[str, Any] = {
         "epochs": 6,
     },
     "schedule": {"name": "cosine"},
+    "checkpoints": {"keep": 0},  # else the state of the best epoch is one to go on from too
 }
 
 FIRST = Segment(0, {"rate": 0.01}, 0, 2, keep_state=True)

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from hptune.errors import spec_error
-from hptune.training.data.parts import Array
+from hptune.training.data.parts import Array, Data
 from hptune.training.data.split import Rows, Split
+
+MOST_TOLD = 6
+"""Notes on folds that lack a class."""
 
 
 def fold_splits(
@@ -37,6 +40,35 @@ def fold_splits(
         Split(random.permutation(rows[at != fold]), random.permutation(rows[at == fold]), whole.test)
         for fold in range(folds)
     ]
+
+
+def lacking(folds: Sequence[Data]) -> list[str]:
+    """A note for each fold whose training or validation part has no row of a class that there is; the first MOST_TOLD.
+
+    Such folds are trained all the same (folds forward in time may have to be), but not in silence.
+    """
+    if folds[0].task != "classes" or folds[0].labels is None:
+        return []
+    every = set().union(*(_classes(part.y) for part in (folds[-1].train, folds[-1].validation)))
+    found = []
+    for number, fold in enumerate(folds, start=1):
+        trained, scored = (_classes(part.y) for part in (fold.train, fold.validation))
+        for part, held, so in (
+            ("training", trained, "what it trains has never seen one"),
+            ("validation", scored, "its score says nothing of it"),
+        ):
+            if missing := sorted(every - held):
+                names = _some([repr(folds[0].labels[code]) for code in missing])
+                what = f"class {names}" if len(missing) == 1 else f"the classes {names}"
+                found.append(f"fold {number} of {len(folds)} has no row of {what} in its {part} part: {so}")
+    more = [f"so it is in {len(found) - MOST_TOLD} more parts of folds"] if len(found) > MOST_TOLD else []
+    return found[:MOST_TOLD] + more
+
+
+def _classes(y: Array) -> set[int]:
+    """The classes that occur. y: indices [n], or one-hot rows [n, classes]."""
+    codes = y if y.ndim == 1 else y.argmax(axis=1)
+    return set(np.unique(codes).astype(int).tolist())
 
 
 def joined(whole: Split) -> Split:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from hptune.errors import SpecError
 from hptune.spec.data import CsvData, SourceData
-from hptune.training.data import load_data, load_folds, load_joined
-from hptune.training.data.folds import fold_splits
+from hptune.spec.load import from_json
+from hptune.training.data import facts, load_data, load_folds, load_joined
+from hptune.training.data.folds import fold_splits, lacking
 from hptune.training.data.split import split
+from hptune.training.samples import Samples
 
 
 @st.composite
@@ -115,3 +117,50 @@ def test_each_fold_is_prepared_by_its_own_training_part(tmp_path):
     assert len(set(scales)) == 4
     for one in folds:
         assert abs(float(one.train.x.mean())) < 1e-5
+
+
+def rare(folder: Path, *, in_time: bool) -> CsvData:
+    """60 rows of classes a and b, and two of c: the last ones in time, so that no earlier fold has seen any."""
+    lines = [f"{n},{n % 7},{'c' if n in (58, 59) else 'ab'[n % 2]}" for n in range(60)]
+    (folder / "t.csv").write_text("when,x,y\n" + "\n".join(lines) + "\n")
+    when = {"time": "when"} if in_time else {"features": ["x"]}
+    return CsvData(csv="t.csv", target="y", test=0.0, validation=0.02, **when)
+
+
+@pytest.mark.parametrize("in_time", [False, True])
+def test_a_fold_without_a_class_is_told(tmp_path, in_time):
+    spec = rare(tmp_path, in_time=in_time)
+    folds = load_folds(spec, folder=tmp_path, seed=0, folds=4)
+    labels = folds[0].labels
+    notes = lacking(folds)
+    expected = []
+    for number, fold in enumerate(folds, start=1):
+        for part, y in (("training", fold.train.y), ("validation", fold.validation.y)):
+            if labels.index("c") not in y:
+                expected.append(f"fold {number} of 4 has no row of class 'c' in its {part} part")
+    assert [note.split(":")[0] for note in notes[:6]] == expected[:6]
+    assert len(expected) == (7 if in_time else 2)
+    assert notes[6:] == (["so it is in 1 more parts of folds"] if in_time else [])
+
+
+def test_nothing_is_told_where_each_fold_has_each_class_and_of_numbers(tmp_path):
+    assert lacking(load_folds(SourceData(source="iris"), folder=tmp_path, seed=0, folds=3)) == []
+    assert lacking(load_folds(SourceData(source="diabetes"), folder=tmp_path, seed=0, folds=3)) == []
+
+
+def test_a_search_begins_with_these_notes(tmp_path):
+    rare(tmp_path, in_time=True)
+    given = {
+        "version": 1,
+        "name": "a",
+        "data": {"csv": "t.csv", "target": "y", "time": "when", "test": 0.2},
+        "model": {"sklearn": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": "$depth"}},
+        "search_space": {"depth": {"type": "int", "min": 1, "max": 3}},
+        "evaluation": {"folds": 3},
+    }
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    lines[30] = lines[30][:-1] + "c"  # so that the one split has it in training
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    samples = Samples(from_json(given), tmp_path)
+    notes = facts(samples.data(0))["notes"]
+    assert notes[0].startswith("fold 1 of 3 has no row of class 'c' in its training part")

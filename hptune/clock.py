@@ -1,0 +1,82 @@
+"""The time of a search: that during which trials could run, summed over its sittings.
+
+A sitting's time begins when its first piece of training is handed out: loading libraries and data, before the first
+trial and on resume, is none of it. Every event of the journal tells the time so far. What comes after the last one, and
+is cut off by a kill, stands in a file beside it, which a thread writes while the search runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from pathlib import Path
+
+BEAT_S = 0.5
+"""Seconds between two writes at first."""
+
+BEAT_SHARE = 0.001
+"""And later this share of the search's time, which is what a kill costs at most."""
+
+_WIDTH = 20
+"""Bytes of the file: always as many, so that each write replaces the last one whole."""
+
+
+class Clock:
+    """Stands until `start`. path: where the time is written; gone when the journal has told of it."""
+
+    def __init__(self, path: Path, told_s: float) -> None:
+        """told_s: seconds of the sittings before, as the journal tells them."""
+        self._path = path
+        self._before_s = max(told_s, _written(path))
+        self._since: float | None = None
+        self._stopped = threading.Event()
+        self._beating: threading.Thread | None = None
+
+    def start(self) -> None:
+        """The time runs from here on, if it does not yet."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
+
+    def seconds(self) -> float:
+        """The time so far, of all sittings."""
+        return round(self._before_s + (time.monotonic() - self._since if self._since is not None else 0.0), 3)
+
+    def close(self, *, told: bool) -> None:
+        """End the sitting. told: whether the journal's last event tells the time; else the file does."""
+        self._stopped.set()
+        if self._beating is not None:
+            self._beating.join()
+            self._write()
+        if told:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(max(BEAT_S, BEAT_SHARE * self.seconds())):
+            self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):  # no room for it: the journal tells as much as it does
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+            try:
+                os.pwrite(fd, f"{self.seconds():{_WIDTH - 1}.3f}\n".encode()[:_WIDTH], 0)
+            finally:
+                os.close(fd)
+
+
+def _written(path: Path) -> float:
+    """The seconds in a file of a search that was cut off; 0 where there is none, or none that makes sense."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            found = float(os.read(fd, _WIDTH))
+        finally:
+            os.close(fd)
+    except (OSError, ValueError):
+        return 0.0
+    return found if math.isfinite(found) and found > 0 else 0.0

@@ -1,0 +1,111 @@
+"""How values are written for people: short, and never so that two that differ read alike beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from hptune.errors import plain_text, printable
+from hptune.trial import Value
+
+_ALL_DIGITS = 17
+"""No two floats read alike in so many."""
+
+V = TypeVar("V", bound=Value)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """
+    >>> number(0.123456), number(None), number(3)
+    ('0.1235', '–', '3')
+    """
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def numbers(values: Iterable[float | None], digits: int = 4) -> list[str]:
+    """Numbers that stand beside each other; those that would read alike and differ get more digits.
+
+    >>> numbers([0.123456, 0.12347, 0.5, 3, None, 0.5])
+    ['0.12346', '0.12347', '0.5', '3', '–', '0.5']
+    """
+    return _apart(list(values), number, digits)
+
+
+def interval(low: float, high: float, digits: int = 2) -> str:
+    """The ends of an interval, in as many digits as its width asks for.
+
+    >>> interval(-0.484, 4.484), interval(0.99977, 1.00023), interval(1.0, 1.0)
+    ('-0.48 to 4.5', '0.99977 to 1.00023', '1 to 1')
+    """
+    near = (high - low) / 20
+    while digits < _ALL_DIGITS and any(abs(float(number(end, digits)) - end) > near for end in (low, high)):
+        digits += 1
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def shown(value: Value, digits: int = 4) -> str:
+    """A hyperparameter's value; a text that would read as something else stands in quotes.
+
+    >>> shown(0.123456), shown(1), shown("1"), shown(True), shown("True"), shown("relu"), shown(None)
+    ('0.1235', '1', '"1"', 'True', '"True"', 'relu', 'None')
+    """
+    if isinstance(value, float):
+        return number(value, digits)
+    return printable(plain_text(value) if isinstance(value, str) else str(value))
+
+
+def shown_all(values: Iterable[Value], digits: int = 4) -> list[str]:
+    """Values that stand beside each other.
+
+    >>> shown_all([1, "1", True, 0.00101, 0.001012])
+    ['1', '"1"', 'True', '0.00101', '0.001012']
+    >>> shown_all([1, 1.00000001])
+    ['1', '1.00000001']
+    """
+    return _apart(list(values), shown, digits)
+
+
+def identity(value: Value) -> Hashable:
+    """What tells a value from others: 1, "1" and true are three (Python takes 1 and True for one).
+
+    >>> len({identity(value) for value in (1, "1", True, 1.0)})
+    3
+    """
+    return (isinstance(value, bool), value)
+
+
+def shortened(names: Sequence[str], most: int = 14) -> list[str]:
+    """Names of at most so many characters; those that would read alike keep their ends too, or are numbered.
+
+    >>> shortened(["a name that is too long", "short"])
+    ['a name that i…', 'short']
+    >>> shortened(["a name that is long 1", "a name that is long 2"])
+    ['a name …long 1', 'a name …long 2']
+    """
+    ways: tuple[Callable[[int, str], str], ...] = (
+        lambda _, name: f"{name[: most - 1]}…",
+        lambda _, name: f"{name[: most // 2]}…{name[len(name) - (most - most // 2 - 1) :]}",
+        lambda at, name: f"{name[: most - len(str(at)) - 3]}… #{at}",
+    )
+    for way in ways:
+        found = [name if len(name) <= most else way(at, name) for at, name in enumerate(names, start=1)]
+        if len(set(found)) == len(set(names)):
+            break
+    return found
+
+
+def _apart(values: Sequence[V], spell: Callable[[V, int], str], digits: int) -> list[str]:
+    """Each value spelled in `digits` digits, or in as many more as tell it from those that would read alike."""
+    texts = [spell(value, digits) for value in values]
+    if digits >= _ALL_DIGITS:
+        return texts
+    alike: dict[str, dict[Hashable, V]] = {}
+    for text, value in zip(texts, values, strict=True):
+        alike.setdefault(text, {})[identity(value)] = value
+    longer: dict[Hashable, str] = {}
+    for found in alike.values():
+        if len(found) > 1:
+            longer |= zip(found, _apart(list(found.values()), spell, digits + 1), strict=True)
+    return [longer.get(identity(value), text) for value, text in zip(values, texts, strict=True)]

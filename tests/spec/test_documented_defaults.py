@@ -1,0 +1,84 @@
+"""docs/experiment.md tells the defaults that the program has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hptune.spec.base import Spec
+from hptune.spec.data import Augment, KerasData, SourceData
+from hptune.spec.sections import STRATEGIES, Checkpoints, Evaluation, Execution, Finalists
+from hptune.spec.training import SCHEDULE_OPTIONS, EarlyStopping, Lottery, Training, WarmedUp
+
+PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
+
+SECTIONS: dict[str, tuple[type[Spec], ...]] = {
+    "data": (SourceData, KerasData, Augment),
+    "training": (Training, EarlyStopping),
+    "initialization": (Lottery, WarmedUp),
+    "evaluation": (Evaluation, Finalists),
+    "execution": (Execution,),
+    "checkpoints": (Checkpoints,),
+}
+"""Which of the program's sections a heading of the page tells of."""
+
+_LITERAL = r"`?([\w.+-]+)`?"
+
+
+def section(heading: str) -> str:
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def told(text: str) -> Iterator[tuple[str, object]]:
+    """(key, default) wherever `key` (default) or | `key` | default | stands and the default is a plain value."""
+    for key, value in re.findall(rf"`(\w+)`(?: \$)? \({_LITERAL}[);]", text):
+        yield key, plain(value)
+    for key, value in re.findall(rf"^\| `(\w+)`(?: \$)? \| {_LITERAL} \|", text, re.MULTILINE):
+        yield key, plain(value)
+
+
+def plain(text: str) -> object:
+    """A number as people write it (PyYAML takes 1e-4 for text), or what YAML makes of it."""
+    try:
+        return float(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def fits(key: str, value: object, classes: tuple[type[Spec], ...]) -> bool:
+    """Whether one of the classes that have such a key has this default; what no plain value can tell is passed over."""
+    defaults = [one.model_fields[key].default for one in classes if key in one.model_fields]
+    known = [default for default in defaults if isinstance(default, bool | int | float | str)]
+    return not known or any(default == value or str(default) == str(value) for default in known)
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_a_section_tells_its_defaults(heading: str) -> None:
+    found = list(told(section(heading)))
+    assert [pair for pair in found if not fits(*pair, SECTIONS[heading])] == []
+    keys = {key for one in SECTIONS[heading] for key in one.model_fields}
+    assert any(key in keys for key, _ in found), "none was read"
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_tells_its_defaults(name: str) -> None:
+    rows = [row for row in section("strategy").splitlines() if re.match(rf"\| (`\w+`, )*`{name}`", row)]
+    assert len(rows) == 1
+    assert [pair for pair in told(rows[0]) if not fits(*pair, (STRATEGIES[name],))] == []
+
+
+@pytest.mark.parametrize("name", SCHEDULE_OPTIONS)
+def test_a_schedule_tells_its_defaults(name: str) -> None:
+    (row,) = (row for row in section("schedule").splitlines() if re.match(rf"\| (`\w+`, )*`{name}`", row))
+    wrong = [(key, value) for key, value in told(row) if SCHEDULE_OPTIONS[name][key] not in (value, None)]
+    assert wrong == []
+
+
+def test_what_is_wrong_would_be_seen() -> None:
+    assert list(told("`candidates` (24) drawn")) == [("candidates", 24.0)]
+    assert not fits("candidates", 24, (STRATEGIES["tpe"],))
+    assert fits("candidates", 64, (STRATEGIES["tpe"],))
