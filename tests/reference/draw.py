@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -48,21 +48,23 @@ ENDS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64)
 
 
 @st.composite
-def floats(draw: Callable[..., Any], rows: int, sizes: range = SIZES) -> Array:
+def floats(
+    draw: Callable[..., Any], rows: int, sizes: range = SIZES, far: Sequence[float] = FAR, constant: bool = True
+) -> Array:
     """float64 [rows]: normal, skewed, of two values or constant; of any size and anywhere."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    shape = draw(st.sampled_from(["normal", "skewed", "two", "constant"]))
+    shape = draw(st.sampled_from(["normal", "skewed", "two", *(["constant"] if constant else [])]))
     small = (
         range(sizes.start, min(sizes.stop, -3)) if shape == "constant" else sizes
     )  # huge ones have a test of their own
-    size, far = 10.0 ** draw(st.sampled_from(small or sizes)), draw(st.sampled_from(FAR))
+    size, offset = 10.0 ** draw(st.sampled_from(small or sizes)), draw(st.sampled_from(far))
     made = {
         "normal": random.normal(size=rows),
         "skewed": random.lognormal(0, 2, rows),
         "two": np.where(random.permutation(rows) < rows // 3, 1.0, 0.0),
         "constant": np.full(rows, draw(st.sampled_from([0.0, 1.0, -3.7]))),
     }[shape]
-    return np.asarray((made + far) * size)
+    return np.asarray((made + offset) * size)
 
 
 @st.composite
@@ -83,6 +85,11 @@ def columns(rows: int, least: int = 1, most: int = 3, sizes: range = SIZES) -> A
 def moderate(rows: int) -> Any:
     """float64 [rows] of everyday sizes, which every library holds well."""
     return floats(rows, range(-3, 4))
+
+
+def varied(rows: int, sizes: range = range(-30, 30), far: Sequence[float] = FAR[:3]) -> Any:
+    """float64 [rows], no constant: what a regression can learn. Of sizes, and as near to 0, as float32 holds."""
+    return floats(rows, sizes, far, False)
 
 
 def holes(rows: int) -> Any:
