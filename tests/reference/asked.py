@@ -76,7 +76,7 @@ def loaded(where: Path, options: Mapping[str, Any], *, rows: int, seed: int = 0,
 def given(data: Any, rows: int) -> Given:
     """The data, with the rows told by the first input."""
     parts = [getattr(data, name) for name in PARTS]
-    firsts = [np.empty(0) if part is None else _first(part.x) for part in parts]
+    firsts = [np.empty(0) if part is None or not len(part) else _first(part.x) for part in parts]
     told = np.concatenate(firsts)
     numbers = (told - told.min()) / (told.max() - told.min()) * (rows - 1)
     assert np.abs(numbers - np.round(numbers)).max() < 1e-3, "the first input is no row number any more"

@@ -28,28 +28,38 @@ def rows() -> list[Row]:
     return [Row(*key, cases, largest) for key, (cases, largest) in _found.items()]
 
 
+def gaps(got: Any, wanted: Any, unit: Any = 1.0) -> Any:
+    """|got − wanted| / unit of each value, in long doubles; infinity where one alone is not finite.
+
+    Raises AssertionError where shapes differ.
+    """
+    found, plain = (np.asarray(a).astype(np.longdouble) for a in (got, wanted))
+    assert found.shape == plain.shape, f"of shape {found.shape}, and {plain.shape} is wanted"
+    with np.errstate(invalid="ignore"):
+        found = np.where(found == plain, 0, np.abs(found - plain) / unit)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
 def apart(got: Any, wanted: Any, unit: Any = 1.0) -> float:
-    """The largest |got − wanted| / unit, in long doubles; infinity where shapes differ, or one alone is not finite.
+    """The largest of `gaps`.
 
     >>> apart([1.0, 2.0], [1.0, 2.5], unit=10)
     0.05
     >>> apart([1.0, float("nan")], [1.0, 2.0])
     inf
     """
-    found, plain = (np.asarray(a).astype(np.longdouble) for a in (got, wanted))
-    if found.shape != plain.shape:
-        return float("inf")
-    if not found.size:
-        return 0.0
-    with np.errstate(invalid="ignore"):
-        gaps = np.where(found == plain, 0, np.abs(found - plain) / unit)
-    return float(np.where(np.isfinite(gaps), gaps, np.inf).max())
+    return float(gaps(got, wanted, unit).max(initial=0))
 
 
 def close(area: str, against: str, got: Any, wanted: Any, *, within: float, unit: Any = 1.0) -> None:
-    """Assert that the difference is `within` at most, and keep it for the table. unit: as in `apart`."""
-    gap = apart(got, wanted, unit)
-    assert gap <= within, f"{area}: {gap:.3g} from {against}, {within:g} at most\ngot {got}\nwanted {wanted}"
+    """Assert that the difference is `within` at most, and keep it for the table. unit: as in `gaps`."""
+    found = gaps(got, wanted, unit)
+    gap = float(found.max(initial=0))
+    if gap > within:
+        at = np.unravel_index(int(found.argmax()), found.shape)
+        pair = f"got {np.asarray(got)[at]!r} for {np.asarray(wanted)[at]!r} at {[int(i) for i in at]}"
+        count = f"{int((found > within).sum())} of {found.size}"
+        raise AssertionError(f"{area}: {gap:.3g} from {against}, {within:g} at most: {pair}, {count} differ")
     _keep(area, against, gap)
 
 

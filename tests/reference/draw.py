@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -22,11 +22,14 @@ Array: TypeAlias = NDArray[Any]
 TIMES = int(os.environ.get("HPTUNE_REFERENCE", "1"))
 
 
-def cases(count: int) -> settings:
-    """So many cases in `make test`, and `HPTUNE_REFERENCE` times as many where that is set."""
-    return settings(
-        max_examples=count * TIMES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-    )
+def cases(count: int, *, shrink: bool = True) -> settings:
+    """So many cases in `make test`, and `HPTUNE_REFERENCE` times as many where that is set.
+
+    shrink: whether a case that fails is made smaller, which takes many more.
+    """
+    phases = [phase for phase in Phase if phase is not Phase.explain and (shrink or phase is not Phase.shrink)]
+    ignored = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=count * TIMES, suppress_health_check=ignored, phases=phases)
 
 
 @contextmanager
