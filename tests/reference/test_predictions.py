@@ -201,8 +201,7 @@ def test_rows_that_training_has_not_seen(tmp_path: Path) -> None:
         close(AREA, "scikit-learn predict", np.array(told, float), wanted, within=1e-10)
 
 
-@pytest.mark.parametrize("number", [2**31, 2**32 + 1, -(2**31) - 1, 2**63 - 1])
-def test_tokens_that_do_not_fit_are_refused(tmp_path: Path, number: int) -> None:
+def test_tokens_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 20, (ROWS, 4))
     np.savez(tmp_path / "t.npz", x=x, y=x[:, 0] * 0.5)
     layers = "[Embedding: {input_dim: 20, output_dim: 2}, Flatten, Output]"
@@ -210,10 +209,11 @@ def test_tokens_that_do_not_fit_are_refused(tmp_path: Path, number: int) -> None
     told, _ = found.told(tmp_path / "t.npz")
     outputs = np.asarray(found.model().predict_on_batch(x))[:, 0]
     same(AREA, "model.keras", np.array(told, np.float32), outputs)
-    x[2, 2] = number
-    np.savez(tmp_path / "other.npz", x=x)
-    with pytest.raises(SpecError):
-        found.told(tmp_path / "other.npz")
+    for number in (2**31, 2**32 + 1, -(2**31) - 1, 2**63 - 1):
+        x[2, 2] = number
+        np.savez(tmp_path / "other.npz", x=x)
+        with pytest.raises(SpecError):
+            found.told(tmp_path / "other.npz")
 
 
 def test_moments_are_those_of_the_training_part_alone(tmp_path: Path) -> None:
