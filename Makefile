@@ -40,8 +40,10 @@ examples: install
 	$(BIN)/python scripts/examples.py
 
 # The compiled way beside Keras's own `fit`, over every class and option of the tables, and trials together, permuted and
-# alone; writes the table in docs/reliability.md. Two hours or more on two cores.
+# alone; then figures beside pandas, numpy, scikit-learn and scipy. Writes both tables in docs/reliability.md. Two hours
+# or more on two cores.
 equal: install
+	$(BIN)/python -m tests.reference --processes 2 --write
 	$(BIN)/python -m tests.equal --processes 2 --write
 	HPTUNE_TOGETHER=60 $(BIN)/python -m pytest -m slow tests/equal/test_together.py tests/equal/test_people.py \
 	  tests/equal/test_guides.py
