@@ -111,7 +111,7 @@ class Program:
         self.not_validated: str | None = None
         compiled = blueprint.compiled
         core, in_layers = blueprint.build()
-        self._settings = Settings.now()  # as the code that built it has left them: what is traced reads them
+        self._settings = Settings.now()  # as the code that built it has left them, for what is traced
         self._dials = {**in_layers, **(dials or {})}
         self.model = around(core)
         self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
@@ -285,7 +285,7 @@ class Program:
         """Nothing where Keras's own step can't serve the model: it is trained without validation."""
         try:
             return told_by(self.model.test_step, example)
-        except Exception as error:  # what Keras and the user's code raise, who may not have meant to be validated
+        except Exception as error:  # the user's code may never have been meant to be validated
             if not is_stock(self.model, "test_step"):
                 raise
             self.not_validated = f"the model is not validated: {NOT_VALIDATED} ({reason(error).rstrip('.')})"
@@ -394,9 +394,9 @@ class Program:
     def _evaluate(self, feed: Feed, batch_size: Any, rows: int) -> Any:
         import tensorflow as tf
 
-        self._noise.stand_in()
         if self.not_validated is not None:
             return tf.zeros([0])
+        self._noise.stand_in()
         return tf.stack(self._pass(feed, rows, batch_size, lambda batch: self.model.test_step(self._split(batch))))
 
     def _reset(self) -> None:

@@ -32,6 +32,9 @@ OF_DIFFERENCES = frozenset(
 )
 """Keras's metrics and losses that are the same when target and prediction move together."""
 
+OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
+"""Those that are of the target's unit, and no sums of its squares on the way."""
+
 
 def needs_of(experiment: Experiment) -> Needs:
     """What the experiment's model needs of its samples."""
@@ -47,6 +50,7 @@ def needs_of(experiment: Experiment) -> Needs:
     metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _names(one)]
     return Needs(
         numbers=None if own else not names & OF_CODES,
+        squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
     )
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from hptune.spec.data import DATA_KINDS
 from hptune.training.data import load_data, load_folds, load_joined
+from hptune.training.data.needs import Needs
 
 from .draw import Array
 
@@ -67,9 +68,13 @@ def spec_of(options: Mapping[str, Any]) -> Any:
     return DATA_KINDS[kind](**options)
 
 
-def loaded(where: Path, options: Mapping[str, Any], *, rows: int, seed: int = 0, wide: bool = False) -> Given:
-    """The three parts. rows: of the file; its first and last one must be in a part. wide: as scikit-learn gets them."""
-    data = load_data(spec_of(options), folder=where, seed=seed, with_test=True, wide=wide)
+def loaded(
+    where: Path, options: Mapping[str, Any], *, rows: int, seed: int = 0, wide: bool = False, words: bool = False
+) -> Given:
+    """The three parts. rows: of the file; its first and last one must be in a part. wide: as scikit-learn gets them.
+    words: as a model with an `Embedding` does."""
+    needs = Needs(wide=wide, numbers=not words, squares=False, differences=not wide)
+    data = load_data(spec_of(options), folder=where, seed=seed, with_test=True, needs=needs)
     return given(data, rows)
 
 
@@ -98,7 +103,7 @@ def folds(where: Path, options: Mapping[str, Any], *, rows: int, count: int, see
 
 def joined(where: Path, options: Mapping[str, Any], *, rows: int, wide: bool = True) -> Given:
     """All but the test part as the training part: what a scikit-learn winner is fitted on."""
-    return given(load_joined(spec_of(options), folder=where, seed=0, wide=wide), rows)
+    return given(load_joined(spec_of(options), folder=where, seed=0, needs=Needs(wide=wide, numbers=True)), rows)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -82,9 +82,6 @@ def test_a_strange_name_is_seen_as_a_category_by_itself(tmp_path: Path, kind: st
 MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="csv_table.MISSING is of CSV alone: Parquet takes these for categories, and so they stay two"
-)
 @pytest.mark.parametrize("word", [word for word in MISSING if word])
 def test_a_spelling_is_missing_in_every_file_or_in_none(tmp_path: Path, word: str) -> None:
     column = np.array(["north", "south", word] * (ROWS // 3), object)
@@ -95,7 +92,6 @@ def test_a_spelling_is_missing_in_every_file_or_in_none(tmp_path: Path, word: st
     assert widths[0] == widths[1]
 
 
-@pytest.mark.xfail(strict=True, reason="CSV cells are stripped and Parquet's are not: ' a' is 'a' in one file alone")
 @pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u2003"])
 def test_blanks_around_a_name_are_read_alike(tmp_path: Path, blank: str) -> None:
     column = np.array(["a", f"{blank}a", f"b{blank}"] * (ROWS // 3), object)
@@ -128,10 +124,6 @@ def test_missing_numbers_are_filled_from_the_training_part(drawn: Array, gaps: A
     same("missing", "scikit-learn SimpleImputer", fills, np.full(len(fills), imputer.statistics_[0], np.float32))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="inputs._fill: the mean of a constant is off by its last bit, and _moments then divides by that bit",
-)
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("value", [0.001, 0.1])
 def test_a_constant_with_missing_values_is_0(tmp_path: Path, kind: str, value: float) -> None:

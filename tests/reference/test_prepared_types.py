@@ -56,7 +56,6 @@ def test_numbers_of_parquet(tmp_path: Path, name: str, wide: bool) -> None:
     close(AREA, "pandas read_parquet", found.x[:, 1], wanted, within=1e-12 if wide else 1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="inputs._fill: np.mean of a float32 column is a float32")
 def test_a_fill_of_float32_far_from_0(tmp_path: Path) -> None:
     """The mean of numbers of float32 need not be one of them."""
     values = (1e7 + np.random.default_rng(0).integers(0, 9, ROWS)).astype(np.float32)

@@ -241,7 +241,9 @@ def encode(values: Array, encoding: Encoding) -> Array:
     if encoding.vocabulary is not None:
         return encoding.vocabulary(values.tolist())
     if encoding.kind != "category":
-        filled = values if encoding.fill is None else np.where(np.isnan(values), encoding.fill, values)
+        filled = values.astype(np.float64)  # a fill has more digits than float32
+        if encoding.fill is not None:
+            filled = np.where(np.isnan(filled), encoding.fill, filled)
         return filled.reshape(-1, 1)
     index = {category: i for i, category in enumerate(encoding.categories)}
     if encoding.fill is not None:

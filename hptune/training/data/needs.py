@@ -12,12 +12,14 @@ class Needs:
     wide: numbers keep all their digits, as scikit-learn takes them; else they become Keras's types.
     numbers: whether rows of whole numbers are taken as the numbers that they are, as columns of a table are; False:
         they stand for words or categories, such as `Embedding` takes; None: only the user's code knows.
+    squares: whether squares of a regression's target may be told, of which float32 holds fewer sizes.
     differences: whether all that is told of a regression depends on differences from the target alone, so that the
         target may be brought near 0 before it becomes float32.
     """
 
     wide: bool = False
     numbers: bool | None = None
+    squares: bool = True
     differences: bool = False
 
 

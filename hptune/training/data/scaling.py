@@ -31,7 +31,7 @@ COSTLY = 1e-3
 _SUMMABLE = 1e140
 """Numbers up to this size, and differences from its inverse on, can be squared and added up in float64."""
 
-_LEAST = 1e-300
+_LEAST = 1e-306
 """By less than this nothing is divided."""
 
 CHANNELS = (1, 2, 3, 4)
@@ -59,6 +59,10 @@ def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> 
     if isinstance(raw.x, tuple):
         return _costly(raw.x, train) if learnt.scale is None and not needs.wide else ()
     rule = rule_of(raw.x, scale, needs)
+    if rule == "none" and not needs.wide and raw.x.dtype == np.float64 and raw.x.ndim == 2:
+        names = raw.features or tuple(f"column {i}" for i in range(raw.x.shape[1]))
+        x = raw.x[train]
+        return _costly([Column(name, "number", x[:, i]) for i, name in enumerate(names)], np.arange(len(x)))
     if scale == "auto" and rule == "none" and raw.x.ndim == 2 and needs.numbers is None:
         told = "x holds whole numbers, which stay as they are: only the model's code knows whether they stand for words"
         return (f"{told}. Say data.scale: none if they do, or standardize if they are columns of numbers.",)

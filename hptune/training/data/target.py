@@ -77,15 +77,20 @@ NO_SQUARES = 130.0
 _SQUARES = (1e-17, 1e15)
 """The deviations whose squares, and their sums over many samples, float32 holds."""
 
+_SIZES = (1e-34, 1e34)
+"""The deviations that float32 holds, and thousandths and sums of them."""
+
 
 def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, path: KeyPath) -> Taken:
     """The target as the model's kind takes it. Raises `SpecError` for numbers that float32 can't hold."""
     if target.task != "regression" or needs.wide:
         return Taken(target.y)
     mean, deviation = statistics(target.y[train])
+    least, most = _SQUARES if needs.squares or not standardised else _SIZES
     low, high = float(np.min(deviation)), float(np.max(np.abs(target.y)))
-    if low < _SQUARES[0] or float(np.max(deviation)) > _SQUARES[1] or high > np.finfo(np.float32).max:
-        told = f"the target's values deviate by {low:.3g} and reach {high:.3g}: float32 can't hold their squares."
+    if low < least or float(np.max(deviation)) > most or high > np.finfo(np.float32).max:
+        what = ", squared" if (least, most) == _SQUARES else ""
+        told = f"the target deviates by {low:.3g} and reaches {high:.3g}, which is beyond what float32 holds{what}."
         raise spec_error(f"{told} Give it in another unit.", *path)
     offset = None
     if standardised and needs.differences and (np.abs(mean) > FAR * deviation).any():

@@ -183,10 +183,19 @@ def test_what_float32_costs_is_told(tmp_path: Path) -> None:
     assert not loaded(CsvData(csv="t.csv", target="y"), tmp_path).notes
 
 
-@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e150])
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_a_target_of_which_no_squares_are_told_may_be_smaller_and_larger(tmp_path: Path, size: float) -> None:
+    y = np.random.default_rng(0).normal(size=60) * size
+    x = np.arange(120.0).reshape(60, 2)
+    with pytest.raises(SpecError, match="float32 holds, squared"):
+        arrays(tmp_path, x, y)
+    assert arrays(tmp_path, x, y, Needs(squares=False)).target_scale is not None
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-40, 1e38, 1e150])
 def test_a_target_that_float32_can_t_hold_is_refused(tmp_path: Path, size: float) -> None:
     y = np.random.default_rng(0).normal(size=60) * size
     with pytest.raises(SpecError, match="Give it in another unit"):
-        arrays(tmp_path, np.arange(120.0).reshape(60, 2), y)
+        arrays(tmp_path, np.arange(120.0).reshape(60, 2), y, Needs(squares=False))
     kept = arrays(tmp_path, np.arange(120.0).reshape(60, 2), y, Needs(wide=True))
     assert set(kept.train.y.tolist()) <= set(y.tolist()), "scikit-learn gets it as it is"
