@@ -32,6 +32,7 @@ from hptune.training.fused import fuse
 from hptune.training.loops import each_batch, function, last_batch, number
 from hptune.training.losses import chosen, smoothed
 from hptune.training.noise import Noise
+from hptune.training.rate_table import rate_table
 from hptune.training.reasons import reason
 from hptune.training.results import (
     NOT_VALIDATED,
@@ -431,21 +432,3 @@ def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
         return tf.add_n([goal, *(tf.cast(self._aggregate_additional_loss(one), goal.dtype) for one in self.losses)])
 
     return compute_loss
-
-
-def rate_table() -> Any:
-    """A `LearningRateSchedule` that looks the rate up by the optimizer's step in a table that can be exchanged."""
-    import tensorflow as tf
-
-    class RateTable(keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
-        def __init__(self) -> None:
-            self.table = tf.Variable(np.zeros(1, np.float32), shape=[None], trainable=False)
-            self.factor = tf.Variable(1.0, trainable=False)
-
-        def __call__(self, step: Any) -> Any:
-            return tf.gather(self.table, tf.cast(step, tf.int32)) * self.factor
-
-        def get_config(self) -> dict[str, Any]:
-            return {}
-
-    return RateTable()
