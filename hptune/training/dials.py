@@ -8,7 +8,7 @@ tensor's type with a tensor, so that `1 - beta_2` has the digits that it has in 
 Layers and regularisers are made with their dials in place, so that each stands wherever Keras puts the object: in the
 cell of an LSTM, in the projections of attention, in a copy that a wrapper makes from its config. In a model that was
 built elsewhere they are looked for. A dial that was never turned is NaN, so that one which is forgotten trains nothing
-in silence. The learning rate is a table of its own (`program.rate_table`).
+in silence. The learning rate is a table of its own (`rate_table`).
 """
 
 from __future__ import annotations
