@@ -1,45 +1,101 @@
-"""Whether what a model is compiled with belongs to that very model: then no copy of it can train in its place.
+"""Why Keras's own `fit` must train a model: where it can't be shown that a copy, or a graph of another trial, may.
 
-A loss that reads a layer's weights, a metric over a hidden layer's output, a rate that follows a bias: of a copy they
-would go on reading the model that they were made beside. So would an optimizer that was built, and holds state.
+A loss that reads a layer's weights, a metric over a hidden layer, a rate that follows a bias would of a copy go on
+reading the model that they were made beside; an optimizer that was built holds state; Python that runs while a graph
+does keeps what it counts from trial to trial; and what can't be looked into may do any of these.
 """
 
 from __future__ import annotations
 
+import functools
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from hptune.training.code_text import names_read
 from hptune.training.compiled import scaled_by
-from hptune.training.reach import held_by, variables_in
+from hptune.training.reach import variables_in
 from hptune.training.runtime import keras
-from hptune.training.variables import is_of_keras
+from hptune.training.sameness import attributes, described, is_known, of_own_parts, own_in_stock, unproved, visited
+
+_RUNS_PYTHON = frozenset({"numpy_function", "py_function", "py_func", "get_global_generator"})
+"""What brings Python, or a generator that all share, into a graph."""
+
+_READS = "is compiled with what reads that very model"
 
 
-def is_bound(model: Any) -> bool:
-    """Whether the loss, the metrics or the optimizer of a compiled model reach it, or the optimizer holds state."""
-    if not model.compiled:
-        return False
-    optimizer = scaled_by(getattr(model, "optimizer", None))
-    if optimizer is not None and _holds_state(optimizer):
-        return True
-    given = [*_given(model), optimizer]
+def why_by_fit(model: Any) -> str | None:
+    """Why, in words that follow "the model"; None where it need not be."""
     layers = list(model._flatten_layers())
-    if _reaches(given, {id(one) for one in [*layers, *model.variables]}):
-        return True
-    theirs = {id(one) for one in variables_in(given)} - {id(one) for one in getattr(optimizer, "variables", ())}
-    own = [one for layer in layers if not is_of_keras(layer) for one in (layer, type(layer))]
-    return bool(theirs) and not theirs.isdisjoint(id(one) for one in variables_in(own))
+    own = [layer for layer in layers if not is_known(type(layer))]
+    kinds = [type(layer) for layer in own]
+    held = [one for layer in layers for one in own_in_stock(layer).values()]
+    given = _given(model) if model.compiled else []
+    with visited() as by_compile:
+        of_compile = unproved(described(given))
+    if of_compile:
+        return f"is compiled with {', '.join(of_compile)}, which can't be looked into"
+    with visited() as by_code:
+        of_layers = unproved([of_own_parts(model), described(kinds), described(_added_to(model))])
+    if of_layers:
+        return f"holds {', '.join(of_layers)}, which can't be looked into"
+    targets = {id(one) for one in layers} | {id(one) for variable in model.variables for one in _forms(variable)}
+    if not targets.isdisjoint(map(id, by_compile)):
+        return _READS
+    if given and (theirs := _variables(given, model)) and not theirs.isdisjoint(map(id, variables_in([*own, *kinds]))):
+        return _READS
+    with visited() as by_name:  # what a layer holds is its own; what its code finds elsewhere may be another build's
+        described([*kinds, *held])
+    if not targets.isdisjoint(map(id, by_name)):
+        return "holds code that reads its layers by other ways than its own"
+    optimizer = scaled_by(getattr(model, "optimizer", None)) if model.compiled else None
+    if optimizer is not None and _holds_state(optimizer):
+        return "is compiled with an optimizer that holds state"
+    if any(_RUNS_PYTHON & set(names_read(one.__code__)) for one in _functions([*by_compile, *by_code, *by_name])):
+        return "runs Python of yours, or draws from a generator that all share, as it trains"
+    if model.compiled and model.run_eagerly and (own or held or _functions(by_compile)):
+        return "runs code of yours eagerly, which may keep what it counts"
+    return None
 
 
-def _given(model: Any) -> Iterator[Any]:
-    """The losses and metrics as the user's code gave them."""
+def _added_to(model: Any) -> dict[str, Any]:
+    """What a model of a class of the user's holds beside layers and what Keras keeps in every model."""
+    if is_known(type(model)):
+        return {}
+    usual, parts = _usual(), keras().layers.Layer | keras().Variable
+    held = attributes(model).items()
+    return {name: value for name, value in held if name not in usual and not isinstance(value, parts)}
+
+
+@functools.cache
+def _usual() -> frozenset[str]:
+    """The attributes of Keras's own models, compiled and called."""
+    layer, inputs = keras().layers.Dense(1), keras().Input((1,))
+    made = [keras().Sequential([inputs, layer]), keras().Model(inputs, layer(inputs)), keras().Model()]
+    for model in made:
+        model.compile("sgd", "mse")
+    return frozenset(name for model in made for name in vars(model))
+
+
+def _given(model: Any) -> list[Any]:
+    """The losses, metrics and optimizer as the user's code gave them."""
     loss, metrics = model._compile_loss, model._compile_metrics
     given = [loss._user_loss] if loss is not None else []
     given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics is not None else []
-    yield from keras().tree.flatten(given)
+    return [*keras().tree.flatten(given), scaled_by(model.optimizer)]
+
+
+def _forms(variable: Any) -> tuple[Any, ...]:
+    """Keras's variable, and TensorFlow's in it."""
+    return variable, variable.value, getattr(variable, "_value", None)
+
+
+def _variables(given: list[Any], model: Any) -> set[int]:
+    """Those that the losses and metrics reach, less the optimizer's own."""
+    own = {id(one) for one in getattr(scaled_by(model.optimizer), "variables", ())}
+    return {id(one) for one in variables_in(given)} - own
 
 
 def _holds_state(optimizer: Any) -> bool:
@@ -48,26 +104,6 @@ def _holds_state(optimizer: Any) -> bool:
     return optimizer.built and any(np.any(one.numpy()) for one in optimizer.variables if one is not rate)
 
 
-def _reaches(things: Iterable[Any], targets: set[int]) -> bool:
-    seen: set[int] = set()
-    waiting = list(things)
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in targets:
-            return True
-        if id(thing) in seen or isinstance(thing, str | bytes | int | float | np.ndarray | types.ModuleType):
-            continue
-        seen.add(id(thing))
-        waiting += _within(thing)
-    return False
-
-
-def _within(thing: Any) -> Iterator[Any]:
-    """What a thing holds. Of Keras's own objects what was given to them, which is a user's; the layers of models."""
-    if isinstance(thing, keras().layers.Layer):
-        yield from (one for one in thing._flatten_layers() if one is not thing)
-        yield from thing.variables
-    if is_of_keras(thing) and not isinstance(thing, type):
-        held = getattr(thing, "__dict__", {})
-        yield from (one for one in held.values() if callable(one) or isinstance(one, list | tuple | Mapping))
-    yield from held_by(thing)
+def _functions(things: Iterable[Any]) -> list[types.FunctionType]:
+    """The user's among what was looked into."""
+    return [one for one in things if isinstance(one, types.FunctionType) and not is_known(one)]

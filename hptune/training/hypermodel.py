@@ -20,7 +20,7 @@ from typing import Any
 from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
-from hptune.training.bound import is_bound
+from hptune.training.bound import why_by_fit
 from hptune.training.results import has_own_loops
 from hptune.training.runtime import Settings, keras, reset_names
 from hptune.training.sameness import is_installed
@@ -113,8 +113,8 @@ class Builder:
         it may."""
         if has_own_loops(model):
             return "has a fit or loops of its own, or batches of one size"
-        if is_bound(model):
-            return "is compiled with what reads that very model, or with an optimizer that holds state"
+        if (why := why_by_fit(model)) is not None:
+            return why
         return "is made of code of yours in the place of Keras's" if self.untouched.patched else None
 
     def asking(self, values: Values) -> Any:

@@ -147,7 +147,7 @@ class KerasTrainer:
                 check_own_fit(self._given, self.data, str(needed))
             except SpecError as refused:
                 raise SegmentFailed(f"{refused}") from refused
-            outcome = self._train_by_own_fit(segment, after)
+            outcome = self._train_by_own_fit(segment, after, bare=True)
             note = "; ".join([*([outcome.facts["note"]] if outcome.facts else []), f"{needed}: trained by Keras's fit"])
             return replace(outcome, facts={**outcome.facts, "note": note})
 
@@ -268,9 +268,10 @@ class KerasTrainer:
         data = as_given(self._samples.data(self._fold), ordered=True)
         return OwnWay(self.builder, self.experiment, data, self._folder, self._objective)
 
-    def _train_by_own_fit(self, segment: Segment, after: AfterEpoch) -> Outcome:
+    def _train_by_own_fit(self, segment: Segment, after: AfterEpoch, *, bare: bool = False) -> Outcome:
         seed = seeds.derive(self.experiment.seed, "own fit", dict(segment.values), segment.replica)
-        trained = OwnFit(self._own_way, segment.values, seed=seed, keeps=segment.purpose in ("best", "baseline"))
+        keeps = segment.purpose in ("best", "baseline")
+        trained = OwnFit(self._own_way, segment.values, seed=seed, keeps=keeps, bare=bare)
 
         def new(epoch: int, metrics: Mapping[str, float]) -> None:
             if epoch > segment.from_epoch:

@@ -62,9 +62,11 @@ class OwnFit:
     """One trial's model, and the hypermodel's own way of training it.
 
     seed: of everything random in it. keeps: whether the weights of the best epoch are wanted, and not the last ones.
+    bare: the loss on other samples is told without the penalties on weights, as it is of the points beside it.
     """
 
-    def __init__(self, way: OwnWay, values: Values, *, seed: int, keeps: bool = False) -> None:
+    def __init__(self, way: OwnWay, values: Values, *, seed: int, keeps: bool = False, bare: bool = False) -> None:
+        self._bare = bare
         self._way, self._values, self._seed, self._keeps = way, dict(values), seed, keeps
         self._recipe = resolve(way.experiment, values)
         self._fit = way.builder.fit
@@ -201,7 +203,8 @@ class OwnFit:
         else:
             samples = {"x": part.x, "y": part.y, "sample_weight": part.sample_weight, "batch_size": batch_size}
         told: Mapping[str, float] = self.model.evaluate(**samples, verbose=0, return_dict=True)
-        return {name: float(value) for name, value in told.items()}
+        penalty = penalty_of(self.model) if self._bare else 0.0
+        return {name: float(value) - (penalty if name == "loss" else 0.0) for name, value in told.items()}
 
     @property
     def _optimizer(self) -> Any:
@@ -211,13 +214,19 @@ class OwnFit:
         return bool(self._seen.calls or self._tally.epochs)
 
     def _callback(self, on_epoch: Callable[[int, Mapping[str, float]], None]) -> Any:
-        return listener(self._tally, lambda: self.state() if self._keeps else None, self._mark, on_epoch)
+        keep = lambda: self.state() if self._keeps else None  # noqa: E731
+        return listener(self._tally, keep, self._mark, on_epoch, bare=self._bare)
 
     def _mark(self, model: Any) -> str | None:
         """A digest of the variables, where another model than the trial's own is trained."""
         if model is None or model is self.model:  # None: a loop of its own, which sets no model
             return None
         return digest(self.model.variables)
+
+
+def penalty_of(model: Any) -> float:
+    """The sum of the penalties on a model's weights."""
+    return float(sum(float(one) for one in model._get_regularization_losses()))
 
 
 def digest(variables: Sequence[Any]) -> str:
@@ -233,8 +242,10 @@ def listener(
     keep: Callable[[], State | None],
     mark: Callable[[Any], str | None],
     on_epoch: Callable[[int, Mapping[str, float]], None],
+    *,
+    bare: bool = False,
 ) -> Any:
-    """A Keras callback that tells of each epoch.
+    """A Keras callback that tells of each epoch. bare: it takes the penalties off `val_loss`, for its History too.
 
     keep: gives the state to keep of the best epoch so far. mark: see `Told.mark`, of the model that is trained.
     """
@@ -244,7 +255,10 @@ def listener(
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
             tally.begin()
 
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            if bare and logs and "val_loss" in logs and (penalty := penalty_of(self.model)):
+                logs["val_loss"] -= penalty
+                logs["penalty"] = penalty
             metrics = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
             best = tally.better(epoch + 1, metrics)
             tally.take(epoch + 1, metrics, best=best, state=keep() if best else None, mark=mark(self.model))

@@ -1,4 +1,4 @@
-"""Keras's classes and functions as they were: what a user's builder puts in their place is seen, and undone."""
+"""Keras's and TensorFlow's code as it was: what a user's builder puts in its place is seen, and undone."""
 
 from __future__ import annotations
 
@@ -8,36 +8,40 @@ from collections.abc import Iterator
 from operator import is_not
 from typing import Any
 
-_KINDS = (types.FunctionType, property, staticmethod, classmethod, type)
-"""What of a namespace counts: code. The rest are values, which `keras.config` and the like keep."""
+_KINDS = (types.FunctionType, types.BuiltinFunctionType, property, staticmethod, classmethod, type)
+"""What of a module or class counts: code. The rest are values, which `keras.config` and the like keep."""
+
+_OF_TENSORFLOW = ("tensorflow._api.v2", "tensorflow.python.ops")
+"""Where its functions stand; more than half of its modules make graphs run, and are no functions to replace."""
 
 
 class _Space:
-    """A module or a class, and its code as it was."""
+    """A module or a class, and its code as it was. Names that a module gains replace nothing."""
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
-        self._code = _code(owner)
-        self._names, self._size = list(self._code), len(vars(owner))
+        held = vars(owner)
+        self._code = {name: one for name, one in held.items() if isinstance(one, _KINDS)}
+        self._names, self._size = list(self._code), len(held)
 
     def is_other(self) -> bool:
         held = vars(self.owner)
-        if len(held) != self._size:  # more names, which need not be code
-            if _code(self.owner).keys() != self._code.keys():
-                return True
-            self._size = len(held)
-        return any(map(is_not, map(held.get, self._names), self._code.values()))
+        gained = isinstance(self.owner, type) and len(held) != self._size and bool(self._gained())
+        return gained or any(map(is_not, map(held.get, self._names), self._code.values()))
 
     def undo(self) -> None:
-        for name in _code(self.owner).keys() - self._code.keys():
+        for name in self._gained() if isinstance(self.owner, type) else ():
             delattr(self.owner, name)
         for name, one in self._code.items():
             if vars(self.owner).get(name) is not one:
                 setattr(self.owner, name, one)
 
+    def _gained(self) -> list[str]:
+        return [name for name, one in vars(self.owner).items() if isinstance(one, _KINDS) and name not in self._code]
+
 
 class Patches:
-    """A look at the code of all that is loaded of Keras; to be made before the user's builder is called."""
+    """A look at all that is loaded of their code; to be made before the user's builder is called."""
 
     def __init__(self) -> None:
         self._there = {id(owner): _Space(owner) for owner in _owners()}
@@ -58,14 +62,12 @@ class Patches:
 
 
 def _owners() -> Iterator[Any]:
-    """Keras's modules that are loaded, and the classes that stand in them."""
+    """Keras's modules that are loaded and the classes that stand in them, and TensorFlow's modules of functions."""
     for name, module in list(sys.modules.items()):
-        if (name == "keras" or name.startswith("keras.")) and isinstance(module, types.ModuleType):
+        if not isinstance(module, types.ModuleType):
+            continue
+        if name == "keras" or name.startswith("keras."):
             yield module
-            for one in list(vars(module).values()):
-                if isinstance(one, type) and one.__module__ == name:
-                    yield one
-
-
-def _code(owner: Any) -> dict[str, Any]:
-    return {name: one for name, one in vars(owner).items() if isinstance(one, _KINDS)}
+            yield from (one for one in list(vars(module).values()) if isinstance(one, type) and one.__module__ == name)
+        elif name == "tensorflow" or name.startswith(_OF_TENSORFLOW):
+            yield module

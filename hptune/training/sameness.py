@@ -9,7 +9,6 @@ is equal to nothing, so that a program is never shared on its account.
 from __future__ import annotations
 
 import contextlib
-import dis
 import functools
 import hashlib
 import inspect
@@ -17,11 +16,12 @@ import itertools
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from hptune.training.code_text import BY_ANY_NAME, as_data, handed_on, names_read
 from hptune.training.runtime import keras
 
 _UNPROVED = itertools.count()
@@ -36,6 +36,8 @@ _ROUTINES = (
     types.WrapperDescriptorType,
     types.MethodWrapperType,
     types.ClassMethodDescriptorType,
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
 )
 """What runs when it is called and is told by its code or its name; other things that can be called are objects."""
 
@@ -46,6 +48,20 @@ _INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib",
 def described(thing: Any) -> Any:
     """Plain data that is the same of two things only where all that they hold is the same."""
     return _described(thing, ())
+
+
+@contextlib.contextmanager
+def visited() -> Iterator[list[Any]]:
+    """All that is looked into as things are described meanwhile, classes and functions too."""
+    global _VISITED  # one description at a time
+    before, _VISITED = _VISITED, []
+    try:
+        yield _VISITED
+    finally:
+        _VISITED = before
+
+
+_VISITED: list[Any] | None = None
 
 
 def unproved(description: Any) -> list[str]:
@@ -94,6 +110,8 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     """inside: what is being described already, by identity: code may name itself."""
     if thing is None or isinstance(thing, str | int | float | bool | bytes):
         return thing if not isinstance(thing, bytes) else thing.hex()
+    if _VISITED is not None:
+        _VISITED.append(thing)
     if id(thing) in inside:
         return "itself"
     inside = (*inside, id(thing))
@@ -131,7 +149,8 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     if isinstance(thing, _ROUTINES):
         return _named(thing) if is_known(thing) else _function(thing, inside)
     if isinstance(thing, functools._lru_cache_wrapper):
-        return ["cached", _described(thing.__wrapped__, inside)]
+        held = [_NOT_SHOWN, _named(thing), next(_UNPROVED)] if thing.cache_info().currsize else None
+        return ["cached", _described(thing.__wrapped__, inside), held]
     if is_graph_function(thing):
         options = [getattr(thing, name, None) for name in ("_jit_compile", "_input_signature", "_autograph")]
         return ["a tf.function", _described(thing.python_function, inside), repr(options)]
@@ -265,34 +284,23 @@ def _function(function: Any, inside: tuple[int, ...]) -> Any:
     names = names_read(code)
     read = {name: function.__globals__[name] for name in names if name in function.__globals__}
     modules = _own_modules([*read.values(), *cells], names)
-    given_on = _handed_on(code)
+    given_on = handed_on(code)
     handed = [
         _module(one, inside) for name, one in read.items() if isinstance(one, types.ModuleType) and name in given_on
     ]
     of_modules = [
         [module.__name__, name, getattr(module, name)] for module in modules for name in names if hasattr(module, name)
     ]
-    if _BY_ANY_NAME & set(names):
+    if BY_ANY_NAME & set(names):
         of_modules.append([_NOT_SHOWN, _named(function), next(_UNPROVED)])
     more = {name: value for name, value in vars(function).items() if name not in _OF_DECORATORS}
     return [
         _named(function),
-        _code(code),
+        as_data(code),
         _described([by_name, function.__defaults__, function.__kwdefaults__, more], inside),
         _described([_modules_by_name(read), _modules_by_name(of_modules)], inside),
         handed,
     ]
-
-
-def _handed_on(code: types.CodeType) -> set[str]:
-    """The names whose values the code takes as they are, and not for an attribute alone: it may give them to others."""
-    found: set[str] = set()
-    steps = [one for one in dis.get_instructions(code) if one.opname not in ("CACHE", "PRECALL", "PUSH_NULL")]
-    for step, after in zip(steps, [*steps[1:], None], strict=True):
-        loads = step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF")
-        if loads and (after is None or after.opname not in ("LOAD_ATTR", "LOAD_METHOD")):
-            found.add(step.argval)
-    return found.union(*(_handed_on(one) for one in code.co_consts if isinstance(one, types.CodeType)))
 
 
 def _modules_by_name(read: Any) -> Any:
@@ -316,16 +324,6 @@ def _module(module: types.ModuleType, inside: tuple[int, ...]) -> Any:
 _OF_DECORATORS = ("__wrapped__", "_tf_decorator", "__signature__")
 """What decorators leave on a function beside what they close over."""
 
-_BY_ANY_NAME = frozenset(
-    (
-        *("getattr", "globals", "locals", "vars", "eval", "exec", "__import__", "import_module", "environ", "getenv"),
-        *("open", "read", "read_text", "read_bytes", "read_csv", "read_parquet", "read_pickle", "read_file"),
-        *("load", "loads", "loadtxt", "genfromtxt", "fromfile", "memmap", "load_model", "load_weights"),
-        *("time", "now", "urandom"),
-    )
-)
-"""What code that calls these reads can't be told from its own text."""
-
 
 def _own_modules(things: list[Any], names: list[str]) -> list[types.ModuleType]:
     """The user's modules among the things, and those that are read off them by any of the names."""
@@ -343,17 +341,6 @@ def _own_modules(things: list[Any], names: list[str]) -> list[types.ModuleType]:
 def _is_tracked(thing: Any, kind: type) -> bool:
     """Whether it is a container of Keras's or TensorFlow's, put in the place of one that a layer is given."""
     return isinstance(thing, kind) and type(thing).__module__.startswith(("keras.", "tensorflow."))
-
-
-def names_read(code: types.CodeType) -> list[str]:
-    """The names that the code, and the code inside it, reads."""
-    inner = (name for one in code.co_consts if isinstance(one, types.CodeType) for name in names_read(one))
-    return sorted({*code.co_names, *inner})
-
-
-def _code(code: types.CodeType) -> list[Any]:
-    constants = [_code(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts]
-    return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames), list(code.co_freevars)]
 
 
 def _configured(thing: Any, inside: tuple[int, ...]) -> Any:
@@ -400,6 +387,8 @@ def _held(thing: Any, inside: tuple[int, ...]) -> dict[str, Any]:
         # Layers are described by themselves, and the values of a layer's variables are the trial's; so is a rate.
         own = isinstance(value, layers.Layer) or name == "_learning_rate" or isinstance(thing, layers.Layer)
         if name in machinery or (bool(machinery) and own and isinstance(value, layers.Layer | keras().Variable)):
+            if _VISITED is not None and name not in machinery:
+                _VISITED.append(value)
             continue
         kept[name] = _described(value, inside)
     return kept

@@ -799,13 +799,16 @@ def differences(folder: Path, name: str) -> list[Difference]:
         worker = Worker(loaded.experiment, loaded.folder, run)
         for number, values in enumerate(some):
             segment = Segment(number, values, to_epoch=0, keep_state=True)
-            worker.run(segment)
-            before = states.load(run.state(number, 0, 0))[0]
+            trainer: Any = worker.trainer()
+            by_fit, before = trainer.builder.has_own_fit, None
+            if not by_fit:
+                worker.run(segment)
+                before = states.load(run.state(number, 0, 0))[0]
             ours = worker.run(segment._replace(to_epoch=EPOCHS, keep_state=False)).curves
             key = json.dumps(values)
             if key not in theirs:
-                trainer: Any = worker.trainer()
-                theirs[key] = fitted(name, values, before.model, trainer.data)
+                given = before.model if before is not None else None
+                theirs[key] = fitted(name, values, given, trainer.data)
             found += [
                 Difference(values, order, metric, list(ours.get(metric, ())), list(curve))
                 for metric, curve in theirs[key].items()
@@ -819,8 +822,13 @@ def same(ours: Sequence[float], theirs: Sequence[float]) -> bool:
     return len(ours) == len(theirs) and bool(np.allclose(ours, theirs, rtol=1e-5, atol=1e-5, equal_nan=True))
 
 
-def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: Any) -> dict[str, Sequence[float]]:
-    """The curves of the plain program: the module anew, the builder's model, `fit` from these variables."""
+def fitted(
+    name: str, values: Mapping[str, Any], initial: Sequence[Any] | None, data: Any
+) -> dict[str, Sequence[float]]:
+    """The curves of the plain program: the module anew, the builder's model, `fit` from these variables.
+
+    initial: None where hptune has Keras's `fit` train the model: then all is left to it, under the trial's seed.
+    """
     import keras_tuner
 
     module = ModuleType("people_code")
@@ -828,7 +836,9 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     settings = Settings.now()
-    keras.utils.set_random_seed(seeds.derive(SEED, "build"))  # for what the code draws beside weights
+    of_trial = seeds.derive(SEED, "own fit", dict(values), 0)
+    # What the code draws beside weights.
+    keras.utils.set_random_seed(of_trial if initial is None else seeds.derive(SEED, "build"))
     model = getattr(module, name)(hp)
     given = getattr(module, DATA.get(name, "data"))()[0][1]
     assert data.train.y.shape == given.shape, "the targets have another form than they were given in"
@@ -837,7 +847,13 @@ def fitted(name: str, values: Mapping[str, Any], initial: Sequence[Any], data: A
         model(data.train.x[:1])
     if name == "decoder_apart":
         model.outward(model(data.train.x[:1]))
-    curves = trained(model, values, initial, data)
+    if initial is None:
+        (x, y, *weights), validation = getattr(module, DATA.get(name, "data"))()
+        weight = weights[0] if weights else None
+        told = model.fit(x, y, BATCH, EPOCHS, verbose=0, validation_data=validation, sample_weight=weight)
+        curves = dict(told.history)
+    else:
+        curves = trained(model, values, initial, data)
     settings.put()
     return curves
 
