@@ -32,6 +32,8 @@ def why_by_fit(model: Any) -> str | None:
     own = [layer for layer in layers if not is_known(type(layer))]
     kinds = [type(layer) for layer in own]
     held = [one for layer in layers for one in own_in_stock(layer).values()]
+    on_weights = [one for weight in model.weights for one in (weight.regularizer, weight.constraint)]
+    held += [one for one in on_weights if one is not None and not is_known(type(one))]
     given = _given(model) if model.compiled else []
     with visited() as by_compile:
         of_compile = unproved(described(given))
@@ -42,13 +44,13 @@ def why_by_fit(model: Any) -> str | None:
     if of_layers:
         return f"holds {', '.join(of_layers)}, which can't be looked into"
     targets = {id(one) for one in layers} | {id(one) for variable in model.variables for one in _forms(variable)}
-    if not targets.isdisjoint(map(id, by_compile)):
+    if not targets.isdisjoint(_with_layers(by_compile)):
         return _READS
     if given and (theirs := _variables(given, model)) and not theirs.isdisjoint(map(id, variables_in([*own, *kinds]))):
         return _READS
     with visited() as by_name:  # what a layer holds is its own; what its code finds elsewhere may be another build's
         described([*kinds, *held])
-    if not targets.isdisjoint(map(id, by_name)):
+    if not targets.isdisjoint(_with_layers(by_name)):
         return "holds code that reads its layers by other ways than its own"
     optimizer = scaled_by(getattr(model, "optimizer", None)) if model.compiled else None
     if optimizer is not None and _holds_state(optimizer):
@@ -85,6 +87,12 @@ def _given(model: Any) -> list[Any]:
     given = [loss._user_loss] if loss is not None else []
     given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics is not None else []
     return [*keras().tree.flatten(given), scaled_by(model.optimizer)]
+
+
+def _with_layers(things: Iterable[Any]) -> set[int]:
+    """The identities of the things, and of the layers in those that are layers or models."""
+    layers = [one for thing in things if isinstance(thing, keras().layers.Layer) for one in thing._flatten_layers()]
+    return {id(one) for some in (things, layers) for one in some}
 
 
 def _forms(variable: Any) -> tuple[Any, ...]:

@@ -257,7 +257,8 @@ class Program:
         self._noise.begin(0)
         self._settings.put()
         size = EVALUATION_BATCH if self.by_sample else batch_size
-        values = self._test(way.whole(size), size, len(part)).numpy().tolist()
+        # As a tensor: of batches whose size is known Keras weighs what it tells of each output by that size.
+        values = self._test(way.whole(size), number(size), len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hptune.spec.dials import NESTED_LAYERS
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.stopwatch import counts
@@ -43,11 +44,11 @@ def needs_of(experiment: Experiment) -> Needs:
         return Needs(wide=True, numbers=True)
     if not isinstance(model, LayersModel | ApplicationModel):
         return Needs()
-    names = set(_names(model.layers)) if isinstance(model, LayersModel) else set()
+    names = set(_layers(model.layers)) if isinstance(model, LayersModel) else set()
     own = any(":" in name for name in names)
     training = experiment.training
     told = training.metrics if training is not None else None
-    metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _names(one)]
+    metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _metrics(one)]
     return Needs(
         numbers=None if own else not names & OF_CODES,
         squares=not set(metrics) <= OF_SIZE,
@@ -55,16 +56,24 @@ def needs_of(experiment: Experiment) -> Needs:
     )
 
 
-def _names(items: Any) -> Iterator[str]:
-    """What a list of layers or metrics names, in repeats and branches too."""
+def _layers(items: Any) -> Iterator[str]:
+    """The classes that a list of layers names, in repeats and inside wrappers too."""
     for one in items if isinstance(items, list) else [items]:
         if isinstance(one, str):
             yield one
         elif isinstance(one, dict):
             for name, given in one.items():
                 yield name
-                if isinstance(given, dict):
-                    yield from (found for part in given.values() for found in _names(part))
+                inside = given if isinstance(given, dict) else {}
+                yield from (
+                    found for key in ("layers", *NESTED_LAYERS) if key in inside for found in _layers(inside[key])
+                )
+
+
+def _metrics(items: Any) -> Iterator[str]:
+    """The metrics that a list names. One with arguments may be another under them."""
+    for one in items if isinstance(items, list) else [items]:
+        yield one if isinstance(one, str) else str(one)
 
 
 class Samples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from hptune.training.points import points
 from hptune.training.samples import Samples
 from hptune.training.signature import signature_of, write_signature
 from hptune.training.trainer import OnEpoch
-from hptune.trial import Segment, SegmentResult
+from hptune.trial import Segment, SegmentResult, Value
 
 
 class SklearnTrainer:
@@ -91,10 +91,10 @@ class SklearnTrainer:
 
     def _fit_fold(self, segment: Segment) -> dict[str, float]:
         data = self._samples.data(segment.replica % self._folds)
-        return measured(self._fitted(segment, data.train), data.validation, self.scorers)
+        return measured(self._fitted(segment, data.train, data.labels), data.validation, self.scorers, data.labels)
 
     @counts("train")
-    def _fitted(self, segment: Segment, train: Part) -> Estimator:
+    def _fitted(self, segment: Segment, train: Part, labels: Labels) -> Estimator:
         model = resolve(self.experiment, segment.values).model
         assert isinstance(model, SklearnModel)
         estimator = estimators.build(model, self._folder)
@@ -109,17 +109,17 @@ class SklearnTrainer:
             if keyword is None:
                 raise SegmentFailed(f"{type(estimator).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
-        return estimator.fit(table(train), target(train), **weights)
+        return estimator.fit(table(train), target(train, labels if takes_labels(estimator) else None), **weights)
 
     # --- train-best ---------------------------------------------------------------------------------------------
 
     def _fit_in_full(self, segment: Segment) -> dict[str, Any]:
         """Fit on all but the test part, measure that, and for the winner write `best/model.skops`."""
         data = self._samples.joined()
-        estimator = self._fitted(segment, data.train)
+        estimator = self._fitted(segment, data.train, data.labels)
         told: dict[str, Any] = {}
         if data.test is not None:
-            told["test"] = measured(estimator, data.test, self.scorers)
+            told["test"] = measured(estimator, data.test, self.scorers, data.labels)
             if data.task == "regression":
                 told["test"]["mae"] = _mean_absolute_error(estimator, data.test)
         if segment.purpose == "best":
@@ -149,6 +149,9 @@ class SklearnTrainer:
             raise spec_error(f"{_name(estimator)} tells classes apart, and the target is numbers.", "model", "sklearn")
         if data.task != "regression" and is_regressor(estimator):
             raise spec_error(f"{_name(estimator)} predicts numbers, and the target is classes.", "model", "sklearn")
+        if data.task == "classes" and takes_labels(estimator) and not is_classifier(estimator):
+            told = f"{_name(estimator)} is no classifier: what it answers is none of the target's classes."
+            raise spec_error(f"{told} Choose a classifier.", "model", "sklearn")
 
     def _any_estimator(self) -> Estimator:
         """The estimator at the defaults, or else at another point. SpecError where all that are tried are refused."""
@@ -173,13 +176,13 @@ class SklearnTrainer:
         from sklearn.dummy import DummyClassifier, DummyRegressor
 
         dummy = DummyRegressor() if data.task == "regression" else DummyClassifier(strategy="prior")
-        dummy.fit(table(data.train), target(data.train))
+        dummy.fit(table(data.train), target(data.train, data.labels))
         for i, objective in enumerate(self.experiment.objectives):
             place = (i,) if isinstance(self.experiment.objective, list) else ()
             if objective.metric == "seconds":
                 continue
             try:
-                measured(dummy, data.validation, [objective.metric])
+                measured(dummy, data.validation, [objective.metric], data.labels)
             except ValueError as error:
                 told = f"{objective.metric} can't score this target: {str(error).splitlines()[0]}"
                 raise spec_error(
@@ -193,17 +196,48 @@ def table(part: Part) -> Array:
     return flat
 
 
-def target(part: Part) -> Array:
-    """The target as scikit-learn takes it: class indices [n], 0 and 1 [n, labels], or numbers [n] or [n, outputs]."""
-    return part.y
+Labels: TypeAlias = tuple[Value, ...] | None
 
 
-def measured(estimator: Estimator, part: Part, scorers: list[str]) -> dict[str, float]:
-    """Each scorer's value on the part."""
+def takes_labels(estimator: Estimator) -> bool:
+    """Whether classes are given to it as the source spells them: scikit-learn's own estimators take any labels, others
+    may want their numbers from 0 on."""
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    return type(last).__module__.partition(".")[0] == "sklearn"
+
+
+def target(part: Part, labels: Labels = None) -> Array:
+    """The target as scikit-learn takes it: the class of each sample [n] (its index, without `labels`), 0 and 1
+    [n, labels], or numbers [n] or [n, outputs]."""
+    return part.y if labels is None or part.y.ndim != 1 else np.array(labels)[part.y]
+
+
+def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Labels = None) -> dict[str, float]:
+    """Each scorer's value on the part: on the classes as the source spells them where they are numbers. Texts are told
+    by their order, so that of two the second is the one that `f1` and the like ask for."""
     from sklearn.metrics import get_scorer
 
     x, y = table(part), target(part)
+    if labels is not None and y.ndim == 1 and takes_labels(estimator):
+        y = target(part, labels)
+        if y.dtype.kind not in "iuf":
+            estimator, y = Numbered(estimator, np.array(labels)), part.y
     return {name: float(get_scorer(name)(estimator, x, y)) for name in scorers}
+
+
+class Numbered:
+    """A fitted classifier whose classes are their numbers: of `labels`, which are sorted."""
+
+    def __init__(self, estimator: Estimator, labels: Array) -> None:
+        self._estimator, self._labels = estimator, labels
+        self.classes_ = np.searchsorted(labels, estimator.classes_)
+
+    def predict(self, x: Array) -> Array:
+        numbers: Array = np.searchsorted(self._labels, self._estimator.predict(x))
+        return numbers
+
+    def __getattr__(self, name: str) -> Any:  # its probabilities, its tags
+        return getattr(self._estimator, name)
 
 
 def _mean_absolute_error(estimator: Estimator, part: Part) -> float:

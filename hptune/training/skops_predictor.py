@@ -63,15 +63,30 @@ class SkopsPredictor:
         given = np.asarray(self._estimator.predict(x))
         if self._signature.task == "regression":
             return Outputs(given.reshape(len(x), -1))
-        if not hasattr(self._estimator, "predict_proba"):
-            shares = given if given.ndim == 2 else np.eye(self.width)[given.astype(np.int64)]
-            return Outputs(shares.astype(np.float64), given)
-        told = self._estimator.predict_proba(x)
         if self._signature.task == "labels":
-            return Outputs(self._of_labels(told), given)
+            return self._several(x, given)
+        numbers = self._numbers(given)
+        if not hasattr(self._estimator, "predict_proba"):
+            return Outputs(np.eye(self.width)[numbers], numbers)
         full = np.zeros((len(x), self.width))
-        full[:, self._estimator.classes_] = told  # a class that the training part had not stays at 0
-        return Outputs(full, given)
+        full[:, self._numbers(self._estimator.classes_)] = self._estimator.predict_proba(
+            x
+        )  # one that it had not stays 0
+        return Outputs(full, numbers)
+
+    def _numbers(self, classes: Array) -> Array:
+        """The numbers of the classes among the signature's. An estimator that is not scikit-learn's own was given these
+        numbers, and so was any by earlier versions."""
+        labels = list(self._signature.labels or ())
+        if not set(np.asarray(self._estimator.classes_).tolist()) <= set(labels):
+            return classes.astype(np.int64)
+        index = {label: number for number, label in enumerate(labels)}
+        return np.array([index[one] for one in classes.tolist()], np.int64)
+
+    def _several(self, x: Array, given: Array) -> Outputs:
+        if not hasattr(self._estimator, "predict_proba"):
+            return Outputs(given.astype(np.float64), given)
+        return Outputs(self._of_labels(self._estimator.predict_proba(x)), given)
 
     def _of_labels(self, told: Any) -> Array:
         """[n, labels]: how probable it is that each holds. told: that, or for each label the probabilities of what it

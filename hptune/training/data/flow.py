@@ -27,7 +27,8 @@ class Flow:
 
     reference: `module:function`, looked for beside the YAML file in `folder` first. index: which of the parts that it
     returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
-    column: whether a target [n, 1] stays one; else it is [n], as arrays are read.
+    column: whether a target [n, 1] stays one; else it is [n], as arrays are read. offset: what is taken off the target
+    before it becomes float32, a number for each of its places; (): nothing.
     """
 
     reference: str
@@ -36,6 +37,7 @@ class Flow:
     steps: int | None
     rows: int
     column: bool = False
+    offset: tuple[float, ...] = ()
 
     def open(self, seed: int, *, endless: bool) -> Any:
         """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass."""
@@ -45,7 +47,7 @@ class Flow:
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
             told = f"{self.reference} returned data sets when it was called first, and something else now."
             raise spec_error(f"{told} Return the same at each call.", *PYTHON)
-        return in_batches(parts[self.index], self.steps, endless=endless, column=self.column)
+        return in_batches(parts[self.index], self.steps, endless=endless, column=self.column, offset=self.offset)
 
     def for_fit(self, seed: int, *, batch_size: int | None = None, rows: int | None = None) -> Any:
         """One pass as Keras's `fit` takes it: in batches of the function's own, or of `batch_size`; of the first `rows`
@@ -64,8 +66,18 @@ def is_dataset(thing: Any) -> bool:
     return isinstance(thing, tf.data.Dataset)
 
 
-def in_batches(dataset: Any, steps: int | None, *, endless: bool, column: bool = False) -> Any:
+def in_batches(
+    dataset: Any,
+    steps: int | None,
+    *,
+    endless: bool,
+    column: bool = False,
+    offset: Sequence[float] = (),
+    exact: bool = False,
+) -> Any:
     """The data set as batches of float32 or int32, without its end, or ended after `steps` of its own elements.
+
+    exact: each batch is (x, y with all their digits) and the batch itself.
 
     One whose elements are single samples is batched; see `comes_in_batches`.
     """
@@ -74,14 +86,29 @@ def in_batches(dataset: Any, steps: int | None, *, endless: bool, column: bool =
     elif steps is not None:
         dataset = dataset.take(steps)
     batched = dataset if comes_in_batches(dataset) else dataset.batch(SINGLES)
-    return batched.map(lambda *batch: _plain(batch, column=column))
+
+    def plain(*batch: Any) -> Any:
+        found = _plain(batch, column=column, offset=offset)
+        return (as_given(batch), found) if exact else found
+
+    return batched.map(plain)
 
 
-def _plain(batch: Sequence[Any], *, column: bool) -> Any:
+def as_given(batch: Sequence[Any]) -> tuple[Any, Any]:
+    """(x, y) of a batch with all their digits."""
+    import tensorflow as tf
+
+    x, y = (one if one.dtype.is_integer else tf.cast(one, tf.float64) for one in batch[:2])
+    return x, y[:, 0] if y.shape.rank == 2 and y.shape[1] == 1 else y
+
+
+def _plain(batch: Sequence[Any], *, column: bool, offset: Sequence[float] = ()) -> Any:
     """The batch in the types that training takes: class numbers and words' as int32, all else as float32."""
     import tensorflow as tf
 
     x, y, *weights = batch
+    if offset:
+        y = tf.cast(y, tf.float64) - tf.constant(offset if len(offset) > 1 else offset[0], tf.float64)
     labels = _whole(y, "y") if y.dtype.is_integer else tf.cast(y, tf.float32)
     if not column and labels.shape.rank == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

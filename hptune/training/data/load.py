@@ -38,7 +38,7 @@ from hptune.training.data.sklearn_sets import read_source
 from hptune.training.data.split import Split
 from hptune.training.data.spool import is_spooled, prepared_on_disk
 from hptune.training.data.stream import HELD_BYTES, Stored, blocks
-from hptune.training.data.target import Target, as_taken, read_target
+from hptune.training.data.target import Target, as_taken, read_target, untrained
 from hptune.training.data.weights import class_weights, product
 
 _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
@@ -64,11 +64,13 @@ def load_data(
     Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
     that was met first, at most ten of them told one by one.
     """
-    raw = _read(spec, folder, cache, seed, with_test=with_test)
+    raw = _read(spec, folder, cache, seed, with_test=with_test, needs=needs)
     if isinstance(raw, Data):
         return raw
     target = _checked(spec, raw)
-    return _data(spec, raw, target, deal(spec, target, raw, seed), cache, with_test=with_test, needs=needs)
+    parts = deal(spec, target, raw, seed)
+    data = _data(spec, raw, target, parts, cache, with_test=with_test, needs=needs)
+    return replace(data, notes=(*data.notes, *untrained(target, parts)))
 
 
 def load_folds(
@@ -178,7 +180,9 @@ def _narrow(weights: Array, needs: Needs) -> Array:
     return found
 
 
-def _read(spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool) -> Raw | Data:
+def _read(
+    spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool, needs: Needs = PLAIN
+) -> Raw | Data:
     """All samples, or the parts where they come as streams."""
     match spec:
         case SourceData():
@@ -194,7 +198,7 @@ def _read(spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_t
         case KerasData():
             return read_keras(spec)
         case PythonData():
-            return read_python(spec, folder, seeds.derive(seed, "data"), with_test=with_test)
+            return read_python(spec, folder, seeds.derive(seed, "data"), with_test=with_test, needs=needs)
 
 
 def _check_finite(raw: Raw) -> None:

@@ -7,8 +7,8 @@ are the training, the validation and the test part; or two or three data sets, w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,10 +20,11 @@ from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches
 from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.labels import plain_labels
+from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
-from hptune.training.data.scaling import statistics
-from hptune.training.data.target import read_target
+from hptune.training.data.scaling import costs, statistics
+from hptune.training.data.target import Target, as_taken, read_target
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
 
@@ -38,7 +39,7 @@ PARTS = ("train", "validation", "test")
 Samples: TypeAlias = tuple[Array, Array, Array | None]
 
 
-def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool) -> Raw | Data:
+def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool, needs: Needs = PLAIN) -> Raw | Data:
     """What the function returns: all samples as arrays, or the parts as streams.
 
     seed: of whatever is random in the function. Raises `SpecError` for what can't be used.
@@ -57,7 +58,7 @@ def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool) -
         raise spec_error(f"{told}: (train, validation) or (train, validation, test).", *PYTHON)
     parts = returned if isinstance(returned, tuple | list) else (returned,)
     if any(is_dataset(part) for part in parts):
-        return _streams(spec, folder, parts, with_test=with_test)
+        return _streams(spec, folder, parts, with_test=with_test, needs=needs)
     for key in ("steps_per_epoch", "validation_steps"):
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
@@ -135,14 +136,19 @@ def _told(thing: Any) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What one pass over a part has shown. digest: sha256 of every value in it, in the order in which it came."""
+    """What one pass over a part has shown.
+
+    targets: all of them, with all digits. inputs: the first samples so. digest: sha256 of every value as training takes
+    it, in the order in which it came.
+    """
 
     part: Part
     targets: Array
+    inputs: Array
     digest: str
 
 
-def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool) -> Data:
+def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, needs: Needs) -> Data:
     if len(parts) not in (2, 3) or not all(is_dataset(part) for part in parts):
         raise spec_error(f"{spec.python} returned {_told(parts)}. {_WANTED}", *PYTHON)
     for key in ("scale", "one_hot", "limit", "class_weight"):
@@ -161,6 +167,11 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool) -> 
             told = f"the labels of {spec.python} must be whole numbers from 0 on."
             raise spec_error(f"{told} Number the classes.", *PYTHON)
     standardised = target.task == "regression" and spec.scale != "none"
+    every = np.arange(len(target.y))
+    taken = as_taken(target, every, needs, standardised=standardised, path=PYTHON)
+    if taken.offset is not None:
+        offset = tuple(np.reshape(taken.offset, -1).tolist())
+        seen = [replace(one, part=_near_0(one, offset)) for one in seen]
     rows = dict.fromkeys(PARTS, 0) | {PARTS[i]: len(one.part) for i, one in zip(wanted, seen, strict=True)}
     if len(parts) == 3 and not with_test:
         rows["test"] = _count(spec, parts[2])
@@ -173,12 +184,36 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool) -> 
         task=target.task,
         labels=labels,
         fingerprint=digest,
-        target_scale=statistics(seen[0].targets) if standardised else None,
+        target_scale=statistics(taken.y) if standardised else None,
+        target_offset=taken.offset,
         input_scale=None,
         features=(),
         preparation=Preparation((), None),
         examples=seen[0].part.x,
+        notes=(*costs(seen[0].inputs), *taken.notes, *_untrained(spec, target, seen)),
         given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
+    )
+
+
+def _near_0(seen: _Seen, offset: tuple[float, ...]) -> Part:
+    """The part, from whose targets this is taken off as they are read."""
+    flow, few = seen.part.flow, seen.targets[: len(seen.part.y)]
+    assert flow is not None, "a data set's"
+    return replace(
+        seen.part, y=(few - np.reshape(offset, few.shape[1:])).astype(np.float32), flow=replace(flow, offset=offset)
+    )
+
+
+def _untrained(spec: PythonData, target: Target, seen: Sequence[_Seen]) -> tuple[str, ...]:
+    """A note where the training part has not each class that another part has."""
+    if target.task != "classes" or seen[0].targets.ndim != 1:
+        return ()
+    had = set(seen[0].targets.tolist())
+    lacking = sorted({label for one in seen[1:] for label in one.targets.tolist()} - had)
+    if not lacking:
+        return ()
+    return (
+        f"the training part of {spec.python} has no sample of {', '.join(map(repr, lacking))}: no model can learn it.",
     )
 
 
@@ -197,14 +232,16 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
         _check_ends(spec, dataset, name)
     elif index == 0:
         dataset = dataset.repeat()  # an epoch may be more than one pass
-    once = in_batches(dataset, steps, endless=False)
+    once = in_batches(dataset, steps, endless=False, exact=True)
     head: list[tuple[Array, ...]] = []
     targets: list[Array] = []
     digest = hashlib.sha256()
-    for batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
+    inputs: list[Array] = []
+    for given, batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
         if sum(len(one[0]) for one in head) < HEAD:
             head.append(tuple(part[:HEAD] for part in batch))
-        targets.append(batch[1])
+            inputs.append(given[0][:HEAD])
+        targets.append(given[1])
         for part in batch:
             digest.update(np.ascontiguousarray(part).tobytes())
     if not targets:
@@ -213,7 +250,7 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
     whole = np.concatenate(targets)
     _check_finite(spec, x, whole, name)
     flow = Flow(spec.python, folder, index, steps, len(whole))
-    return _Seen(Part(x, y, weight[0] if weight else None, flow), whole, digest.hexdigest())
+    return _Seen(Part(x, y, weight[0] if weight else None, flow), whole, np.concatenate(inputs), digest.hexdigest())
 
 
 def _count(spec: PythonData, dataset: Any) -> int:

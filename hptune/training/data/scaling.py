@@ -20,10 +20,13 @@ from hptune.training.data.stream import Mapped, blocks
 
 Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
 
-Rule: TypeAlias = Literal["none", "standardize", "unit", "pixels", "unit pixels"]
+Rule: TypeAlias = Literal["none", "standardize", "unit", "pixels", "unit pixels", "grey", "unit grey"]
 
 STRETCH = 2**21
 """About so many numbers are looked at together for what all of them show."""
+
+LOOKED_AT = 2**14
+"""In so many samples of an array it is looked for what float32 costs."""
 
 COSTLY = 1e-3
 """What float32 may take off a column's or a target's values, in its deviations, before the user is told."""
@@ -37,21 +40,30 @@ _LEAST = 1e-306
 CHANNELS = (1, 2, 3, 4)
 """The last axis of pictures: grey or in colours, with what is seen through or without."""
 
+SIDE = 4
+"""Of an array [n, height, width] both are at least so long where it is one of pictures."""
+
+BRIGHT = 128
+"""What pictures of bytes reach somewhere, and counts in sequences seldom."""
+
 _BRIGHTEST = (1, 255, 65535)
 """What white may be: of floats, of 8 and of 16 bits."""
 
 
 def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
-    """The rule of an array. `pixels`: from black, which is 0, to white, where they are such; `unit pixels`: where
-    not, from the least to the greatest."""
-    pictures = x.ndim >= 3 and (x.dtype == np.uint8 or (x.ndim == 4 and x.shape[-1] in CHANNELS))
-    if pictures and scale in ("auto", "unit"):
-        return "pixels" if scale == "auto" else "unit pixels"
-    if scale != "auto":
+    """The rule of an array. `pixels`: from black, which is 0, to white, where they are such; `grey`: and where all
+    of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest."""
+    if scale in ("standardize", "none"):
         return scale
-    if x.ndim == 2 and (x.dtype.kind == "f" or needs.numbers):
-        return "standardize"
-    return "none"
+    if scale == "auto" and needs.numbers is False:  # words, whatever their rank
+        return "none"
+    if x.ndim >= 4 and x.shape[-1] in CHANNELS:
+        return "pixels" if scale == "auto" else "unit pixels"
+    if x.ndim >= 4 or (x.ndim == 3 and min(x.shape[1:]) >= SIDE):
+        return "grey" if scale == "auto" else "unit grey"
+    if scale == "unit":
+        return "unit"
+    return "standardize" if x.ndim == 2 and (x.dtype.kind == "f" or needs.numbers) else "none"
 
 
 def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> tuple[str, ...]:
@@ -59,14 +71,26 @@ def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> 
     if isinstance(raw.x, tuple):
         return _costly(raw.x, train) if learnt.scale is None and not needs.wide else ()
     rule = rule_of(raw.x, scale, needs)
-    if rule == "none" and not needs.wide and raw.x.dtype == np.float64 and raw.x.ndim == 2:
-        names = raw.features or tuple(f"column {i}" for i in range(raw.x.shape[1]))
-        x = raw.x[train]
-        return _costly([Column(name, "number", x[:, i]) for i, name in enumerate(names)], np.arange(len(x)))
+    if "grey" in rule and learnt.scale is not None and learnt.scale[1].ndim == 0 and raw.x.dtype != np.uint8:
+        white = f"{float(learnt.scale[1]):g}"
+        return (
+            f"x is taken for pictures from 0 to {white}, and divided by {white}. Say data.scale: none if it is not.",
+        )
+    if learnt.scale is None and not needs.wide and raw.x.dtype == np.float64:
+        return costs(raw.x[train[:LOOKED_AT]], raw.features)
     if scale == "auto" and rule == "none" and raw.x.ndim == 2 and needs.numbers is None:
         told = "x holds whole numbers, which stay as they are: only the model's code knows whether they stand for words"
         return (f"{told}. Say data.scale: none if they do, or standardize if they are columns of numbers.",)
     return ()
+
+
+def costs(x: Array, features: Sequence[str] = ()) -> tuple[str, ...]:
+    """A note on the places of an array's last axis of which float32 takes much off."""
+    if x.dtype != np.float64:
+        return ()
+    flat = x.reshape(-1, x.shape[-1])
+    names = features or tuple(f"column {i}" for i in range(flat.shape[1]))
+    return _costly([Column(name, "number", flat[:, i]) for i, name in enumerate(names)], np.arange(len(flat)))
 
 
 def _costly(columns: Sequence[Column], train: Rows) -> tuple[str, ...]:
@@ -151,10 +175,12 @@ def learnt_by(rule: Rule, columns: Callable[[], Iterable[Array]]) -> tuple[Array
         return moments(columns)
     low, high = edges(columns())
     white = next((one for one in _BRIGHTEST if high.max() <= one), None)
-    if rule != "unit" and low.min() >= 0 and white is not None:
+    grey = rule in ("grey", "unit grey")
+    whole = not grey or (high.max() >= BRIGHT and all((block == np.floor(block)).all() for block in columns()))
+    if rule != "unit" and low.min() >= 0 and white is not None and whole:
         return np.asarray(0.0), np.asarray(float(white))
     with np.errstate(over="ignore"):  # refused by `check_scale`
-        return None if rule == "pixels" else (low, np.where(high == low, 1.0, high - low))
+        return None if rule in ("pixels", "grey") else (low, np.where(high == low, 1.0, high - low))
 
 
 def check_scale(scale: tuple[Array, Array] | None, names: Sequence[str], path: KeyPath) -> None:

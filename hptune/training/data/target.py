@@ -17,7 +17,7 @@ from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import COSTLY, statistics
-from hptune.training.data.split import Rows
+from hptune.training.data.split import Rows, Split
 from hptune.trial import Value
 
 FEW = 20
@@ -71,8 +71,8 @@ class Taken:
 FAR = 30.0
 """So many deviations from 0, the squares of a target have not the digits of float32 left for what R² adds up."""
 
-NO_SQUARES = 130.0
-"""So many deviations from 0, float32 takes a thousandth off what R² is made of."""
+NO_SQUARES = FAR
+"""So many deviations from 0, float32 may take a thousandth off what R² is made of, the more the more samples."""
 
 _SQUARES = (1e-17, 1e15)
 """The deviations whose squares, and their sums over many samples, float32 holds."""
@@ -109,6 +109,18 @@ def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, p
         told = f"the target lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares in"
         notes = (f"{told} float32, has few digits left. Take a constant off it, or choose another metric.",)
     return Taken(y, offset, notes)
+
+
+def untrained(target: Target, parts: Split) -> tuple[str, ...]:
+    """A note where the training part has not each class that another part has."""
+    if target.task != "classes" or target.labels is None:
+        return ()
+    others = np.concatenate([parts.validation, parts.test])
+    lacking = sorted(set(target.codes[others].tolist()) - set(target.codes[parts.train].tolist()))
+    if not lacking:
+        return ()
+    names = ", ".join(repr(target.labels[code]) for code in lacking)
+    return (f"the training part has no sample of {names}, which other parts have: no model can learn it.",)
 
 
 def _few(values: Array) -> str:
