@@ -46,6 +46,7 @@ class _WarmStart(TypedDict):
     run: str
     taken: _Trial
     left_out: dict[str, _Trial]
+    seed: NotRequired[Annotated[int, Field(ge=0)]]
 
 
 class _Head(_Any):

@@ -6,10 +6,11 @@ Everything is written aside first: a sample that can't be read leaves nothing ha
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +19,9 @@ from hptune.rundir import RunPaths, output_file
 
 if TYPE_CHECKING:
     from hptune.training.answers import Answer
+
+PREDICTION = "prediction"
+"""What stands first in a line."""
 
 FILE = ("file",)
 """What stands last in a line for a picture."""
@@ -62,7 +66,8 @@ def _write_csv(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: li
     writer = csv.writer(file, lineterminator="\n")
     lines = iter(told)
     first = next(lines, None)
-    writer.writerow(["prediction", *names, *(FILE if first is not None and first[1] else ())])
+    last = FILE if first is not None and first[1] else ()
+    writer.writerow([PREDICTION, *_beside((PREDICTION, *last), names), *last])
     for answer, files in chain([] if first is None else [first], lines):
         numbers = [_plain(number) for number in answer.numbers] or [""] * len(names)
         writer.writerow([_spelled(answer.prediction), *numbers, *files])
@@ -72,16 +77,39 @@ def _write_json(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: l
     file.write("[")
     for i, (answer, files) in enumerate(told):
         behind = {kind: dict(zip(names, answer.numbers, strict=True))} if answer.numbers else {}
-        line = {"prediction": answer.prediction, **behind, **dict(zip(FILE, files, strict=False))}
+        line = {PREDICTION: answer.prediction, **behind, **dict(zip(FILE, files, strict=False))}
         file.write(",\n " if i else "")
         file.write(json.dumps(line, ensure_ascii=False))
     file.write("]\n")
 
 
+def _beside(taken: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The names of columns; one that is `taken` has as many `_` behind it as make it a name of its own.
+
+    >>> _beside(["prediction", "file"], ["prediction", "prediction_", "no"])
+    ['prediction__', 'prediction_', 'no']
+    """
+    found: list[str] = []
+    for name in names:
+        own = name
+        while own in taken or (own != name and own in (*names, *found)):
+            own += "_"
+        found.append(own)
+    return found
+
+
 def _spelled(prediction: Any) -> str:
-    """A label as it is, a number as short as it is exact; several joined by ";"; nothing where there is none."""
+    """A label as it is, a number as short as it is exact; nothing where there is none.
+
+    Several are a line of CSV with ";" between them: one that holds a ";" or a quote stands in quotes.
+
+    >>> _spelled("a;b"), _spelled(["a", "b"]), _spelled(["a;b", 'the "c" too'])
+    ('a;b', 'a;b', '"a;b";"the ""c"" too"')
+    """
     if isinstance(prediction, list):
-        return ";".join(_spelled(one) for one in prediction)
+        line = io.StringIO()
+        csv.writer(line, delimiter=";").writerow([_spelled(one) for one in prediction])
+        return line.getvalue().removesuffix("\r\n")
     if prediction is None:
         return ""
     return _plain(prediction) if isinstance(prediction, float) else str(prediction)

@@ -92,7 +92,10 @@ class Head:
 
     @property
     def warm_start(self) -> Sequence[Mapping[str, Any]]:
-        """How many trials were taken over of each earlier run: `run`, `taken`, `left_out` (reason -> how many)."""
+        """How many trials were taken over of each earlier run: `run`, `taken`, `left_out` (reason -> how many).
+
+        `seed`: of the earlier run, where it is another.
+        """
         told: Sequence[Mapping[str, Any]] = self.event.get("warm_start", ())
         return told
 
@@ -168,10 +171,13 @@ def taken_over(told: Mapping[str, Any]) -> str:
 
     >>> taken_over({"run": "first", "taken": 9, "left_out": {"failed": 2, "x has no value": 1}})
     'warm_start: 9 of the 12 trials of first are taken over; left out: 2 (failed), 1 (x has no value)'
+    >>> taken_over({"run": "first", "taken": 9, "left_out": {}, "seed": 7})
+    'warm_start: 9 of the 9 trials of first are taken over (of another seed: 7)'
     """
     left_out = told["left_out"]
     all_trials = told["taken"] + sum(left_out.values())
     line = f"warm_start: {told['taken']} of the {all_trials} trials of {told['run']} are taken over"
+    line += f" (of another seed: {told['seed']})" if "seed" in told else ""
     return f"{line}; left out: {counted(left_out)}" if left_out else line
 
 

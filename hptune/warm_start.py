@@ -12,7 +12,10 @@ from typing import Any, TypeAlias
 from hptune.errors import SpecError, spec_error
 from hptune.record import Record, counted, replay
 from hptune.rundir import find_run
+from hptune.spec.estimators import references
 from hptune.spec.experiment import Experiment
+from hptune.spec.keras_table import reported_name
+from hptune.spec.model import FunctionModel, ModelSpec, SklearnModel
 from hptune.spec.space import Space
 from hptune.trial import Trial, Values
 
@@ -25,16 +28,18 @@ def earlier_trials(
 ) -> tuple[list[Told], list[Told]]:
     """The trials of the runs under `warm_start` that were trained to their end, with the run and the number of each.
 
-    Their values are as `space` spells them. Those are left out whose values are no point of it, or which were scored by
-    something else or on other data than what has the `fingerprint` (None: a function, which brings its own). The second
-    list tells of each run how many trials were taken over and how many not, by reason. `runs`: the folder that holds
-    the runs. Raises `SpecError` for a run that is not there, and where none of its trials fits.
+    Their values are as `space` spells them. Those are left out whose values are no point of it, or whose scores do not
+    compare: by something else, or on other data than what has the `fingerprint` (None: a function, which brings its
+    own). The second list tells of each run how many trials were taken over and how many not, by reason, and its seed
+    where that is another. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
+    whose experiment can't be read, and where none of its trials fits.
     """
     found: list[Told] = []
     told: list[Told] = []
     for i, name in enumerate(experiment.warm_start):
         try:
             record = replay(find_run(runs, name))
+            before = record.head.experiment
         except SpecError as error:
             reason = str(error).removeprefix("--run: ")
             raise spec_error(reason, "warm_start", i) from error
@@ -46,6 +51,8 @@ def earlier_trials(
             )
         found += [{"run": name, **trial} for trial in fitting]
         told.append({"run": name, "taken": len(fitting), "left_out": dict(left_out)})
+        if before.seed != experiment.seed:
+            told[-1]["seed"] = before.seed
     return found, told
 
 
@@ -54,11 +61,13 @@ def _fitting(
 ) -> tuple[list[Told], Counter[str]]:
     """The trials that fit, and how many do not, by reason."""
     metrics = [objective.metric for objective in experiment.objectives]
-    same_data = record.head.facts.get("fingerprint") == fingerprint
+    facts = record.head.facts
+    all_of_them = "trained on other data" if facts.get("fingerprint") != fingerprint else None
+    all_of_them = all_of_them or _measured_otherwise(record.head.experiment, experiment, facts.get("task"))
     fitting: list[Told] = []
     left_out: Counter[str] = Counter()
     for trial in record.history.trials:
-        why = _unfit(trial, metrics) if same_data else "trained on other data"
+        why = all_of_them or _unfit(trial, metrics)
         if why is None:
             try:
                 fitting.append(_spelled(trial, space.own(trial.values), metrics))
@@ -67,6 +76,44 @@ def _fitting(
         if why is not None:
             left_out[why] += 1
     return fitting, left_out
+
+
+def _measured_otherwise(before: Experiment, now: Experiment, task: str | None) -> str | None:
+    """Why no score of the run `before` compares with those of `now`, on the same data; None where they do.
+
+    Another network, other epochs and other rows of the same data are no reason: those are scores of the same thing.
+    """
+    if _code(before.model) != _code(now.model):
+        functions = isinstance(before.model, FunctionModel) or isinstance(now.model, FunctionModel)
+        return "another function" if functions else "another scikit-learn estimator"
+    if before.evaluation.folds != now.evaluation.folds:
+        return "other evaluation.folds"
+    if not any(objective.metric in ("loss", "val_loss") for objective in now.objectives):
+        return None
+    if _loss(before) != _loss(now):
+        return "another training.loss"
+    if task == "regression" and _standardised(before) != _standardised(now):
+        return "a loss under another data.scale"
+    return None
+
+
+def _code(model: ModelSpec) -> list[str]:
+    """The function, or scikit-learn's estimators, that a score is of; nothing for a network."""
+    if isinstance(model, FunctionModel):
+        return [model.function]
+    return references(model) if isinstance(model, SklearnModel) else []
+
+
+def _loss(experiment: Experiment) -> tuple[Any, Any]:
+    """`mse` is `mean_squared_error`."""
+    loss = experiment.training.loss
+    known = isinstance(loss, str) and ":" not in loss
+    return reported_name(loss, {}) if known else loss, experiment.training.loss_weights
+
+
+def _standardised(experiment: Experiment) -> bool:
+    """Whether the target of a regression is, inside the loss."""
+    return experiment.data is not None and experiment.data.scale != "none"
 
 
 def _unfit(trial: Trial, metrics: list[str]) -> str | None:

@@ -10,9 +10,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hptune import __main__ as main
+from hptune.predict import _write_csv
+from hptune.training.answers import Outputs, answers, columns
+from hptune.training.data.inputs import Preparation
+from hptune.training.signature import Signature
 
 SPEC = """\
 version: 1
@@ -109,3 +114,35 @@ def test_what_can_t_be_taken_prints_nothing(folder: Path) -> None:
         told.strip() == "new.csv:3: column 'district': 'east' was not in the training data. It knows 'north', 'south'."
     )
     assert not (folder / "none.csv").exists()
+
+
+def written(signature: Signature, outputs: list[list[float]], files: list[list[str]]) -> list[list[str]]:
+    """The CSV that is written of these outputs, read again."""
+    aside = io.StringIO()
+    told = zip(answers(signature, Outputs(np.array(outputs)), np.array([True] * len(outputs))), files, strict=True)
+    _write_csv(aside, told, columns(signature, len(outputs[0])))
+    return list(csv.reader(io.StringIO(aside.getvalue(), newline="")))
+
+
+def test_no_two_columns_have_one_name() -> None:
+    classes = Signature("classes", Preparation((), None), labels=("file", "prediction", "prediction_"))
+    lines = written(classes, [[0.125, 0.625, 0.25]], [[]])
+    assert lines == [["prediction", "file", "prediction__", "prediction_"], ["prediction", "0.125", "0.625", "0.25"]]
+    (header, line) = written(classes, [[0.625, 0.25, 0.125]], [["a.png"]])
+    assert header == ["prediction", "file_", "prediction__", "prediction_", "file"]
+    assert line == ["file", "0.625", "0.25", "0.125", "a.png"]
+
+
+def test_labels_that_hold_what_joins_them_stand_in_quotes() -> None:
+    labels = Signature("labels", Preparation((), None), labels=("a;b", "a", "b", 'the "c"'))
+    held = {
+        (0.75, 0.25, 0.25, 0.25): ('"a;b"', ["a;b"]),
+        (0.25, 0.75, 0.75, 0.25): ("a;b", ["a", "b"]),
+        (0.75, 0.75, 0.25, 0.75): ('"a;b";a;"the ""c"""', ["a;b", "a", 'the "c"']),
+        (0.25, 0.25, 0.25, 0.25): ("", []),
+    }
+    _, *lines = written(labels, [[*shares] for shares in held], [[]] * len(held))
+    assert [line[0] for line in lines] == [cell for cell, _ in held.values()]
+    assert [next(csv.reader([line[0]], delimiter=";"), []) for line in lines] == [one for _, one in held.values()]
+    classes = Signature("classes", Preparation((), None), labels=("a;b", "c"))
+    assert written(classes, [[0.75, 0.25]], [[]])[1][0] == "a;b", "one label stands as it is"

@@ -176,3 +176,68 @@ def test_scores_of_other_data_are_not_taken_over(folder: Path) -> None:
     with pytest.raises(SpecError, match=r"none of the 3 trials of 'first' can be taken over: 3 \(trained on other da"):
         told("other", RIDGE + "warm_start: [first]\n")
     assert not Path("runs/other/journal.jsonl").exists() or not Path("runs/other/journal.jsonl").read_text()
+
+
+KERAS = """\
+version: 1
+name: first
+data: {source: diabetes}
+model: {layers: [Output]}
+search_space: {lr: {type: float, min: 0.001, max: 0.1, log: true}}
+training: {optimizer: {learning_rate: $lr}, epochs: 1}
+objective: {metric: val_loss}
+budget: {trials: 1}
+execution: {executor: inline}
+"""
+CLASSES = KERAS.replace("diabetes", "wine")
+FUNCTION = SPEC.format(name="first", top=1, strategy="{name: tpe}", trials=1, more="")
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "now", "why"),
+    [
+        (KERAS, "diabetes}", "diabetes, scale: none}", "a loss under another data.scale"),
+        (KERAS, "epochs: 1", "epochs: 1, loss: mae", "another training.loss"),
+        (KERAS, "version: 1", "version: 1\nevaluation: {folds: 3}", "other evaluation.folds"),
+        (RIDGE, "Ridge", "Lasso", "another scikit-learn estimator"),
+        (RIDGE, "version: 1", "version: 1\nevaluation: {folds: 3}", "other evaluation.folds"),
+        (RIDGE, "budget", "objective: {metric: neg_max_error}\nbudget", "not scored by neg_max_error"),
+        (FUNCTION.replace("warm_function", "warm_two"), ":f", ":g", "another function"),
+    ],
+)
+def test_scores_that_do_not_compare_are_not_taken_over(
+    folder: Path, first: str, before: str, now: str, why: str
+) -> None:
+    Path("warm_two.py").write_text("def f(x):\n    return x\n\n\ndef g(x):\n    return x + 1000\n")
+    Path("a.csv").write_text("a,b,y\n" + "".join(f"{n},{n * n % 7},{n}\n" for n in range(40)))
+    first = first.replace("trials: 3", "trials: 1")
+    told("first", first)
+    with pytest.raises(SpecError) as caught:
+        told("other", first.replace(before, now) + "warm_start: [first]\n")
+    assert f"none of the 1 trials of 'first' can be taken over: 1 ({why}). Drop it." in str(caught.value)
+    assert "spec.yaml:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "now"),
+    [
+        (KERAS, "[Output]", "[Dense: {units: 4}, Output]"),
+        (KERAS, "epochs: 1", "epochs: 2, batch_size: 64, loss: mse"),
+        (KERAS, "diabetes}", "diabetes, scale: standardize}"),
+        (KERAS.replace("val_loss", "val_mae"), "diabetes}", "diabetes, scale: none}"),
+        (CLASSES, "wine}", "wine, scale: none}"),
+    ],
+)
+def test_scores_of_the_same_thing_are_taken_over(folder: Path, first: str, before: str, now: str) -> None:
+    told("first", first)
+    line = "warm_start: 1 of the 1 trials of first are taken over\n"
+    assert line in told("other", first.replace(before, now) + "warm_start: [first]\n")
+
+
+def test_another_seed_is_told(folder: Path) -> None:
+    told("first", CLASSES + "seed: 7\n")
+    line = "warm_start: 1 of the 1 trials of first are taken over (of another seed: 7)"
+    assert f"note: {line}\n" in told("other", CLASSES + "warm_start: [first]\n")
+    assert head_of("other")["warm_start"] == [{"run": "first", "taken": 1, "left_out": {}, "seed": 7}]
+    assert CliRunner().invoke(app, ["report", "--run", "other"]).exit_code == 0
+    assert line.removeprefix("warm_start: ") in Path("runs/other/report.html").read_text()

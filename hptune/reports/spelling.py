@@ -29,6 +29,8 @@ def numbers(values: Iterable[float | None], digits: int = 4) -> list[str]:
 
     >>> numbers([0.123456, 0.12347, 0.5, 3, None, 0.5])
     ['0.12346', '0.12347', '0.5', '3', '–', '0.5']
+    >>> numbers([1.2341, 1.23446, 1.23454, 1.2349])
+    ['1.2341', '1.23446', '1.23454', '1.2349']
     """
     return _apart(list(values), number, digits)
 
@@ -97,15 +99,23 @@ def shortened(names: Sequence[str], most: int = 14) -> list[str]:
 
 
 def _apart(values: Sequence[V], spell: Callable[[V, int], str], digits: int) -> list[str]:
-    """Each value spelled in `digits` digits, or in as many more as tell it from those that would read alike."""
-    texts = [spell(value, digits) for value in values]
-    if digits >= _ALL_DIGITS:
-        return texts
-    alike: dict[str, dict[Hashable, V]] = {}
-    for text, value in zip(texts, values, strict=True):
-        alike.setdefault(text, {})[identity(value)] = value
-    longer: dict[Hashable, str] = {}
-    for found in alike.values():
-        if len(found) > 1:
-            longer |= zip(found, _apart(list(found.values()), spell, digits + 1), strict=True)
-    return [longer.get(identity(value), text) for value, text in zip(values, texts, strict=True)]
+    """Each value spelled in `digits` digits, or in as many more as tell it from all the others.
+
+    Those that read alike get more digits until none do: what tells one value from its likes may be another's text.
+    """
+    known = {identity(value): value for value in values}
+    needed = dict.fromkeys(known, digits)
+    again = list(known)
+    texts: dict[Hashable, str] = {}
+    while again:
+        texts |= {one: spell(known[one], needed[one]) for one in again}
+        alike: dict[str, list[Hashable]] = {}
+        for one, text in texts.items():
+            alike.setdefault(text, []).append(one)
+        again = []
+        for found in alike.values():
+            more = max(needed[one] for one in found) + 1
+            if len(found) > 1 and more <= _ALL_DIGITS:
+                needed |= dict.fromkeys(found, more)
+                again += found
+    return [spell(value, needed[identity(value)]) for value in values]

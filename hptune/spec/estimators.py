@@ -56,6 +56,23 @@ def call(value: Any, place: KeyPath) -> EstimatorCall | None:
     return None
 
 
+def references(model: SklearnModel) -> list[str]:
+    """The estimators of a model, as `module:Class`, those among parameters behind the one that they belong to.
+
+    >>> references(SklearnModel(sklearn="a.B", params={"base": {"c.D": {"depth": 2}}, "n": 3}))
+    ['a:B', 'c:D']
+    """
+    return [reference for one in calls(model) for reference in _within(one)]
+
+
+def _within(one: EstimatorCall) -> Iterator[str]:
+    yield one.reference
+    for value in one.params.values():
+        inner = call(value, one.at) if isinstance(value, dict) else None
+        if inner is not None:
+            yield from _within(inner)
+
+
 def faults(model: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with how the section names its estimators."""
     place, given = ("model", "sklearn"), model.get("sklearn")

@@ -311,6 +311,20 @@ def test_numbers_beside_each_other_do_not_read_alike() -> None:
     assert "best 0.91234 (trial 0)" in line
 
 
+def test_what_tells_a_number_from_its_likes_is_no_other_number_s_text() -> None:
+    """In five digits 1.23446, which is told from 1.2341, and 1.23454, which is told from 1.2349, are 1.2345."""
+    run = record()
+    for number, score in enumerate([1.2341, 1.23446, 1.23454, 1.2349]):
+        train(run, number, score, rate=score)
+    for trials in (rows(run.history), best_rows(run.history)[::-1]):
+        lines = [line.split() for line in drawn(trials_table(trials, "score")).splitlines()[1:]]
+        assert [line[1] for line in lines] == ["1.2341", "1.23446", "1.23454", "1.2349"]
+        assert [line[2] for line in lines] == ["1.2341", "1.23446", "1.23454", "1.2349"]
+    page = html(make_report(run, name="a", size_bytes=0))
+    assert all(f">{text}<" in page for text in ("1.2341", "1.23446", "1.23454", "1.2349"))
+    assert ">1.2345<" not in page
+
+
 def test_runs_beside_each_other_do_not_read_alike() -> None:
     both = []
     for name, score in (("a", 0.91234), ("b", 0.91232)):
