@@ -207,9 +207,17 @@ def takes_labels(estimator: Estimator) -> bool:
 
 
 def target(part: Part, labels: Labels = None) -> Array:
-    """The target as scikit-learn takes it: the class of each sample [n] (its index, without `labels`), 0 and 1
-    [n, labels], or numbers [n] or [n, outputs]."""
-    return part.y if labels is None or part.y.ndim != 1 else np.array(labels)[part.y]
+    """The target as scikit-learn takes it: the class of each sample [n] (its index, without `labels` and where
+    these are no whole numbers), 0 and 1 [n, labels], or numbers [n] or [n, outputs]."""
+    names = _spelled(labels) if part.y.ndim == 1 else None
+    return part.y if names is None else names[part.y]
+
+
+def _spelled(labels: Labels) -> Array | None:
+    """The labels as an array; None where there are none, or scikit-learn takes them for no classes: 0.5, 1.5, …"""
+    names = np.array(labels) if labels is not None else np.empty(0)
+    broken = names.dtype.kind == "f" and not (names == np.floor(names)).all()
+    return None if labels is None or broken else names
 
 
 def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Labels = None) -> dict[str, float]:
@@ -218,10 +226,11 @@ def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Label
     from sklearn.metrics import get_scorer
 
     x, y = table(part), target(part)
-    if labels is not None and y.ndim == 1 and takes_labels(estimator):
-        y = target(part, labels)
-        if y.dtype.kind not in "iuf":
-            estimator, y = Numbered(estimator, np.array(labels)), part.y
+    names = _spelled(labels) if y.ndim == 1 and takes_labels(estimator) else None
+    if names is not None and names.dtype.kind in "iuf":
+        y = names[y]
+    elif names is not None:
+        estimator = Numbered(estimator, names)
     return {name: float(get_scorer(name)(estimator, x, y)) for name in scorers}
 
 

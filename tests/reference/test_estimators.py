@@ -191,3 +191,77 @@ def test_labels_of_many_digits_are_not_merged(tmp_path: Path, kind: str) -> None
         4,
     )
     assert told(run, file)[0] == [str(one) for one in y.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("labels", "scorers"),
+    [
+        ((1, 2), ["f1", "precision", "recall", "average_precision", "jaccard", "roc_auc"]),
+        ((10, 20, 40), ["f1_macro", "neg_mean_absolute_error", "neg_root_mean_squared_error"]),
+    ],
+)
+def test_scorers_see_the_labels_of_the_file(tmp_path: Path, labels: tuple[Any, ...], scorers: list[str]) -> None:
+    """`f1` asks for the class 1, and an error is one of the labels; on the folds as scikit-learn scores a split."""
+    from sklearn.metrics import get_scorer
+
+    from hptune.training.data.parts import Part
+    from hptune.training.sklearn_trainer import measured
+
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(150, 2))
+    codes = np.digitize(x[:, 0] + rng.normal(size=150), np.linspace(-1, 1, len(labels) + 1)[1:-1])
+    y = np.array(labels)[codes]
+    file = written(tmp_path, {"a": x[:, 0], "b": x[:, 1], "y": y})
+    estimator = "sklearn.tree.DecisionTreeClassifier, params: {max_depth: $v}"
+    run = winner(tmp_path, "csv: t.csv, target: y, task: classes", estimator, 3)
+    plain = DecisionTreeClassifier(max_depth=3, random_state=0).fit(read(file, ["a", "b"])[:100], y[:100])
+    given = measured(plain, Part(x[100:], codes[100:].astype(np.int32)), scorers, labels)
+    for name in scorers:
+        assert given[name] == pytest.approx(get_scorer(name)(plain, x[100:], y[100:])), name
+    assert {float(one) for one in told(run, file)[0]} <= set(map(float, labels))
+
+
+def test_broken_numbers_are_classes_too(tmp_path: Path) -> None:
+    """scikit-learn takes them for no classes: it is given their numbers, and they are what is predicted."""
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(150, 1))
+    y = np.array([0.5, 1.5, 2.5])[np.digitize(x[:, 0], [-0.5, 0.5])]
+    file = written(tmp_path, {"a": x[:, 0], "y": y})
+    estimator = "sklearn.tree.DecisionTreeClassifier, params: {max_depth: $v}"
+    run = winner(tmp_path, "csv: t.csv, target: y, task: classes", estimator, 3)
+    assert [float(one) for one in told(run, file)[0]] == y.tolist()
+
+
+def test_texts_are_scored_by_their_order(tmp_path: Path) -> None:
+    """scikit-learn's `f1` takes no texts: of two classes the second is the one that is asked for."""
+    from sklearn.metrics import f1_score
+
+    from hptune.training.data.parts import Part
+    from hptune.training.sklearn_trainer import measured
+
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(120, 1))
+    codes = (x[:, 0] + rng.normal(size=120) > 0.5).astype(np.int32)
+    plain = DecisionTreeClassifier(max_depth=2).fit(x, np.array(["no", "yes"])[codes])
+    given = measured(plain, Part(x, codes), ["f1", "roc_auc"], ("no", "yes"))
+    assert given["f1"] == pytest.approx(f1_score(codes, plain.predict(x) == "yes"))
+
+
+def test_class_weights_are_by_the_labels_and_an_outlier_detector_is_no_classifier(tmp_path: Path) -> None:
+    from hptune.errors import SpecError
+
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(120, 2))
+    y = np.where(x[:, 0] + rng.normal(size=120) > 1, "ham", "spam")
+    file = written(tmp_path, {"a": x[:, 0], "b": x[:, 1], "y": y})
+    weighted = "sklearn.linear_model.LogisticRegression, params: {C: $v, class_weight: {ham: 20, spam: 1}}"
+    run = winner(tmp_path, "csv: t.csv, target: y", weighted, 1.0)
+    plain = LogisticRegression(C=1.0, class_weight={"ham": 20, "spam": 1}).fit(read(file, ["a", "b"]), y)
+    assert told(run, file)[0] == plain.predict(read(file, ["a", "b"])).tolist()
+    text = "version: 1\nname: t\ndata: {csv: t.csv, target: y}\nmodel: {sklearn: sklearn.ensemble.IsolationForest, "
+    (tmp_path / "o.yaml").write_text(
+        f"{text}params: {{n_estimators: $v}}}}\nsearch_space: {{v: {{type: choice, values: [5]}}}}\n"
+    )
+    loaded = load(tmp_path / "o.yaml")
+    with pytest.raises(SpecError, match="IsolationForest is no classifier"):
+        Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "o")).run(Segment(0, {}, purpose="probe"))

@@ -101,6 +101,46 @@ def test_several_targets_each_get_back_what_was_taken_off(tmp_path: Path) -> Non
         assert r2_score(-2e-3 * y, predicted[:, 1]) > 0.9, model
 
 
+def test_a_data_set_keeps_the_digits_of_its_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = linear()
+    np.savez(tmp_path / "a.npz", x=x, y=y + 1.7e9)
+    (tmp_path / "far_flows.py").write_text(FLOWS)
+    monkeypatch.syspath_prepend(tmp_path)
+    made, run = worker(tmp_path, "data: {python: 'far_flows:data'}")
+    found = best(made)
+    predicted = np.asarray(keras().models.load_model(run.best_model)(x.astype(np.float32)))[:, 0]
+    assert found["test"]["mae"] == pytest.approx(np.abs(y[120:] + 1.7e9 - predicted[120:]).mean(), rel=1e-3)
+    assert found["test"]["r2_score"] == pytest.approx(r2_score(y[120:] + 1.7e9, predicted[120:]), abs=1e-4)
+
+
+FLOWS = """
+import numpy as np, pathlib, tensorflow as tf
+def data():
+    held = np.load(pathlib.Path(__file__).with_name("a.npz"))
+    part = lambda a, b: tf.data.Dataset.from_tensor_slices((held["x"][a:b], held["y"][a:b])).batch(20)
+    return part(0, 90), part(90, 120), part(120, 150)
+"""
+
+
+def test_the_loss_of_each_output_is_keras_own(tmp_path: Path) -> None:
+    """Over batches of which the last is smaller."""
+    x, y = linear()
+    written(tmp_path / "t.csv", {"p": x[:, 0], "q": x[:, 1], "r": x[:, 2], "b": y, "a": -2 * y})
+    training = "training: {epochs: 2, batch_size: 16}"
+    made, _ = worker(tmp_path, "data: {csv: t.csv, target: [b, a], scale: none}", HEADS, training)
+    told = best(made)["test"]
+    trainer: Any = made.trainer()
+    (program,) = trainer.programs._programs.values()
+    part = trainer._samples.test()
+    targets = {"a": part.y[:, 1:], "b": part.y[:, :1]}
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices((part.x, targets)).batch(16)
+    plain = program.model.evaluate(batches, verbose=0, return_dict=True)
+    for name in ("a_loss", "b_loss"):
+        assert told[name] == pytest.approx(plain[name], rel=1e-4), (told, plain)
+
+
 def test_metrics_that_are_of_no_difference_leave_the_target_and_it_is_told(tmp_path: Path) -> None:
     x, y = linear()
     np.savez(tmp_path / "a.npz", x=x, y=y + 1.7e9)

@@ -22,8 +22,10 @@ from hptune.training.worker import Worker
 from hptune.trial import Segment
 
 CODE = """
-import keras, numpy as np
+import functools, weakref
+import keras, numpy as np, tensorflow as tf
 from keras import layers, ops
+import bound_helper
 
 def arrays():
     rng = np.random.default_rng(0)
@@ -71,6 +73,53 @@ class Fits(keras.Model):
     def fit(self, x, y, **more):
         return super().fit(x, 1 - y, **more)
 
+class OfBase(keras.losses.Loss):
+    layer = None
+
+class FromBase(OfBase):
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+    def call(self, y, p):
+        return crossed(y, p) + self.k * ops.sum(self.layer.kernel ** 2)
+
+LAYERS = []
+
+class ByProperty(FromBase):
+    @property
+    def layer(self):
+        return LAYERS[-1]
+
+@functools.cache
+def kept(number):
+    return LAYERS[-1]
+
+class Counts(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+    def next(self):
+        self.n += 1
+        return np.float32(self.n)
+    def call(self, x, training=False):
+        return x / (1.0 + tf.reshape(tf.numpy_function(self.next, [], tf.float32), ())) if training else x
+
+class CountsEagerly(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+    def call(self, x, training=False):
+        self.n += bool(training)
+        return x / (1.0 + self.n)
+
+class Decays(keras.optimizers.SGD):
+    def __init__(self, rate):
+        super().__init__(rate)
+        self.seen = tf.Variable(0.0, trainable=False)
+    def update_step(self, gradient, variable, rate):
+        self.seen.assign_add(1.0)
+        super().update_step(gradient, variable, rate / self.seen)
+
 def build(hp):
     kind, k = hp.Choice("kind", KINDS), hp.Choice("k", [0.1, 0.9])
     i, a, b = keras.Input((6,)), dense(3, 1, activation="relu"), dense(1, 9, activation="sigmoid")
@@ -116,6 +165,43 @@ def build(hp):
         m = keras.Model(i, b(layers.ReLU()(dense(3, 1)(i))))
     elif kind == "function_changed":
         keras.losses.binary_crossentropy = lambda y, p: k * ops.mean((y - p) ** 2, -1)
+    elif kind == "tensorflow_changed":
+        tf.nn.elu = lambda t: tf.nn.relu(t) + k * t
+        m = keras.Model(i, b(layers.Activation("elu")(dense(3, 1)(i))))
+    elif kind == "elu":
+        m = keras.Model(i, b(layers.Activation("elu")(dense(3, 1)(i))))
+    elif kind == "through_a_module":
+        bound_helper.HIDDEN = a
+        loss = lambda y, p: crossed(y, p) + k * bound_helper.penalty()
+    elif kind == "through_a_weak_reference":
+        found = weakref.ref(a)
+        loss = lambda y, p: crossed(y, p) + k * ops.sum(found().kernel ** 2)
+    elif kind == "through_a_base_class":
+        OfBase.layer = a
+        loss = FromBase(k)
+    elif kind == "through_a_property":
+        LAYERS.append(a)
+        loss = ByProperty(k)
+    elif kind == "through_a_cache":
+        LAYERS.append(a)
+        kept.cache_clear()
+        kept(0)
+        loss = lambda y, p: crossed(y, p) + k * ops.sum(kept(0).kernel ** 2)
+    elif kind == "through_the_raw_variable":
+        raw = a.kernel.value
+        loss = lambda y, p: crossed(y, p) + k * ops.sum(raw ** 2)
+    elif kind == "regulariser_elsewhere":
+        m = keras.Model(i, b(a(i)))
+        bound_helper.HIDDEN = b
+        a.kernel.regularizer = lambda w: k * bound_helper.penalty()
+    elif kind == "counts_in_python":
+        m = keras.Model(i, b(Counts()(a(i))))
+    elif kind == "counts_eagerly":
+        m = keras.Model(i, b(CountsEagerly()(a(i))))
+        m.compile(rate, loss, metrics=metrics, run_eagerly=True)
+        return m
+    elif kind == "optimizer_counts":
+        rate = Decays(k)
     elif kind == "relu":
         m = keras.Model(i, b(layers.ReLU()(dense(3, 1)(i))))
     elif kind == "own_fit":
@@ -124,20 +210,33 @@ def build(hp):
     return m
 """
 
+HELPER = """
+from keras import ops
+HIDDEN = None
+def penalty():
+    return ops.sum(HIDDEN.kernel ** 2)
+"""
+
 KINDS = [
     *("stock", "loss_reads_a_layer", "loss_reads_the_model", "loss_holds_a_layer", "loss_learns", "loss_reads_state"),
     *("loss_over_hidden", "own_class", "metric_reads_a_layer", "rate_reads_a_layer", "momentum_set", "step_set"),
-    *("keras_changed", "function_changed", "relu", "own_fit"),
+    *("keras_changed", "function_changed", "relu", "own_fit", "tensorflow_changed", "elu", "through_a_module"),
+    *("through_a_weak_reference", "through_a_base_class", "through_a_property", "through_a_cache"),
+    *("through_the_raw_variable", "regulariser_elsewhere", "counts_in_python", "counts_eagerly", "optimizer_counts"),
 ]
 EPOCHS = 3
 
 
 @pytest.fixture
-def code(tmp_path: Path) -> Iterator[str]:
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     text = f"KINDS = {KINDS}\n{CODE}"
     (tmp_path / "bound_code.py").write_text(text)
+    (tmp_path / "bound_helper.py").write_text(HELPER)
+    sys.modules.pop("bound_helper", None)
+    monkeypatch.syspath_prepend(tmp_path)
     yield text
     sys.modules.pop("bound_code", None)
+    sys.modules.pop("bound_helper", None)
 
 
 def worker(folder: Path, more: str = "") -> Worker:
@@ -159,11 +258,15 @@ def plain(code: str, values: dict[str, Any]) -> Any:
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     (x, y), validation = module.arrays()
-    relu, crossed = keras().layers.ReLU.call, keras().losses.binary_crossentropy
+    import tensorflow as tf
+
+    relu, crossed, elu = keras().layers.ReLU.call, keras().losses.binary_crossentropy, tf.nn.elu
     keras().utils.set_random_seed(0)
     model = module.build(hp)
     told = model.fit(x, y, validation_data=validation, epochs=EPOCHS, batch_size=60, verbose=0).history
-    keras().layers.ReLU.call, keras().losses.binary_crossentropy = relu, crossed
+    keras().layers.ReLU.call, keras().losses.binary_crossentropy, tf.nn.elu = relu, crossed, elu
+    if any(model._get_regularization_losses()):  # hptune tells the data's loss
+        return {name: curve for name, curve in told.items() if "loss" not in name}
     return told
 
 
@@ -178,9 +281,18 @@ def test_every_kind_trains_as_its_plain_fit_whatever_came_before(tmp_path: Path,
         wrong += [
             (point, name, ours.get(name), curve)
             for name, curve in theirs.items()
-            if not np.allclose(ours.get(name, ()), curve, rtol=1e-5, atol=1e-6)
+            if len(ours.get(name, ())) != len(curve) or not np.allclose(ours[name], curve, rtol=1e-5, atol=1e-6)
         ]
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_rungs_of_such_a_point_go_on_as_one_training(tmp_path: Path, code: str) -> None:
+    values = {"kind": "optimizer_counts", "k": 0.9}
+    whole = worker(tmp_path).run(Segment(0, values, to_epoch=EPOCHS)).curves
+    one = worker(tmp_path)
+    first = one.run(Segment(0, values, to_epoch=1, keep_state=True)).curves
+    rest = one.run(Segment(0, values, from_epoch=1, to_epoch=EPOCHS)).curves
+    assert (*first["val_loss"], *rest["val_loss"]) == whole["val_loss"]
 
 
 def test_the_points_that_need_it_alone_are_trained_by_fit_and_say_so(tmp_path: Path, code: str) -> None:

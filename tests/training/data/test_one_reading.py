@@ -103,6 +103,55 @@ def test_the_columns_of_an_array_are_scaled_whatever_their_type(tmp_path: Path, 
     assert found.train.x.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (5, 5, 3)])
+def test_words_stay_whatever_their_type_and_rank(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).integers(0, 200, (60, *shape))
+    found = arrays(tmp_path, x.astype(kind), np.arange(60) % 2, WORDS)
+    assert found.input_scale is None
+    assert set(found.train.x.ravel().tolist()) <= set(x.ravel().tolist())
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_pictures_without_channels_and_sequences_are_told_apart_by_their_values(tmp_path: Path, kind: str) -> None:
+    if kind == "int8":
+        return
+    y, rng = np.arange(60) % 2, np.random.default_rng(0)
+    grey = arrays(tmp_path, rng.integers(0, 256, (60, 8, 8)).astype(kind), y)
+    assert grey.input_scale is not None
+    assert float(grey.input_scale[1]) == 255.0
+    assert bool(grey.notes) == (kind != "uint8")
+    assert arrays(tmp_path, rng.integers(0, 100, (60, 8, 8)).astype(kind), y).input_scale is None
+    assert arrays(tmp_path, rng.integers(0, 256, (60, 9, 2)).astype(kind), y).input_scale is None
+
+
+def test_what_embeds_is_told_by_its_class(tmp_path: Path) -> None:
+    from hptune.spec.load import load
+    from hptune.training.samples import needs_of
+
+    space = "search_space: {a: {type: float, min: 0.1, max: 1}}\ntraining: {optimizer: {learning_rate: $a}}"
+    for layers, numbers in (
+        ("Dense: {units: 3, name: Embedding}, Output", True),
+        ("Embedding: {input_dim: 9, output_dim: 2}, Flatten, Output", False),
+        ("repeat: {times: 1, layers: [TimeDistributed: {layer: {Embedding: {input_dim: 9, output_dim: 2}}}]}", False),
+    ):
+        listed = "\n".join(f"    - {{{one}}}" if ":" in one else f"    - {one}" for one in _split(layers))
+        (tmp_path / "s.yaml").write_text(f"version: 1\ndata: {{npz: a.npz}}\nmodel:\n  layers:\n{listed}\n{space}\n")
+        assert needs_of(load(tmp_path / "s.yaml").experiment).numbers is numbers, layers
+
+
+def _split(layers: str) -> list[str]:
+    """At the commas outside brackets."""
+    found, depth = [""], 0
+    for sign in layers:
+        depth += (sign in "{[") - (sign in "}]")
+        if sign == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += sign
+    return [one.strip() for one in found]
+
+
 def test_numbers_of_words_stay(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 100, (60, 3))
     assert arrays(tmp_path, x, np.arange(60) % 2, WORDS).train.x.dtype == np.int32
@@ -181,6 +230,17 @@ def test_what_float32_costs_is_told(tmp_path: Path) -> None:
     assert "off 't'" in note
     assert "'n'" not in note
     assert not loaded(CsvData(csv="t.csv", target="y"), tmp_path).notes
+
+
+def test_a_class_that_training_has_not_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import types
+
+    x, y = np.arange(40.0)[:, None], np.array(["a", "b"] * 15 + ["a", "b", "c"] * 3 + ["a"])
+    module = types.ModuleType("parts_of_mine")
+    module.data = lambda: ((x[:30], y[:30]), (x[30:], y[30:]))  # type: ignore[attr-defined]
+    monkeypatch.setitem(__import__("sys").modules, "parts_of_mine", module)
+    (note,) = loaded(PythonData(python="parts_of_mine:data"), tmp_path).notes
+    assert "no sample of 'c'" in note
 
 
 @pytest.mark.parametrize("size", [1e-25, 1e25])
