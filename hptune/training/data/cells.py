@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,10 +24,13 @@ MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
 _WHOLE = re.compile(r"[+-]?\d+")
+_WITH_FRACTION = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 _EXACT = 2.0**53  # above it floats have gaps between integers
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_A_DAY = 86400.0
+_SHORT = 15  # so many digits, and every float is another number
+_PLAIN = 1e16  # from here on floats are written with an exponent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,13 +38,25 @@ class Typed:
     """A column of a file that knows types: floats [n], NaN where a value is missing.
 
     kind: boolean: 0.0 and 1.0; date: days since 1970-01-01 (UTC). whole: the numbers are integers. exact: the integers
-    themselves, 0 where one is missing, where floats have not all of their digits.
+    themselves, 0 where one is missing, where floats have not all of their digits (of decimals with a fraction: texts);
+    of dates their microseconds. own: the type of the file's floats, where `values` are of a wider one.
     """
 
     values: Array
     kind: Literal["number", "boolean", "date"]
     whole: bool = False
     exact: Array | None = None
+    own: Any = None
+
+    @property
+    def as_given(self) -> Array:
+        """The numbers in the type that they have in the file."""
+        return self.values if self.own is None else self.values.astype(self.own)
+
+    def at(self, row: int) -> Typed:
+        """One row alone."""
+        here = slice(row, row + 1)
+        return replace(self, values=self.values[here], exact=None if self.exact is None else self.exact[here])
 
 
 Content: TypeAlias = Sequence[str] | Typed
@@ -75,24 +91,68 @@ class Cells:
     def spelled(self, row: int) -> str:
         """A cell as the file has it."""
         if isinstance(self.content, Typed):
-            return str((self.content.values if self.content.exact is None else self.content.exact)[row])
+            given = self.content
+            plain = given.kind == "number" and given.exact is None
+            return str(given.as_given[row]) if plain else _spelled(given.at(row))[0]
         return self.content[row]
 
-    def whole_numbers(self) -> Array | None:
-        """Of a column of integers, some of which floats have not all digits of: int64 or uint64 [n], 0 where one is
-        missing. Else None."""
-        if self.kind != "number" or self.odd.any() or not (np.abs(self.values) >= _EXACT).any():
+    def exactly(self) -> Array | None:
+        """Of a column of numbers that floats have not all digits of.
+
+        Integers [n] as `integers` makes them, 0 where one is missing. Of numbers with fractions texts [n], where
+        floats would make two of them one. None where floats will do.
+        """
+        if self.kind != "number" or self.odd.any():
             return None
         if isinstance(self.content, Typed):
             return self.content.exact
-        if not all(_WHOLE.fullmatch(text) for text in self.content if text):
+        large = bool((np.abs(self.values) >= _EXACT).any())
+        if large and all(_WHOLE.fullmatch(text) for text in self.content if text):
+            return integers([int(text or 0) for text in self.content])
+        if not large and all(len(text) <= _SHORT for text in self.content):
             return None
-        found = [int(text or 0) for text in self.content]
-        low, high = min(found), max(found)
-        for kind in (np.int64, np.uint64):
-            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-                return np.array(found, kind)
-        return None
+        numbers = {text: Decimal(text) for text in set(self.content) if text}
+        if len(set(numbers.values())) == len(set(map(float, numbers))):
+            return None
+        if all(number == number.to_integral_value() for number in numbers.values()):
+            return integers([int(numbers.get(text, 0)) for text in self.content])
+        first: dict[Decimal, str] = {}
+        spelled = {text: first.setdefault(numbers[text], text) for text in self.content if text}
+        return np.array([spelled.get(text, "") for text in self.content], object)
+
+
+def integers(found: Sequence[int]) -> Array:
+    """int64 or uint64 [n]; Python's own, as objects, where neither holds all of them."""
+    low, high = min(found), max(found)
+    for kind in (np.int64, np.uint64):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return np.array(found, kind)
+    return np.array(found, object)
+
+
+def are_integers(values: Array) -> bool:
+    """Whether they are what `integers` makes of those that have more than 64 bits."""
+    return values.dtype.kind == "O" and values.size > 0 and isinstance(values.flat[0], int)
+
+
+def shortest(number: float | np.floating[Any]) -> float | int:
+    """A number as it is told: in the fewest digits of its own type, whole ones without a fraction or an exponent.
+
+    >>> shortest(np.float32(0.1)), shortest(3.0), shortest(1e30)
+    (0.1, 3, 1e+30)
+    """
+    value = float(str(number))
+    return int(value) if value.is_integer() and abs(value) < _PLAIN else value
+
+
+def same_spelling(text: str) -> str:
+    """What the spellings of a whole number have in common, as a column of integers and one of floats give it.
+
+    >>> same_spelling("1.0"), same_spelling("1"), same_spelling("01.0"), same_spelling("1.5")
+    ('1', '1', '01.0', '1.5')
+    """
+    found = _WITH_FRACTION.fullmatch(text)
+    return text if found is None else found[1]
 
 
 def read_cells(content: Content, kind: Kind | None, *, names: bool = False, classes: bool = False) -> Cells:
@@ -119,26 +179,39 @@ def read_cells(content: Content, kind: Kind | None, *, names: bool = False, clas
 
 
 def _typed(content: Typed, kind: Kind | None) -> Cells:
-    """Numbers as categories are spelled as they are written, whole ones without a fraction."""
     values = content.values
     missing = np.isnan(values)
-    if kind == "category" and content.kind != "date":
-        given = values if content.exact is None else np.where(missing, "", content.exact.astype(str))
-        texts = np.array([_spell(value, content) for value in given.tolist()], object)
+    if kind == "category":
+        texts = np.where(missing, "", np.array(_spelled(content), object))
         return Cells(kind, texts, missing, np.zeros(len(values), bool), content)
     own: Kind = "date" if content.kind == "date" else "number"
     odd = ~np.isfinite(values) & ~missing
     return Cells(own, values, missing, odd if kind in (None, own) else ~missing, content)
 
 
-def _spell(value: float | str, content: Typed) -> str:
-    if isinstance(value, str):
-        return value
-    if math.isnan(value):
-        return ""
+def _spelled(content: Typed) -> list[str]:
+    """As a text file would have them: numbers in the fewest digits of their type, without a fraction where the whole
+    column is whole; dates as 2025-01-31, with the time of day where there is one."""
+    values = content.as_given
+    if content.kind == "date":
+        return _dates(content)
+    if content.exact is not None:
+        return [str(value) for value in content.exact.tolist()]
     if content.kind == "boolean":
-        return str(value == 1.0)
-    return str(int(value)) if content.whole else str(value)
+        return [str(value == 1.0) for value in values.tolist()]
+    known = values[np.isfinite(values)]
+    if content.whole or (known == np.floor(known)).all():
+        return [str(shortest(value)) for value in values]
+    return [str(value) for value in values]
+
+
+def _dates(content: Typed) -> list[str]:
+    given = content.values * (_SECONDS_A_DAY * 1e6) if content.exact is None else content.exact
+    moments = np.where(np.isnan(content.values), 0, given).round().astype(np.int64).astype("M8[us]")
+    days, seconds = moments.astype("M8[D]"), moments.astype("M8[s]")
+    texts = np.where(moments == seconds, seconds.astype(str), moments.astype(str))
+    texts = np.where(moments == days, days.astype(str), texts)
+    return [text.replace("T", " ") for text in texts.tolist()]
 
 
 def _look(content: Sequence[str], numbers: Array, missing: Array, *, classes: bool) -> Kind:

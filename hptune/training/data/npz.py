@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 
 from hptune.errors import spec_error, unknown
 from hptune.spec.data import NpzData
-from hptune.training.data.labels import plain_labels
+from hptune.training.data.labels import plain_labels, refuse_long_doubles
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.stream import Mapped, scratch
@@ -54,6 +54,8 @@ def read_npz(spec: NpzData, folder: Path, cache: Path | None) -> Raw:
     if y.dtype.kind not in "biufU" or y.ndim > 2 or not y.size:
         message = f"{spec.y!r} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} {list(y.shape)}."
         raise spec_error(message, "data", "y")
+    for key, array in (("x", x), ("y", y)):
+        refuse_long_doubles(array, repr(getattr(spec, key)), ("data", key))
     if y.dtype.kind == "U":
         y = plain_labels(y, repr(spec.y), ("data", "y"))
     return Raw(x[:].reshape(-1, 1) if x.ndim == 1 else x, y, (), ("data", "x"), ("data", "y"))

@@ -1,8 +1,8 @@
 """A table in a Parquet file. Its columns have types of their own, so that nothing is guessed from their values.
 
-Numbers and booleans are numbers, dates and timestamps (without a zone: UTC) are dates; texts are read as those of a
-text file are. Of a column of floats of 32 bits or fewer, float32 is kept. Missing is null, NaN, and what
-`cells.MISSING` has.
+Numbers and booleans are numbers (decimals without a fraction are integers), dates and timestamps (without a zone: UTC)
+are dates; texts are read as those of a text file are. Of a column of floats of 32 bits or fewer, float32 is kept.
+Missing is null, NaN, and what `cells.MISSING` has.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from hptune.errors import spec_error
 from hptune.spec.data import ParquetData
-from hptune.training.data.cells import Content, Typed, text_of
+from hptune.training.data.cells import Content, Typed, integers, text_of
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.table import read_table
@@ -107,15 +107,20 @@ def _content(column: Any, told: str) -> Content:
     if pa.types.is_boolean(kind):
         return Typed(_floats(column.cast(pa.int8()), pa.float32()), "boolean")
     if pa.types.is_integer(kind):
-        values = _floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64())
-        exact = column.fill_null(0).to_numpy() if (np.abs(values) >= 2.0**53).any() else None
-        return Typed(values, "number", whole=True, exact=exact)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        small = pa.types.is_floating(kind) and kind.bit_width <= 32
-        return Typed(_floats(column, pa.float32() if small else pa.float64()), "number")
+        return _integers(column, _floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64()))
+    if pa.types.is_decimal(kind):
+        values = _floats(column, pa.float64())
+        try:
+            return _integers(column.cast(pa.decimal256(76, 0)), values)
+        except pa.ArrowInvalid:  # some have a fraction
+            return Typed(values, "number", exact=_digits(column, values))
+    if pa.types.is_floating(kind):
+        values = _floats(column, pa.float32() if kind.bit_width <= 32 else pa.float64())
+        return Typed(values, "number", own=np.float16 if kind.bit_width == 16 else None)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         moments = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        return Typed(_floats(moments, pa.float64()) / _MICROSECONDS_A_DAY, "date")
+        exact = moments.fill_null(0).to_numpy()
+        return Typed(_floats(moments, pa.float64()) / _MICROSECONDS_A_DAY, "date", exact=exact)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         coded = compute.dictionary_encode(column.fill_null("")).combine_chunks()  # each text is held once
         coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
@@ -123,6 +128,25 @@ def _content(column: Any, told: str) -> Content:
         return texts[coded.indices.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
     message = f"{told} holds {kind}, and only numbers, booleans, dates and text can be used."
     raise spec_error(f"{message} Leave it out of data.features, or write it as one of them.", "data", "parquet")
+
+
+def _integers(column: Any, values: Array) -> Typed:
+    """values: the same as floats."""
+    exact = None
+    if (np.abs(values) >= 2.0**53).any():
+        import pyarrow as pa
+
+        known = column.fill_null(0)
+        exact = known.to_numpy() if pa.types.is_integer(column.type) else integers([int(x) for x in known.to_pylist()])
+    return Typed(values, "number", whole=True, exact=exact)
+
+
+def _digits(column: Any, values: Array) -> Array | None:
+    """Decimals with a fraction as texts, where floats make two of them one. values: the same as floats."""
+    if len(column.drop_null().unique()) == len(np.unique(values[~np.isnan(values)])):
+        return None
+    texts = ["" if one is None else format(one, "f").rstrip("0").rstrip(".") for one in column.to_pylist()]
+    return np.array(texts, object)
 
 
 def _floats(column: Any, kind: Any) -> Array:

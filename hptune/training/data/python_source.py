@@ -19,7 +19,7 @@ from hptune.spec.data import PythonData
 from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation
-from hptune.training.data.labels import plain_labels
+from hptune.training.data.labels import array_of, joined_labels, plain_labels, refuse_long_doubles
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
@@ -84,7 +84,7 @@ def _arrays(spec: PythonData, returned: Any) -> Raw:
     rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     return Raw(
         np.concatenate([x for x, _, _ in parts]),
-        np.concatenate([y for _, y, _ in parts]),
+        joined_labels([y for _, y, _ in parts], "y of the parts", PYTHON),
         (),
         PYTHON,
         PYTHON,
@@ -109,7 +109,7 @@ def _is_samples(thing: Any) -> bool:
 def _samples(thing: Any, where: str) -> Samples:
     if isinstance(thing, Mapping):
         thing = (thing["x"], thing["y"], thing.get("sample_weight"))
-    x, y = np.asarray(thing[0]), np.asarray(thing[1])
+    x, y = np.asarray(thing[0]), array_of(thing[1])
     weights = None if len(thing) < 3 or thing[2] is None else np.asarray(thing[2], np.float64)
     if x.dtype.kind not in "biuf" or x.ndim == 0 or not x.size:
         told = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
@@ -117,6 +117,8 @@ def _samples(thing: Any, where: str) -> Samples:
     if y.dtype.kind not in "biufUO" or y.ndim not in (1, 2):
         told = f"y{where} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} of shape {list(y.shape)}."
         raise spec_error(f"{told} {_WANTED}", *PYTHON)
+    for name, samples in (("x", x), ("y", y)):
+        refuse_long_doubles(samples, f"{name}{where}", PYTHON)
     if y.dtype.kind in "OU":
         y = plain_labels(y, f"y{where}", PYTHON)
     for name, array in (("y", y), ("sample_weight", weights)):

@@ -13,7 +13,7 @@ import numpy as np
 
 from hptune.errors import KeyPath, Problem, SpecError, spec_error, unknown
 from hptune.spec.data import Kind, TableData, TextColumn
-from hptune.training.data.cells import COMMA_NUMBER, Cells, Content, Typed, read_cells
+from hptune.training.data.cells import COMMA_NUMBER, Cells, Content, Typed, are_integers, read_cells
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Fill, Raw
 from hptune.training.data.spool import spooled
@@ -204,7 +204,8 @@ def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
     elif used.role == "target":
         kind = "number" if listed else _kind(given)
         cells = read_cells(content, kind, names=not listed, classes=spec.task == "classes")
-        _check_kind(cells, ("number", "category"), used, sheet, "Say data.columns: {%s: category} if it names classes.")
+        remedy = "Name columns of numbers." if listed else "Say data.columns: {%s: category} if it names classes."
+        _check_kind(cells, ("number", "category"), used, sheet, remedy)
     elif used.role == "group":
         cells = read_cells(content, None if isinstance(content, Typed) else "category")
     elif used.role == "time":
@@ -316,7 +317,7 @@ def _raw(spec: TableData, sheet: Sheet, columns: Sequence[_Read], keep: Array | 
     roles: dict[Role, list[Array]] = {}
     for column in columns:
         if column.used.role != "features":
-            roles.setdefault(column.used.role, []).append(_kept(_values(column), keep))
+            roles.setdefault(column.used.role, []).append(_kept(_values(column, spec), keep))
     made = tuple(_column(column, sheet, keep) for column in columns if column.used.role == "features")
     weights = roles.get("sample_weight", [None])[0]
     if weights is not None and not weights.any():
@@ -348,13 +349,19 @@ def _kept(values: Array, keep: Array | None) -> Array:
     return values if keep is None else values[keep]
 
 
-def _values(column: _Read) -> Array:
-    """Integers that floats would merge stay integers: labels and groups of many digits."""
+def _values(column: _Read, spec: TableData) -> Array:
+    """Labels and groups that floats would merge stay apart; what is no class but a number is a float all the same."""
     assert column.cells is not None, "only inputs are read again"
-    content = column.cells.content
-    if column.used.role in ("target", "group") and (whole := column.cells.whole_numbers()) is not None:
-        return whole
-    if column.used.role == "target" and isinstance(content, Typed) and content.kind == "boolean":
-        truth: Array = column.cells.values == 1.0  # a missing one is dropped, or was told
-        return truth
-    return column.cells.values
+    cells, role = column.cells, column.used.role
+    names = role == "group" or (role == "target" and len(targets_of(spec)) == 1 and spec.task != "regression")
+    exact = cells.exactly() if names else None
+    if exact is not None and (
+        role == "group" or spec.task == "classes" or exact.dtype != object or are_integers(exact)
+    ):
+        return exact
+    if role == "target" and isinstance(cells.content, Typed) and cells.kind == "number":
+        if cells.content.kind == "boolean":
+            truth: Array = cells.values == 1.0  # a missing one is dropped, or was told
+            return truth
+        return cells.content.as_given
+    return cells.values

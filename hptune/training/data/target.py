@@ -13,6 +13,7 @@ import numpy as np
 
 from hptune.errors import KeyPath, spec_error
 from hptune.spec.data import Task
+from hptune.training.data.cells import are_integers, shortest
 from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw
@@ -135,7 +136,7 @@ def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
         labels, codes = _names(y, raw), y.argmax(axis=1)
     else:
         values, codes = np.unique(y, return_inverse=True)
-        labels = tuple(_plain(value) for value in values.tolist())
+        labels = _told(values)
     present = np.unique(codes)
     if len(present) == 1:
         message = f"the target has one class only ({labels[present[0]]!r}): there is nothing to learn. Choose another."
@@ -170,6 +171,7 @@ def _names(y: Array, raw: Raw) -> tuple[Value, ...]:
 
 
 def _numbers(y: Array, raw: Raw, *, one_hot: bool) -> Target:
+    y = y.astype(np.float64) if are_integers(y) else y
     if y.dtype.kind not in "biuf":
         message = f"task: regression needs a target of numbers, got text such as {str(y.flat[0])!r}. Say task: classes."
         raise spec_error(message, *raw.y_path)
@@ -190,7 +192,7 @@ def _task(y: Array, raw: Raw, *, one_hot: bool) -> Task:
 def _like_classes(y: Array) -> bool:
     if y.ndim == 2:
         return y.dtype.kind not in "biuf"
-    if y.dtype.kind not in "iuf":
+    if y.dtype.kind not in "iuf" and not are_integers(y):
         return True  # text and booleans
     if y.dtype.kind == "f" and not (y == np.floor(y)).all():
         return False
@@ -208,6 +210,6 @@ def _is_binary(y: Array) -> bool:
     return y.dtype.kind in "biuf" and bool(np.isin(y, (0, 1)).all())
 
 
-def _plain(value: Value) -> Value:
-    """A whole number as an int: 3.0 in a table's column is the label 3."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _told(values: Array) -> tuple[Value, ...]:
+    """The classes as they are spelled everywhere: 3.0 in a table's column is the label 3."""
+    return tuple(map(shortest, values)) if values.dtype.kind == "f" else tuple(values.tolist())

@@ -9,17 +9,18 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from hptune.errors import Problem, SpecError, nearest, spec_error
-from hptune.training.data.cells import Cells, read_cells
+from hptune.training.data.cells import Cells, read_cells, same_spelling
 from hptune.training.data.csv_table import csv_sheets
 from hptune.training.data.images import Undecodable, read_picture
 from hptune.training.data.inputs import Encoding
+from hptune.training.data.labels import refuse_long_doubles
 from hptune.training.data.npz import stored_array
 from hptune.training.data.parquet_table import parquet_sheets
 from hptune.training.data.parts import Array
@@ -97,7 +98,7 @@ def _rows(signature: Signature, sheets: Iterator[Sheet]) -> Iterator[Piece]:
     encodings = signature.preparation.encodings or [Encoding(name, "number") for name in signature.features]
     for sheet in sheets:
         _check_header(sheet, signature.features)
-        cells = [read_cells(sheet.column(encoding.name), encoding.kind) for encoding in encodings]
+        cells = [_cells(sheet, encoding) for encoding in encodings]
         gaps = [
             one.missing for one, encoding in zip(cells, encodings, strict=True) if encoding.name in signature.dropped
         ]
@@ -107,6 +108,16 @@ def _rows(signature: Signature, sheets: Iterator[Sheet]) -> Iterator[Piece]:
             yield Piece(tuple(_column(e, c, known) for e, c in zip(encodings, cells, strict=True)), known)
         else:
             yield Piece(np.stack([one.values for one in cells], axis=1), known)
+
+
+def _cells(sheet: Sheet, encoding: Encoding) -> Cells:
+    """A column, its categories spelled as in training, which may have had integers where these are floats."""
+    cells = read_cells(sheet.column(encoding.name), encoding.kind)
+    if encoding.kind != "category":
+        return cells
+    known = {same_spelling(one): one for one in encoding.categories} | {one: one for one in encoding.categories}
+    texts = [known.get(one, known.get(same_spelling(one), one)) for one in cells.values.tolist()]
+    return replace(cells, values=np.array(texts, object))
 
 
 def _column(encoding: Encoding, cells: Cells, known: Array) -> Column:
@@ -172,6 +183,7 @@ def _arrays(signature: Signature, path: Path) -> Iterator[Piece]:
     if x.dtype.kind not in "biuf" or (tuple(x.shape[1:]) != signature.shape and not flat):
         got = f"{x.dtype} of shape [{', '.join(map(str, x.shape))}]"
         raise spec_error(f"--input: {path} must hold numbers of shape {_shape(signature)}, as in training; got {got}.")
+    refuse_long_doubles(x, f"--input: {path}", ())
     size = max(1, PIECE // (4 * max(1, int(np.prod(signature.shape)))))
     for start in range(0, len(x), size):
         piece = x[start : start + size].reshape(-1, *signature.shape)
