@@ -33,7 +33,7 @@ def why_by_fit(model: Any) -> str | None:
     kinds = [type(layer) for layer in own]
     held = [one for layer in layers for one in own_in_stock(layer).values()]
     on_weights = [one for weight in model.weights for one in (weight.regularizer, weight.constraint)]
-    held += [one for one in on_weights if one is not None and not is_known(type(one))]
+    held += [one for one in on_weights if one is not None and _is_own(one)]
     given = _given(model) if model.compiled else []
     with visited() as by_compile:
         of_compile = unproved(described(given))
@@ -110,6 +110,11 @@ def _holds_state(optimizer: Any) -> bool:
     """Whether it was built, and its step or its slots were set: a fresh one begins with zeros."""
     rate = getattr(optimizer, "_learning_rate", None)
     return optimizer.built and any(np.any(one.numpy()) for one in optimizer.variables if one is not rate)
+
+
+def _is_own(one: Any) -> bool:
+    """Whether it is code of the user's, or an object of a class of his."""
+    return not is_known(one if isinstance(one, types.FunctionType | types.MethodType) else type(one))
 
 
 def _functions(things: Iterable[Any]) -> list[types.FunctionType]:

@@ -77,7 +77,10 @@ class OwnFit:
         self._build()
 
     def _build(self) -> None:
+        import tensorflow as tf
+
         keras().utils.set_random_seed(self._seed)
+        tf.random.set_global_generator(tf.random.Generator.from_seed(self._seed))  # which no seed resets
         self.model, self._hp = self._way.builder.build(self._values)
         compile_as_asked(self.model, self._recipe, self._way.folder)
         demand_values(self._hp, self._values)
