@@ -42,6 +42,8 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
         return "other weights"
     if [one.trainable for one in held] != [one.trainable for one in given]:
         return "other weights to train"
+    if (name := _set_otherwise(own, model)) is not None:
+        return f"another {name} of a layer"
     for mine, theirs in zip(held, given, strict=True):
         mine.assign(theirs)
     program.turn(blueprint.dials)
@@ -61,6 +63,31 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
         if name not in theirs or not _close(values, theirs[name]):
             return f"other {name}" if name in ("predictions", "metrics") else f"another {name}"
     return None
+
+
+def _set_otherwise(own: Any, model: Any) -> str | None:
+    """An option that a layer of the builder's model has and the program's has otherwise: what a config does not bring
+    back, such as the strength of `enable_lora`, may show only once it is trained. Dials are turned, and left out."""
+    ours = list(own._flatten_layers())
+    theirs = list(model._flatten_layers())[-len(ours) :]
+    for mine, other in zip(ours, theirs, strict=True):
+        if type(mine).__name__ != type(other).__name__:
+            return None  # the penalties have made it another; results are compared
+        for name, value in vars(mine).items():
+            now = vars(other).get(name, value)
+            if name not in _BY_KERAS and _is_option(value) and _is_option(now) and value != now:
+                return str(name)
+    return None
+
+
+_BY_KERAS = frozenset({"name", "built", "compiled", "stop_training", "supports_jit", "jit_compile", "run_eagerly"})
+"""What a layer or model has of how it was made or is used."""
+
+
+def _is_option(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_option, value))
+    return isinstance(value, str | bool | int | float)
 
 
 def _rows(data: Data) -> Any:

@@ -157,6 +157,8 @@ class KerasTrainer:
         found = states.latest(self._run, segment, partial(states.fits, program.variables, program.model.optimizer))
         state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
         told = retrained(found, segment)
+        if (apart := reuse.loss_apart(program, self.builder)) is not None:
+            told["note"] = apart
         if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
             told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
             epoch = told["ramp"]["epoch"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hptune.training.blueprint import Blueprint
+from hptune.training.hypermodel import Builder
+from hptune.training.program import Program
+from hptune.training.results import makes_its_own_loss
 
 NONE = "the model {why}: no reuse, every setting is built, traced and compiled anew"
 
@@ -20,6 +23,19 @@ _CHANGES = (
     "the model's code keeps a network from one call to the next and changes its weights in each: a trial begins with "
     "what the call before it has left. Change a copy of it (keras.models.clone_model and set_weights)"
 )
+
+
+def loss_apart(program: Program, builder: Builder | None) -> str | None:
+    """A note where a trial's `val_loss` can't be compared with that of the default values' model: a step or a
+    `compute_loss` of the user's tells the penalties on the weights too, Keras's is told without."""
+    if builder is None or not program.model._get_regularization_losses():
+        return None
+    holds = makes_its_own_loss(program.model) or program.own_steps
+    if holds == builder.tells_penalties:
+        return None
+    ours, theirs = ("holds", "leaves them out") if holds else ("leaves out", "holds them")
+    told = f"the loss of this model {ours} the penalties on its weights, and that of the default values' {theirs}"
+    return f"{told}: compare such models by another metric"
 
 
 def told(blueprint: Blueprint, *, not_validated: str | None, changes: bool = False) -> list[str]:

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import inspect
 import itertools
+import re
 import sys
 import sysconfig
 import types
@@ -130,6 +131,8 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
             _described(plain, inside),
             _described(getattr(thing, "__dict__", {}), inside),
         ]
+    if isinstance(thing, re.Pattern):
+        return ["a pattern", thing.pattern, thing.flags]
     if isinstance(thing, keras().Variable):
         return ["a variable", _described(thing.numpy(), inside)]
     if isinstance(thing, np.ndarray | np.generic):

@@ -379,3 +379,111 @@ def test_data_sets_reach_fit_as_the_function_cuts_them_or_as_the_yaml_says(
             assert np.allclose(ours[metric], curve, rtol=1e-5, atol=1e-6), (kind, metric, ours[metric], curve)
     best = one.run(Segment(0, {"kind": "loss_reads_a_layer", "k": 0.9}, to_epoch=EPOCHS, purpose="best"))
     assert Path(best.facts["model"]).exists()
+
+
+COUNTED = """
+import keras, numpy as np, tensorflow as tf
+from keras import layers, ops
+from bound_code import arrays, dense
+
+def flows():
+    (x, y), validation = arrays()
+    return tuple(tf.data.Dataset.from_tensor_slices(part).batch(20) for part in ((x, y), validation))
+
+class Compiles(keras.Model):
+    def compile(self, *args, **more):
+        super().compile(*args, **more)
+
+def by_step(hp):
+    "A rate by the step: a step too many shows."
+    i = keras.Input((6,))
+    m = Compiles(i, dense(1, 9, activation="sigmoid")(dense(3, 1, activation="relu")(i)))
+    rate = keras.optimizers.schedules.PolynomialDecay(0.5, 9, end_learning_rate=hp.Choice("k", [0.001, 0.1]))
+    m.compile(keras.optimizers.SGD(rate, weight_decay=0.1), "binary_crossentropy")
+    return m
+
+def lora(hp):
+    i = keras.Input((6,))
+    a = dense(4, 1, activation="relu")
+    m = keras.Model(i, dense(1, 9, activation="sigmoid")(a(i)))
+    a.enable_lora(2, lora_alpha=hp.Choice("k", [1.0, 20.0]), a_initializer=keras.initializers.GlorotUniform(2))
+    m.compile(keras.optimizers.SGD(0.5), "binary_crossentropy")
+    return m
+
+class Clips(keras.Model):
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return {"loss": loss}
+
+def mixed(hp):
+    i = keras.Input((6,))
+    kind = {1.0: keras.Model, 2.0: Clips}[hp.Choice("k", [1.0, 2.0])]
+    m = kind(i, dense(1, 9, activation="sigmoid", kernel_regularizer=keras.regularizers.L2(0.05))(i))
+    m.compile(keras.optimizers.SGD(0.3), "binary_crossentropy")
+    return m
+"""
+
+
+def counted(folder: Path, name: str, data: str, size: int) -> Worker:
+    (folder / "counted_code.py").write_text(COUNTED)
+    (folder / "spec.yaml").write_text(
+        f"version: 1\nname: t\ndata: {{python: '{data}', task: classes{', scale: none' if 'arrays' in data else ''}}}\n"
+        f"model: {{python: 'counted_code:{name}'}}\ntraining: {{epochs: {EPOCHS}, batch_size: {size}}}\n"
+        "objective: {metric: val_loss, goal: minimize}\n"
+    )
+    loaded = load(folder / "spec.yaml")
+    return Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+
+
+def plainly(name: str, k: float) -> Any:
+    import importlib
+
+    import keras_tuner
+
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"k": k}
+    return getattr(importlib.import_module("counted_code"), name)(hp)
+
+
+@pytest.fixture
+def counting(code: str) -> Iterator[None]:
+    yield
+    sys.modules.pop("counted_code", None)
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_data_set_that_is_cut_anew_has_as_many_steps(tmp_path: Path) -> None:
+    one = counted(tmp_path, "by_step", "counted_code:flows", 25)
+    for k in (0.001, 0.1):
+        import counted_code  # type: ignore[import-not-found]
+
+        train, validation = (flow.unbatch().batch(25) for flow in counted_code.flows())
+        sized = [list(flow.as_numpy_iterator()) for flow in (train, validation)]
+        x, y = (np.concatenate([batch[i] for batch in sized[0]]) for i in range(2))
+        others = tuple(np.concatenate([batch[i] for batch in sized[1]]) for i in range(2))
+        history = plainly("by_step", k).fit(x, y, 25, EPOCHS, shuffle=False, validation_data=others, verbose=0).history
+        ours = one.run(Segment(0, {"k": k}, to_epoch=EPOCHS)).curves
+        assert np.allclose(ours["val_loss"], history["val_loss"], rtol=1e-5), (ours, history)
+
+
+@pytest.mark.usefixtures("counting")
+def test_what_a_config_does_not_bring_back_is_the_builder_s_own(tmp_path: Path) -> None:
+    one = counted(tmp_path, "lora", "bound_code:arrays", 60)
+    for number, k in enumerate((1.0, 20.0)):
+        ours = one.run(Segment(number, {"k": k}, to_epoch=EPOCHS)).curves
+        import bound_code  # type: ignore[import-not-found]
+
+        (x, y), validation = bound_code.arrays()
+        history = plainly("lora", k).fit(x, y, 60, EPOCHS, validation_data=validation, verbose=0).history
+        assert np.allclose(ours["val_loss"], history["val_loss"], rtol=1e-5), (k, ours, history)
+
+
+@pytest.mark.usefixtures("counting")
+def test_losses_that_do_not_compare_are_told(tmp_path: Path) -> None:
+    one = counted(tmp_path, "mixed", "bound_code:arrays", 60)
+    told = [one.run(Segment(number, {"k": k}, to_epoch=1)).facts for number, k in enumerate((1.0, 2.0))]
+    assert "note" not in told[0]
+    assert "holds the penalties" in told[1]["note"]

@@ -52,12 +52,16 @@ class Flow:
     def for_fit(self, seed: int, *, batch_size: int | None = None, rows: int | None = None) -> Any:
         """One pass as Keras's `fit` takes it: in batches of the function's own, or of `batch_size`; of the first `rows`
         samples, or all."""
+        import tensorflow as tf
+
         dataset = self.open(seed, endless=False)
-        if rows is not None:
-            dataset = dataset.unbatch().take(rows).batch(batch_size or min(rows, SINGLES))
-        elif batch_size is not None:
-            dataset = dataset.unbatch().batch(batch_size)
-        return dataset
+        if rows is None and batch_size is None:
+            return dataset
+        count = self.rows if rows is None else min(rows, self.rows)
+        size = batch_size or min(count, SINGLES)
+        cut = dataset.unbatch().take(count).batch(size)
+        # Of a data set of unknown length `fit` runs the step once more to find its end, and part of it counts.
+        return cut.apply(tf.data.experimental.assert_cardinality(-(-count // size)))
 
 
 def is_dataset(thing: Any) -> bool:
