@@ -15,6 +15,7 @@ from hptune.training.data import Data
 from hptune.training.program import Program
 from hptune.training.results import in_order
 from hptune.training.runtime import keras
+from hptune.training.sameness import kept_in_each_layer
 from hptune.training.streamed import leaves, mapped
 from hptune.training.variables import own_state, put
 
@@ -70,18 +71,15 @@ def _set_otherwise(own: Any, model: Any) -> str | None:
     back, such as the strength of `enable_lora`, may show only once it is trained. Dials are turned, and left out."""
     ours = list(own._flatten_layers())
     theirs = list(model._flatten_layers())[-len(ours) :]
+    usual = kept_in_each_layer()
     for mine, other in zip(ours, theirs, strict=True):
-        if type(mine).__name__ != type(other).__name__:
-            return None  # the penalties have made it another; results are compared
+        if isinstance(mine, keras().Model) or type(mine).__name__ != type(other).__name__:
+            continue  # of a model its layers are looked at; where penalties have made one another, results are
         for name, value in vars(mine).items():
             now = vars(other).get(name, value)
-            if name not in _BY_KERAS and _is_option(value) and _is_option(now) and value != now:
+            if name not in usual and _is_option(value) and _is_option(now) and value != now:
                 return str(name)
     return None
-
-
-_BY_KERAS = frozenset({"name", "built", "compiled", "stop_training", "supports_jit", "jit_compile", "run_eagerly"})
-"""What a layer or model has of how it was made or is used."""
 
 
 def _is_option(value: Any) -> bool:

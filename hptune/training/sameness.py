@@ -421,6 +421,11 @@ def _bare(kind: type) -> frozenset[str]:
     return frozenset(vars(Bare())) - ({"_dtype_policy", "dtype"} if kind is keras().metrics.Metric else set())
 
 
+def kept_in_each_layer() -> frozenset[str]:
+    """The attributes that every layer of Keras's has."""
+    return frozenset(vars(_bare_layer()))
+
+
 @functools.cache
 def _bare_layer() -> Any:
     """A layer of nobody's, that was built and called."""

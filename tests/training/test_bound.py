@@ -487,3 +487,13 @@ def test_losses_that_do_not_compare_are_told(tmp_path: Path) -> None:
     told = [one.run(Segment(number, {"k": k}, to_epoch=1)).facts for number, k in enumerate((1.0, 2.0))]
     assert "note" not in told[0]
     assert "holds the penalties" in told[1]["note"]
+
+
+def test_ordinary_values_share_one_program(tmp_path: Path, code: str) -> None:
+    """Layers with and without options of many kinds; what is looked at before a point finds nothing."""
+    one = worker(tmp_path)
+    for number, k in enumerate((0.1, 0.9)):
+        facts = one.run(Segment(number, {"kind": "stock", "k": k}, to_epoch=1)).facts
+        assert "not_shared" not in facts
+    trainer: Any = one.trainer()
+    assert len(trainer.programs._programs) == 1
