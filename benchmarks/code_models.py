@@ -26,6 +26,7 @@ from hptune.trial import Segment
 
 PARTS = {
     "the description of the code and of all that its objects hold": ("blueprint", "of_own_parts", "described"),
+    "whether Keras's own `fit` must train it": ("hypermodel", "why_by_fit"),
     "what the builder's calls share: looked for and put back": ("untouched", "Untouched.before", "Untouched.after"),
     "the look before a point: prediction, loss and penalty of 16 samples in both models": ("programs", "apart"),
 }

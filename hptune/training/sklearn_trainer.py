@@ -214,10 +214,11 @@ def target(part: Part, labels: Labels = None) -> Array:
 
 
 def _spelled(labels: Labels) -> Array | None:
-    """The labels as an array; None where there are none, or scikit-learn takes them for no classes: 0.5, 1.5, …"""
+    """The labels as an array; None where there are none, or scikit-learn takes them for no classes: 0.5, 1e300, …"""
     names = np.array(labels) if labels is not None else np.empty(0)
-    broken = names.dtype.kind == "f" and not (names == np.floor(names)).all()
-    return None if labels is None or broken else names
+    if names.dtype.kind == "f" and ((names != np.floor(names)) | (np.abs(names) >= 2.0**53)).any():
+        return None
+    return None if labels is None or names.dtype.kind == "O" else names
 
 
 def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Labels = None) -> dict[str, float]:
