@@ -44,16 +44,23 @@ class Patches:
     """A look at all that is loaded of their code; to be made before the user's builder is called."""
 
     def __init__(self) -> None:
-        self._there = {id(owner): _Space(owner) for owner in _owners()}
+        self._there: dict[int, _Space] = {}
+        self._loaded = 0
+        self._see_what_is_new()
         self._patched: list[_Space] = []
 
     def found(self) -> bool:
         """Whether any of it is another now. What was loaded since is taken as it is."""
+        if len(sys.modules) != self._loaded:
+            self._see_what_is_new()
+        self._patched = [space for space in self._there.values() if space.is_other()]
+        return bool(self._patched)
+
+    def _see_what_is_new(self) -> None:
         for owner in _owners():
             if id(owner) not in self._there:
                 self._there[id(owner)] = _Space(owner)
-        self._patched = [space for space in self._there.values() if space.is_other()]
-        return bool(self._patched)
+        self._loaded = len(sys.modules)
 
     def undo(self) -> None:
         """Put back what was found."""
