@@ -16,6 +16,7 @@ from hptune.record import Record, taken_over
 from hptune.reports.compare import summary
 from hptune.reports.leaderboard import Row, objective_name, ranked, row
 from hptune.reports.spelling import identity
+from hptune.spec.domains import as_float
 from hptune.spec.objective import Objective
 from hptune.trial import Trial, TrialState, Value, Values
 
@@ -141,13 +142,8 @@ def as_number(value: object) -> float | None:
     >>> as_number(3), as_number(True), as_number(float("inf")), as_number(10**400)
     (3.0, None, None, None)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if abs(number) < _HUGE else None
+    number = as_float(value)
+    return number if number is not None and abs(number) < _HUGE else None
 
 
 def _score(trial: Trial, history: History) -> float | None:

@@ -108,7 +108,7 @@ class FloatDomain(_Range):
 
     def _member(self, value: Any) -> float | None:
         """A stepped range forgives the last bits, as of 0.1 + 0.2, and has the step itself for them."""
-        number = _as_float(value)
+        number = as_float(value)
         if number is None or not self.min - self._slack <= number <= self.max + self._slack:
             return None
         values = self.values()
@@ -302,7 +302,7 @@ class ChoiceDomain(_Domain):
         """
         if self.contains(value):
             return value  # type: ignore[no-any-return]  # it is one of the values
-        equal = [v for v in self.values_ if None is not _as_float(v) == _as_float(value)]
+        equal = [v for v in self.values_ if None is not as_float(v) == as_float(value)]
         if len(equal) != 1:
             raise ValueError(f"must be one of {self}, got {value!r}")
         return equal[0]
@@ -364,7 +364,7 @@ def beyond_floats(domain: Domain) -> str | None:
     return None
 
 
-def _as_float(value: Any) -> float | None:
+def as_float(value: Any) -> float | None:
     """A finite number as a float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

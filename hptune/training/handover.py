@@ -34,6 +34,11 @@ from hptune.training.signature import gives_logits, signature_of, write_signatur
 from hptune.training.variables import plain_variables, put
 from hptune.trial import Values
 
+FLOAT64 = (
+    "the model takes float64, since float32 would lose digits: give it samples by model(…) or "
+    "model.predict_on_batch(…); Keras's model.predict makes float32 of NumPy's float64 first"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Handed:
@@ -98,6 +103,10 @@ class Handover:
             values=values,
             seed=self._seed,
         )
+        wide = [one.name for one in getattr(model, "inputs", None) or [] if one.dtype == "float64"]
+        if wide and handed.built is None:
+            note = FLOAT64 if len(model.inputs) == 1 else f"{FLOAT64} ({', '.join(wide)})"
+            handed = replace(handed, note="; ".join(filter(None, [handed.note, note])))
         return self._signed(handed, logits=gives_logits(loss), raw=handed.built is None)
 
     def fitted(self, model: Any, values: Values, seed: int) -> dict[str, Any]:

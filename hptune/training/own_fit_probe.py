@@ -46,9 +46,10 @@ def check_own_fit(experiment: Experiment, data: Data, why: str | None = None) ->
     """What hptune's own training does can't be asked of a `fit`, which is given arrays. why: the model needs Keras's;
     None: the HyperModel has one of its own. Raises SpecError."""
     trains = "the HyperModel trains by a fit of its own" if why is None else f"Keras's fit is to train it: {why}"
+    way = "drop that fit" if why is None else "change the code"
     if isinstance(data.train.x, Stored):
         told = f"{trains}, which takes arrays, and these samples are streamed."
-        raise SpecError(Problem(f"{told} Say stream: false if they fit into memory, or drop that fit.", ("data",)))
+        raise SpecError(Problem(f"{told} Say stream: false if they fit into memory, or {way}.", ("data",)))
     if data.train.flow is not None and data.train.flow.steps is not None:
         told = f"{trains}, which is given the data set for whole passes. Drop it, and give the data set an end."
         raise SpecError(Problem(told, ("data", "steps_per_epoch")))
@@ -61,7 +62,7 @@ def check_own_fit(experiment: Experiment, data: Data, why: str | None = None) ->
         ("data", "augment"): experiment.data is not None and experiment.data.augment is not None,
         ("execution", "xla"): experiment.execution.xla,
     }
-    told = f"has no effect, since {trains}. Drop it, or {'drop that fit' if why is None else 'change the code'}."
+    told = f"has no effect, since {trains}. Drop it, or {way}."
     problems = [Problem(told, path) for path, stands in given.items() if stands]
     if problems:
         raise SpecError(*problems)

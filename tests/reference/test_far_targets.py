@@ -141,6 +141,17 @@ def test_the_loss_of_each_output_is_keras_own(tmp_path: Path) -> None:
         assert told[name] == pytest.approx(plain[name], rel=1e-4), (told, plain)
 
 
+@pytest.mark.parametrize("level", [0.0, 1.7e9])
+def test_a_model_that_takes_float64_says_how_it_is_given(tmp_path: Path, level: float) -> None:
+    x, y = linear()
+    written(tmp_path / "t.csv", {"p": x[:, 0] + level, "q": x[:, 1], "r": x[:, 2], "y": y})
+    made, run = worker(tmp_path, "data: {csv: t.csv, target: y}")
+    note = best(made).get("note", "")
+    dtypes = {one.name: one.dtype for one in keras().models.load_model(run.best_model).inputs}
+    assert dtypes["p"] == ("float64" if level else "float32")
+    assert ("predict_on_batch" in note and "(p)" in note) == bool(level)
+
+
 def test_metrics_that_are_of_no_difference_leave_the_target_and_it_is_told(tmp_path: Path) -> None:
     x, y = linear()
     np.savez(tmp_path / "a.npz", x=x, y=y + 1.7e9)

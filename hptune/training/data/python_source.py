@@ -7,7 +7,7 @@ are the training, the validation and the test part; or two or three data sets, w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +24,7 @@ from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import costs, statistics
-from hptune.training.data.target import Target, as_taken, read_target
+from hptune.training.data.target import as_taken, lacking_note, read_target
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
 
@@ -168,6 +168,9 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, nee
         if min(int(one.targets.min()) for one in seen) < 0:
             told = f"the labels of {spec.python} must be whole numbers from 0 on."
             raise spec_error(f"{told} Number the classes.", *PYTHON)
+    lacking: tuple[str, ...] = ()
+    if target.task == "classes" and labels is not None and seen[0].targets.ndim == 1:
+        lacking = lacking_note(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
     standardised = target.task == "regression" and spec.scale != "none"
     every = np.arange(len(target.y))
     taken = as_taken(target, every, needs, standardised=standardised, path=PYTHON)
@@ -192,7 +195,7 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, nee
         features=(),
         preparation=Preparation((), None),
         examples=seen[0].part.x,
-        notes=(*costs(seen[0].inputs), *taken.notes, *_untrained(spec, target, seen)),
+        notes=(*costs(seen[0].inputs), *taken.notes, *lacking),
         given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
     )
 
@@ -203,19 +206,6 @@ def _near_0(seen: _Seen, offset: tuple[float, ...]) -> Part:
     assert flow is not None, "a data set's"
     return replace(
         seen.part, y=(few - np.reshape(offset, few.shape[1:])).astype(np.float32), flow=replace(flow, offset=offset)
-    )
-
-
-def _untrained(spec: PythonData, target: Target, seen: Sequence[_Seen]) -> tuple[str, ...]:
-    """A note where the training part has not each class that another part has."""
-    if target.task != "classes" or seen[0].targets.ndim != 1:
-        return ()
-    had = set(seen[0].targets.tolist())
-    lacking = sorted({label for one in seen[1:] for label in one.targets.tolist()} - had)
-    if not lacking:
-        return ()
-    return (
-        f"the training part of {spec.python} has no sample of {', '.join(map(repr, lacking))}: no model can learn it.",
     )
 
 

@@ -196,7 +196,7 @@ def check_scale(scale: tuple[Array, Array] | None, names: Sequence[str], path: K
 
 
 def check_range(raw: Raw) -> None:
-    """Refuse integers that int32 would silently turn into others, and floats that float32 takes for infinite."""
+    """Refuse integers that int32 would silently turn into others."""
     assert not isinstance(raw.x, tuple)
     if raw.x.dtype.kind not in "iu":
         return

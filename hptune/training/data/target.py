@@ -7,6 +7,7 @@ Everything else is regression. `data.task` overrides it where the target can be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,10 +71,7 @@ class Taken:
 
 
 FAR = 30.0
-"""So many deviations from 0, the squares of a target have not the digits of float32 left for what R² adds up."""
-
-NO_SQUARES = FAR
-"""So many deviations from 0, float32 may take a thousandth off what R² is made of, the more the more samples."""
+"""So many deviations from 0, float32 may take a thousandth off the squares that R² adds up, the more the more samples."""
 
 _SQUARES = (1e-17, 1e15)
 """The deviations whose squares, and their sums over many samples, float32 holds."""
@@ -106,7 +104,7 @@ def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, p
             "Take a constant off it, or have metrics of differences alone (mae, mse, r2_score): then hptune does so"
         )
         notes = (f"{told} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
-    elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > NO_SQUARES:
+    elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > FAR:
         told = f"the target lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares in"
         notes = (f"{told} float32, has few digits left. Take a constant off it, or choose another metric.",)
     return Taken(y, offset, notes)
@@ -117,10 +115,15 @@ def untrained(target: Target, parts: Split) -> tuple[str, ...]:
     if target.task != "classes" or target.labels is None:
         return ()
     others = np.concatenate([parts.validation, parts.test])
-    lacking = sorted(set(target.codes[others].tolist()) - set(target.codes[parts.train].tolist()))
+    return lacking_note(target.codes[parts.train], target.codes[others], target.labels)
+
+
+def lacking_note(trained: Array, others: Array, labels: Sequence[Value]) -> tuple[str, ...]:
+    """That note. trained, others: the numbers of the classes that the parts have, in any order, `labels` by number."""
+    lacking = sorted(set(others.tolist()) - set(trained.tolist()))
     if not lacking:
         return ()
-    names = ", ".join(repr(target.labels[code]) for code in lacking)
+    names = ", ".join(repr(labels[code]) for code in lacking)
     return (f"the training part has no sample of {names}, which other parts have: no model can learn it.",)
 
 

@@ -112,10 +112,9 @@ def test_words_stay_whatever_their_type_and_rank(tmp_path: Path, kind: str, shap
     assert set(found.train.x.ravel().tolist()) <= set(x.ravel().tolist())
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", TYPES[1:])
 def test_pictures_without_channels_and_sequences_are_told_apart_by_their_values(tmp_path: Path, kind: str) -> None:
-    if kind == "int8":
-        return
+    """int8, the first type, does not reach so far."""
     y, rng = np.arange(60) % 2, np.random.default_rng(0)
     grey = arrays(tmp_path, rng.integers(0, 256, (60, 8, 8)).astype(kind), y)
     assert grey.input_scale is not None
