@@ -71,7 +71,7 @@ class Taken:
 
 
 FAR = 30.0
-"""So many deviations from 0, float32 may take a thousandth off the squares that R² adds up, the more the more samples."""
+"""So many deviations from 0, float32 may take a thousandth off the squares that R² adds up; more, of more samples."""
 
 _SQUARES = (1e-17, 1e15)
 """The deviations whose squares, and their sums over many samples, float32 holds."""
