@@ -337,9 +337,14 @@ def training_of(head: Head) -> int:
     return int(head.event.get("training", 1))
 
 
+def trained_otherwise(head: Head) -> bool:
+    """Whether the version that began the run trains otherwise than this one."""
+    return training_of(head) != TRAINING
+
+
 def check_same_training(head: Head) -> None:
     """Raises SpecError where this version trains otherwise than the one that began the run."""
-    if training_of(head) != TRAINING:
+    if trained_otherwise(head):
         told = (
             "the run was begun by a version of hptune that trained differently (docs/reliability.md says what has "
             f"changed: training {training_of(head)} then, {TRAINING} now), so its trials would not compare with new "

@@ -16,7 +16,7 @@ from hptune.executors.executor import Executor
 from hptune.history import History, failed, finished, score_of, stabilized, started
 from hptune.journal import Journal
 from hptune.lock import locked
-from hptune.record import TRAINING, Head, check_same_data, replay, training_of
+from hptune.record import Head, check_same_data, replay, trained_otherwise
 from hptune.reports.leaderboard import plain_json, ranked, row
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.recipe import resolve
@@ -78,7 +78,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 "baseline": _told(beside, head),
             }
         )
-        if training_of(head) != TRAINING:
+        if trained_otherwise(head):
             told = "the search was run by a version of hptune that trained differently (docs/reliability.md says how)"
             result["note"] = f"{result['note']}; {told}" if "note" in result else told
         if best.curves:  # a scikit-learn model has no epochs to tell of

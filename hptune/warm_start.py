@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hptune.errors import SpecError, spec_error
-from hptune.record import Record, counted, replay
+from hptune.record import Record, counted, replay, trained_otherwise
 from hptune.rundir import find_run
 from hptune.spec.estimators import references
 from hptune.spec.experiment import Experiment
@@ -63,6 +63,8 @@ def _fitting(
     metrics = [objective.metric for objective in experiment.objectives]
     facts = record.head.facts
     all_of_them = "trained on other data" if facts.get("fingerprint") != fingerprint else None
+    if all_of_them is None and trained_otherwise(record.head):
+        all_of_them = "trained by a version of hptune that trained differently"
     all_of_them = all_of_them or _measured_otherwise(record.head.experiment, experiment, facts.get("task"))
     fitting: list[Told] = []
     left_out: Counter[str] = Counter()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from hptune import record
 from hptune.cli import app
 from hptune.errors import SpecError
 
@@ -216,6 +217,16 @@ def test_scores_that_do_not_compare_are_not_taken_over(
         told("other", first.replace(before, now) + "warm_start: [first]\n")
     assert f"none of the 1 trials of 'first' can be taken over: 1 ({why}). Drop it." in str(caught.value)
     assert "spec.yaml:" in str(caught.value)
+
+
+def test_trials_of_a_version_that_trained_differently_are_not_taken_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(record, "TRAINING", record.TRAINING - 1)
+        told("first", KERAS)
+    with pytest.raises(SpecError, match=r"1 \(trained by a version of hptune that trained differently\)"):
+        told("other", KERAS + "warm_start: [first]\n")
 
 
 @pytest.mark.parametrize(

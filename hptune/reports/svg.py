@@ -23,6 +23,9 @@ _LONGEST_NAME = 40
 _NEAR = 0.01
 """How far a tick's label may be from where it lies, as a share of the axis: less than a pen's width."""
 
+_LEAST_POWER, _LARGEST_POWER = -323, 308
+"""Of ten, among floats: an axis has room beyond them, but no ticks."""
+
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Element:
     """An element. children: elements, texts, or None for nothing. attributes: `class_` is class, `x_y` is x-y.
@@ -75,7 +78,7 @@ def number_axis(label: str, values: Iterable[float], *, log: bool = False) -> Ax
     low, high = min(places, default=0.0), max(places, default=1.0)
     room = (high - low) * _MARGIN or abs(high) * _MARGIN or 1.0
     low, high = low - room, high + room
-    powers = range(math.ceil(low), math.floor(high) + 1)
+    powers = range(max(math.ceil(low), _LEAST_POWER), min(math.floor(high), _LARGEST_POWER) + 1)
     if not log:
         ticks = _labelled(_round_ticks(low, high), _NEAR * (high - low))
     elif len(powers) >= 2:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from hptune.errors import plain_text
 from hptune.spec.base import Spec, Whole
 from hptune.trial import Value
 
@@ -257,7 +258,7 @@ class ChoiceDomain(_Domain):
     default: bool | int | float | str | None = None
 
     def __str__(self) -> str:
-        return ", ".join(str(v) for v in self.values_)
+        return ", ".join(plain_text(v) if isinstance(v, str) else str(v) for v in self.values_)
 
     @field_validator("values_")
     @classmethod

@@ -36,6 +36,9 @@ OF_DIFFERENCES = frozenset(
 OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
 """Those that are of the target's unit, and no sums of its squares on the way."""
 
+_NAMING = frozenset({"name"})
+"""The arguments that change nothing but what a metric is called."""
+
 
 def needs_of(experiment: Experiment) -> Needs:
     """What the experiment's model needs of its samples."""
@@ -71,9 +74,10 @@ def _layers(items: Any) -> Iterator[str]:
 
 
 def _metrics(items: Any) -> Iterator[str]:
-    """The metrics that a list names. One with arguments may be another under them."""
+    """The metrics that a list names. One with arguments may be another under them, unless they name it alone."""
     for one in items if isinstance(items, list) else [items]:
-        yield one if isinstance(one, str) else str(one)
+        plain = isinstance(one, str) or all(set(given or ()) <= _NAMING for given in one.values())
+        yield from ([one] if isinstance(one, str) else one) if plain else [str(one)]
 
 
 class Samples:

@@ -201,6 +201,26 @@ def test_rows_that_training_has_not_seen(tmp_path: Path) -> None:
         close(AREA, "scikit-learn predict", np.array(told, float), wanted, within=1e-10)
 
 
+@pytest.mark.parametrize(("trained", "predicted"), [("csv", "parquet"), ("parquet", "csv")])
+def test_true_and_false_are_categories_however_a_file_has_them(tmp_path: Path, trained: str, predicted: str) -> None:
+    """Typed values in the one, `true` and `false` in the other."""
+    y = score(0)
+    new = np.arange(ROWS) % 3 == 0
+    frame = table([score(1), new], y=y + 3 * new)
+    spelled = frame.assign(c1=np.where(new, "true", "false"))
+    kinds = {"csv": spelled, "parquet": frame}
+    options = {
+        **asked.written(tmp_path, trained, kinds[trained]),
+        **{"target": "y", "test": 0, "columns": {"c1": "category"}},
+    }
+    found = of_sklearn(tmp_path, options, "sklearn.linear_model.Ridge, params: {alpha: $v}")
+    made = ColumnTransformer([("n", "passthrough", ["row", "c0"]), ("c", OneHotEncoder(sparse_output=False), ["c1"])])
+    wanted = make_pipeline(made, Ridge(alpha=0.01)).fit(frame, frame["y"]).predict(frame)
+    for kind in (trained, predicted):
+        told, _ = found.told(tmp_path / asked.written(tmp_path, kind, kinds[kind])[kind])
+        close(AREA, "scikit-learn predict", np.array(told, float), wanted, within=1e-10)
+
+
 def test_tokens_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 20, (ROWS, 4))
     np.savez(tmp_path / "t.npz", x=x, y=x[:, 0] * 0.5)

@@ -299,12 +299,13 @@ def test_an_axis_holds_all_its_values_and_a_few_ticks(values: list[float]) -> No
     assert all(0 <= axis.share_of_place(place) <= 1 for place, _ in axis.ticks)
 
 
-@given(st.lists(st.floats(5e-324, 1e300, exclude_min=False), min_size=1, max_size=6))
+@given(st.lists(st.floats(5e-324, 1.7e308), min_size=1, max_size=6))
 def test_a_logarithmic_axis_too(values: list[float]) -> None:
     axis = number_axis("x", values, log=True)
     assert all(0 < axis.share(value) < 1 for value in values)
     assert 1 <= len(axis.ticks) <= 8
     assert len({label for _, label in axis.ticks}) == len(axis.ticks)
+    assert all(0 < float(label) < math.inf for _, label in axis.ticks)
     if max(values) >= 1e6 * min(values):
         assert all(label.startswith("1e") for _, label in axis.ticks)
 

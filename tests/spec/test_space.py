@@ -170,6 +170,12 @@ def test_what_is_no_member_has_no_form(domain: Domain, given: Any) -> None:
         domain.own(given)
 
 
+def test_a_text_among_the_values_is_told_from_a_number_like_it() -> None:
+    domain = ChoiceDomain.model_validate({"type": "choice", "values": [1, "1", True, "relu"]})
+    with pytest.raises(ValueError, match=r'must be one of 1, "1", True, relu, got 1\.5'):
+        domain.own(1.5)
+
+
 def test_a_space_says_why_values_are_no_point_of_it() -> None:
     space = Space({"p": TENTHS, "n": IntDomain(type="int", min=1, max=2, when={"p": [0.1 + 0.2]})})
     assert space.own({"n": 2.0, "p": 0.1 + 0.2}) == {"p": 0.3, "n": 2}

@@ -146,11 +146,14 @@ def shortest(number: float | np.floating[Any]) -> float | int:
 
 
 def same_spelling(text: str) -> str:
-    """What the spellings of a whole number have in common, as a column of integers and one of floats give it.
+    """What the spellings of a value have in common that a text file and a typed one spell each in its own way: of a
+    whole number, with a fraction or without; of true and false, their capitals.
 
-    >>> same_spelling("1.0"), same_spelling("1"), same_spelling("01.0"), same_spelling("1.5")
-    ('1', '1', '01.0', '1.5')
+    >>> same_spelling("1.0"), same_spelling("1"), same_spelling("01.0"), same_spelling("1.5"), same_spelling("True")
+    ('1', '1', '01.0', '1.5', 'true')
     """
+    if text.lower() in _BOOLEANS:
+        return text.lower()
     found = _WITH_FRACTION.fullmatch(text)
     return text if found is None else found[1]
 

@@ -101,7 +101,8 @@ def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, p
     if lost > COSTLY:
         told = f"Keras computes in float32, which takes up to {lost:.2g} of its deviation off the target"
         remedy = (
-            "Take a constant off it, or have metrics of differences alone (mae, mse, r2_score): then hptune does so"
+            "Take a constant off it; hptune does so itself where the network is declared in the YAML and its metrics "
+            "are of differences alone, without arguments (mae, mse, r2_score)"
         )
         notes = (f"{told} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
     elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > FAR:
