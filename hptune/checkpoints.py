@@ -88,7 +88,8 @@ class Checkpoints:
             return set()
         lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
         earned = self._earned(trial, lengths) if any(entry[2] == trial.number for entry in self._best) else set()
-        if trial.state == "running":
+        under_way = any(key[:2] == ("trial", trial.number) for key in self._history.pending)
+        if under_way:  # of one that has failed too: replicas that had begun are trained to their end
             past = (self._paths.state(trial.number, r, epoch) for r, end in enumerate(lengths) for epoch in range(end))
             return set(states).intersection(past) - earned
         ends = (self._paths.state(trial.number, r, end) for r, end in enumerate(lengths))

@@ -389,7 +389,7 @@ def _search_command(config: Path, sets: list[str] | None, workers: int | None, r
 def _probed(loaded: Loaded) -> dict[str, Any]:
     """The probe's facts."""
     from hptune.executors.choose import thrown_away
-    from hptune.tuner import probe
+    from hptune.probing import probe
 
     with thrown_away(loaded.experiment, loaded.folder) as executor:
         return probe(executor, epochs=1)

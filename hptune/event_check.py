@@ -57,6 +57,7 @@ class _Head(_Any):
     earlier: NotRequired[list[_Earlier]]
     warm_start: NotRequired[list[_WarmStart]]
     training: NotRequired[int]
+    parallel: NotRequired[Annotated[int, Field(ge=1)]]
     versions: NotRequired[dict[str, str]]
     platform: NotRequired[str]
 
@@ -65,6 +66,7 @@ class _Segment(_Any):
     purpose: Purpose
     trial: _Trial
     replica: _Replica
+    after: NotRequired[_Trial]
 
 
 class _Started(_Segment):
@@ -75,6 +77,7 @@ class _Started(_Segment):
     keep_above: NotRequired[_Number | None]
     replicas: NotRequired[_Replicas]
     why: NotRequired[str]
+    begun: NotRequired[bool]
 
 
 class _Finished(_Segment):
@@ -98,6 +101,7 @@ class _Lost(_Segment):
 
 class _Stopped(_Any):
     trial: _Trial
+    after: NotRequired[_Trial]
     replicas: NotRequired[_Replicas]
 
 
@@ -113,6 +117,7 @@ class _Ended(_Any):
 _SHAPES: dict[str, Any] = {
     "head": _Head,
     "segment_started": _Started,
+    "segment_begun": _Segment,
     "segment_finished": _Finished,
     "segment_failed": _Failed,
     "segment_lost": _Lost,
@@ -121,6 +126,9 @@ _SHAPES: dict[str, Any] = {
     "search_ended": _Ended,
 }
 """By event; of any other, only the time is looked at."""
+
+_OF_PENDING = {"segment_lost": "is lost", "segment_begun": "begins"}
+"""Events of a segment that is under way, in words."""
 
 _Key: TypeAlias = tuple[str, int, int]
 
@@ -150,8 +158,8 @@ class EventCheck:
             self._finished(event)
         elif kind == "segment_failed":
             self._take(event)
-        elif kind == "segment_lost" and _key(event) not in self._pending:
-            raise ValueError(f"a try of trial {event['trial']} is lost and was never started")
+        elif kind in _OF_PENDING and _key(event) not in self._pending:
+            raise ValueError(f"trial {event['trial']} {_OF_PENDING[kind]} and was never started")
         elif kind == "trial_stopped":
             if event["trial"] >= len(self._epochs):
                 raise ValueError(f"trial {event['trial']} was never started")

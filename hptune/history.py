@@ -24,6 +24,10 @@ def segment_key(segment: Segment) -> SegmentKey:
     return (segment.purpose, segment.trial, segment.replica)
 
 
+def key_of(event: Event) -> SegmentKey:
+    return (event["purpose"], event["trial"], event["replica"])
+
+
 def started(segment: Segment, replicas: Sequence[int] | None = None) -> dict[str, Any]:
     """The event written before a segment is submitted.
 
@@ -34,18 +38,24 @@ def started(segment: Segment, replicas: Sequence[int] | None = None) -> dict[str
     return event if replicas is None else {**event, "replica": replicas[0], "replicas": list(replicas)}
 
 
+def begun(segment: Segment) -> dict[str, Any]:
+    """The event for a segment that begins later than its step was recorded."""
+    return {"event": "segment_begun", **_named(segment)}
+
+
+def _named(segment: Segment) -> dict[str, Any]:
+    return {"purpose": segment.purpose, "trial": segment.trial, "replica": segment.replica}
+
+
 def finished(result: SegmentResult, *, complete: bool) -> dict[str, Any]:
     """The event for a segment that brought something back. `complete`: the trial needs no more epochs.
 
     What it stabilised on the way is told by an event of its own, which is written first.
     """
-    segment = result.segment
     facts = {name: fact for name, fact in result.facts.items() if name != "stabilized"}
     return {
         "event": "segment_finished",
-        "purpose": segment.purpose,
-        "trial": segment.trial,
-        "replica": segment.replica,
+        **_named(result.segment),
         "epochs": result.epochs,
         "curves": {name: list(values) for name, values in result.curves.items()},
         "seconds": result.seconds,
@@ -64,22 +74,14 @@ def stabilized(result: SegmentResult) -> dict[str, Any] | None:
 
 def failed(failure: SegmentFailure) -> dict[str, Any]:
     """The event for a segment that is given up; its trial has failed."""
-    segment = failure.segment
-    return {
-        "event": "segment_failed",
-        "purpose": segment.purpose,
-        "trial": segment.trial,
-        "replica": segment.replica,
-        "reason": failure.reason,
-        "seconds": failure.seconds,
-    }
+    told = {"reason": failure.reason, "seconds": failure.seconds}
+    return {"event": "segment_failed", **_named(failure.segment), **told}
 
 
 def lost(failure: SegmentFailure) -> dict[str, Any]:
     """The event for a try that brought nothing and is made again."""
-    purpose, trial, replica = segment_key(failure.segment)
-    told = {"purpose": purpose, "trial": trial, "replica": replica}
-    return {"event": "segment_lost", **told, "reason": failure.reason, "seconds": failure.seconds}
+    told = {"reason": failure.reason, "seconds": failure.seconds}
+    return {"event": "segment_lost", **_named(failure.segment), **told}
 
 
 def stopped(trial: int, replicas: Sequence[int] = ()) -> dict[str, Any]:
@@ -242,7 +244,7 @@ class History:
             self.stabilized.append(segment)
         if segment.purpose == "finalist":
             found = score_of(self.objective, event["curves"], event.get("facts", {}), event["seconds"])
-            self.finals.setdefault(segment.trial, {})[segment.replica] = found
+            self._test(segment, found)
             self.epochs_of_finalists += event["epochs"]
         if segment.purpose != "trial":
             return
@@ -293,7 +295,7 @@ class History:
     def _fail(self, event: Event) -> None:
         segment = self._take(event)
         if segment.purpose == "finalist":
-            self.finals.setdefault(segment.trial, {})[segment.replica] = None
+            self._test(segment, None)
         if segment.purpose != "trial":
             return
         trial = self.trials[segment.trial]
@@ -304,8 +306,12 @@ class History:
             self._set(trial.number, state="failed", error=event["reason"])
             self._report(trial.number)
 
+    def _test(self, repeat: Segment, score: float | None) -> None:
+        known = {**self.finals.get(repeat.trial, {}), repeat.replica: score}
+        self.finals[repeat.trial] = dict(sorted(known.items()))
+
     def _take(self, event: Event) -> Segment:
-        segment = self.pending.pop((event["purpose"], event["trial"], event["replica"]))
+        segment = self.pending.pop(key_of(event))
         if segment.purpose == "trial":
             self._waiting[segment.trial] -= 1
             if not self._waiting[segment.trial]:
@@ -438,8 +444,6 @@ def _length(curves: Curves) -> int:
 
 def _extend(curves: Curves, more: Mapping[str, Sequence[float]], from_epoch: int) -> Curves:
     """`more` continues `curves` after `from_epoch` epochs; a metric that was not there before starts with NaN."""
-    if not curves and not from_epoch:
-        return {name: tuple(values) for name, values in more.items()}
     names = dict.fromkeys([*curves, *more])
     gap = (math.nan,) * from_epoch
     return {name: (*(curves.get(name, gap)[:from_epoch]), *more.get(name, ())) for name in names}

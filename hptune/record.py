@@ -85,6 +85,12 @@ class Head:
         return tuple(Objective(**objective) for objective in (told if isinstance(told, list) else [told]))
 
     @property
+    def parallel(self) -> int | None:
+        """The virtual workers; None where the strategy is told of results as they come."""
+        found: int | None = self.event.get("parallel")
+        return found
+
+    @property
     def earlier(self) -> tuple[Trial, ...]:
         """The trials of earlier runs that this one learns from."""
         told = self.event.get("earlier", ())
@@ -161,6 +167,7 @@ def head_event(
         **({"earlier": list(earlier)} if earlier else {}),
         **({"warm_start": list(told)} if told else {}),
         "training": TRAINING,
+        **({"parallel": experiment.execution.parallel} if experiment.execution.order == "virtual" else {}),
         "versions": versions(),
         "platform": platform.platform(),
     }

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 from hptune.errors import spec_error
 from hptune.executors.executor import Executor
+from hptune.probing import probe
 from hptune.record import TRAINING, Head, Record, training_of, versions
 from hptune.trial import Curves, Segment, SegmentFailure, Trial
-from hptune.tuner import probe
 
 Result: TypeAlias = dict[str, Any]
 """`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;

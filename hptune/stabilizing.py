@@ -61,9 +61,11 @@ class Stabilizing:
     @property
     def idle(self) -> int:
         """How many slots are kept for those that wait; one whose own weights are being made has its slot in use."""
-        return sum(
-            ("stabilize", segment.trial, segment.replica) not in self._history.pending for segment in self.waiting
-        )
+        return sum(not self.makes_for(segment) for segment in self.waiting)
+
+    def makes_for(self, segment: Segment) -> bool:
+        """Whether the segment's own weights are being made."""
+        return ("stabilize", segment.trial, segment.replica) in self._history.pending
 
     def _key(self, segment: Segment) -> WeightsKey | None:
         try:

@@ -16,12 +16,12 @@ from hptune.executors.executor import Executor
 from hptune.history import History, failed, finished, score_of, stabilized, started
 from hptune.journal import Journal
 from hptune.lock import locked
+from hptune.probing import probe
 from hptune.record import Head, check_same_data, replay, trained_otherwise
 from hptune.reports.leaderboard import plain_json, ranked, row
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.recipe import resolve
 from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Trial, Values
-from hptune.tuner import probe
 
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""

@@ -95,6 +95,9 @@ class FakeExecutor:
         facts = {"test": {"score": curve[-1]}, "parameters": 7} if segment.purpose in ("best", "baseline") else {}
         return SegmentResult(segment, to_epoch, {"score": curve}, 1.0, kept, end is not None and end <= to_epoch, facts)
 
+    def progress(self, segment: Segment) -> int:
+        return 0
+
     def close(self) -> None:
         self.waiting.clear()
 

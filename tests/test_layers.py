@@ -25,9 +25,12 @@ LAYERS: list[tuple[str, ...]] = [
     (
         "budget",
         "finalists",
+        "loop",
+        "probing",
         "pruning",
         "stabilizing",
         "tuner",
+        "turns",
         "train_best",
         "reproduce",
         "formats",

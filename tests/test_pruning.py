@@ -38,8 +38,11 @@ def worse(values: Mapping[str, Value], epoch: int, replica: int) -> float:
 
 def run(folder: Path, trials: int, executor: FakeExecutor | None = None, **sections: Any) -> Record:
     paths = RunPaths(folder / "runs" / "a")
-    request = Request(from_json({**SPEC, **sections}), "the yaml", Path(), "hptune search a.yaml")
     executor = executor or FakeExecutor(paths, worse)
+    execution = {"parallel": executor.slots}
+    request = Request(
+        from_json({**SPEC, "execution": execution, **sections}), "the yaml", Path(), "hptune search a.yaml"
+    )
     return search(request, paths, executor, make_strategy=lambda *_: InTurn(trials, epochs=2), watch=Watcher())
 
 

@@ -53,6 +53,8 @@ def run(
     watch: Watcher | None = None,
     **sections: Any,
 ) -> Record:
+    """Under as many virtual workers as there are slots, unless `sections` say otherwise."""
+    sections = {**sections, "execution": {"parallel": executor.slots, **sections.get("execution", {})}}
     request = Request(from_json({**SPEC, **sections}), "the yaml", Path(), "hptune search a.yaml")
     return search(request, paths, executor, make_strategy=lambda *_: strategy or Halving(), watch=watch or Watcher())
 
@@ -510,8 +512,8 @@ def test_weights_are_stabilised_before_the_first_trial_of_each_architecture(path
         ("started", "stabilize", "0"),
         ("stabilized", "", "0"),
         ("finished", "stabilize", "0"),
+        ("begun", "trial", "0"),
         ("finished", "trial", "0"),
-        ("started", "trial", "1"),
     ]
     event = next(e for e in read(paths.journal) if e["event"] == "stabilized")
     told = {key: event[key] for key in ("structure", "replica", "method", "losses", "chosen")}
@@ -600,7 +602,7 @@ def test_a_failed_trial_gives_up_the_repeats_that_wait(paths: RunPaths, purpose:
     executor = FakeExecutor(paths, slots=2, fails=lambda s: "no" if (s.purpose, s.replica) == (purpose, 0) else None)
     with pytest.raises(RunError, match="no trial succeeded"):
         run(paths, executor, InTurn(1), **CODE, evaluation={"repeats": 3})
-    trained = [("stabilize", 0), ("trial", 0), ("stabilize", 1)]
+    trained = [("stabilize", 0), ("trial", 0), ("stabilize", 1), ("trial", 1)]
     assert [(s.purpose, s.replica) for s in executor.trained] == (trained if purpose == "trial" else trained[:1])
     assert not replay(paths).history.pending
 

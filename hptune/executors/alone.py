@@ -47,6 +47,9 @@ class AloneExecutor:
             self._begin()
         return outcomes
 
+    def progress(self, segment: Segment) -> int:
+        return 0 if self._place is None else self._place.progress(segment)
+
     def close(self) -> None:
         self._queue.clear()
         self._end()

@@ -40,6 +40,10 @@ class Executor(Protocol):
         """
         ...
 
+    def progress(self, segment: Segment) -> int:
+        """How many epochs a submitted segment is trained for, as far as is known; those before it count too."""
+        ...
+
     def close(self) -> None:
         """End what is running, drop it, and give everything back."""
         ...

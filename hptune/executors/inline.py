@@ -46,5 +46,8 @@ class InlineExecutor:
         with contextlib.redirect_stdout(sys.stderr):
             return [attempt(self._runner, segment, self._on_epoch)]
 
+    def progress(self, segment: Segment) -> int:  # noqa: ARG002  # none runs while anybody asks
+        return 0
+
     def close(self) -> None:
         self._queue.clear()

@@ -43,6 +43,7 @@ class Process:
         self._experiment = setup.experiment
         self.ready = False
         self.segment: Segment | None = None
+        self.epochs = 0  # that the segment is known to be trained for
         self._resident_at_first: int | None = None
         self.shapes: deque[Hashable] = deque(maxlen=_HELD)
         self.started_at = time.monotonic()
@@ -59,6 +60,7 @@ class Process:
     def give(self, segment: Segment) -> None:
         """Have it train the segment. One that is not ready yet begins when it is."""
         self.segment = segment
+        self.epochs = 0
         self._output.begin(segment)
         self.remember(segment)
         if self.ready:

@@ -101,6 +101,9 @@ class LocalExecutor:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    def progress(self, segment: Segment) -> int:
+        return max((process.epochs for process in self._processes if process.segment == segment), default=0)
+
     def close(self) -> None:
         self._queue.clear()
         for process in self._processes:
@@ -187,6 +190,7 @@ class LocalExecutor:
             process.is_ready()
         elif isinstance(message, Progress):
             if process.segment is not None:
+                process.epochs = message.epochs
                 self._on_epoch(process.segment, message.epochs, message.metrics)
         elif isinstance(message, Refused):
             process.segment = None

@@ -16,6 +16,7 @@ from typing import Any
 
 from hptune.errors import RunError, spec_error
 from hptune.executors.executor import Executor
+from hptune.probing import probe
 from hptune.record import filled, joined_space
 from hptune.reports.plan import curve
 from hptune.reports.spelling import number
@@ -23,7 +24,6 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
 from hptune.spec.references import Ref
 from hptune.trial import Segment, SegmentFailure
-from hptune.tuner import probe
 
 SMOOTHING = 0.9
 """How much of the moving average each step keeps."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from hptune.errors import RunError, spec_error
 from hptune.executors.executor import Executor
+from hptune.probing import probe
 from hptune.record import filled, joined_space, spell_json
 from hptune.reports.console import duration
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel, SklearnModel
 from hptune.trial import Segment, SegmentFailure
-from hptune.tuner import probe
 
 
 def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:

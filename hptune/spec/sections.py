@@ -291,6 +291,12 @@ class Execution(Spec):
 
     executor: Literal["local", "inline"] = "local"
     workers: Literal["auto"] | Count = "auto"
+    parallel: Count = 4
+    """How many trials (replicas, under folds or repeats) are under way at once as the strategy sees it, however many
+    workers there are."""
+    order: Literal["virtual", "free"] = "virtual"
+    """When the strategy is told of a result: at its turn, so that the trials are the same on every machine; or as soon
+    as it comes."""
     trial_timeout: Duration | None = None
     """The longest that one segment may take."""
     retries: Whole = Field(default=1, ge=0)

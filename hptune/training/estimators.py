@@ -54,7 +54,7 @@ def check_values(estimator: Estimator) -> None:
     """
     steps = getattr(estimator, "steps", None)
     for one in [step for _, step in steps] if steps else [estimator]:
-        if hasattr(one, "_validate_params"):  # private, but what `fit` itself calls first since scikit-learn 1.2
+        if hasattr(one, "_parameter_constraints"):  # private, but what `fit` itself looks at since scikit-learn 1.2
             one._validate_params()
 
 

@@ -21,7 +21,7 @@ from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
 from hptune.training.bound import why_by_fit
-from hptune.training.results import has_own_loops, makes_its_own_loss
+from hptune.training.results import build_as_fit, has_own_loops, makes_its_own_loss
 from hptune.training.runtime import Settings, keras, reset_names
 from hptune.training.sameness import is_installed
 from hptune.training.untouched import Untouched
@@ -95,20 +95,21 @@ class Builder:
         check_whole(hp, values)
         return model, hp
 
-    def begin(self, x: Any, *, seed: int) -> None:
+    def begin(self, x: Any, values: Values, *, seed: int) -> None:
         """Call the code once, for what it keeps from its first call on: so that is the same in every process.
 
-        x: a sample, for a model that has no weights before it is called. What the code raises it raises again.
-        Why Keras's `fit` is to train each model is known from then on (None: it need not), and whether the loss that it
-        tells holds the penalties on its weights.
+        x: a sample, for a model that has no weights before it is called. values: the defaults of what the YAML
+        declares; the code's own stand for the others. What the code raises it raises again. Why Keras's `fit` is to
+        train each model is known from then on (None: it need not), and whether the loss that it tells holds the
+        penalties on its weights.
         """
         keras().utils.set_random_seed(seed)
         with contextlib.suppress(Exception), quietly():
-            model = self.build_with(self.asking({}))
+            model = self.build_with(self.asking(values))
             self.why_by_fit = self.needs_fit(model)
             self.tells_penalties = makes_its_own_loss(model)
             if not model.built:
-                model(x)
+                build_as_fit(model, x)
                 self.untouched.after(model)
 
     def needs_fit(self, model: Any) -> str | None:

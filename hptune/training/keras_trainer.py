@@ -25,6 +25,7 @@ from hptune.spec.model import HypermodelModel, PythonModel
 from hptune.spec.objective import Objective, leading
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.references import concrete
+from hptune.spec.space import Space
 from hptune.stopwatch import WATCH
 from hptune.training import reuse, runtime
 from hptune.training import state as states
@@ -98,7 +99,8 @@ class KerasTrainer:
         if not isinstance(model, PythonModel):
             return None
         builder = from_code(model.python, self._folder)
-        builder.begin(self._samples.data(self._fold).train.x[:1], seed=seeds.derive(self._given.seed, "import"))
+        x, declared = self._samples.data(self._fold).train.x[:1], Space(self._given.search_space).defaults()
+        builder.begin(x, declared, seed=seeds.derive(self._given.seed, "import"))
         return builder
 
     @cached_property

@@ -24,6 +24,7 @@ from hptune.spec.references import concrete
 from hptune.training import fit_call, hypermodel
 from hptune.training.compiled import Compiled
 from hptune.training.data import Data, Part
+from hptune.training.data_loss import DataLoss
 from hptune.training.fit_call import Seen
 from hptune.training.hypermodel import Builder
 from hptune.training.keras_objects import make_loss, make_metric, make_optimizer
@@ -62,11 +63,10 @@ class OwnFit:
     """One trial's model, and the hypermodel's own way of training it.
 
     seed: of everything random in it. keeps: whether the weights of the best epoch are wanted, and not the last ones.
-    bare: the loss on other samples is told without the penalties on weights, as it is of the points beside it.
+    bare: the loss is told on the data alone, as it is of the points beside it.
     """
 
     def __init__(self, way: OwnWay, values: Values, *, seed: int, keeps: bool = False, bare: bool = False) -> None:
-        self._bare = bare
         self._way, self._values, self._seed, self._keeps = way, dict(values), seed, keeps
         self._recipe = resolve(way.experiment, values)
         self._fit = way.builder.fit
@@ -75,6 +75,7 @@ class OwnFit:
         self._earned: Earned | None = None
         self._trained_on = way.data.train
         self._build()
+        self._data_loss = DataLoss.of(self.model) if bare else None
 
     def _build(self) -> None:
         import tensorflow as tf
@@ -107,6 +108,7 @@ class OwnFit:
         before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
         with fit_call.watched(self.model, self._seen, listener=listening):
             told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
+        told = told if self._data_loss is None else self._data_loss.history(told)
         left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]
         if lost := [name for name in left if name not in keywords]:
             raise SegmentFailed(f"{lost[0]} of the YAML did not reach training: the HyperModel's fit gives its own")
@@ -205,9 +207,12 @@ class OwnFit:
             samples = {"x": part.flow.for_fit(self._seed, batch_size=batch_size)}
         else:
             samples = {"x": part.x, "y": part.y, "sample_weight": part.sample_weight, "batch_size": batch_size}
-        told: Mapping[str, float] = self.model.evaluate(**samples, verbose=0, return_dict=True)
-        penalty = penalty_of(self.model) if self._bare else 0.0
-        return {name: float(value) - (penalty if name == "loss" else 0.0) for name, value in told.items()}
+        if self._data_loss is not None:
+            self._data_loss.take()
+        told = dict(self.model.evaluate(**samples, verbose=0, return_dict=True))
+        if self._data_loss is not None and (bare := self._data_loss.take()) is not None:
+            told["loss"] = bare
+        return {name: float(value) for name, value in told.items()}
 
     @property
     def _optimizer(self) -> Any:
@@ -218,7 +223,7 @@ class OwnFit:
 
     def _callback(self, on_epoch: Callable[[int, Mapping[str, float]], None]) -> Any:
         keep = lambda: self.state() if self._keeps else None  # noqa: E731
-        return listener(self._tally, keep, self._mark, on_epoch, bare=self._bare)
+        return listener(self._tally, keep, self._mark, on_epoch, self._data_loss)
 
     def _mark(self, model: Any) -> str | None:
         """A digest of the variables, where another model than the trial's own is trained."""
@@ -245,24 +250,45 @@ def listener(
     keep: Callable[[], State | None],
     mark: Callable[[Any], str | None],
     on_epoch: Callable[[int, Mapping[str, float]], None],
-    *,
-    bare: bool = False,
+    data_loss: DataLoss | None = None,
 ) -> Any:
-    """A Keras callback that tells of each epoch. bare: it takes the penalties off `val_loss`, for its History too.
+    """A Keras callback that tells of each epoch; by `data_loss`, where there is one, and not by the sum of the losses.
 
     keep: gives the state to keep of the best epoch so far. mark: see `Told.mark`, of the model that is trained.
     """
+
+    ours: dict[str, float] = {}
+
+    def take(name: str | None) -> None:
+        """Of several evaluations in an epoch the first one is its validation."""
+        found = data_loss.take() if data_loss is not None else None
+        if name is not None and found is not None:
+            ours.setdefault(name, found)
 
     class Tell(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         # What it needs is in cells and not in attributes: KerasTuner's users may copy callbacks deeply.
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
             tally.begin()
 
-        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            if bare and logs and "val_loss" in logs and (penalty := penalty_of(self.model)):
-                logs["val_loss"] -= penalty
-                logs["penalty"] = penalty
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
+            ours.clear()
+            take(None)
+
+        def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
+            take("loss")
+
+        def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
+            take("val_loss")
+
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
             metrics = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
+            if data_loss is not None:
+                take("loss")
+                known = {name: value for name, value in ours.items() if name in metrics}
+                data_loss.keep(metrics, known)
+                metrics |= known
+                if self.model._get_regularization_losses():
+                    metrics["penalty"] = penalty_of(self.model)
             best = tally.better(epoch + 1, metrics)
             tally.take(epoch + 1, metrics, best=best, state=keep() if best else None, mark=mark(self.model))
             on_epoch(epoch + 1, metrics)

@@ -20,6 +20,7 @@ from hptune.training.blueprint import SMOOTHING, Blueprint
 from hptune.training.data import Data, Part
 from hptune.training.export import behind, in_own_unit
 from hptune.training.program import Program, Setting
+from hptune.training.results import build_as_fit
 from hptune.training.runtime import keras, reset_names
 from hptune.training.several_outputs import columns_of, splitter
 from hptune.training.state import State
@@ -110,7 +111,7 @@ class _Plain:
         # The same layers with the target's own unit behind them, for metrics.
         self._in_unit = behind(front, in_own_unit(core, data, self._columns), data) if restored else self.model
         if not self.model.built:
-            self.model(data.train.x[:1])
+            build_as_fit(self.model, data.train.x[:1])
         program.load(state)
         _start_alike(program.model, self._in_unit)
         self._optimizer = blueprint.compiled.optimizer()

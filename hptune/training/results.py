@@ -77,6 +77,19 @@ def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
     return [name for key, value in in_order(told).items() for name in numbered(key, value)]
 
 
+def build_as_fit(model: Any, x: Any) -> None:
+    """Have a model that was given no input shape make its variables, as `fit` does: it is traced on a batch.
+
+    Nothing runs, so that a variable which a call changes (a counter, a running mean, the state of a generator, what the
+    first batch decides) is left as it was made. x: a few samples.
+    """
+    import tensorflow as tf
+
+    training = {"training": True} if model._call_has_training_arg else {}
+    given = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x)
+    function(lambda batch: model(batch, **training), xla=False).get_concrete_function(given)
+
+
 def told_by_metrics(model: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the model's metrics say, which `fit` tells in place of what a step returned where the names are the same."""
     try:

@@ -31,13 +31,10 @@ OF_DIFFERENCES = frozenset(
         *("r2_score", "R2Score", "logcosh", "log_cosh", "LogCoshError", "huber", "Huber"),
     }
 )
-"""Keras's metrics and losses that are the same when target and prediction move together."""
+"""Keras's metrics and losses that are the same when target and prediction move together, whatever their arguments."""
 
 OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
 """Those that are of the target's unit, and no sums of its squares on the way."""
-
-_NAMING = frozenset({"name"})
-"""The arguments that change nothing but what a metric is called."""
 
 
 def needs_of(experiment: Experiment) -> Needs:
@@ -74,10 +71,9 @@ def _layers(items: Any) -> Iterator[str]:
 
 
 def _metrics(items: Any) -> Iterator[str]:
-    """The metrics that a list names. One with arguments may be another under them, unless they name it alone."""
+    """The metrics that a list names."""
     for one in items if isinstance(items, list) else [items]:
-        plain = isinstance(one, str) or all(set(given or ()) <= _NAMING for given in one.values())
-        yield from ([one] if isinstance(one, str) else one) if plain else [str(one)]
+        yield from [one] if isinstance(one, str) else one
 
 
 class Samples:

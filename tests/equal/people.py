@@ -685,10 +685,48 @@ def with_own_options(hp):
         return cfg.a * keras.losses.mean_absolute_error(y, p)
     kept = keras.metrics.MeanMetricWrapper(times, name="times", cfg=Cfg(hp.Choice("a", [1.0, 2.0])))
     return compiled(net(), metrics=[kept])
+
+class Called(layers.Layer):
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x * self.calls / (self.calls + 1.0)
+
+class ByFirstBatch(layers.Layer):
+    def build(self, shape):
+        self.mean, self.scale = (self.add_weight(shape=shape[-1:], initializer=one) for one in ("zeros", "ones"))
+        self.done = self.add_weight(shape=(), initializer="zeros", trainable=False)
+    def call(self, x):
+        self.mean.assign(ops.where(self.done > 0, self.mean, ops.mean(x, 0)))
+        self.scale.assign(ops.where(self.done > 0, self.scale, 1 / (ops.std(x, 0) + 1e-3)))
+        self.done.assign(1.0)
+        return (x - self.mean) * self.scale
+
+class Behind(keras.Model):
+    def __init__(self, first, factor):
+        super().__init__()
+        self.first, self.factor = first, factor
+        self.hidden, self.last = layers.Dense(6, activation="relu"), layers.Dense(1, activation="sigmoid")
+    def call(self, x):
+        return self.last(self.hidden(self.first(x)) * self.factor)
+
+def counted_calls(hp):
+    return compiled(Behind(Called(), hp.Choice("a", [1.0, 0.5])))
+
+def by_first_batch(hp):
+    return compiled(Behind(ByFirstBatch(), hp.Choice("a", [1.0, 0.5])))
+
+def counted_in_sequence(hp):
+    units = hp.Choice("units", [4, 8])
+    return compiled(keras.Sequential([Called(), layers.Dense(units, "relu"), layers.Dense(1, "sigmoid")]))
 """
 
 POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "closure_loss": [{"a": 1.0}, {"a": 8.0}],
+    "counted_calls": [{"a": 1.0}, {"a": 0.5}],
+    "by_first_batch": [{"a": 1.0}, {"a": 0.5}],
+    "counted_in_sequence": [{"units": 4}, {"units": 8}],
     "loss_class": [{"a": 1.0}, {"a": 8.0}],
     "metric_closure": [{"a": 0.5}, {"a": 3.0}],
     "metric_class": [{"a": 0.4}, {"a": 0.6}],
@@ -844,7 +882,7 @@ def fitted(
     assert data.train.y.shape == given.shape, "the targets have another form than they were given in"
     assert data.train.y.dtype.kind == given.dtype.kind, "the targets are of another type than they were given in"
     if not model.built and name != "vae":
-        model(data.train.x[:1])
+        model._symbolic_build(data_batch=(data.train.x[:2], data.train.y[:2]))  # as fit: nothing is computed
     if name == "decoder_apart":
         model.outward(model(data.train.x[:1]))
     if initial is None:
@@ -870,8 +908,11 @@ def trained(
     """The curves of Keras's `fit` from these variables, over the batches that hptune deals to these values."""
     whole = [(part.x[:], part.y, part.sample_weight) for part in (data.train, data.validation)]
     parts = [tuple(one for one in part if one is not None) for part in whole]
+    of_seeds = {id(one.state) for layer in model._flatten_layers() for one in layer._seed_generators}
     for variable, value in zip(model.variables, initial, strict=False):
-        variable.assign(value)
+        constant = np.ptp(variable.numpy()) == 0
+        if variable.trainable or id(variable) in of_seeds or not constant:  # else it is the builder's own
+            variable.assign(value)
     order = seeds.derive(SEED, "samples", dict(values), 0)
     batches = plain.Batches(parts[0], BATCH, order)
     watch = _Watch(batches)
