@@ -227,12 +227,13 @@ def train_best(
     from hptune.executors.choose import executor_for
     from hptune.formats import check_formats, export
     from hptune.reports.console import stdout, winner_lines, winner_table
-    from hptune.reports.live import view
+    from hptune.reports.live import told_before, view
     from hptune.train_best import printed, train_best
 
     paths, record = _replay(run, runs_dir)
     head = record.head
     check_formats(formats or [], head.experiment)
+    _note(*told_before(record))
     with (
         view(quiet=False) as shown,
         closing(executor_for(head.experiment, head.folder, paths, shown.epoch)) as executor,
@@ -441,5 +442,6 @@ def _say_json(value: Any) -> None:
     sys.stdout.write(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _note(text: str) -> None:
-    sys.stderr.write(printable(text, keep="\n\t") + "\n")
+def _note(*lines: str) -> None:
+    for text in lines:
+        sys.stderr.write(printable(text, keep="\n\t") + "\n")

@@ -45,7 +45,7 @@ _FREE: tuple[KeyPath, ...] = (
 )
 """What may change from one search to the next without changing what any trial scores."""
 
-TRAINING = 3
+TRAINING = 4
 """How trials are trained, a number that rises with each version whose trials have other scores; it stands in the head.
 
 2: penalties in recurrent layers, attention and wrappers, and of depthwise and pointwise kernels; momentum and clipping
@@ -54,6 +54,8 @@ standardised targets and smoothing; validation at the trial's batch size where i
 Keras counts them in stabilising and range tests; layers' own seeds; the last digits of Adam.
 3: people's own code in many ways; whole numbers in columns, and pictures, scaled whatever their type; targets far from
 0 brought near it; scikit-learn in float64.
+4: models from code that get no input shape, built as `fit` builds them; the losses of points that Keras's `fit` trains
+beside others; the vocabularies of free text.
 """
 
 _IN_FULL = ("best", "baseline")

@@ -99,6 +99,22 @@ def test_a_damaged_signature_is_told(folder: Path, text: str) -> None:
     assert "signature.json is damaged. Write it anew: hptune train-best --run flats" in told
 
 
+def test_notes_are_told_beside_the_winner_too(tmp_path: Path) -> None:
+    """That Keras's MAPE divides by no less than 1e-7: by train-best and in the report."""
+    rows = "".join(f"{n},{(n % 7 + 1) * 1e-12}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text("x,y\n" + rows)
+    text = SPEC.replace("flats.csv, target: dear, missing: {area: drop}", "t.csv, target: y, task: regression")
+    text = text.replace(", activation: sigmoid", "").replace("epochs: 2", "epochs: 1, metrics: [mae, mape]")
+    (tmp_path / "spec.yaml").write_text(text)
+    told = [run(tmp_path, *words)[2] for words in (("search", "spec.yaml"), ("train-best",))]
+    assert run(tmp_path, "report")[0] == 0
+    (page,) = tmp_path.rglob("report.html")
+    for place in [*told, page.read_text()]:
+        assert (
+            "60 of 60 values of the target are nearer to 0 than 1e-07, and mape divides by no less than that" in place
+        )
+
+
 def test_a_row_that_training_would_have_dropped_has_an_empty_line(folder: Path) -> None:
     (folder / "gap.csv").write_text("area,district\n30,north\n,south\n50,south\n")
     code, printed, told = run(folder, "predict", "--input", "gap.csv")

@@ -88,7 +88,7 @@ class Lines(Silent):
         self._record, self._limits = record, limits
         done = len(record.history.trials)
         told = f"{done} trials done before" if done else "begun"
-        for line in [f"{record.head.experiment.name}: {told}; {_rules(limits)}", *_warnings(record)]:
+        for line in [f"{record.head.experiment.name}: {told}; {_rules(limits)}", *told_before(record)]:
             print(line, file=sys.stderr)  # noqa: T201  # a renderer
 
     def reported(self, trial: Trial) -> None:
@@ -130,7 +130,7 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     return line
 
 
-def _warnings(record: Record) -> list[str]:
+def told_before(record: Record) -> list[str]:
     """What the probe found that may not be meant, and what follows from it; what earlier runs have brought."""
     facts = record.head.facts
     notes = [
@@ -185,7 +185,7 @@ class Screen(Silent):
     def begun(self, record: Record, limits: Limits) -> None:
         self._limits = limits
         self._record = record
-        for warning in _warnings(record):
+        for warning in told_before(record):
             self._live.console.print(warning, markup=False)
         for trial in record.history.trials:
             self.reported(trial)

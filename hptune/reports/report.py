@@ -250,6 +250,7 @@ def _origin(record: Record) -> Iterable[tuple[str, Any]]:
     for fact in ("task", "fingerprint"):
         if facts.get(fact) is not None:
             yield ("data" if fact == "fingerprint" else fact), facts[fact]
+    yield from (("note", note) for kind in ("warnings", "notes") for note in facts.get(kind, ()))
     rows = facts.get("rows")
     if isinstance(rows, dict):
         yield "rows", ", ".join(f"{part} {count}" for part, count in rows.items())

@@ -96,7 +96,7 @@ class TextColumn(Spec):
 
     kind: Literal["text"]
     max_tokens: Count = 1000
-    """So many of the training part's most frequent words are known; the others are all one unknown word."""
+    """The vocabulary's size: the training part's most frequent words and the unknown word, with int the filling too."""
     output_mode: WordsAs = "multi_hot"
     """multi_hot: which words occur; count: how often; tf_idf: how often, rare words counting more; int: their order."""
     length: Count | None = None
@@ -108,7 +108,16 @@ class TextColumn(Spec):
             needed = "output_mode: int needs length:, how many words are kept of a text. Add it."
             told = needed if self.length is None else "length is for output_mode: int alone. Drop it, or say int."
             raise PydanticCustomError("length", "{told}", {"told": told})
+        if self.most_words < 1:
+            least = self.max_tokens - self.most_words + 1
+            told = f"max_tokens must be at least {least}, which leaves room for one word. Raise it."
+            raise PydanticCustomError("max_tokens", "{told}", {"told": told})
         return self
+
+    @property
+    def most_words(self) -> int:
+        """Beside the unknown word, and with int what texts are filled with."""
+        return self.max_tokens - (2 if self.output_mode == "int" else 1)
 
 
 class TableData(_Data):

@@ -23,10 +23,13 @@ def check_last_layer(model: Any, loss: Any, data: Data, path: KeyPath) -> None:
     """Raise SpecError, with the remedy, where the model's last layer can't give what the target and the loss need.
 
     path: where the last layer stands in the YAML. Models of several outputs, those whose shapes are known only once
-    they ran and those that compute their own loss are passed over; so is what an activation of one's own may give.
+    they ran and those that compute their own loss, or have a loss of one's own (which may be one over embeddings), are
+    passed over; so is what an activation of one's own may give.
     """
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple) or makes_its_own_loss(model):
+        return
+    if not _is_keras_own(loss):
         return
     _check_size(shape, loss, data, path)
     activation = _activation(model)
@@ -39,6 +42,10 @@ def check_last_layer(model: Any, loss: Any, data: Data, path: KeyPath) -> None:
         _check_range(activation, data, path)
     else:
         _check_probabilities(activation, loss, data, path)
+
+
+def _is_keras_own(loss: Any) -> bool:
+    return (loss if callable(loss) and hasattr(loss, "__name__") else type(loss)).__module__.split(".")[0] == "keras"
 
 
 # --- how many values -------------------------------------------------------------------------------------------------

@@ -28,10 +28,18 @@ OF_DIFFERENCES = frozenset(
     {
         *("mse", "MSE", "mean_squared_error", "MeanSquaredError", "mae", "MAE", "mean_absolute_error"),
         *("MeanAbsoluteError", "root_mean_squared_error", "RootMeanSquaredError", "rmse", "RMSE"),
-        *("r2_score", "R2Score", "logcosh", "log_cosh", "LogCoshError", "huber", "Huber"),
+        *("r2_score", "R2Score", "log_cosh", "log_cosh_error", "LogCoshError", "huber", "Huber"),
     }
 )
 """Keras's metrics and losses that are the same when target and prediction move together, whatever their arguments."""
+
+OF_QUOTIENTS = frozenset(
+    {
+        *("mape", "MAPE", "mean_absolute_percentage_error", "MeanAbsolutePercentageError"),
+        *("cosine_similarity", "CosineSimilarity"),
+    }
+)
+"""Those that divide by the target, or by its length, and by no less than Keras's epsilon."""
 
 OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
 """Those that are of the target's unit, and no sums of its squares on the way."""
@@ -49,10 +57,13 @@ def needs_of(experiment: Experiment) -> Needs:
     training = experiment.training
     told = training.metrics if training is not None else None
     metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _metrics(one)]
+    loss = training.loss if training is not None else None
+    losses = [*loss, *loss.values()] if isinstance(loss, dict) else [loss]  # one with arguments, or one for each output
     return Needs(
         numbers=None if own else not names & OF_CODES,
         squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
+        floors=tuple(name for name in (*metrics, *losses) if isinstance(name, str) and name in OF_QUOTIENTS),
     )
 
 

@@ -253,7 +253,7 @@ def test_words_are_counted(said: list[str], mode: str, most: int, kind: str) -> 
     told = table["c"].fillna("").tolist()
     training = [told[row] for row in found.train]
     often = Counter(word for text in training for word in words_of(text))
-    known = sorted(often, key=lambda word: (-often[word], word))[:most]
+    known = sorted(often, key=lambda word: (often[word], word), reverse=True)[: most - 1]
     vectorizer = CountVectorizer(vocabulary={word: i for i, word in enumerate(known)}, analyzer=words_of)
     counts = vectorizer.transform(told).toarray().astype(float)
     unknown = np.array([len(words_of(text)) for text in told]) - counts.sum(axis=1)

@@ -24,7 +24,7 @@ MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
 _WHOLE = re.compile(r"[+-]?\d+")
-_WITH_FRACTION = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+_WITH_FRACTION = re.compile(r"(-?(?:0|[1-9]\d*))(\.\d+)")
 _EXACT = 2.0**53  # above it floats have gaps between integers
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,15 +147,15 @@ def shortest(number: float | np.floating[Any]) -> float | int:
 
 def same_spelling(text: str) -> str:
     """What the spellings of a value have in common that a text file and a typed one spell each in its own way: of a
-    whole number, with a fraction or without; of true and false, their capitals.
+    number, the zeros at the end of its fraction; of true and false, their capitals.
 
-    >>> same_spelling("1.0"), same_spelling("1"), same_spelling("01.0"), same_spelling("1.5"), same_spelling("True")
-    ('1', '1', '01.0', '1.5', 'true')
+    >>> [same_spelling(text) for text in ("1.0", "1", "01.0", "2.50", "True")]
+    ['1', '1', '01.0', '2.5', 'true']
     """
     if text.lower() in _BOOLEANS:
         return text.lower()
     found = _WITH_FRACTION.fullmatch(text)
-    return text if found is None else found[1]
+    return text if found is None else found[1] + found[2].rstrip("0").rstrip(".")
 
 
 def read_cells(content: Content, kind: Kind | None, *, names: bool = False, classes: bool = False) -> Cells:

@@ -15,12 +15,14 @@ class Needs:
     squares: whether squares of a regression's target may be told, of which float32 holds fewer sizes.
     differences: whether all that is told of a regression depends on differences from the target alone, so that the
         target may be brought near 0 before it becomes float32.
+    floors: names of the metrics and losses that divide by no less than Keras's epsilon.
     """
 
     wide: bool = False
     numbers: bool | None = None
     squares: bool = True
     differences: bool = False
+    floors: tuple[str, ...] = ()
 
 
 PLAIN = Needs()

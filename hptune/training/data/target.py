@@ -73,6 +73,9 @@ class Taken:
 FAR = 30.0
 """So many deviations from 0, float32 may take a thousandth off the squares that R² adds up; more, of more samples."""
 
+EPSILON = 1e-7
+"""Keras's own, as it stands unless its `keras.json` says otherwise."""
+
 _SQUARES = (1e-17, 1e15)
 """The deviations whose squares, and their sums over many samples, float32 holds."""
 
@@ -108,7 +111,19 @@ def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, p
     elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > FAR:
         told = f"the target lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares in"
         notes = (f"{told} float32, has few digits left. Take a constant off it, or choose another metric.",)
-    return Taken(y, offset, notes)
+    return Taken(y, offset, (*notes, *_floored(target.y, needs)))
+
+
+def _floored(y: Array, needs: Needs) -> tuple[str, ...]:
+    """A note where a metric divides by a number that is larger than what it should divide by."""
+    size = np.abs(y) if y.ndim == 1 else np.sqrt(np.sum(np.square(y), axis=tuple(range(1, y.ndim))))
+    few = int(np.count_nonzero((size > 0) & (size < EPSILON)))
+    if not needs.floors or not few:
+        return ()
+    told = (
+        f"{few} of {len(y)} values of the target are nearer to 0 than {EPSILON:g}, and {needs.floors[0]} divides by no"
+    )
+    return (f"{told} less than that, as Keras has it. Give the target in another unit.",)
 
 
 def untrained(target: Target, parts: Split) -> tuple[str, ...]:

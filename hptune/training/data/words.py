@@ -25,7 +25,7 @@ _SPACE = re.compile(r"[ \t\n\v\f\r]+")  # not str.split's: TensorFlow knows thes
 class Vocabulary:
     """What the training part says of a column of free text: the arguments of a stock `TextVectorization`.
 
-    words: the most frequent first; of equals, the first in the alphabet. A word that is none of them is unknown.
+    words: the most frequent first; of equals, the last in the alphabet. A word that is none of them is unknown.
     output_mode: what a text becomes.
         multi_hot: [1 + words] of 0 and 1, whether a word occurs; the first place stands for all unknown words.
         count: the same places, how often.
@@ -87,7 +87,7 @@ def learn_words(texts: Iterable[str], options: TextColumn) -> Vocabulary:
         counts.update(words)
         having.update(set(words))
         rows += 1
-    most = sorted(counts, key=lambda word: (-counts[word], word))[: options.max_tokens]
+    most = sorted(counts, key=lambda word: (counts[word], word), reverse=True)[: options.most_words]
     idf = (
         tuple(float(np.log(1 + rows / (1 + having[word]))) for word in most) if options.output_mode == "tf_idf" else ()
     )

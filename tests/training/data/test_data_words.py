@@ -41,20 +41,23 @@ def test_the_numbers_are_the_layers(mode: Any, most: int) -> None:
     assert np.allclose(ours, np.asarray(layer(vocabulary)(np.array(OTHERS))), atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["multi_hot", "tf_idf"])
-def test_the_vocabulary_is_what_the_layer_would_adapt_to(mode: Any) -> None:
+@pytest.mark.parametrize("most", [3, 4, 9, 1000])
+@pytest.mark.parametrize("mode", ["multi_hot", "count", "tf_idf", "int"])
+def test_the_vocabulary_is_what_the_layer_would_adapt_to(mode: Any, most: int) -> None:
+    """In its order, and cut where it cuts: of words as frequent as each other too."""
     import keras
 
-    vocabulary = learn_words(TRAINING, TextColumn(kind="text", output_mode=mode))
-    adapted = keras.layers.TextVectorization(output_mode=mode)
+    length = 5 if mode == "int" else None
+    vocabulary = learn_words(TRAINING, TextColumn(kind="text", output_mode=mode, max_tokens=most, length=length))
+    adapted = keras.layers.TextVectorization(output_mode=mode, max_tokens=most, output_sequence_length=length)
     adapted.adapt(TRAINING)
-    assert set(adapted.get_vocabulary()) == {"[UNK]", *vocabulary.words}
-    if mode == "tf_idf":
-        words = adapted.get_vocabulary()
-        weights = dict(zip(words, np.asarray(adapted._lookup_layer.idf_weights), strict=True))
-        assert np.allclose(vocabulary.idf, [weights[word] for word in vocabulary.words])
+    assert adapted.get_vocabulary() == [*([""] if mode == "int" else []), "[UNK]", *vocabulary.words]
+    assert np.allclose(vocabulary(OTHERS), np.asarray(adapted(np.array(OTHERS))), atol=1e-6)
 
 
-def test_the_most_frequent_words_are_kept_the_first_in_the_alphabet_of_equals() -> None:
-    vocabulary = learn_words(["b a c", "c b d", "c"], TextColumn(kind="text", max_tokens=3))
-    assert vocabulary.words == ("c", "b", "a")
+@pytest.mark.parametrize(("mode", "least"), [("count", 2), ("int", 3)])
+def test_a_vocabulary_has_room_for_a_word(mode: Any, least: int) -> None:
+    length = 5 if mode == "int" else None
+    assert learn_words(TRAINING, TextColumn(kind="text", output_mode=mode, max_tokens=least, length=length)).words
+    with pytest.raises(ValueError, match=f"max_tokens must be at least {least}"):
+        TextColumn(kind="text", output_mode=mode, max_tokens=least - 1, length=length)
