@@ -252,6 +252,10 @@ def train_best(
 def predict(
     file: Annotated[Path, typer.Option("--input", metavar="FILE", help="Raw samples: as in training.")],
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to; else stdout.")] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option("--trust", metavar="MODULE:CLASS", help="Let model.skops hold this type; may be repeated."),
+    ] = None,
     run: Run = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
@@ -260,7 +264,8 @@ def predict(
     from hptune.predict import predict
     from hptune.rundir import find_run
 
-    left_out = predict(find_run(runs_dir, run), file, output if output is not None else sys.stdout, as_json=as_json)
+    paths, to = find_run(runs_dir, run), output if output is not None else sys.stdout
+    left_out = predict(paths, file, to, as_json=as_json, trust=trust or [])
     if left_out:
         _note(f"samples without a prediction, as data.missing: drop has it: {left_out}")
     if output is not None:
