@@ -315,7 +315,7 @@ def report(
     path = output if output is not None else paths.report
     page = html(make_report(record, name=paths.name, size_bytes=size_bytes(paths)))
     with whole_file(path) if output is None else output_file(path) as file:
-        file.write(page.encode())
+        file.write(page.encode("utf-8", "backslashreplace"))
     _say_json({"written": str(path)}) if as_json else _say(f"wrote {path}")
 
 

@@ -23,7 +23,7 @@ from hptune.clock import Clock
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
-from hptune.history import Event, SegmentKey, segment_key, unusable
+from hptune.history import Event, SegmentKey, segment_key
 from hptune.journal import Journal
 from hptune.lock import locked
 from hptune.pruning import unpromising
@@ -49,6 +49,7 @@ from hptune.stabilizing import Stabilizing
 from hptune.stopwatch import counts
 from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
 from hptune.trial import Segment, SegmentFailure, Values
+from hptune.usable import unusable
 from hptune.warm_start import earlier_trials
 from hptune.watch import Watch
 
