@@ -429,7 +429,6 @@ class _Loop:
                 self._paused[number] = None  # at the end of the queue
             else:
                 self._write(tell.stopped(number), durable=False)
-                self._checkpoints.stopped(number)
 
     # --- the record ---------------------------------------------------------------------------------------------
 
@@ -444,7 +443,5 @@ class _Loop:
         self._checkpoints.tidy()
 
     def _apply(self, event: Event) -> None:
-        reports = len(self._history.reports)
         self.record.apply(event)
-        if len(self._history.reports) > reports:
-            self._checkpoints.reported(self._history.reports[-1])
+        self._checkpoints.applied(event)
