@@ -9,8 +9,9 @@ from __future__ import annotations
 import bisect
 import contextlib
 from pathlib import Path
+from typing import TypeAlias
 
-from hptune.history import History, best_epoch
+from hptune.history import Event, History, best_epoch
 from hptune.record import Record
 from hptune.rundir import RunPaths
 from hptune.spec.objective import leading
@@ -28,14 +29,24 @@ def drop_untold_weights(paths: RunPaths, record: Record) -> None:
             path.unlink(missing_ok=True)
 
 
+_Entry: TypeAlias = tuple[float, int, int]
+"""(cost, how many reports had come, trial)."""
+
+
 class Checkpoints:
-    """The `keep` best trials so far, and the states that follow from them."""
+    """The `keep` best trials so far, and the states that follow from them.
+
+    A trial that is still to be promoted may fail, and has no score then. So it takes nobody's place: the `keep` best of
+    those that are done with are kept, and beside them those others that are better.
+    """
 
     def __init__(self, paths: RunPaths, history: History, *, keep: int) -> None:
         self._paths = paths
         self._history = history
         self._keep = keep if len(history.objectives) == 1 else 0
-        self._best: list[tuple[float, int, int]] = []  # (cost, the report that told it, trial), the best first
+        self._best: list[_Entry] = []  # of the trials that are done with, the best first
+        self._open: dict[int, _Entry] = {}  # trials that may be promoted, or are just now, and are better
+        self._reports = 0
         self._untidy: dict[int, None] = {}  # trials with states that may be needless
 
     @property
@@ -50,21 +61,39 @@ class Checkpoints:
             return None
         return self._history.score(self._history.trials[self._best[-1][2]])
 
-    def reported(self, number: int) -> None:
-        """Take in that trial `number` has reported. What follows from it for the disk waits for `tidy`."""
+    def applied(self, event: Event) -> None:
+        """Take in an event that the history was told of. What follows from it for the disk waits for `tidy`."""
+        if len(self._history.reports) > self._reports:
+            self._reports = len(self._history.reports)
+            self._rank(self._history.reports[-1])
+        elif event["event"] == "trial_stopped":
+            self._rank(event["trial"])
+        elif event.get("purpose") == "trial" and self._history.trials[event["trial"]].state == "failed":
+            self._untidy[event["trial"]] = None  # another replica, which had begun, may have brought a state
+
+    def _rank(self, number: int) -> None:
+        """Take in how trial `number` stands now."""
         self._untidy[number] = None
-        self._best = [entry for entry in self._best if entry[2] != number]
+        known = self._open.pop(number, None)
         trial = self._history.trials[number]
         score = self._history.score(trial) if self._keep else None
         if score is None:
             return
-        bisect.insort(self._best, (self._history.objective.cost(score), len(self._history.reports), number))
+        cost = self._history.objective.cost(score)
+        since = known[1] if known is not None and known[0] == cost else len(self._history.reports)
+        entry = (cost, since, number)
+        if trial.state in ("running", "paused"):
+            if self.wants_any or entry < self._best[-1]:
+                self._open[number] = entry
+            return
+        bisect.insort(self._best, entry)
         dropped, self._best = self._best[self._keep :], self._best[: self._keep]
-        self._untidy |= dict.fromkeys(entry[2] for entry in dropped)
-
-    def stopped(self, number: int) -> None:
-        """Take in that trial `number` will never be continued."""
-        self._untidy[number] = None
+        if not self.wants_any:
+            worse = [other for other in self._open.values() if other > self._best[-1]]
+            for other in worse:
+                del self._open[other[2]]
+            dropped += worse
+        self._untidy |= dict.fromkeys(other[2] for other in dropped)
 
     def tidy(self) -> None:
         """Delete the states that nothing needs any more, as far as was told. The journal is on the disk before.
@@ -87,7 +116,8 @@ class Checkpoints:
         if not states:
             return set()
         lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
-        earned = self._earned(trial, lengths) if any(entry[2] == trial.number for entry in self._best) else set()
+        among = trial.number in self._open or any(entry[2] == trial.number for entry in self._best)
+        earned = self._earned(trial, lengths) if among else set()
         under_way = any(key[:2] == ("trial", trial.number) for key in self._history.pending)
         if under_way:  # of one that has failed too: replicas that had begun are trained to their end
             past = (self._paths.state(trial.number, r, epoch) for r, end in enumerate(lengths) for epoch in range(end))

@@ -253,6 +253,10 @@ def train_best(
 def predict(
     file: Annotated[Path, typer.Option("--input", metavar="FILE", help="Raw samples: as in training.")],
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where to; else stdout.")] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option("--trust", metavar="MODULE:CLASS", help="Let model.skops hold this type; may be repeated."),
+    ] = None,
     run: Run = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
@@ -261,7 +265,8 @@ def predict(
     from hptune.predict import predict
     from hptune.rundir import find_run
 
-    left_out = predict(find_run(runs_dir, run), file, output if output is not None else sys.stdout, as_json=as_json)
+    paths, to = find_run(runs_dir, run), output if output is not None else sys.stdout
+    left_out = predict(paths, file, to, as_json=as_json, trust=trust or [])
     if left_out:
         _note(f"samples without a prediction, as data.missing: drop has it: {left_out}")
     if output is not None:
@@ -311,7 +316,7 @@ def report(
     path = output if output is not None else paths.report
     page = html(make_report(record, name=paths.name, size_bytes=size_bytes(paths)))
     with whole_file(path) if output is None else output_file(path) as file:
-        file.write(page.encode())
+        file.write(page.encode("utf-8", "backslashreplace"))
     _say_json({"written": str(path)}) if as_json else _say(f"wrote {path}")
 
 

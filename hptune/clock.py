@@ -30,7 +30,7 @@ class Clock:
     def __init__(self, path: Path, told_s: float) -> None:
         """told_s: seconds of the sittings before, as the journal tells them."""
         self._path = path
-        self._before_s = max(told_s, _written(path))
+        self._before_s = self._told_s = max(told_s, _written(path))
         self._since: float | None = None
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
@@ -44,7 +44,9 @@ class Clock:
 
     def seconds(self) -> float:
         """The time so far, of all sittings."""
-        return round(self._before_s + (time.monotonic() - self._since if self._since is not None else 0.0), 3)
+        if self._since is not None:  # never less than before: a clock may be set back
+            self._told_s = max(self._told_s, self._before_s + time.monotonic() - self._since)
+        return round(self._told_s, 3)
 
     def close(self, *, told: bool) -> None:
         """End the sitting. told: whether the journal's last event tells the time; else the file does."""

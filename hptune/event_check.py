@@ -13,15 +13,17 @@ from typing import Annotated, Any, NotRequired, TypeAlias
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from hptune.journal import LAST_TIME_S
 from hptune.spec.objective import Objective
 from hptune.trial import Purpose, Value
+from hptune.usable import score_fault, too_large
 
 MOST_REPLICAS = 10_000
 """More repeats or folds than any search has; a number from a damaged line must not fill the memory."""
 
 _Number: TypeAlias = Annotated[float, AllowInfNan(True)]
 _Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Time: TypeAlias = Annotated[float, Field(ge=0, lt=253_402_300_800)]  # up to the year 9999, as calendars are
+_Time: TypeAlias = Annotated[float, Field(ge=0, le=LAST_TIME_S)]
 _Epochs: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
 _Trial: TypeAlias = Annotated[int, Field(ge=0)]
 _Replica: TypeAlias = Annotated[int, Field(ge=0, lt=MOST_REPLICAS)]
@@ -208,15 +210,11 @@ def _key(event: Mapping[str, Any]) -> _Key:
 def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:
     facts = event.get("facts", {})
     for metric in metrics:
-        if metric in facts and (isinstance(facts[metric], bool) or not isinstance(facts[metric], int | float)):
-            raise ValueError(f"{metric} must be a number, got {str(facts[metric])[:40]!r}")
-        curve = [facts[metric]] if metric in facts else event["curves"].get(metric, ())
-        if not sum(map(abs, curve)) < _HUGE:  # NaN is neither
+        if metric in facts:
+            if (told := score_fault(metric, facts[metric])) is not None:
+                raise ValueError(told)
+        elif too_large(event["curves"].get(metric, ())):
             raise ValueError(f"{metric} must be finite")
-
-
-_HUGE = 1e300
-"""Beyond any curve of scores; sums and squares of what is smaller stay numbers, or become infinite without raising."""
 
 
 def _metrics(objective: Any) -> list[str]:

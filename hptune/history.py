@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from hptune.spec.objective import Objective
 from hptune.trial import Curves, Segment, SegmentFailure, SegmentResult, Spent, Trial
+from hptune.usable import lasted
 
 Event: TypeAlias = Mapping[str, Any]
 """One line of the journal: JSON data with at least `event` (and `time`, which the journal adds)."""
@@ -58,7 +59,7 @@ def finished(result: SegmentResult, *, complete: bool) -> dict[str, Any]:
         **_named(result.segment),
         "epochs": result.epochs,
         "curves": {name: list(values) for name, values in result.curves.items()},
-        "seconds": result.seconds,
+        "seconds": lasted(result.seconds),
         "state": result.state,
         "ended": result.ended,
         "complete": complete,
@@ -74,13 +75,13 @@ def stabilized(result: SegmentResult) -> dict[str, Any] | None:
 
 def failed(failure: SegmentFailure) -> dict[str, Any]:
     """The event for a segment that is given up; its trial has failed."""
-    told = {"reason": failure.reason, "seconds": failure.seconds}
+    told = {"reason": failure.reason, "seconds": lasted(failure.seconds)}
     return {"event": "segment_failed", **_named(failure.segment), **told}
 
 
 def lost(failure: SegmentFailure) -> dict[str, Any]:
     """The event for a try that brought nothing and is made again."""
-    told = {"reason": failure.reason, "seconds": failure.seconds}
+    told = {"reason": failure.reason, "seconds": lasted(failure.seconds)}
     return {"event": "segment_lost", **_named(failure.segment), **told}
 
 
@@ -343,20 +344,6 @@ class History:
 
     def _set(self, number: int, **changes: Any) -> None:
         self.trials[number] = self.trials[number]._replace(**changes)
-
-
-def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:
-    """Why a result can't be scored, in a clause; None where it can."""
-    for metric in (objective.metric for objective in objectives):
-        if metric == "seconds" or metric in result.facts:
-            continue
-        curve = result.curves.get(metric)
-        if curve is None:
-            return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
-        for epoch, value in enumerate(curve, start=result.segment.from_epoch + 1):
-            if not math.isfinite(value):
-                return f"{metric} is {value} after epoch {epoch}"
-    return None
 
 
 def score_of(

@@ -6,7 +6,8 @@ checksum (`crc`, CRC-32) of itself and of the line's before it, so that a digit 
 a line that is lost, doubled or out of its place.
 
 Numbers come back as they were written, to the bit. JSON has no spelling for those that are not finite; they are
-written as `{"$float": "nan"}`, `"inf"` or `"-inf"`.
+written as `{"$float": "nan"}`, `"inf"` or `"-inf"`. (What is itself an object of the one key `$float` has another `$`
+put before that, and so on.)
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ from hptune.stopwatch import counts
 _TAG = "$float"
 _TAG_READ = _TAG.encode()
 _SPELT = ("nan", "inf", "-inf")
+_LIKE_A_TAG = re.compile(r"\$+float")
+
+LAST_TIME_S = 253_402_300_799
+"""The end of the year 9999, as calendars have it, in seconds since 1970."""
 
 _CRC = b',"crc":"%08x"}'
 _CRC_READ = re.compile(rb',"crc":"([0-9a-f]{8})"}')
@@ -51,7 +56,10 @@ def encode(event: Mapping[str, Any], after: int = 0) -> bytes:
     """
     try:
         text = json.dumps(event, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        plain = f'{_TAG}"' not in text
     except ValueError:  # a number that is not finite: rare, so that the walk is too
+        plain = False
+    if not plain:
         text = json.dumps(_tagged(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     told = text.encode("utf-8", "surrogatepass")[:-1]
     return told + _CRC % zlib.crc32(told, after) + b"\n"
@@ -171,7 +179,8 @@ class Journal:
         durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago: then it is owed,
         until `due_s` is over. An event that a resumed run would write again can do without.
         """
-        timed = {"event": event["event"], "time": round(time.time(), 3), **event}
+        now = min(max(time.time(), 0.0), float(LAST_TIME_S))  # a clock may stand anywhere
+        timed = {"event": event["event"], "time": round(now, 3), **event}
         line = encode(timed, self._last)
         try:
             if os.fstat(self._fd).st_size != self._size:
@@ -231,15 +240,23 @@ def _tagged(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {_TAG: repr(value)}
     if isinstance(value, Mapping):
-        return {key: _tagged(inner) for key, inner in value.items()}
+        more = "$" if _is_like_a_tag(value) else ""
+        return {more + key if more else key: _tagged(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_tagged(inner) for inner in value]
     return value
 
 
 def _untagged(value: dict[str, Any]) -> Any:
-    if list(value) != [_TAG]:
+    if not _is_like_a_tag(value):
         return value
-    if value[_TAG] not in _SPELT:
+    ((key, told),) = value.items()
+    if key != _TAG:
+        return {key[1:]: told}
+    if told not in _SPELT:
         raise ValueError(f"{_TAG} must be one of {', '.join(_SPELT)}")
-    return float(value[_TAG])
+    return float(told)
+
+
+def _is_like_a_tag(value: Mapping[str, Any]) -> bool:
+    return len(value) == 1 and _LIKE_A_TAG.fullmatch(str(next(iter(value)))) is not None

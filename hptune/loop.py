@@ -20,7 +20,7 @@ from hptune.checkpoints import Checkpoints, drop_untold_weights
 from hptune.clock import Clock
 from hptune.executors.executor import Executor, Outcome
 from hptune.finalists import next_finalist
-from hptune.history import Event, SegmentKey, segment_key, unusable
+from hptune.history import Event, SegmentKey, segment_key
 from hptune.journal import Journal
 from hptune.probing import probe
 from hptune.pruning import unpromising
@@ -34,6 +34,7 @@ from hptune.stopwatch import counts
 from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
 from hptune.trial import Segment, SegmentFailure, Values
 from hptune.turns import turns_of
+from hptune.usable import unusable
 from hptune.watch import Watch
 
 _PAUSED_LOOKED_AT = 8
@@ -311,8 +312,6 @@ class Loop:
         event = self._told(outcome)
         self._watched(event, segment.trial)
         self._turns.came(event)
-        if self.record.history.trials and self.record.history.trials[segment.trial].state == "failed":
-            self._checkpoints.stopped(segment.trial)  # another replica, which had begun, has brought a state
         if segment.purpose == "finalist":
             self._watch.tested(self.record.history.trials[segment.trial])
 
@@ -393,7 +392,6 @@ class Loop:
                 self._paused[number] = None  # at the end of the queue
             else:
                 self._decided(tell.stopped(number))
-                self._checkpoints.stopped(number)
 
     # --- the record ---------------------------------------------------------------------------------------------
 
@@ -412,8 +410,6 @@ class Loop:
         self._checkpoints.tidy()
 
     def _apply(self, event: Event) -> None:
-        reports = len(self.record.history.reports)
         self.record.apply(event)
         self._turns.apply(event)
-        if len(self.record.history.reports) > reports:
-            self._checkpoints.reported(self.record.history.reports[-1])
+        self._checkpoints.applied(event)

@@ -27,10 +27,13 @@ FILE = ("file",)
 """What stands last in a line for a picture."""
 
 
-def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool = False) -> int:
+def predict(
+    run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool = False, trust: Sequence[str] = ()
+) -> int:
     """Write an answer for every sample of `file`; how many could not be given (they have missing values).
 
-    output: a file, which is there whole or not at all; or a stream.
+    output: a file, which is there whole or not at all; or a stream. trust: types, `module:Class`, that a scikit-learn
+    model may hold beside the known ones.
     Raises SpecError where the run has no best model, or for samples that it can't take.
     """
     from hptune.training.answers import answers, columns
@@ -41,7 +44,7 @@ def predict(run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool =
     signature = read_signature(run)
     kind = "outputs" if signature.labels is None else "probabilities"
     pieces = read_unseen(signature, file)
-    predictor = open_predictor(run, signature)
+    predictor = open_predictor(run, signature, trust)
     names = columns(signature, predictor.width)
     unknown = 0
 

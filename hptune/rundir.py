@@ -220,6 +220,6 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file by `whole_file`. Raises RunError."""
+    """Write a text file by `whole_file`, halves of surrogate pairs as \\udXXX, which JSON reads. Raises RunError."""
     with whole_file(path) as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
+        file.write(text.encode("utf-8", "backslashreplace"))

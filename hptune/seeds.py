@@ -21,4 +21,4 @@ def derive(master: int, *labels: object) -> int:
     False
     """
     text = json.dumps([master, *labels], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) & 0x7FFFFFFF
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4]) & 0x7FFFFFFF

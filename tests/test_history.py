@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from hptune.history import History, best_of, failed, finished, lost, segment_key, stabilized, started, stopped, unusable
+from hptune.history import History, best_of, failed, finished, lost, segment_key, stabilized, started, stopped
 from hptune.spec.objective import Objective
 from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.usable import unusable
 
 UP = Objective(metric="score", goal="maximize")
 DOWN = Objective(metric="score", goal="minimize")

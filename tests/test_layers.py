@@ -18,7 +18,7 @@ ROOT = Path(hptune.__file__).parent
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "interrupts", "seeds", "quiet", "user_code", "stopwatch"),
     ("trial", "spec"),
-    ("history", "journal", "event_check", "rundir", "lock", "clock"),
+    ("usable", "history", "journal", "event_check", "rundir", "lock", "clock"),
     ("record", "checkpoints"),
     ("training",),
     ("strategies", "executors", "reports.leaderboard", "reports.confidence"),

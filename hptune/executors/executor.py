@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from hptune.errors import SegmentFailed
 from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.usable import lasted, plain_result, shortened
 
 Outcome: TypeAlias = SegmentResult | SegmentFailure
 
@@ -58,12 +59,15 @@ class Runner(Protocol):
 
 
 def attempt(runner: Runner, segment: Segment, on_epoch: OnEpoch) -> Outcome:
-    """Run the segment; a failure of its training is an outcome too. Every other HptuneError passes through."""
+    """Run the segment; a failure of its training is an outcome too, and so is a result that can't be told.
+
+    Every other HptuneError passes through.
+    """
     started = time.perf_counter()
     try:
-        return runner.run(segment, on_epoch)
+        return plain_result(runner.run(segment, on_epoch))
     except SegmentFailed as failed:
         reason = str(failed)
     except SystemExit as ended:  # user code must not end the search
         reason = f"the code ended the process: sys.exit({ended.code!r})"
-    return SegmentFailure(segment, reason, time.perf_counter() - started)
+    return SegmentFailure(segment, shortened(reason), lasted(time.perf_counter() - started))

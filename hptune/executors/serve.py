@@ -27,6 +27,7 @@ from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.stopwatch import WATCH, Part
 from hptune.trial import Segment
+from hptune.usable import exact
 
 TELL_EVERY_S = 0.1
 """Seconds between two messages of progress at least."""
@@ -122,7 +123,8 @@ class _Voice:
         now = time.monotonic()
         if now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
-            self(Progress(epochs, metrics))
+            shown = {exact(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+            self(Progress(epochs, shown))
 
 
 def _listen(driver: Connection, orders: SimpleQueue[Segment]) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Count, Spec
+from hptune.spec.base import Count, Side, Spec, whole
 from hptune.spec.references import Searchable
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
+
+Words: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)]
+"""Words that are known."""
+
+Length: TypeAlias = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(whole)]
+"""Words that are kept of a text."""
 
 Strength: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
@@ -95,11 +101,11 @@ class TextColumn(Spec):
     """A column of free text, which becomes numbers as keras.layers.TextVectorization makes them."""
 
     kind: Literal["text"]
-    max_tokens: Count = 1000
+    max_tokens: Words = 1000
     """The vocabulary's size: the training part's most frequent words and the unknown word, with int the filling too."""
     output_mode: WordsAs = "multi_hot"
     """multi_hot: which words occur; count: how often; tf_idf: how often, rare words counting more; int: their order."""
-    length: Count | None = None
+    length: Length | None = None
     """With int: how many words are kept of a text."""
 
     @model_validator(mode="after")
@@ -174,7 +180,7 @@ class ImagesData(_Data):
     """Pictures in files: a folder with a folder for each class, or a CSV file that names them."""
 
     images: str
-    size: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)]
     """Height and width that every picture is brought to."""
     channels: Literal[1, 3] = 3
     path: str | None = None
@@ -203,9 +209,9 @@ class KerasData(_Data):
     ]
     parts: Literal["own", "pooled"] = "own"
     """own: the loader's test samples are the test part; pooled: all samples are split by validation and test."""
-    num_words: Count = 10_000
+    num_words: Words = 10_000
     """imdb, reuters: so many of the most frequent words are known."""
-    maxlen: Count = 200
+    maxlen: Length = 200
     """imdb, reuters: so many words of each text are kept, the last ones."""
 
     @property

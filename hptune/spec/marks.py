@@ -224,7 +224,7 @@ class _Builder:
         if node.tag == "bool":
             return text.lower() == "true"
         if node.tag == "int":
-            return int(text, 0) if text[:2] in ("0o", "0x") else self.whole(node, path)
+            return self.whole(node, path)
         if node.tag == "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan").replace("_", ""))
         return text
@@ -233,7 +233,7 @@ class _Builder:
         if len(node.value) > 100:  # Python itself refuses above 4300 digits
             self.wrong("a number of more than 100 digits. Write it as a float (1e100).", node, path)
             return None
-        return int(node.value.replace("_", ""))
+        return int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value.replace("_", ""))
 
     def count(self) -> None:
         self.nodes += 1

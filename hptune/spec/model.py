@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from hptune.spec.base import Count, Spec
+from hptune.spec.base import Count, Side, Spec
 from hptune.spec.references import Searchable
 
 CODE_NAME = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
@@ -74,7 +74,7 @@ class ApplicationModel(Spec):
     """Its name, such as MobileNetV2."""
     weights: str | None = None
     """A file (.h5, .weights.h5) of the network without its top, or `imagenet`; null: random weights."""
-    size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     """[height, width] that pictures are brought to; their own, and at least what the network takes, unless given."""
     pooling: Searchable[Literal["avg", "max"]] = "avg"
     trainable: Searchable[Literal["all", "none"] | Annotated[int, Field(ge=1)]] = "all"

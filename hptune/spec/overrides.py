@@ -9,6 +9,9 @@ from hptune.errors import KeyPath, Problem
 from hptune.spec.marks import read_value
 from hptune.spec.problems import show
 
+_MOST_SHOWN = 200
+"""Characters of an override that stand before what is wrong with it."""
+
 
 @dataclass(slots=True)
 class Overrides:
@@ -20,13 +23,13 @@ class Overrides:
         """The override that set what stands at `path`, as users typed it; None where the file did."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.texts:
-                return f"--set {self.texts[path[:end]]}"
+                return _shortened(f"--set {self.texts[path[:end]]}")
         return None
 
     def apply(self, tree: Any, text: str, problems: list[Problem]) -> Any:
         """`tree` with the override `text` (path.to.key=value) put in; itself where `text` is wrong, which is told."""
         keys, equals, value = text.partition("=")
-        place = f"--set {text}"
+        place = _shortened(f"--set {text}")
         if not equals or not all(keys.strip().split(".")):
             problems.append(Problem("must be path.to.key=value, such as budget.trials=5.", place=place))
             return tree
@@ -39,6 +42,10 @@ class Overrides:
         self.texts = {p: t for p, t in self.texts.items() if p[: len(path)] != path}
         self.texts[path] = text
         return changed
+
+
+def _shortened(place: str) -> str:
+    return place if len(place) <= _MOST_SHOWN else f"{place[:_MOST_SHOWN]}…"
 
 
 def key_path(text: str) -> KeyPath:

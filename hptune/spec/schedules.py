@@ -268,14 +268,18 @@ def _cosine_restarts(schedule: Schedule, course: _Course) -> Epochs:
     ends = np.asarray(_cycle_shares(_given(schedule.cycles), _given(schedule.multiply)))
     starts = np.concatenate([[0.0], ends[:-1]])
     cycle = np.minimum(np.searchsorted(ends - _SLACK / course.total, course.done, side="right"), len(ends) - 1)
-    share = np.maximum((course.done - starts[cycle]) / (ends - starts)[cycle], 0.0)
+    widths = np.maximum(ends - starts, np.finfo(float).tiny)  # one that is as good as nothing has some too
+    share = np.clip((course.done - starts[cycle]) / widths[cycle], 0.0, None)
     peak = course.base * _given(schedule.decay) ** cycle
     return peak * _cosine_between(1.0, _given(schedule.alpha), share)
 
 
 def _cycle_shares(cycles: int, multiply: float) -> list[float]:
     """Where each cycle ends, as a share of all; each is `multiply` times as long as the last."""
-    lengths = [multiply**i for i in range(cycles)]
+    try:
+        lengths = [multiply**i for i in range(cycles)]
+    except OverflowError:  # seen from the last one, the first are as good as nothing
+        lengths = [multiply ** (i + 1 - cycles) for i in range(cycles)]
     return [math.fsum(lengths[: i + 1]) / math.fsum(lengths) for i in range(cycles)]
 
 

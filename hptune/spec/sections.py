@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Count, Repeats, Spec, Whole, whole
+from hptune.spec.base import Count, Epochs, Repeats, Spec, Whole, whole
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -22,8 +22,12 @@ def _duration(value: Any) -> Any:
     raise PydanticCustomError("duration", f"must be a duration such as 90s, 10m, 2h or 1d, got {value!r}.")
 
 
-Duration: TypeAlias = Annotated[float, Field(gt=0), BeforeValidator(_duration, json_schema_input_type=str | float)]
-"""Seconds; written `90s`, `10m`, `2h`, `1d`."""
+_YEAR_S = 365 * 86_400
+
+Duration: TypeAlias = Annotated[
+    float, Field(gt=0, le=100 * _YEAR_S), BeforeValidator(_duration, json_schema_input_type=str | float)
+]
+"""Seconds, up to a hundred years; written `90s`, `10m`, `2h`, `1d`."""
 
 
 class Random(Spec):
@@ -68,7 +72,7 @@ class Tpe(Spec):
     name: Literal["tpe"] = "tpe"
     initial_points: Count = 10
     """Random points first."""
-    candidates: Count = 64
+    candidates: Annotated[int, Field(ge=1, le=100_000), BeforeValidator(whole)] = 64
     """How many points are drawn for each suggestion, of which the most promising is tried; 24 is what Optuna draws."""
 
 
@@ -79,7 +83,7 @@ class CmaEs(Spec):
     """
 
     name: Literal["cmaes"]
-    population: Annotated[int, Field(ge=3), BeforeValidator(whole)] | None = None
+    population: Annotated[int, Field(ge=3, le=100_000), BeforeValidator(whole)] | None = None
     """Trials in a generation; 4 + ⌊3 ln d⌋ for d parameters unless given."""
 
 
@@ -97,7 +101,7 @@ class Nsga2(Spec):
     """
 
     name: Literal["nsga2"]
-    population: Whole = Field(default=50, ge=2)
+    population: Annotated[int, Field(ge=2, le=100_000), BeforeValidator(whole)] = 50
     """Trials in a generation; the first is random."""
     crossover: float = Field(default=0.9, ge=0, le=1)
     """The chance that a new point mixes its parents'."""
@@ -183,7 +187,7 @@ class Hyperband(Spec):
     """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
 
     name: Literal["hyperband"]
-    max_epochs: Count | None = None
+    max_epochs: Epochs | None = None
     """The most epochs that a trial gets; training.epochs unless given."""
     factor: Whole = Field(default=3, ge=2)
     iterations: Repeats | None = None
@@ -199,9 +203,9 @@ class Asha(Spec):
     """
 
     name: Literal["asha"]
-    min_epochs: Count = 1
+    min_epochs: Epochs = 1
     """How far every trial is trained: the first rung."""
-    max_epochs: Count | None = None
+    max_epochs: Epochs | None = None
     """The last rung; training.epochs unless given."""
     factor: Whole = Field(default=3, ge=2)
     """One in so many goes on to the next rung, which is so many times as far."""
@@ -286,12 +290,16 @@ class Evaluation(Spec):
         return self
 
 
+Workers: TypeAlias = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
+"""Processes on one machine."""
+
+
 class Execution(Spec):
     """Where and how segments run. Only xla, precision, deterministic (and a GPU for a CPU) may change the results."""
 
     executor: Literal["local", "inline"] = "local"
-    workers: Literal["auto"] | Count = "auto"
-    parallel: Count = 4
+    workers: Literal["auto"] | Workers = "auto"
+    parallel: Workers = 4
     """How many trials (replicas, under folds or repeats) are under way at once as the strategy sees it, however many
     workers there are."""
     order: Literal["virtual", "free"] = "virtual"

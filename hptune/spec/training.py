@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hptune.spec.base import Count, Epochs, Spec, Whole
+from hptune.spec.base import Count, Epochs, Repeats, Spec, Whole
 from hptune.spec.directions import Goal
 from hptune.spec.model import CodeName
 from hptune.spec.objective import with_goal
@@ -151,7 +151,7 @@ class Schedule(Spec):
     """polynomial: 1 is a straight line."""
     alpha: Searchable[Annotated[float, Field(ge=0, le=1)]] | None = None
     """cosine, cosine_restarts: the floor, as a share of the base rate."""
-    cycles: Searchable[Count] | None = None
+    cycles: Searchable[Repeats] | None = None
     """cosine_restarts: how many cycles fill the training."""
     multiply: Searchable[Positive] | None = None
     """cosine_restarts: each cycle's length as a multiple of the last one's."""
@@ -202,7 +202,7 @@ class Lottery(_Stabilize):
 
     method: Literal["lottery"]
     draws: Whole = Field(default=10, ge=2)
-    epochs: Count = 3
+    epochs: Epochs = 3
     steps_per_epoch: Count | None = 100
     """At most this many; null: all of them."""
     learning_rate: Positive = 1e-4
@@ -212,7 +212,7 @@ class WarmedUp(_Stabilize):
     """Train one set of weights while the rate rises from `start` to `end`."""
 
     method: Literal["warmup"]
-    epochs: Count = 4
+    epochs: Epochs = 4
     start: NotNegative = 1e-4
     end: Positive = 1e-3
 

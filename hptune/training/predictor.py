@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,10 +37,15 @@ class Predictor(Protocol):
         ...
 
 
-def open_predictor(run: RunPaths, signature: Signature) -> Predictor:
-    """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded."""
+def open_predictor(run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> Predictor:
+    """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded.
+
+    trust: types in a scikit-learn model that the user names, `module:Class`.
+    """
     if run.best_estimator.exists():
-        return SkopsPredictor(run, signature)
+        return SkopsPredictor(run, signature, trust)
+    if trust:
+        raise spec_error("--trust: is for scikit-learn models, and this is none. Drop it.")
     if signature.unusable:
         raise spec_error(f"{signature.unusable}. So there is nothing to predict with.")
     if run.best_model.exists() or signature.built is not None:

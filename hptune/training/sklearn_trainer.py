@@ -31,6 +31,7 @@ from hptune.training.estimators import Estimator
 from hptune.training.points import points
 from hptune.training.samples import Samples
 from hptune.training.signature import signature_of, write_signature
+from hptune.training.skops_types import strange_types, trust_note
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Segment, SegmentResult, Value
 
@@ -124,6 +125,8 @@ class SklearnTrainer:
                 told["test"]["mae"] = _mean_absolute_error(estimator, data.test)
         if segment.purpose == "best":
             told["model"] = str(save(self._run.best_estimator, estimator))
+            if (note := trust_note(strange_types(self._run.best_estimator))) is not None:
+                told["note"] = note
             write_signature(self._run.best_signature, signature_of(self.experiment, data, raw=False))
         return told
 

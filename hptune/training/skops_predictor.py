@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from hptune.errors import RunError
 from hptune.rundir import RunPaths
 from hptune.training.answers import Outputs
 from hptune.training.data.parts import Array
@@ -14,30 +14,19 @@ from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
 from hptune.training.estimators import Estimator
 from hptune.training.signature import Signature
+from hptune.training.skops_types import load_known
 
 BATCH = 4096
 """So many samples are prepared and predicted at once."""
-
-_TRUSTED = ("sklearn", "numpy", "scipy")
-"""Packages whose classes are made when a file names them."""
 
 
 class SkopsPredictor:
     """Gives the probability of each class; of a model that has none, 1 for the class that it predicts."""
 
-    def __init__(self, run: RunPaths, signature: Signature) -> None:
-        from skops import io
-
+    def __init__(self, run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> None:
+        """trust: types that the user names, as `module:Class`, beside the known ones. Raises RunError, SpecError."""
         self._signature = signature
-        try:
-            named = io.get_untrusted_types(file=run.best_estimator)
-            strange = [name for name in named if name.split(".")[0] not in _TRUSTED]
-            if strange:
-                told = f"{run.best_estimator} holds {strange[0]}, which is not scikit-learn's own"
-                raise RunError(f"{told}. Where you trust it, load it by skops.io.load(…, trusted={strange}).")
-            self._estimator: Estimator = io.load(run.best_estimator, trusted=named)
-        except (OSError, ValueError, TypeError, KeyError) as error:  # what skops raises for a file that it can't take
-            raise RunError(f"{run.best_estimator} can't be loaded: {str(error).splitlines()[0]}") from error
+        self._estimator: Estimator = load_known(run.best_estimator, trust, run=run.name)
 
     @property
     def width(self) -> int:

@@ -7,10 +7,8 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pytest
 from skops import io as skops
 
-from hptune.errors import RunError
 from hptune.predict import predict
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
@@ -78,14 +76,3 @@ search_space: {k: {type: int, min: 1, max: 5}}
     head, *found = predicted(winner(tmp_path, svm, {"k": 1}), tmp_path / "t.npz")
     assert head == ["prediction", "0", "1"]
     assert sum(row[0] == str(int(one[0] > 0)) for row, one in zip(found, x, strict=True)) > 50
-
-
-def test_classes_of_others_are_not_made_of_a_file(tmp_path: Path) -> None:
-    np.savez(tmp_path / "t.npz", x=np.arange(40.0)[:, None], y=np.arange(40) % 2)
-    (tmp_path / "strange.py").write_text(
-        "from sklearn.tree import DecisionTreeClassifier\nclass Tree(DecisionTreeClassifier):\n    pass\n"
-    )
-    text = TABLE.replace("csv: t.csv, target: bought, missing: median", "npz: t.npz")
-    run = winner(tmp_path, text.replace("sklearn.tree.DecisionTreeClassifier", "strange:Tree"), {"depth": 2})
-    with pytest.raises(RunError, match=r"holds strange.Tree, which is not scikit-learn's own"):
-        predicted(run, tmp_path / "t.npz")

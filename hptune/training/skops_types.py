@@ -1,0 +1,148 @@
+"""Which types a `model.skops` holds, and which of them are made without its user's word.
+
+Nothing is trusted by its module's name: numpy and scikit-learn hold functions that run any text as Python. Known are
+the types that files of scikit-learn's own estimators hold, a list (`known_types.txt`) that `scripts/known_types.py`
+writes. Neither the file nor anything beside it can add to that: only who runs the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+from hptune.errors import RunError, spec_error
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, BadZipFile)
+"""What skops and scikit-learn raise for a file that they can't take."""
+
+_NULL = "null"
+_SHOWN = 12
+
+
+@cache
+def known_types() -> frozenset[str]:
+    """What files of scikit-learn's own estimators hold."""
+    return frozenset((files("hptune.training") / "known_types.txt").read_text(encoding="utf-8").split())
+
+
+def types_in(path: Path) -> frozenset[str]:
+    """Everything that would be made or called where the file is loaded, as `module.name`. Nothing is imported.
+
+    Raises one of DAMAGED for a file that is none of skops'.
+    """
+    from skops import io
+
+    named = {f"{node['__module__']}.{node['__class__']}" for node in _nodes(path) if node.get("__module__")}
+    return frozenset(named | set(io.get_untrusted_types(file=path)))
+
+
+def strange_types(path: Path, named: Sequence[str] = ()) -> list[str]:
+    """The types in the file that are neither known nor among `named` (`module.Class`), sorted."""
+    return sorted(types_in(path) - known_types() - set(named))
+
+
+def load_known(path: Path, named: Sequence[str], *, run: str) -> Any:
+    """The estimator in the file. named: types that the user trusts, as `module:Class`. run: the run's name.
+
+    Raises RunError for a file that is damaged or holds a type that is neither known nor named, SpecError for one of
+    `named` that can't be imported.
+    """
+    from skops import io
+
+    named = [one if ":" in one else _reference(one) for one in named]
+    for one in named:
+        if not one.partition(":")[0]:
+            raise spec_error(f"--trust: must be module:Class, got {one.removeprefix(':')!r}.")
+    dotted = [one.replace(":", ".") for one in named]
+    try:
+        strange = strange_types(path, dotted)
+        if strange:
+            raise RunError(_refusal(path, strange, run))
+        if any(_has_memory(node) for node in _nodes(path)):
+            told = "names a folder of pickles (`memory`), which fitting would load"
+            raise RunError(f"{path} {told}. Write it anew without: hptune train-best --run {run}")
+        _import(named)
+        return io.load(path, trusted=[*known_types(), *dotted])
+    except DAMAGED as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} can't be loaded: {why}") from error
+
+
+def trust_note(strange: Sequence[str]) -> str | None:
+    """What the user of a model must know who saved these types with it; None where there are none."""
+    if not strange:
+        return None
+    return f"it holds types that hptune does not know; to predict, name them: {_command(strange)}"
+
+
+def _refusal(path: Path, strange: Sequence[str], run: str) -> str:
+    shown = ", ".join(map(_reference, strange[:_SHOWN]))
+    more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
+    return (
+        f"{path} holds {shown}{more}, which files of scikit-learn's own estimators don't: loading it may run any code. "
+        f"Where you know who wrote it and trust it: {_command(strange[:_SHOWN], '--run', run)}"
+    )
+
+
+def _command(strange: Iterable[str], *more: str) -> str:
+    return shlex.join(["hptune", "predict", *more, *(w for one in strange for w in ("--trust", _reference(one)))])
+
+
+def _reference(name: str) -> str:
+    return ":".join(name.rpartition(".")[::2])
+
+
+def _import(named: Sequence[str]) -> None:
+    """Import the modules of named types: installed ones first, else those in the folder that the command runs in.
+
+    Never from a folder that the run names: it is not the user's word.
+    """
+    here = str(Path.cwd())
+    if named and here not in sys.path:
+        sys.path.append(here)
+    for one in named:
+        module = one.partition(":")[0]
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            told = f"no module {error.name!r} among the installed packages or in {here}"
+            raise spec_error(f"--trust {one}: {told}. Run it where {error.name}.py lies.") from error
+        except Exception as error:  # a module may raise anything while it is imported
+            told = f"importing {module!r} failed: {type(error).__name__}: {error}"
+            raise spec_error(f"--trust {one}: {told}. Mend the module.") from error
+
+
+def _nodes(path: Path) -> Iterator[dict[str, Any]]:
+    """Every object in the file's schema."""
+    with ZipFile(path) as archive:
+        left: list[Any] = [json.loads(archive.read("schema.json"))]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            if "__loader__" in one:
+                yield one
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+
+
+def _has_memory(node: dict[str, Any]) -> bool:
+    """Whether it sets a `memory`, its own or (in a grid) another's: joblib then loads pickles from that folder.
+
+    A file may have a stacking estimator call `fit` of another, so that predicting alone is no guard.
+    """
+    content = node.get("content")
+    if not isinstance(content, dict):
+        return False
+    return any(
+        key.rpartition("__")[2] == "memory" and not (isinstance(value, dict) and value.get("content") == _NULL)
+        for key, value in content.items()
+    )

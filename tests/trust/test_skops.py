@@ -1,0 +1,239 @@
+"""A `model.skops` makes what scikit-learn's own estimators keep, and beyond that what its user names."""
+
+from __future__ import annotations
+
+import ast
+import io as streams
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.cluster import FeatureAgglomeration
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from skops import io
+
+from hptune import __main__ as program
+from hptune.errors import RunError, SpecError
+from hptune.predict import predict
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.skops_types import known_types, load_known, strange_types
+from hptune.training.worker import Worker
+from hptune.trial import Segment, SegmentResult
+
+SPEC = """\
+version: 1
+name: t
+data: {npz: t.npz}
+model: {sklearn: MODEL, params: {max_depth: $depth}}
+search_space: {depth: {type: int, min: 1, max: 9}}
+"""
+
+X, Y = np.random.RandomState(0).normal(size=(60, 4)), np.arange(60) % 2
+
+
+def winner(folder: Path, model: str) -> tuple[RunPaths, SegmentResult]:
+    """The run whose winner is such a model, and what training it told."""
+    np.savez(folder / "t.npz", x=X, y=Y)
+    (folder / "spec.yaml").write_text(SPEC.replace("MODEL", model))
+    loaded = load(folder / "spec.yaml")
+    run = RunPaths(folder / "runs" / "t")
+    run.root.mkdir(parents=True)
+    run.journal.touch()
+    return run, Worker(loaded.experiment, loaded.folder, run).run(Segment(0, {"depth": 2}, to_epoch=1, purpose="best"))
+
+
+def told(run: RunPaths, *trust: str) -> str:
+    out = streams.StringIO()
+    predict(run, run.root.parent.parent / "t.npz", out, trust=trust)
+    return out.getvalue()
+
+
+def of_numpy(canary: Path) -> Any:
+    """A pipeline whose two steps are functions of numpy, and write the canary when it predicts."""
+    import numpy.testing
+
+    model = make_pipeline(FunctionTransformer(), FunctionTransformer(), LogisticRegression()).fit(X, Y)
+    model.steps[0][1].func = np.full_like
+    model.steps[0][1].kw_args = {"fill_value": f"open({str(canary)!r}, 'w').write('ran')", "dtype": "U999"}
+    model.steps[1][1].func = np.vectorize(numpy.testing.runstring, otypes=[object])
+    model.steps[1][1].kw_args = {"dict": {}}
+    return model
+
+
+def test_functions_that_numpy_ships_are_shown_and_not_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = winner(tmp_path, "sklearn.tree.DecisionTreeClassifier")
+    assert told(run).startswith("prediction,")
+    io.dump(of_numpy(tmp_path / "canary"), run.best_estimator)
+    words = ["predict", "--input", str(tmp_path / "t.npz"), "--runs-dir", str(tmp_path / "runs")]
+    assert program.run(words) == 1
+    said = capsys.readouterr().err
+    assert "numpy:full_like" in said
+    assert "--trust numpy:full_like" in said
+    assert "numpy:vectorize" in said
+    assert program.run([*words, "--trust", "numpy:full_like"]) == 1, "one of them is not all of them"
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("deep", ["memory", "agglo__memory"])
+def test_no_folder_of_pickles_is_named(tmp_path: Path, deep: str) -> None:
+    """A stacking estimator may be told to call `fit` when it predicts, and `memory` then loads pickles."""
+    inner = FeatureAgglomeration().fit(X)
+    if deep == "memory":
+        inner.memory = str(tmp_path)
+    else:
+        inner = GridSearchCV(inner, {deep: [str(tmp_path)]})
+    model = StackingClassifier([("a", LogisticRegression())]).fit(X, Y)
+    model.estimators_, model.stack_method_ = [inner], ["fit"]
+    io.dump(model, tmp_path / "m.skops")
+    assert not strange_types(tmp_path / "m.skops"), "else another rule refuses it"
+    with pytest.raises(RunError, match="a folder of pickles"):
+        load_known(tmp_path / "m.skops", [], run="t")
+
+
+def tree_of_mine(folder: Path, name: str) -> str:
+    code = "from sklearn.tree import DecisionTreeClassifier\nclass Tree(DecisionTreeClassifier):\n    pass\n"
+    (folder / f"{name}.py").write_text(code)
+    return f"{name}:Tree"
+
+
+def test_a_type_of_the_users_own_is_named_by_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, result = winner(tmp_path, tree_of_mine(tmp_path, "mine_a"))
+    assert "--trust mine_a:Tree" in result.facts["note"]
+    with pytest.raises(RunError, match=r"holds mine_a:Tree, .*hptune predict --run t --trust mine_a:Tree"):
+        told(run)
+    monkeypatch.chdir(tmp_path)
+    assert told(run, "mine_a:Tree") == told(run, "mine_a.Tree")
+    with pytest.raises(RunError, match="holds mine_a:Tree"):
+        told(run, "mine_a:Other")
+
+
+def test_the_runs_folder_names_no_type_and_no_place_for_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = winner(tmp_path, tree_of_mine(tmp_path, "mine_b"))
+    signature = json.loads(run.best_signature.read_text())
+    signature |= {"folder": str(tmp_path), "code": {"Tree": "mine_b:Tree"}}
+    run.best_signature.write_text(json.dumps(signature))
+    with pytest.raises(RunError, match="holds mine_b:Tree"):
+        told(run)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "mine_b")
+    with pytest.raises(SpecError, match=r"--trust mine_b:Tree: no module 'mine_b' among the installed packages or in"):
+        told(run, "mine_b:Tree")
+    for wrong in ("Tree", ":Tree"):
+        with pytest.raises(SpecError, match="must be module:Class, got 'Tree'"):
+            told(run, wrong)
+
+
+def test_a_module_that_is_installed_goes_before_one_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = winner(tmp_path, "sklearn.tree.DecisionTreeClassifier")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "path", [one for one in sys.path if one not in ("", str(tmp_path))]
+    )  # not there in the command
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('imported')")
+    assert told(run, "colorsys:Tree") == told(run)
+
+
+@pytest.mark.parametrize("damage", ["nothing", "text", "cut", "no schema"])
+def test_a_damaged_file_is_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "m.skops"
+    io.dump(LogisticRegression().fit(X, Y), path)
+    whole = path.read_bytes()
+    path.write_bytes({"nothing": b"", "text": b"no zip", "cut": whole[:-40]}.get(damage, whole))
+    if damage == "no schema":
+        path.write_bytes(whole.replace(b"schema.json", b"schemb.json"))
+    with pytest.raises(RunError, match=r"m\.skops can't be loaded: "):
+        load_known(path, [], run="t")
+
+
+# --- the list ---------------------------------------------------------------------------------------------------------
+
+
+def script() -> Any:
+    sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+    try:
+        import known_types  # type: ignore[import-not-found]
+    finally:
+        sys.path.pop(0)
+    return known_types
+
+
+def test_every_known_estimator_comes_back_and_needs_nothing_else(tmp_path: Path) -> None:
+    """Each estimator of the installed scikit-learn that predicts or transforms, fitted to the first target it takes."""
+    walk = script()
+    done: set[str] = set()
+    for one in walk.plain():
+        name = type(one).__name__
+        for target in walk.TARGETS if name not in done else ():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    one.fit(walk.X, target)
+                except Exception:  # noqa: BLE001  # not for this estimator
+                    continue
+                io.dump(one, tmp_path / "m.skops")
+                assert type(load_known(tmp_path / "m.skops", [], run="t")) is type(one)
+            done.add(name)
+            break
+    assert len(done) > 130, sorted(done)
+
+
+@pytest.mark.slow
+def test_the_list_is_what_the_script_writes() -> None:
+    walk = script()
+    assert walk.found() == known_types()
+
+
+def test_the_list_holds_no_function_that_runs_text() -> None:
+    """Functions in it are scikit-learn's measures and scores of features, and a few that estimators keep."""
+    kept = {
+        "numpy.mean",
+        "scipy._lib.array_api_compat.numpy._aliases.asarray",
+        "sklearn.cluster._kmeans._kmeans_single_lloyd",
+        "sklearn.utils.validation.check_array",
+    }
+    functions = {one for one in known_types() if not _is_class(one)} - kept
+    assert all(one.startswith(("sklearn.metrics.", "sklearn.feature_selection.")) for one in functions), functions
+    packages = {one.partition(".")[0] for one in known_types()}
+    assert packages == {"builtins", "functools", "numpy", "scipy", "sklearn"}
+    assert {one for one in known_types() if one.startswith(("builtins", "functools"))} <= {
+        f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "slice", "str", "tuple")
+    } | {"functools.partial"}
+
+
+def _is_class(name: str) -> bool:
+    import importlib
+
+    module, _, last = name.rpartition(".")
+    return isinstance(getattr(importlib.import_module(module), last), type)
+
+
+def test_no_module_of_training_trusts_by_a_prefix() -> None:
+    """Whatever loads a skops file asks the list."""
+    import hptune
+
+    root = Path(hptune.__file__).parent
+    loads = [
+        path.name
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "skops" and "io.load(" in path.read_text()
+    ]
+    assert set(loads) == {"skops_types.py"}
