@@ -16,7 +16,7 @@ import hptune
 ROOT = Path(hptune.__file__).parent
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "interrupts", "seeds", "quiet", "user_code", "stopwatch"),
+    ("errors", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings", "user_code"),
     ("trial", "spec"),
     ("history", "journal", "event_check", "rundir", "lock", "clock"),
     ("record", "checkpoints"),

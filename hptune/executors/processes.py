@@ -58,6 +58,7 @@ class LocalExecutor:
             told = f"the folder for temporary files can't be written: {error.strerror}"
             raise RunError(f"{told}. Make room there, or name another one with TMPDIR.") from error
         self._experiment = experiment
+        run = RunPaths(run.root.absolute())
         self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
@@ -202,7 +203,8 @@ class LocalExecutor:
         WATCH.add(message.spent, message.notes)
         self._outcomes.append(message.outcome)
         process.segment = None
-        if process.grown(message.resident) > max(_LEAST_GROWTH, machine.memory_bytes() / (4 * self._staffing.most)):
+        grown = process.grown(message.resident)
+        if message.haunted or grown > max(_LEAST_GROWTH, machine.memory_bytes() / (4 * self._staffing.most)):
             self._drop(process)
 
     def _lose(self, process: Process, why: str | None = None, *, grace_s: float = 0.0) -> None:
