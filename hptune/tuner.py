@@ -231,7 +231,7 @@ class _Loop:
                     raise KeyboardInterrupt
                 assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
                 return
-            outcomes = self._executor.wait(self._journal.due_s())
+            outcomes = self._executor.wait(self._journal.look_s())
             if not outcomes:
                 self._sync()
             for outcome in outcomes:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
+from dataclasses import replace
 from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -58,7 +59,6 @@ class LocalExecutor:
             told = f"the folder for temporary files can't be written: {error.strerror}"
             raise RunError(f"{told}. Make room there, or name another one with TMPDIR.") from error
         self._experiment = experiment
-        run = RunPaths(run.root.absolute())
         self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
@@ -156,6 +156,7 @@ class LocalExecutor:
 
     def _start(self) -> Process:
         environments = self._staffing.environments
+        self._setup = replace(self._setup, run=self._setup.run.anchored())  # the first one's folder is all others' too
         process = Process(self._setup, environments[len(self._processes) % len(environments)])
         self._processes.append(process)
         return process

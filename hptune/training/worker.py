@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
         self._experiment = experiment
         self._folder = folder.absolute()  # the code may change the process's folder
-        self._run = RunPaths(run.root.absolute())
+        self._run = run.anchored()
         self._shared = shared
         self._trainer: Trainer | None = None
 
