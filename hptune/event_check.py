@@ -58,7 +58,15 @@ class _Head(_Any):
     warm_start: NotRequired[list[_WarmStart]]
     training: NotRequired[int]
     versions: NotRequired[dict[str, str]]
+    keras: NotRequired[dict[str, Any]]
     platform: NotRequired[str]
+
+
+class _Resumed(_Any):
+    versions: NotRequired[dict[str, str]]
+    keras: NotRequired[dict[str, Any]]
+    code: NotRequired[dict[str, str]]
+    changed: NotRequired[dict[str, Any]]
 
 
 class _Segment(_Any):
@@ -112,6 +120,7 @@ class _Ended(_Any):
 
 _SHAPES: dict[str, Any] = {
     "head": _Head,
+    "resumed": _Resumed,
     "segment_started": _Started,
     "segment_finished": _Finished,
     "segment_failed": _Failed,

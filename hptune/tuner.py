@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,6 @@ from hptune.record import (
     Head,
     Record,
     check_any_succeeded,
-    check_same_data,
     check_same_spec,
     check_same_training,
     filled,
@@ -39,7 +38,7 @@ from hptune.record import (
     head_event,
     joined_space,
     recorded,
-    versions,
+    resumed,
 )
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.experiment import Experiment
@@ -63,7 +62,8 @@ class Request:
     """What one call of `hptune search` asks for.
 
     text: the YAML as given. folder: the YAML file's. command: what resumes the search, to be said after an interrupt.
-    meanwhile: called while the probe loads the data and the model, perhaps in another process.
+    meanwhile: called while the probe loads the data and the model, perhaps in another process. strict: a run that was
+    begun under other circumstances (code, versions) is not resumed.
     """
 
     experiment: Experiment
@@ -71,6 +71,7 @@ class Request:
     folder: Path
     command: str
     meanwhile: Callable[[], None] = lambda: None
+    strict: bool = False
 
 
 def search(
@@ -124,7 +125,7 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
     with Journal(paths.journal) as journal:
         event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
         head = journal.append(event)
-    return _Loop(Record(head), experiment, paths, executor, probed=True, meanwhile=request.meanwhile)
+    return _Loop(Record(head), replace(request, experiment=experiment), paths, executor, probed=True)
 
 
 def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> _Loop:
@@ -132,31 +133,24 @@ def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -
     check_same_spec(head, experiment)
     if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
         write_whole(paths.spec, request.text)
-    return _Loop(Record(head.event), experiment, paths, executor, probed=False, meanwhile=request.meanwhile)
+    return _Loop(Record(head.event), replace(request, experiment=experiment), paths, executor, probed=False)
 
 
 class _Loop:
     """One search under way.
 
-    probed: whether the executor has been asked for its facts; a search with nothing left to train never asks.
+    request: with every default of its experiment filled in. probed: whether the executor has been asked for its facts;
+    a search with nothing left to train never asks.
     """
 
-    def __init__(
-        self,
-        record: Record,
-        experiment: Experiment,
-        paths: RunPaths,
-        executor: Executor,
-        *,
-        probed: bool,
-        meanwhile: Callable[[], None],
-    ) -> None:
+    def __init__(self, record: Record, request: Request, paths: RunPaths, executor: Executor, *, probed: bool) -> None:
+        experiment = request.experiment
         self.record = record
         self._history = record.history
         self._experiment = experiment
         self._executor = executor
         self._probed = probed
-        self._meanwhile = meanwhile
+        self._request = request
         self._limits = limits(experiment)
         self._free = self._limits.time_s is None and self._limits.target is None and order_is_free(experiment)
         self._free &= experiment.evaluation.stop_after is None
@@ -309,9 +303,11 @@ class _Loop:
     def _ensure_probed(self) -> None:
         if not self._probed:
             check_same_training(self.record.head)
-            check_same_data(self.record.head, probe(self._executor, meanwhile=self._meanwhile))
-            budget = self._experiment.budget.model_dump(mode="json", exclude_none=True)
-            self._write({"event": "resumed", "versions": versions(), "budget": budget})
+            facts = probe(self._executor, meanwhile=self._request.meanwhile)
+            event, told = resumed(self.record, facts, strict=self._request.strict)
+            self._write({**event, "budget": self._experiment.budget.model_dump(mode="json", exclude_none=True)})
+            if told is not None:
+                self._watch.noted(told)
             self._probed = True
 
     def _submit(self, segment: Segment) -> None:

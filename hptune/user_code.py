@@ -7,6 +7,7 @@ loaded another under that name, this is told: the wrong one is never taken in si
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 
 from hptune import surroundings
 from hptune.errors import KeyPath, Problem, SpecError, message_of, nearest
-from hptune.own_files import is_installed
+from hptune.own_files import is_installed, is_own_file
 
 
 def load_object(reference: str, folder: Path, path: KeyPath) -> Any:
@@ -107,7 +108,7 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     waiting, seen = [name], {name}
     while waiting:
         file = beside(waiting.pop(), folder)
-        for imported in _imports(file) if file is not None else ():
+        for imported in _imports(ast.parse(file.read_bytes())) if file is not None else ():
             if imported not in seen and beside(imported, folder) is not None:
                 assert file is not None, "it has imported something"
                 seen.add(imported)
@@ -115,10 +116,53 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
                 yield imported, file
 
 
-def _imports(file: Path) -> Iterator[str]:
-    """The first parts of the names of all modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def _imports(code: ast.AST) -> Iterator[str]:
+    """The first parts of the names of all modules that code imports, wherever in it."""
+    for node in ast.walk(code):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
             yield node.module.partition(".")[0]
+
+
+# --- what the code is -----------------------------------------------------------------------------------------------
+
+
+def sources(folder: Path) -> dict[str, str]:
+    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import.
+
+    By the file, told from the folder where it lies in it. Comments, documentation and layout don't count. A module
+    that has no text (one written in C, say) is left out.
+    """
+    waiting = {name.partition(".")[0] for name, at in _LOADED if at.resolve() == folder.resolve()}
+    seen: set[str] = set()
+    found: dict[str, str] = {}
+    while waiting:
+        top = waiting.pop()
+        seen.add(top)
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None) if name == top or name.startswith(f"{top}.") else None
+            if file is None or not is_own_file(file):
+                continue
+            try:
+                code = ast.parse(Path(file).read_bytes())
+            except (OSError, SyntaxError, ValueError):
+                continue
+            path = Path(file).resolve()
+            inside = path.is_relative_to(folder.resolve())
+            told = path.relative_to(folder.resolve()).as_posix() if inside else str(path)
+            found[told] = _fingerprint(code)
+            waiting |= set(_imports(code)) - seen
+    return dict(sorted(found.items()))
+
+
+def _fingerprint(code: ast.AST) -> str:
+    for node in ast.walk(code):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]  # asked for above
+    return hashlib.sha256(ast.dump(code).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _is_text(statement: Any) -> bool:
+    """Whether it is a text that stands for itself: documentation."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

@@ -19,7 +19,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("errors", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings", "user_code"),
     ("trial", "spec"),
     ("history", "journal", "event_check", "rundir", "lock", "clock"),
-    ("record", "checkpoints"),
+    ("circumstances", "record", "checkpoints"),
     ("training",),
     ("strategies", "executors", "reports.leaderboard", "reports.confidence"),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hptune import surroundings
@@ -19,6 +20,7 @@ from hptune.training.folded import FoldedTrainer
 from hptune.training.reasons import LayerError, is_fatal, reason
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
+from hptune.user_code import sources
 
 _KEPT = 2**16
 """Characters of a traceback that are kept on the disk."""
@@ -56,7 +58,8 @@ class Worker:
         try:
             trainer = self.trainer()
             with surroundings.kept():
-                return trainer.run(segment, pass_on)
+                result = trainer.run(segment, pass_on)
+            return self._with_code(result) if segment.purpose == "probe" else result
         except (HptuneError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -68,6 +71,11 @@ class Worker:
                 way = "Mend it; the same command goes on with what was finished"
                 raise RunError(f"the code has ended the run: {told}. {way}.") from error
             raise SegmentFailed(told) from error
+
+    def _with_code(self, probed: SegmentResult) -> SegmentResult:
+        """What a probe found, and the fingerprints of the code that it has loaded, where there is any."""
+        code = sources(self._folder)
+        return replace(probed, facts={**probed.facts, "code": code}) if code else probed
 
     @counts("start")
     def trainer(self) -> Trainer:
