@@ -11,6 +11,7 @@ import gc
 import locale
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -237,6 +238,21 @@ def _stop_timers(running: list[bool]) -> None:
             signal.setitimer(timer, 0.0)
 
 
+_LIMITS = tuple(getattr(resource, name) for name in sorted(vars(resource)) if name.startswith("RLIMIT_"))
+
+
+def _limits() -> list[tuple[int, int]]:
+    return [resource.getrlimit(limit) for limit in _LIMITS]
+
+
+def _to_limits(limits: list[tuple[int, int]]) -> None:
+    for limit, (soft, _) in zip(_LIMITS, limits, strict=True):
+        now, most = resource.getrlimit(limit)
+        if now != soft:
+            with contextlib.suppress(ValueError, OSError):  # the code has lowered it for good
+                resource.setrlimit(limit, (soft, most))
+
+
 def _blocked() -> set[Any]:
     return signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
@@ -294,6 +310,7 @@ _SETTINGS = {
     "handlers": _Setting(_handlers, _to_handlers),
     "timers": _Setting(_running_timers, _stop_timers),
     "blocked": _Setting(_blocked, _to_blocked),
+    "limits": _Setting(_limits, _to_limits),
     "locale": _Setting(_locale, _to_locale),
     "recursion": _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     "collects": _Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable()),

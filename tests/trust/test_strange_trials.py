@@ -23,7 +23,7 @@ from hptune.spec.load import from_json
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
 STRANGE = '''\
-import gc, locale, os, random, signal, sys, tempfile, threading, time, warnings, zlib
+import gc, locale, os, random, resource, signal, sys, tempfile, threading, time, warnings, zlib
 import numpy as np
 
 def seen():
@@ -31,7 +31,7 @@ def seen():
     told = [os.getcwd(), sorted(os.environ.items()), locale.setlocale(locale.LC_ALL), np.geterr(), random.random()]
     told += [np.random.rand(), sys.getrecursionlimit(), warnings.filters, tempfile.gettempdir(), gc.isenabled()]
     told += [signal.getsignal(signal.SIGTERM) is handle, signal.getitimer(signal.ITIMER_REAL)[1], sys.path]
-    told += [signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+    told += [signal.pthread_sigmask(signal.SIG_BLOCK, ()), resource.getrlimit(resource.RLIMIT_FSIZE)]
     mask = os.umask(0)
     os.umask(mask)
     print("this can be printed", flush=True)
@@ -89,6 +89,7 @@ def settings():
     warnings.simplefilter("error")
     tempfile.tempdir = "/nowhere"
     gc.disable()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     sys.path.insert(0, "/nowhere")
 
 def signals():
@@ -375,10 +376,8 @@ def test_what_a_builder_and_a_data_source_change_moves_no_file_of_the_run(tmp_pa
         'version: 1\nname: b\ndata: {python: "mine:data"}\nmodel: {python: "mine:build"}\ntraining: {epochs: 2}\n'
         "strategy: {name: grid}\nexecution: {workers: 1}\n"
     )
-    for command in (["search", "b.yaml", "--quiet"], ["train-best"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "hptune", *command], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
+    for words in (["search", "b.yaml", "--quiet"], ["train-best"]):
+        done = command(tmp_path, *words)
         assert done.returncode == 0, done.stderr
     assert "model: runs/b/best/model.keras" in done.stdout
     record = replay(RunPaths(tmp_path / "runs" / "b"))
@@ -386,3 +385,77 @@ def test_what_a_builder_and_a_data_source_change_moves_no_file_of_the_run(tmp_pa
     assert len(record.history.trials) == 4
     assert (tmp_path / "runs" / "b" / "best" / "model.keras").is_file()
     assert list((tmp_path / "runs" / "b" / "trials").rglob("state-*"))
+
+
+ESTIMATOR = """\
+import os, tempfile
+import numpy as np
+from sklearn.tree import DecisionTreeClassifier
+class Strange(DecisionTreeClassifier):
+    def fit(self, x, y):
+        os.chdir(tempfile.mkdtemp())
+        os.fork()
+        if self.max_depth == 2: raise BaseException("two is too much")
+        rows = np.random.permutation(len(y))[:100]
+        np.random.seed(0)
+        return super().fit(x[rows], y[rows])
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_an_estimator_moves_no_file_and_draws_alike_in_any_company(tmp_path: Path, executor: str) -> None:
+    (tmp_path / "mine.py").write_text(ESTIMATOR)
+    text = (
+        "version: 1\nname: NAME\ndata: {source: iris}\n"
+        'model: {sklearn: "mine:Strange", params: {max_depth: $depth}}\n'
+        "search_space: {depth: {type: choice, values: CHOICE}}\nstrategy: {name: grid}\nevaluation: {folds: 2}\n"
+        f"execution: {{executor: {executor}, workers: 1}}\n"
+    )
+    for name, choice in (("a", "[1, 2, 3]"), ("b", "[3, 4]")):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("NAME", name).replace("CHOICE", choice))
+        assert command(tmp_path, "search", f"{name}.yaml", "--quiet").returncode == 0
+    found = {
+        name: {t.values["depth"]: t for t in replay(RunPaths(tmp_path / "runs" / name)).history.trials} for name in "ab"
+    }
+    assert {depth: t.state for depth, t in found["a"].items()} == {1: "completed", 2: "failed", 3: "completed"}
+    assert (found["a"][2].error or "").startswith("BaseException: two is too much")
+    assert found["a"][3].curves == found["b"][3].curves, "whatever was fitted before"
+    done = command(tmp_path, "train-best", "--run", "a")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "a" / "best" / "model.skops").is_file()
+
+
+HYPERMODEL = """\
+import os, tempfile
+import keras, keras_tuner
+class Mine(keras_tuner.HyperModel):
+    def build(self, hp):
+        model = keras.Sequential([keras.layers.Dense(hp.Choice("units", [3, 4])), keras.layers.Softmax()])
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+    def fit(self, hp, model, *args, **kwargs):
+        os.chdir(tempfile.mkdtemp())
+        told = model.fit(*args, **kwargs)
+        os.fork()
+        if hp.get("units") == 4: raise KeyError("four")
+        return told
+"""
+
+
+def test_a_fit_of_ones_own_moves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HYPERMODEL)
+    (tmp_path / "c.yaml").write_text(
+        'version: 1\nname: c\ndata: {source: iris, limit: 60}\nmodel: {python: "mine:Mine"}\n'
+        "training: {epochs: 1}\nstrategy: {name: grid}\nexecution: {workers: 1}\n"
+    )
+    done = command(tmp_path, "search", "c.yaml", "--quiet")
+    assert done.returncode == 0, done.stderr
+    trials = replay(RunPaths(tmp_path / "runs" / "c")).history.trials
+    assert {t.values["units"]: t.state for t in trials} == {3: "completed", 4: "failed"}
+    assert sorted(t.error for t in trials if t.error) == ["KeyError: 'four' (mine.py:12)"]
+    assert list((tmp_path / "runs" / "c").rglob("error.txt"))
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hptune", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
