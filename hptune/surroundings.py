@@ -6,6 +6,7 @@ it had been the first. What modules set as they are imported stays: it is meant 
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps; makes no enums, and is ten times as fast
 import contextlib
 import gc
 import locale
@@ -215,13 +216,13 @@ _SIGNALS = tuple(int(number) for number in signal.valid_signals() if number < 32
 
 def _handlers() -> dict[int, Any]:
     """By signal; of those that Python has not set nothing can be put back."""
-    return {number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not None}
+    return {number: handler for number in _SIGNALS if (handler := _signal.getsignal(number)) is not None}
 
 
 def _to_handlers(handlers: dict[int, Any]) -> None:
     if threading.current_thread() is threading.main_thread():  # no other may
         for number, handler in handlers.items():
-            if signal.getsignal(number) is not handler:
+            if _signal.getsignal(number) != handler:
                 signal.signal(number, handler)
 
 
