@@ -58,6 +58,11 @@ class Process:
         self.connection = Connection(ours.detach())
         self._send(setup)
 
+    @property
+    def group(self) -> int:
+        """The process group that it leads."""
+        return self._process.pid
+
     def give(self, segment: Segment) -> None:
         """Have it train the segment. One that is not ready yet begins when it is."""
         self.segment = segment
@@ -115,7 +120,7 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=grace_s)
         with contextlib.suppress(ProcessLookupError):  # the code has ended the watchdog too
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.group, signal.SIGKILL)
         code = self._process.wait()
         os.close(self._alive)
         self.connection.close()

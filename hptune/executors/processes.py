@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from math import inf
 from multiprocessing.connection import wait
@@ -23,6 +24,7 @@ from hptune.executors.executor import OnEpoch, Outcome
 from hptune.executors.process import Process, shape_of
 from hptune.executors.serve import Ended, Message, Progress, Ready, Refused, Setup
 from hptune.executors.staffing import Staffing
+from hptune.interrupts import suspending
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.stopwatch import WATCH
@@ -70,6 +72,8 @@ class LocalExecutor:
         self._outcomes: list[Outcome] = []
         self._refused: HptuneError | None = None  # raised when what was finished before has been taken
         self._slots_told: float = inf  # nobody has asked yet
+        self._open = ExitStack()
+        self._open.enter_context(suspending(lambda: [process.group for process in self._processes]))
 
     @property
     def slots(self) -> int:
@@ -108,6 +112,7 @@ class LocalExecutor:
             process.end()
         self._processes.clear()
         self._data.close()
+        self._open.close()
 
     # --- who gets what ------------------------------------------------------------------------------------------
 

@@ -324,6 +324,25 @@ def test_a_worker_that_lets_no_thread_run_ends_with_its_driver_and_so_do_its_chi
     wait_until(lambda: not any(map(is_alive, groups)))
 
 
+def test_what_stops_a_driver_stops_its_workers(tmp_path: Path) -> None:
+    code = "import os\ndef f(x):\n    open(f'worker-{os.getpid()}', 'w').close()\n    while True: pass\n"
+    search = start(tmp_path, code)
+    try:
+        wait_until(lambda: bool(list(tmp_path.glob("worker-*"))))
+        worker = int(next(tmp_path.glob("worker-*")).name.partition("-")[2])
+        search.send_signal(signal.SIGTSTP)
+        wait_until(lambda: state(worker) == state(search.pid) == "T")
+        search.send_signal(signal.SIGCONT)
+        wait_until(lambda: "T" not in (state(worker), state(search.pid)))
+    finally:
+        search.kill()
+        search.communicate()
+
+
+def state(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def group(process: int) -> int:
     try:
         return os.getpgid(process)
