@@ -352,7 +352,7 @@ def group(process: int) -> int:
 
 @pytest.mark.parametrize(("executor", "workers"), [("inline", 1), ("local", 2)])
 def test_a_forked_copy_of_a_trial_tells_and_writes_nothing(tmp_path: Path, executor: str, workers: int) -> None:
-    code = "import os\ndef f(x):\n    if x == 2: os.fork()\n    return x\n"
+    code = "import os, time\ndef f(x):\n    if x == 2 and os.fork(): time.sleep(1)\n    return x\n"
     assert searched(tmp_path, code, executor=executor, workers=workers) == dict.fromkeys("012345", "completed")
 
 
