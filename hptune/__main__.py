@@ -5,18 +5,27 @@ Exit codes: 0 done, 1 the run failed, 2 a wrong spec or usage, 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import sys
+import threading
 import traceback
 
 from hptune import interrupts
 from hptune.errors import HptuneError, Interrupted, printable
+from hptune.surroundings import busy_threads
 
 
 def main() -> None:
     """The console script."""
     interrupts.take_sigterm_as_sigint()
-    sys.exit(run(sys.argv[1:]))
+    before = set(threading.enumerate())
+    code = run(sys.argv[1:])
+    if any(not thread.daemon for thread in busy_threads(before)):  # of code that ran inline: Python would wait for them
+        atexit._run_exitfuncs()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -144,6 +144,7 @@ def search(
     sets: Sets = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="How many workers to use.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move an old run of that name aside.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse where code or versions have changed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Tell at the end where the time went.")] = False,
     runs_dir: RunsDir = RUNS,
@@ -166,14 +167,14 @@ def search(
     WATCH.asked = profile
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
-    command = _search_command(config, sets, workers, runs_dir)
+    command = _search_command(config, sets, workers, runs_dir, strict=strict)
     with (
         _placed(loaded),
         view(quiet=quiet) as shown,
         closing(executor_for(experiment, folder, paths, shown.epoch, trials=trial_limit(experiment))) as at,
     ):
         record = search(
-            Request(experiment, loaded.text, folder, command, meanwhile=lambda: load_library(experiment)),
+            Request(experiment, loaded.text, folder, command, lambda: load_library(experiment), strict),
             paths,
             at,
             make_strategy=lambda filled, space: choose(filled, space, folder=folder),
@@ -384,11 +385,12 @@ def _placed(loaded: Loaded) -> Iterator[None]:
         raise SpecError(*map(loaded.locate, error.problems)) from error
 
 
-def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path) -> str:
+def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path, *, strict: bool) -> str:
     """The command that goes on with this search."""
     words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
     words += ["--workers", str(workers)] if workers is not None else []
     words += ["--runs-dir", str(runs_dir)] if runs_dir != RUNS else []
+    words += ["--strict"] if strict else []
     return shlex.join(words)
 
 

@@ -30,6 +30,7 @@ class Clock:
     def __init__(self, path: Path, told_s: float) -> None:
         """told_s: seconds of the sittings before, as the journal tells them."""
         self._path = path
+        self._fd: int | None = None
         self._before_s = self._told_s = max(told_s, _written(path))
         self._since: float | None = None
         self._stopped = threading.Event()
@@ -39,6 +40,7 @@ class Clock:
         """The time runs from here on, if it does not yet."""
         if self._since is None:
             self._since = time.monotonic()
+            self._write()
             self._beating = threading.Thread(target=self._beat, daemon=True)
             self._beating.start()
 
@@ -54,6 +56,8 @@ class Clock:
         if self._beating is not None:
             self._beating.join()
             self._write()
+        if self._fd is not None:
+            os.close(self._fd)
         if told:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -64,11 +68,9 @@ class Clock:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # no room for it: the journal tells as much as it does
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-            try:
-                os.pwrite(fd, f"{self.seconds():{_WIDTH - 1}.3f}\n".encode()[:_WIDTH], 0)
-            finally:
-                os.close(fd)
+            if self._fd is None:  # opened once: never in another folder that takes the place of the run's
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+            os.pwrite(self._fd, f"{self.seconds():{_WIDTH - 1}.3f}\n".encode()[:_WIDTH], 0)
 
 
 def _written(path: Path) -> float:

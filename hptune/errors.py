@@ -40,6 +40,21 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def message_of(error: BaseException) -> str:
+    """What an exception says; one that can't be asked is said to be so. Any file and terminal takes it.
+
+    >>> message_of(ValueError("half a pair: \\ud800"))
+    'half a pair: \\\\ud800'
+    """
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as fault:  # noqa: BLE001  # code of the user's
+        return f"(what it says can't be told: its __str__ raises {type(fault).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that the user most likely meant, or None where nothing is close.
 

@@ -61,7 +61,15 @@ class _Head(_Any):
     training: NotRequired[int]
     parallel: NotRequired[Annotated[int, Field(ge=1)]]
     versions: NotRequired[dict[str, str]]
+    keras: NotRequired[dict[str, Any]]
     platform: NotRequired[str]
+
+
+class _Resumed(_Any):
+    versions: NotRequired[dict[str, str]]
+    keras: NotRequired[dict[str, Any]]
+    code: NotRequired[dict[str, str]]
+    changed: NotRequired[dict[str, Any]]
 
 
 class _Segment(_Any):
@@ -118,6 +126,7 @@ class _Ended(_Any):
 
 _SHAPES: dict[str, Any] = {
     "head": _Head,
+    "resumed": _Resumed,
     "segment_started": _Started,
     "segment_begun": _Segment,
     "segment_finished": _Finished,

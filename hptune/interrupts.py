@@ -1,7 +1,7 @@
 """What SIGINT (Ctrl-C) and SIGTERM (schedulers send it) do to a command: the same, by the same two steps.
 
 Where nothing else was asked for, the first one ends the command at once. A search that is to finish what it trains lets
-the first one be noticed only; the second then ends it at once.
+the first one be noticed only; the second then ends it at once. Ctrl-Z stops workers too.
 """
 
 from __future__ import annotations
@@ -9,12 +9,39 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FINISHING = b"stopping as soon as what is being trained is done; once more stops now\n"
+
+
+@contextmanager
+def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
+    """Have Ctrl-Z stop the process groups that `groups` gives too, and let them go on with this process.
+
+    A terminal reaches its own group alone. Only the main thread is told of signals: in any other, nothing is done.
+    """
+
+    def suspend(*_: Any) -> None:
+        stopped = list(groups())
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for group in stopped:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, number)
+            if number == signal.SIGSTOP:
+                os.kill(os.getpid(), number)  # the line after this one is run when somebody lets the process go on
+
+    told = threading.current_thread() is threading.main_thread()
+    if not told or signal.getsignal(signal.SIGTSTP) == signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
 
 
 def take_sigterm_as_sigint() -> None:

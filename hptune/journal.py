@@ -148,12 +148,22 @@ def _content(path: Path) -> bytes:
         raise RunError(f"{path} can't be read: {why}. Check the run's folder.") from error
 
 
+LOOK_EVERY_S = 1.0
+"""Seconds after which a file that is gone is noticed at the latest."""
+
+_GONE = (
+    "it, or the run's folder, was deleted, moved or replaced meanwhile. Nothing more can be recorded, and nothing was "
+    "made in its place. Put it back, or begin anew with the same command where it is lost."
+)
+
+
 class Journal:
     """The one writer of a journal; whoever makes it holds the run's lock."""
 
     def __init__(self, path: Path) -> None:
         """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError."""
         self.path = path
+        self._there = path.absolute()
         self._owed = False
         try:
             new = not path.exists()
@@ -177,17 +187,13 @@ class Journal:
         """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
 
         durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago: then it is owed,
-        until `due_s` is over. An event that a resumed run would write again can do without.
+        until `look_s` is over. An event that a resumed run would write again can do without.
         """
         now = min(max(time.time(), 0.0), float(LAST_TIME_S))  # a clock may stand anywhere
         timed = {"event": event["event"], "time": round(now, 3), **event}
         line = encode(timed, self._last)
+        self.check()
         try:
-            if os.fstat(self._fd).st_size != self._size:
-                raise RunError(
-                    f"{self.path} was written by another process while this one was searching (on another machine, "
-                    "perhaps, whose lock the file system does not show here). End one of them, then run this again."
-                )
             if os.write(self._fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._size += len(line)
@@ -199,15 +205,43 @@ class Journal:
             self.sync()
         return timed
 
-    def due_s(self) -> float | None:
-        """In how many seconds what is owed to the disk must be there; None where nothing is.
+    def check(self) -> None:
+        """That the file is there as this process has left it. Raises RunError."""
+        try:
+            ours, there = os.fstat(self._fd), self._there.lstat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise RunError(f"{self.path} is gone: {_GONE}") from error
+        except OSError as error:
+            raise self._broken(error) from error
+        if not os.path.samestat(ours, there):
+            raise RunError(f"{self.path} is another file now: {_GONE}")
+        if ours.st_size < self._size:
+            raise RunError(
+                f"{self.path} was cut short while this process was writing it, from {self._size:,} bytes to "
+                f"{ours.st_size:,}. Put a whole copy of it in its place, or begin anew with --fresh."
+            )
+        if ours.st_size > self._size:
+            raise RunError(
+                f"{self.path} was written by another process while this one was searching (on another machine, "
+                "perhaps, whose lock the file system does not show here). End one of them, then run this again."
+            )
 
-        Whoever waits for long meanwhile calls `sync` then.
-        """
+    def due_s(self) -> float | None:
+        """In how many seconds what is owed to the disk must be there; None where nothing is."""
         return max(self._synced_at + SYNC_EVERY_S - time.monotonic(), 0.0) if self._owed else None
 
+    def look_s(self) -> float:
+        """In how many seconds whoever waits for something else calls `sync`: for what is owed, or to see whether the
+        file is still there."""
+        due_s = self.due_s()
+        return LOOK_EVERY_S if due_s is None else due_s
+
     def sync(self) -> None:
-        """Everything is on the disk when this returns. Raises RunError."""
+        """Everything is on the disk when this returns. Raises RunError, also where the file is gone."""
+        self.check()
+        self._sync()
+
+    def _sync(self) -> None:
         try:
             os.fsync(self._fd)
         except OSError as error:
@@ -218,7 +252,7 @@ class Journal:
     def close(self) -> None:
         """Everything is on the disk when this returns. Raises RunError."""
         try:
-            self.sync()
+            self._sync()
         finally:
             os.close(self._fd)
 

@@ -60,9 +60,10 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
         try:
             yield left
         finally:
-            os.ftruncate(fd, 0)
-            if not paths.journal.exists():  # a spec or data that can't be used leaves nothing behind
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the folder, or its disk, may be gone
+                os.ftruncate(fd, 0)
+                # A spec or data that can't be used leaves nothing behind; a folder in the place of ours is not touched.
+                if os.path.samestat(os.fstat(fd), paths.lock.lstat()) and not paths.journal.exists():
                     if paths.data.exists():
                         shutil.rmtree(paths.data)
                     paths.lock.unlink()

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from hptune import history as tell
@@ -24,7 +26,7 @@ from hptune.history import Event, SegmentKey, segment_key
 from hptune.journal import Journal
 from hptune.probing import probe
 from hptune.pruning import unpromising
-from hptune.record import Record, check_same_data, check_same_training, versions
+from hptune.record import Record, check_same_training, resumed
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
@@ -46,27 +48,37 @@ _LOOK_S = 0.1
 MakeStrategy: TypeAlias = Callable[[Experiment, Space], Strategy]
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call of `hptune search` asks for.
+
+    text: the YAML as given. folder: the YAML file's. command: what resumes the search, to be said after an interrupt.
+    meanwhile: called while the probe loads the data and the model, perhaps in another process. strict: a run that was
+    begun under other circumstances (code, versions) is not resumed.
+    """
+
+    experiment: Experiment
+    text: str
+    folder: Path
+    command: str
+    meanwhile: Callable[[], None] = lambda: None
+    strict: bool = False
+
+
 class Loop:
     """One search under way.
 
-    probed: whether the executor has been asked for its facts; a search with nothing left to train never asks.
+    request: with every default of its experiment filled in. probed: whether the executor has been asked for its facts;
+    a search with nothing left to train never asks.
     """
 
-    def __init__(
-        self,
-        record: Record,
-        experiment: Experiment,
-        paths: RunPaths,
-        executor: Executor,
-        *,
-        probed: bool,
-        meanwhile: Callable[[], None],
-    ) -> None:
+    def __init__(self, record: Record, request: Request, paths: RunPaths, executor: Executor, *, probed: bool) -> None:
+        experiment = request.experiment
         self.record = record
         self._experiment = experiment
         self._executor = executor
         self._probed = probed
-        self._meanwhile = meanwhile
+        self._request = request
         self._limits = limits(experiment)
         self._free = self._limits.time_s is None and self._limits.target is None and order_is_free(experiment)
         self._free &= experiment.evaluation.stop_after is None
@@ -180,12 +192,11 @@ class Loop:
         ahead = self._executor.ahead if self._free and not self._finishes else 0
         return self._executor.slots + ahead - self._running
 
-    def _patience_s(self, *, decided: bool) -> float | None:
+    def _patience_s(self, *, decided: bool) -> float:
         """How long to wait for an outcome, in seconds: a worker may be idle for want of knowing how far others are."""
-        due_s = self._journal.due_s()
-        if not decided or not self._turns.holds_any or self._free_slots() <= 0:
-            return due_s
-        return _LOOK_S if due_s is None else min(due_s, _LOOK_S)
+        due_s = self._journal.look_s()
+        idle = decided and self._turns.holds_any and self._free_slots() > 0
+        return min(due_s, _LOOK_S) if idle else due_s
 
     # --- what to train next -------------------------------------------------------------------------------------
 
@@ -254,9 +265,11 @@ class Loop:
     def _ensure_probed(self) -> None:
         if not self._probed:
             check_same_training(self.record.head)
-            check_same_data(self.record.head, probe(self._executor, meanwhile=self._meanwhile))
-            budget = self._experiment.budget.model_dump(mode="json", exclude_none=True)
-            self._write({"event": "resumed", "versions": versions(), "budget": budget})
+            facts = probe(self._executor, meanwhile=self._request.meanwhile)
+            event, told = resumed(self.record, facts, strict=self._request.strict)
+            self._write({**event, "budget": self._experiment.budget.model_dump(mode="json", exclude_none=True)})
+            if told is not None:
+                self._watch.noted(told)
             self._probed = True
 
     def _submit(self, segment: Segment) -> None:

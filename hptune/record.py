@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hptune import __version__
+from hptune import circumstances
 from hptune.errors import KeyPath, Problem, RunError, SpecError, plain_text
 from hptune.event_check import EventCheck
 from hptune.history import Event, History
 from hptune.journal import read
+from hptune.keras_json import keras_json
 from hptune.rundir import RunPaths
 from hptune.spec.objective import Objective
 from hptune.trial import Trial, Values
@@ -170,7 +170,8 @@ def head_event(
         **({"warm_start": list(told)} if told else {}),
         "training": TRAINING,
         **({"parallel": experiment.execution.parallel} if experiment.execution.order == "virtual" else {}),
-        "versions": versions(),
+        "versions": circumstances.versions(),
+        "keras": keras_json(),
         "platform": platform.platform(),
     }
 
@@ -227,33 +228,13 @@ def _domains(told: Any) -> dict[str, Domain]:
     return TypeAdapter(dict[str, Domain]).validate_python(told)
 
 
-def versions() -> dict[str, str]:
-    """Of everything that a score or a suggestion may depend on; nothing is imported for it."""
-    found = {"hptune": __version__, "python": platform.python_version()}
-    libraries = (
-        "tensorflow",
-        "keras",
-        "keras-tuner",
-        "optuna",
-        "cmaes",
-        "bayesian-optimization",
-        "scikit-learn",
-        "numpy",
-    )
-    for package in libraries:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # an extra; or tensorflow-cpu, say: the name of a distribution
-            continue
-    return found
-
-
 class Record:
     """A journal, read: its head, and the history that its events tell.
 
     elapsed_s: seconds spent searching, over all the times the search was resumed, as of the last event. spent_s: the
         same as of now, where the search is under way in this process.
     stabilized: the (architecture, replica) of the stabilised weights that were made.
+    last: the circumstances of the last sitting that the journal tells of.
     trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
     """
 
@@ -265,6 +246,7 @@ class Record:
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()
+        self.last = circumstances.told_by(head)
         self.trained: dict[str, tuple[Values, Event]] = {}
 
     def apply(self, event: Event) -> None:
@@ -278,6 +260,8 @@ class Record:
             self.ended = event["why"]
         elif kind == "segment_started" and purpose not in _IN_FULL:
             self.ended = None
+        elif kind == "resumed":
+            self.last = circumstances.told_by(event)
         elif kind == "stabilized":
             self.stabilized.add((event["structure"], event["replica"]))
         self.last_time = event["time"]
@@ -371,6 +355,16 @@ def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
         raise SpecError(
             Problem(f"the model's code declares another space than when the run began. {way_out}", ("model",))
         )
+
+
+def resumed(record: Record, facts: Mapping[str, Any], *, strict: bool) -> tuple[dict[str, Any], str | None]:
+    """The event for a search that goes on from here, and what to tell of the circumstances, if they have changed.
+
+    facts: of a probe that was made just now. strict: changes are a SpecError. Raises it for other data too.
+    """
+    check_same_data(record.head, facts)
+    first = circumstances.told_by(record.head.event)
+    return circumstances.resumed(first, record.last, facts, strict=strict)
 
 
 def _unordered(space: Mapping[str, Any] | None) -> Any:

@@ -7,17 +7,19 @@ import platform
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from hptune import circumstances
 from hptune.errors import spec_error
 from hptune.executors.executor import Executor
 from hptune.probing import probe
-from hptune.record import TRAINING, Head, Record, training_of, versions
+from hptune.record import TRAINING, Head, Record, training_of
 from hptune.trial import Curves, Segment, SegmentFailure, Trial
 
 Result: TypeAlias = dict[str, Any]
 """`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;
 `differences`: by metric, the largest absolute difference, None where a curve is missing or of another length; `epochs`
 compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", "training" (the
-revision of how hptune trains), a package's name: [then, now]}; `error`: [then, now] where either failed.
+revision of how hptune trains), a package's name, "floatx of keras.json", "the code in mine.py": [then, now]}; `error`:
+[then, now] where either failed.
 """
 
 
@@ -85,11 +87,13 @@ def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) ->
 
 def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Of what a trial's curve may depend on beside the experiment, all that is not as the head has it: [then, now]."""
-    now = {**versions(), "training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
-    event = head.event
-    then = {**event.get("versions", {}), "training": training_of(head)}
-    then |= {"platform": event.get("platform"), "data": head.facts.get("fingerprint")}
-    pairs = {name: [then.get(name), now.get(name)] for name in dict.fromkeys([*then, *now])}
+    now = {"training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
+    then = {"training": training_of(head), "platform": head.event.get("platform")}
+    then |= {"data": head.facts.get("fingerprint")}
+    changed = circumstances.changes(circumstances.told_by(head.event), circumstances.current(facts))
+    others = {f"{name} of keras.json": pair for name, pair in changed.get("keras", {}).items()}
+    others |= {f"the code in {file}": pair for file, pair in changed.get("code", {}).items()}
+    pairs = {**changed.get("versions", {}), **{name: [then[name], now[name]] for name in now}, **others}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -18,9 +18,24 @@ from hptune.errors import RunError, nearest, spec_error
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """The files of one run. Nothing is made on the disk before it is asked for by a function that says so."""
+    """The files of one run. Nothing is made on the disk before it is asked for by a function that says so.
+
+    identity: the folder's device and inode, where `anchored` has taken them. Then what writes by these paths never
+    makes the folder anew, nor writes to another in its place: asking for a path raises RunError.
+    """
 
     root: Path
+    identity: tuple[int, int] | None = None
+
+    def anchored(self) -> RunPaths:
+        """The same, for a process that writes: by whole paths, and in this very folder, where it is there."""
+        root = self.root.absolute()
+        return self if self.identity is not None else RunPaths(root, _identity(root))
+
+    def _inside(self, *names: str) -> Path:
+        if self.identity is not None and _identity(self.root) != self.identity:
+            raise RunError(f"{self.root} is gone: the run's folder was deleted, moved or replaced while it was used.")
+        return self.root.joinpath(*names)
 
     @property
     def name(self) -> str:
@@ -51,11 +66,11 @@ class RunPaths:
     @property
     def data(self) -> Path:
         """What was decoded or unpacked of the data, to be read from the disk."""
-        return self.root / "data"
+        return self._inside("data")
 
     @property
     def trials(self) -> Path:
-        return self.root / "trials"
+        return self._inside("trials")
 
     def trial(self, number: int) -> Path:
         return self.trials / f"{number:04d}"
@@ -70,7 +85,7 @@ class RunPaths:
 
     def stabilized(self, architecture: str, replica: int) -> Path:
         """The weights that the trials of one architecture start from."""
-        return self.root / "stabilized" / f"{architecture}-r{replica}.npz"
+        return self._inside("stabilized") / f"{architecture}-r{replica}.npz"
 
     def all_stabilized(self) -> list[Path]:
         """The stabilised weights that are on the disk."""
@@ -91,7 +106,7 @@ class RunPaths:
     @property
     def best(self) -> Path:
         """What train-best writes."""
-        return self.root / "best"
+        return self._inside("best")
 
     @property
     def best_model(self) -> Path:
@@ -123,6 +138,15 @@ class RunPaths:
     @property
     def best_history(self) -> Path:
         return self.best / "history.csv"
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Of a folder; None where there is none."""
+    try:
+        status = folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def list_runs(runs: Path) -> list[RunPaths]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from hptune.checkpoints import drop_untold_weights
@@ -74,7 +75,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 "search_score": search_score,
                 **_trainings(trial, record.history),
                 **_told(best, head),
-                "model": best.facts.get("model"),
+                "model": _shown(best.facts.get("model"), paths),
                 "baseline": _told(beside, head),
             }
         )
@@ -85,6 +86,12 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
             write_whole(paths.best_history, history_csv(best))
         write_whole(paths.best_result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _shown(model: str | None, paths: RunPaths) -> str | None:
+    """The model's path as the run's is given. model: as the worker, which goes by whole paths, has it."""
+    root = paths.root.absolute()
+    return str(paths.root / Path(model).relative_to(root)) if model is not None else None
 
 
 def _trainings(trial: Trial, history: History) -> dict[str, Any]:

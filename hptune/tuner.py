@@ -5,16 +5,14 @@ Imports nothing heavy: what trains is behind the Executor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from hptune import interrupts
 from hptune.errors import Interrupted
 from hptune.executors.executor import Executor
 from hptune.journal import Journal
 from hptune.lock import locked
-from hptune.loop import Loop, MakeStrategy
+from hptune.loop import Loop, MakeStrategy, Request
 from hptune.probing import probe
 from hptune.record import (
     Head,
@@ -28,24 +26,10 @@ from hptune.record import (
     recorded,
 )
 from hptune.rundir import RunPaths, write_whole
-from hptune.spec.experiment import Experiment
 from hptune.warm_start import earlier_trials
 from hptune.watch import Watch
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one call of `hptune search` asks for.
-
-    text: the YAML as given. folder: the YAML file's. command: what resumes the search, to be said after an interrupt.
-    meanwhile: called while the probe loads the data and the model, perhaps in another process.
-    """
-
-    experiment: Experiment
-    text: str
-    folder: Path
-    command: str
-    meanwhile: Callable[[], None] = lambda: None
+__all__ = ["Request", "search"]
 
 
 def search(
@@ -85,7 +69,7 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> Loop:
     with Journal(paths.journal) as journal:
         event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
         head = journal.append(event)
-    return Loop(Record(head), experiment, paths, executor, probed=True, meanwhile=request.meanwhile)
+    return Loop(Record(head), replace(request, experiment=experiment), paths, executor, probed=True)
 
 
 def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> Loop:
@@ -93,4 +77,4 @@ def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -
     check_same_spec(head, experiment)
     if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
         write_whole(paths.spec, request.text)
-    return Loop(Record(head.event), experiment, paths, executor, probed=False, meanwhile=request.meanwhile)
+    return Loop(Record(head.event), replace(request, experiment=experiment), paths, executor, probed=False)

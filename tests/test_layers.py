@@ -16,10 +16,10 @@ import hptune
 ROOT = Path(hptune.__file__).parent
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "interrupts", "seeds", "quiet", "user_code", "stopwatch"),
+    ("errors", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings", "user_code"),
     ("trial", "spec"),
     ("usable", "history", "journal", "event_check", "rundir", "lock", "clock"),
-    ("record", "checkpoints"),
+    ("circumstances", "record", "checkpoints"),
     ("training",),
     ("strategies", "executors", "reports.leaderboard", "reports.confidence"),
     (

@@ -1,13 +1,19 @@
-"""The inline executor: segments run in this process, one at a time, when they are waited for."""
+"""The inline executor: segments run in this process, one at a time, when they are waited for.
+
+What the code sets in the process is put back for the driver, and is there again for the next segment. What ends the
+process (os._exit, a crash) or closes its files ends the search: that takes a process of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import sys
 from collections import deque
 from functools import cached_property
 from pathlib import Path
 
+from hptune import surroundings
 from hptune.executors.executor import OnEpoch, Outcome, Runner, attempt
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
@@ -29,6 +35,8 @@ class InlineExecutor:
         self._run = run
         self._on_epoch = on_epoch
         self._queue: deque[Segment] = deque()
+        self._children = set(multiprocessing.active_children())
+        self._by_modules: surroundings.Snapshot = {}  # what modules of the user's have set as they were imported
 
     @cached_property
     def _runner(self) -> Runner:
@@ -43,11 +51,19 @@ class InlineExecutor:
         if not self._queue:
             return []
         segment = self._queue.popleft()
-        with contextlib.redirect_stdout(sys.stderr):
-            return [attempt(self._runner, segment, self._on_epoch)]
+        with surroundings.kept(from_imports=True), contextlib.redirect_stdout(sys.stderr):
+            before = surroundings.now()
+            surroundings.put(self._by_modules)
+            try:
+                return [attempt(self._runner, segment, self._on_epoch)]
+            finally:
+                after = surroundings.now()
+                self._by_modules = {name: value for name, value in after.items() if value != before[name]}
 
     def progress(self, segment: Segment) -> int:  # noqa: ARG002  # none runs while anybody asks
         return 0
 
     def close(self) -> None:
         self._queue.clear()
+        for child in set(multiprocessing.active_children()) - self._children:
+            child.kill()  # else Python waits for it at the end

@@ -50,12 +50,19 @@ class Process:
         self._since = self.started_at  # of what it does now: start, or train its segment
         ours, theirs = socket.socketpair()
         words, said = os.pipe()
+        watched, self._alive = os.pipe()
         with theirs:
-            self._process = _start(theirs.fileno(), setup.data_fd, said, environment)
+            self._process = _start(theirs.fileno(), setup.data_fd, said, watched, environment)
         os.close(said)
+        os.close(watched)
         self._output = _Output(words)
         self.connection = Connection(ours.detach())
         self._send(setup)
+
+    @property
+    def group(self) -> int:
+        """The process group that it leads."""
+        return self._process.pid
 
     def give(self, segment: Segment) -> None:
         """Have it train the segment. One that is not ready yet begins when it is."""
@@ -110,12 +117,14 @@ class Process:
         return self._process.poll() is not None and not self.connection.poll()
 
     def end(self, *, grace_s: float = 0.0) -> str:
-        """Kill it if it is still alive after `grace_s` seconds; how it ended, as a clause."""
-        try:
-            code = self._process.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        """Kill it if it is still alive after `grace_s` seconds, and what it has left running; how it ended, as a
+        clause."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=grace_s)
+        with contextlib.suppress(ProcessLookupError):  # the code has ended the watchdog too
+            os.killpg(self.group, signal.SIGKILL)
+        code = self._process.wait()
+        os.close(self._alive)
         self.connection.close()
         self._output.join(_DRAIN_S)
         return how_ended(code)
@@ -184,8 +193,16 @@ def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
     )
 
 
-def _start(socket_fd: int, data_fd: int, said_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    code = f"import sys; sys.path[:] = {sys.path!r}; from hptune.executors.serve import main; main({socket_fd})"
+def _start(
+    socket_fd: int, data_fd: int, said_fd: int, watched_fd: int, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """A worker that leads a process group of its own, with a watchdog in it."""
+    folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109  # "": wherever the process is just then
+    code = (
+        f"import sys; sys.path[:] = {folders!r}; "
+        f"from hptune.executors.watchdog import fork_watchdog; fork_watchdog({watched_fd}, {socket_fd}, {data_fd}); "
+        f"from hptune.executors.serve import main; main({socket_fd})"
+    )
     # Blocked across exec: a worker that is just starting would answer Ctrl-C with a traceback.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -194,8 +211,9 @@ def _start(socket_fd: int, data_fd: int, said_fd: int, environment: Mapping[str,
             stdin=subprocess.DEVNULL,
             stdout=said_fd,
             stderr=said_fd,
-            pass_fds=(socket_fd, data_fd),
+            pass_fds=(socket_fd, data_fd, watched_fd),
             env={**os.environ, **environment},
+            process_group=0,
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -12,6 +12,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -22,6 +24,7 @@ from hptune.executors.executor import OnEpoch, Outcome
 from hptune.executors.process import Process, shape_of
 from hptune.executors.serve import Ended, Message, Progress, Ready, Refused, Setup
 from hptune.executors.staffing import Staffing
+from hptune.interrupts import suspending
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.stopwatch import WATCH
@@ -69,6 +72,8 @@ class LocalExecutor:
         self._outcomes: list[Outcome] = []
         self._refused: HptuneError | None = None  # raised when what was finished before has been taken
         self._slots_told: float = inf  # nobody has asked yet
+        self._open = ExitStack()
+        self._open.enter_context(suspending(lambda: [process.group for process in self._processes]))
 
     @property
     def slots(self) -> int:
@@ -110,6 +115,7 @@ class LocalExecutor:
             process.end()
         self._processes.clear()
         self._data.close()
+        self._open.close()
 
     # --- who gets what ------------------------------------------------------------------------------------------
 
@@ -158,6 +164,7 @@ class LocalExecutor:
 
     def _start(self) -> Process:
         environments = self._staffing.environments
+        self._setup = replace(self._setup, run=self._setup.run.anchored())  # the first one's folder is all others' too
         process = Process(self._setup, environments[len(self._processes) % len(environments)])
         self._processes.append(process)
         return process
@@ -206,7 +213,8 @@ class LocalExecutor:
         WATCH.add(message.spent, message.notes)
         self._outcomes.append(message.outcome)
         process.segment = None
-        if process.grown(message.resident) > max(_LEAST_GROWTH, machine.memory_bytes() / (4 * self._staffing.most)):
+        grown = process.grown(message.resident)
+        if message.haunted or grown > max(_LEAST_GROWTH, machine.memory_bytes() / (4 * self._staffing.most)):
             self._drop(process)
 
     def _lose(self, process: Process, why: str | None = None, *, grace_s: float = 0.0) -> None:

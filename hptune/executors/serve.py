@@ -2,7 +2,8 @@
 
 The whole of what runs in the worker is here and in `training`. Messages go over one socket: `Setup` and segments in,
 `Ready`, `Progress`, `Ended` and `Refused` out. The process ends by itself as soon as its driver is gone, however that
-ended: the socket's other end is then closed, which a thread of its own is told by the system at once.
+ended: the socket's other end is then closed, which a thread of its own is told by the system at once. Where that
+thread does not get to run, the watchdog ends the process.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from hptune.executors.executor import Outcome, attempt
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.stopwatch import WATCH, Part
-from hptune.trial import Segment
+from hptune.surroundings import busy_threads
+from hptune.trial import Segment, SegmentFailure
 from hptune.usable import exact
 
 TELL_EVERY_S = 0.1
@@ -59,12 +61,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A segment's outcome. resident: the bytes that the process holds after it. spent, notes: of its stopwatch."""
+    """A segment's outcome. resident: the bytes that the process holds after it. spent, notes: of its stopwatch.
+
+    haunted: threads of the user's code run on, which nothing can end but the process's end.
+    """
 
     outcome: Outcome
     resident: int
     spent: Mapping[Part, float]
     notes: list[str]
+    haunted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +103,17 @@ def main(socket_fd: int) -> None:
     say(Ready())
     while True:
         segment = orders.get()
+        before, started = set(threading.enumerate()), time.perf_counter()
+        outcome: Outcome
         try:
             outcome = attempt(worker, segment, say.progress)
         except HptuneError as error:
             say(Refused(error))
-        else:
-            say(Ended(outcome, machine.resident_bytes(), *WATCH.take()))
+            continue
+        except KeyboardInterrupt:  # the code's own: signals are ignored here
+            outcome = SegmentFailure(segment, "the code raised KeyboardInterrupt", time.perf_counter() - started)
+        haunted = bool(busy_threads(before))
+        say(Ended(outcome, machine.resident_bytes(), *WATCH.take(), haunted=haunted))
 
 
 class _Voice:
@@ -113,11 +124,12 @@ class _Voice:
         self._told_at = 0.0
 
     def __call__(self, message: Message) -> None:
-        sys.stdout.flush()
+        with contextlib.suppress(Exception):  # the code may have put anything there, or have closed it
+            sys.stdout.flush()
         try:
             self._driver.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            os._exit(1)  # the driver is gone, and `_listen` is about to find out
+        except OSError:
+            os._exit(1)  # the driver is gone, and `_listen` is about to find out; or the code has closed the socket
 
     def progress(self, _: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         now = time.monotonic()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hptune import seeds
+from hptune import seeds, surroundings
 from hptune.errors import SegmentFailed, spec_error
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
@@ -69,8 +69,10 @@ class FunctionTrainer:
 
     def _call(self, segment: Segment, epoch: int) -> dict[str, float]:
         extra: dict[str, int] = {"epoch": epoch + 1} if self._takes_epoch else {}
+        seed = seeds.derive(self.experiment.seed, "function", dict(segment.values), segment.replica)
         if self._takes_seed:
-            extra["seed"] = seeds.derive(self.experiment.seed, "function", dict(segment.values), segment.replica)
+            extra["seed"] = seed
+        surroundings.seed(seeds.derive(seed, "epoch", epoch))
         found = self._function(**segment.values, **extra)
         metrics = found if isinstance(found, Mapping) else {"score": found}
         return {str(name): _number(str(name), value) for name, value in metrics.items()}

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hptune import surroundings
 from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
@@ -48,6 +49,7 @@ class Builder:
         self._own = [hypermodel, *_modules(reference, folder)] if reference else []
         self.hypermodel = hypermodel
         self.reference = reference
+        self._folder = folder or Path()
         self.branches = branches
         self.path = path
         self.why_by_fit: str | None = None
@@ -79,7 +81,7 @@ class Builder:
         """How a user's program calls it, with an `hp`; None where it is none of the user's."""
         if not self.reference:
             return None
-        found = load_object(self.reference, Path(), ("model", "python"))
+        found = load_object(self.reference, self._folder, ("model", "python"))
         name = self.reference.replace(":", ".")
         if inspect.isclass(found):
             return f"{name}().build(hp)"
@@ -132,7 +134,8 @@ class Builder:
         self.untouched.before()
         self._settings.put()
         reset_names()
-        model = self.hypermodel.build(hp)
+        with surroundings.only_this_process():
+            model = self.hypermodel.build(hp)
         if not isinstance(model, keras().Model):
             code = getattr(inspect.unwrap(self.hypermodel.build), "__code__", None)
             where = f" ({Path(code.co_filename).name}:{code.co_firstlineno})" if code is not None else ""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune import surroundings
 from hptune.errors import SegmentFailed, spec_error
 from hptune.record import spell_json
 from hptune.spec.experiment import Experiment
@@ -106,7 +107,7 @@ class OwnFit:
             del keywords["validation_data"]
         asked = dict(keywords)
         before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
-        with fit_call.watched(self.model, self._seen, listener=listening):
+        with fit_call.watched(self.model, self._seen, listener=listening), surroundings.only_this_process():
             told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
         told = told if self._data_loss is None else self._data_loss.history(told)
         left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]

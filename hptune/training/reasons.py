@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-import sysconfig
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-import hptune
-from hptune.errors import KeyPath
-
-_NOT_THE_USERS = (
-    *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
-    str(Path(hptune.__file__).parent),
-    "<",
-)
-"""Where Python's own code lies, that of installed packages and hptune's; and what has no file."""
+from hptune.errors import KeyPath, message_of
+from hptune.own_files import is_own_file
 
 _IN_TEXT = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
 """A place in the code as tracebacks have it, which TensorFlow writes into its messages."""
@@ -52,7 +44,7 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
     if isinstance(error, LayerError):
         assert error.__cause__ is not None, "raised from what Keras raised"
         return f"{error.told}: {reason(error.__cause__, folder)}"
-    kind, text = type(error).__name__, str(error)
+    kind, text = type(error).__name__, message_of(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("Graph execution error"):
         places = ("Graph execution error", "Detected at", "File ", "[[", "Errors may have", "Function call stack")
@@ -60,6 +52,8 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
     elif lines and lines[0] == _BY_AUTOGRAPH:
         lines = _behind_places(lines, kind) or lines
     told = f"{kind}: {lines[0][:_MOST]}" if lines else kind
+    if isinstance(error, BaseExceptionGroup):
+        told += f"; the first of them: {reason(error.exceptions[0], folder)}"
     where = place(error, folder)
     return f"{told} ({where})" if where else told
 
@@ -69,7 +63,7 @@ def place(error: BaseException, folder: Path | None = None) -> str | None:
 
     What TensorFlow raises of code that it has traced has its places in the message.
     """
-    text = str(error)[: 2**16]
+    text = message_of(error)[: 2**16]
     by_tensorflow = text.lstrip().startswith(_BY_AUTOGRAPH) or _OF_A_NODE in text
     in_text = [(found["file"], int(found["line"])) for found in _IN_TEXT.finditer(text)] if by_tensorflow else []
     walked = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
@@ -91,7 +85,7 @@ def _behind_places(lines: list[str], kind: str) -> list[str]:
 
 
 def _innermost(places: Iterable[tuple[str, int]], folder: Path | None) -> str | None:
-    own = [(file, line) for file, line in places if not file.startswith(_NOT_THE_USERS)]
+    own = [(file, line) for file, line in places if is_own_file(file)]
     if not own:
         return None
     file, line = own[-1]

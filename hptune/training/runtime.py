@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from hptune.quiet import quietly
+from hptune.surroundings import importing
 
 
 def start(precision: str | None = None) -> None:
@@ -22,12 +23,13 @@ def start(precision: str | None = None) -> None:
     if precision is not None:
         import keras
 
-        keras.config.set_dtype_policy(precision)
+        with importing():
+            keras.config.set_dtype_policy(precision)
 
 
 @cache
 def _start() -> None:
-    with quietly():
+    with importing(), quietly():
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")  # it takes each new structure for a function that is traced too often

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hptune import seeds
+from hptune import seeds, surroundings
 from hptune.errors import SegmentFailed, SpecError, spec_error
 from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData
@@ -104,13 +104,16 @@ class SklearnTrainer:
             return seeds.derive(self.experiment.seed, "estimator", dict(segment.values), segment.replica, name)
 
         estimator = estimators.seeded(estimator, seed_of)
+        surroundings.seed(seed_of(""))  # for what takes no random_state
         weights: dict[str, Any] = {}
         if train.sample_weight is not None:
             keyword = estimators.weights_keyword(estimator)
             if keyword is None:
                 raise SegmentFailed(f"{type(estimator).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
-        return estimator.fit(table(train), target(train, labels if takes_labels(estimator) else None), **weights)
+        wanted = target(train, labels if takes_labels(estimator) else None)
+        with surroundings.only_this_process():
+            return estimator.fit(table(train), wanted, **weights)
 
     # --- train-best ---------------------------------------------------------------------------------------------
 

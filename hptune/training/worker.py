@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from hptune import surroundings
 from hptune.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
 from hptune.rundir import RunPaths, write_whole
 from hptune.spec.experiment import Experiment
@@ -16,6 +20,7 @@ from hptune.training.folded import FoldedTrainer
 from hptune.training.reasons import LayerError, is_fatal, reason
 from hptune.training.trainer import OnEpoch, Trainer
 from hptune.trial import Segment, SegmentResult
+from hptune.user_code import sources
 
 _KEPT = 2**16
 """Characters of a traceback that are kept on the disk."""
@@ -30,8 +35,8 @@ class Worker:
 
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
         self._experiment = experiment
-        self._folder = folder
-        self._run = run
+        self._folder = folder.absolute()  # the code may change the process's folder
+        self._run = run.anchored()
         self._shared = shared
         self._trainer: Trainer | None = None
 
@@ -39,14 +44,25 @@ class Worker:
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         """Train a segment, or probe.
 
-        Raises `SegmentFailed` for whatever training raises, `SpecError` from a probe, and `RunError` where the user's
-        code raises KerasTuner's FatalError, by which it ends the search.
+        What the code sets in the process (its folder, streams, signals, …) is put back. Raises `SegmentFailed` for
+        whatever training raises, `SpecError` from a probe, and `RunError` where the user's code raises KerasTuner's
+        FatalError, by which it ends the search.
         """
+        process = os.getpid()
+
+        def pass_on(segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+            surroundings.end_copy_of(process)
+            if on_epoch is not None:
+                on_epoch(segment, epochs, metrics)
+
         try:
-            return self.trainer().run(segment, on_epoch)
-        except HptuneError:
+            trainer = self.trainer()
+            with surroundings.kept():
+                result = trainer.run(segment, pass_on)
+            return self._with_code(result) if segment.purpose == "probe" else result
+        except (HptuneError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:
             self._keep_traceback(segment)
             told = reason(error, self._folder)
             if isinstance(error, LayerError):
@@ -55,6 +71,11 @@ class Worker:
                 way = "Mend it; the same command goes on with what was finished"
                 raise RunError(f"the code has ended the run: {told}. {way}.") from error
             raise SegmentFailed(told) from error
+
+    def _with_code(self, probed: SegmentResult) -> SegmentResult:
+        """What a probe found, and the fingerprints of the code that it has loaded, where there is any."""
+        code = sources(self._folder)
+        return replace(probed, facts={**probed.facts, "code": code}) if code else probed
 
     @counts("start")
     def trainer(self) -> Trainer:
@@ -94,7 +115,12 @@ class Worker:
         return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
 
     def _keep_traceback(self, segment: Segment) -> None:
-        text = traceback.format_exc()
+        text = _sendable(traceback.format_exc())
         if len(text) > _KEPT:  # a message may hold a whole array
             text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
         write_whole(self._run.trial_error(segment.trial), text)
+
+
+def _sendable(text: str) -> str:
+    """A text without halves of surrogate pairs, which no file takes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hptune import surroundings
 from hptune.errors import KeyPath, spec_error
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
@@ -42,7 +43,9 @@ class Flow:
     def open(self, seed: int, *, endless: bool) -> Any:
         """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass."""
         keras().utils.set_random_seed(seed)
-        returned = load_object(self.reference, self.folder, PYTHON)()
+        function = load_object(self.reference, self.folder, PYTHON)
+        with surroundings.kept():
+            returned = function()
         parts = returned if isinstance(returned, tuple | list) else (returned,)
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
             told = f"{self.reference} returned data sets when it was called first, and something else now."

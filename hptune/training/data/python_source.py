@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hptune.errors import SpecError, spec_error
+from hptune import surroundings
+from hptune.errors import SpecError, message_of, spec_error
 from hptune.spec.data import PythonData
 from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.given import Given
@@ -47,11 +48,12 @@ def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool, n
     keras().utils.set_random_seed(seed)
     function = load_object(spec.python, folder, PYTHON)
     try:
-        returned = function()
-    except SpecError:
+        with surroundings.kept():
+            returned = function()
+    except (SpecError, KeyboardInterrupt):
         raise
-    except Exception as error:  # the user's function may raise anything
-        told = f"{spec.python} raised {type(error).__name__}: {error}. Mend the function."
+    except BaseException as error:  # the user's function may raise anything
+        told = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
         raise spec_error(told, *PYTHON) from error
     if is_dataset(returned):
         told = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"

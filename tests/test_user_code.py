@@ -1,0 +1,94 @@
+"""Modules of the user's: those beside the YAML file win over others of the same name, or the clash is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hptune.errors import SpecError
+from hptune.user_code import load_object
+
+PATH = ("model", "function")
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    modules = dict(sys.modules)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in set(sys.modules) - set(modules):
+        del sys.modules[name]
+    sys.modules.update(modules)
+
+
+def folder(at: Path, **files: str) -> Path:
+    at.mkdir()
+    for name, text in files.items():
+        (at / f"{name}.py").write_text(text)
+    return at
+
+
+def test_a_module_beside_the_yaml_wins_over_one_that_stands_earlier_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = folder(tmp_path / "elsewhere", my_model="def f(): return 'elsewhere'")
+    mine = folder(tmp_path / "mine", my_model="def f(): return 'mine'")
+    monkeypatch.setattr(sys, "path", [str(elsewhere), str(mine), *sys.path])
+    assert load_object("my_model:f", mine, PATH)() == "mine"
+
+
+def test_each_experiment_of_a_process_has_the_modules_of_its_own_folder(tmp_path: Path) -> None:
+    code = "import my_helper\ndef f(): return my_helper.name"
+    a = folder(tmp_path / "a", my_model=code, my_helper="name = 'a'")
+    b = folder(tmp_path / "b", my_model=code, my_helper="name = 'b'")
+    assert [load_object("my_model:f", one, PATH)() for one in (a, b, a)] == ["a", "b", "a"]
+
+
+def test_a_module_is_loaded_once(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="class C: pass")
+    first = load_object("my_model:C", at, PATH)
+    assert load_object("my_model:C", at, PATH) is first
+
+
+@pytest.mark.parametrize("name", ["types", "time", "numpy"])
+def test_a_name_that_another_module_is_loaded_by_is_told(tmp_path: Path, name: str) -> None:
+    at = folder(tmp_path / "a", **{name: "def f(): return 1"})
+    with pytest.raises(SpecError) as told:
+        load_object(f"{name}:f", at, PATH)
+    assert f"another module {name!r} is loaded already" in str(told.value)
+    assert f"Rename yours, to my_{name} say" in str(told.value)
+    assert told.value.problems[0].path == PATH
+
+
+def test_a_module_that_imports_one_whose_name_is_taken_is_told(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="import my_helper\ndef f(): pass", my_helper="import types", types="x = 1")
+    with pytest.raises(SpecError, match=r"my_helper\.py imports 'types', and beside the YAML file is"):
+        load_object("my_model:f", at, PATH)
+
+
+def test_a_file_of_that_name_that_nobody_imports_is_nobodys_business(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="def f(): return 1", types="x = 1")
+    assert load_object("my_model:f", at, PATH)() == 1
+
+
+def test_the_clash_is_told_with_its_place_before_anything_is_run(tmp_path: Path) -> None:
+    (tmp_path / "types.py").write_text("def f(x): return x\n")
+    (tmp_path / "a.yaml").write_text(
+        'version: 1\nname: a\nmodel: {function: "types:f"}\nsearch_space: {x: {type: int, min: 0, max: 5}}\n'
+        "objective: {metric: score, goal: minimize}\nexecution: {workers: 1}\n"
+    )
+    command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("a.yaml:3:")
+    assert not (tmp_path / "runs" / "a").exists()
+
+
+def test_a_module_that_exits_as_it_is_imported_is_told(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="import sys\nsys.exit(3)")
+    with pytest.raises(SpecError, match="importing 'my_model' failed: SystemExit: 3"):
+        load_object("my_model:f", at, PATH)

@@ -1,0 +1,168 @@
+"""A search that is resumed under other code, versions or settings of Keras: said once, recorded, refused if asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeExecutor, InTurn, Watcher
+from journals import sealed
+
+from hptune import circumstances
+from hptune.circumstances import changes, told_by
+from hptune.errors import SpecError
+from hptune.journal import read
+from hptune.keras_json import keras_json
+from hptune.record import replay
+from hptune.rundir import RunPaths
+from hptune.spec.load import from_json
+from hptune.tuner import Request, search
+from hptune.user_code import load_object, sources
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    return RunPaths(tmp_path / "runs" / "a")
+
+
+@pytest.fixture(autouse=True)
+def _keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+
+def run(paths: RunPaths, *, trials: int, code: dict[str, str] | None, strict: bool = False) -> list[str]:
+    """Search for so many more trials, the probe finding such code; what was noted."""
+    spec = from_json(
+        {
+            "version": 1,
+            "name": "a",
+            "model": {"function": "m:f"},
+            "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
+            "training": {"epochs": 9},
+            "objective": {"metric": "score", "goal": "maximize"},
+            "budget": {"trials": trials},
+        }
+    )
+    facts: dict[str, Any] = {"task": None, "fingerprint": "f", **({"code": code} if code is not None else {})}
+    watcher = Watcher()
+    request = Request(spec, "the yaml", Path(), "hptune search a.yaml", strict=strict)
+    search(request, paths, FakeExecutor(paths, facts=facts), make_strategy=lambda *_: InTurn(trials), watch=watcher)
+    return watcher.notes
+
+
+def resumptions(paths: RunPaths) -> list[dict[str, Any]]:
+    return [event for event in read(paths.journal) if event["event"] == "resumed"]
+
+
+def set_keras(tmp_path: Path, **settings: Any) -> None:
+    (tmp_path / "keras").mkdir(exist_ok=True)
+    (tmp_path / "keras" / "keras.json").write_text(json.dumps(settings))
+
+
+def test_a_change_is_said_once_and_recorded(paths: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(paths, trials=1, code={"m.py": "1f", "n.py": "00"}) == []
+    assert run(paths, trials=2, code={"m.py": "1f", "n.py": "00"}) == []
+    assert "changed" not in resumptions(paths)[-1]
+    set_keras(tmp_path, floatx="float64", unknown=1)
+    now = {**circumstances.versions(), "keras": "99.0"}
+    then = circumstances.versions()["keras"]
+    monkeypatch.setattr(circumstances, "versions", lambda: now)
+    (note,) = run(paths, trials=3, code={"m.py": "2e", "n.py": "00"})
+    assert f"keras was {then} and is 99.0 now; floatx of keras.json was float32 and is float64 now" in note
+    assert "the code in m.py has changed" in note
+    assert "n.py" not in note
+    assert resumptions(paths)[-1]["changed"] == {
+        "versions": {"keras": [then, "99.0"]},
+        "keras": {"floatx": ["float32", "float64"]},
+        "code": {"m.py": ["1f", "2e"]},
+    }
+    assert run(paths, trials=4, code={"m.py": "2e", "n.py": "00"}) == [], "it was said"
+    assert len(replay(paths).history.trials) == 4
+
+
+def test_strict_refuses_and_leaves_the_run_as_it_was(paths: RunPaths) -> None:
+    run(paths, trials=1, code={"m.py": "1f"})
+    run(paths, trials=2, code={"m.py": "1f"}, strict=True)
+    before = paths.journal.read_bytes()
+    with pytest.raises(SpecError) as refused:
+        run(paths, trials=3, code={"m.py": "2e"}, strict=True)
+    assert refused.value.problems[0].message == "the code in m.py has changed"
+    assert "leave --strict out" in str(refused.value)
+    assert paths.journal.read_bytes() == before
+    run(paths, trials=3, code={"m.py": "2e"})
+    with pytest.raises(SpecError, match=r"m\.py"):  # by what the run was begun with, not by its last sitting
+        run(paths, trials=4, code={"m.py": "2e"}, strict=True)
+
+
+def test_of_what_is_not_known_nothing_is_said(paths: RunPaths) -> None:
+    run(paths, trials=1, code=None)
+    assert run(paths, trials=2, code={"m.py": "1f"}, strict=True) == []
+    assert run(paths, trials=3, code={"n.py": "1f"}) == []
+
+
+def test_a_journal_of_before_can_be_resumed(paths: RunPaths) -> None:
+    run(paths, trials=1, code=None)
+    head, *others = read(paths.journal)
+    del head["keras"], head["versions"]
+    paths.journal.write_bytes(sealed([head, *others]))
+    assert run(paths, trials=2, code={"m.py": "1f"}, strict=True) == []
+
+
+def test_code_is_not_compared_over_versions_of_python() -> None:
+    then = {"versions": {"python": "3.11.2"}, "keras": {}, "code": {"m.py": "1f"}}
+    now = {"versions": {"python": "3.12.2"}, "keras": {}, "code": {"m.py": "2e"}}
+    assert changes(then, now) == {"versions": {"python": ["3.11.2", "3.12.2"]}}
+    same = {**now, "versions": {"python": "3.11.9"}}
+    assert changes(then, same)["code"] == {"m.py": ["1f", "2e"]}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"floatx": "float16"}'])
+def test_keras_json_is_read_as_keras_reads_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "keras.json").write_text(text)
+    assert keras_json()["floatx"] == ("float16" if "float16" in text else "float32")
+
+
+def test_a_fingerprint_is_of_what_code_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    at = tmp_path / "code"
+    at.mkdir()
+    (at / "helped.py").write_text('"""Says."""\nimport helping, json\ndef f(x):\n    return helping.twice(x)\n')
+    (at / "helping.py").write_text("def twice(x): return 2 * x\n")
+    (at / "idle.py").write_text("x = 1\n")
+    load_object("helped:f", at, ())
+    first = sources(at)
+    assert list(first) == ["helped.py", "helping.py"]
+    (at / "helped.py").write_text(
+        '"""Says more."""\n# a remark\nimport helping, json\n\n\ndef f(x): return helping.twice(x)'
+    )
+    assert sources(at) == first
+    (at / "helping.py").write_text("def twice(x): return 3 * x\n")
+    assert {name for name, one in sources(at).items() if first[name] != one} == {"helping.py"}
+
+
+def test_the_command_tells_and_refuses(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def f(x): return x\n")
+    (tmp_path / "a.yaml").write_text(
+        'version: 1\nname: a\nmodel: {function: "mine:f"}\nsearch_space: {x: {type: int, min: 0, max: 99}}\n'
+        "objective: {metric: score, goal: minimize}\nstrategy: {name: random}\nexecution: {executor: inline}\n"
+    )
+
+    def command(*more: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "hptune", "search", "a.yaml", *more]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, env=os.environ)
+
+    assert command("--set", "budget.trials=2").returncode == 0
+    (tmp_path / "mine.py").write_text("def f(x): return x + 1\n")
+    refused = command("--set", "budget.trials=3", "--strict")
+    assert refused.returncode == 2
+    assert "the code in mine.py has changed" in refused.stderr
+    went_on = command("--set", "budget.trials=3")
+    assert went_on.returncode == 0
+    assert went_on.stderr.count("the code in mine.py has changed") == 1
+    assert told_by(next(read(tmp_path / "runs" / "a" / "journal.jsonl")))["code"].keys() == {"mine.py"}

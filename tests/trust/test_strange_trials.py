@@ -1,0 +1,480 @@
+"""Trials whose code misbehaves: each fails or completes for itself, and the others' results are what they would be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hptune.executors.executor import Executor, Outcome
+from hptune.executors.inline import InlineExecutor
+from hptune.executors.processes import LocalExecutor
+from hptune.record import replay
+from hptune.rundir import RunPaths
+from hptune.spec.load import from_json
+from hptune.trial import Segment, SegmentFailure, SegmentResult
+
+STRANGE = '''\
+import gc, locale, os, random, resource, signal, sys, tempfile, threading, time, warnings, zlib
+import numpy as np
+
+def seen():
+    """What a trial may see of its surroundings, as a number."""
+    told = [os.getcwd(), sorted(os.environ.items()), locale.setlocale(locale.LC_ALL), np.geterr(), random.random()]
+    told += [np.random.rand(), sys.getrecursionlimit(), warnings.filters, tempfile.gettempdir(), gc.isenabled()]
+    told += [signal.getsignal(signal.SIGTERM) is handle, signal.getitimer(signal.ITIMER_REAL)[1], sys.path]
+    told += [signal.pthread_sigmask(signal.SIG_BLOCK, ()), resource.getrlimit(resource.RLIMIT_FSIZE)]
+    mask = os.umask(0)
+    os.umask(mask)
+    print("this can be printed", flush=True)
+    print("and this", file=sys.stderr, flush=True)
+    os.fstat(1), os.fstat(2)
+    return zlib.crc32(repr([*told, mask]).encode())
+
+def handle(*_):
+    pass
+
+class Silent(Exception):
+    def __str__(self): raise ValueError("no")
+    __repr__ = __str__
+
+class NoText(Exception):
+    def __str__(self): return 5
+
+class Base(BaseException):
+    pass
+
+def raised(error):
+    raise error
+
+def folder():
+    os.chdir(tempfile.mkdtemp())
+
+def folder_gone():
+    gone = tempfile.mkdtemp()
+    os.chdir(gone)
+    os.rmdir(gone)
+
+def streams():
+    sys.stdout.close()
+    sys.stderr.close()
+
+def descriptors():
+    os.close(1)
+    os.close(2)
+
+def instead():
+    sys.stdout = sys.stderr = None
+
+def flood():
+    for _ in range(1000): print("x" * 1000)
+
+def settings():
+    os.umask(0o077)
+    os.environ["STRANGE"] = "1"
+    os.environ.pop("PATH", None)
+    locale.setlocale(locale.LC_ALL, "C.UTF-8" if locale.setlocale(locale.LC_ALL) == "C" else "C")
+    random.seed(3)
+    np.random.seed(3)
+    np.seterr(all="raise")
+    sys.setrecursionlimit(5000)
+    warnings.simplefilter("error")
+    tempfile.tempdir = "/nowhere"
+    gc.disable()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    sys.path.insert(0, "/nowhere")
+
+def signals():
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+def fork():
+    os.fork()
+
+def forks_and_raises():
+    if os.fork() == 0: raise ValueError("in the copy")
+
+WAYS = [
+    folder, folder_gone, streams, descriptors, instead, flood, settings, signals, fork, forks_and_raises,
+    lambda: raised(Silent()), lambda: raised(NoText()), lambda: raised(ValueError("half \\ud800")),
+    lambda: raised(ExceptionGroup("two", [ValueError("inner"), KeyError("k")])), lambda: raised(Base("based")),
+    lambda: sys.exit(Silent()), lambda: raised(GeneratorExit()),
+]
+
+def f(x):
+    if x == 100: return {"score": seen()}
+    if x == 101: threading.Thread(target=lambda: [(os.chdir("/"), time.sleep(0.001)) for _ in iter(int, 1)]).start()
+    elif x == 102: os._exit(3)
+    elif x == 103: os.abort()
+    elif x == 104: raise KeyboardInterrupt
+    elif x == 105: os.closerange(0, 100)
+    elif x == 106: return {"score": os.getpid()}
+    elif x == 107:
+        import multiprocessing
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+        return child.pid
+    else: WAYS[x]()
+    return x
+'''
+
+FAILED = {
+    10: "Silent: (what it says can't be told: its __str__ raises ValueError)",
+    11: "NoText: (what it says can't be told: its __str__ raises TypeError)",
+    12: "ValueError: half \\ud800",
+    13: "ExceptionGroup: two (2 sub-exceptions); the first of them: ValueError: inner",
+    14: "Base: based",
+    15: "the code ended the process: sys.exit(<Silent>)",
+    16: "GeneratorExit",
+}
+COMPLETED = range(10)
+
+Make = Callable[..., Executor]
+
+
+def spec(**sections: Any) -> Any:
+    return from_json(
+        {
+            "version": 1,
+            "name": "a",
+            "model": {"function": "strange:f"},
+            "search_space": {"x": {"type": "int", "min": 0, "max": 199}},
+            "objective": {"metric": "score", "goal": "maximize"},
+            **sections,
+        }
+    )
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes executors that are closed after the test, by the number of workers or "inline"."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "strange", raising=False)
+    with ExitStack() as stack:
+
+        def made(workers: int | str) -> Executor:
+            if not (tmp_path / "strange.py").exists():
+                (tmp_path / "strange.py").write_text(STRANGE)
+            run = RunPaths(tmp_path / "runs" / "a")
+            if workers == "inline":
+                executor: Executor = InlineExecutor(spec(), tmp_path, run, lambda *_: None)
+            else:
+                executor = LocalExecutor(spec(execution={"workers": workers}), tmp_path, run, lambda *_: None)
+            return stack.enter_context(closing(executor))
+
+        yield made
+
+
+def outcome(executor: Executor, x: int) -> Outcome:
+    executor.submit(Segment(x, {"x": x}, to_epoch=1))
+    (found,) = executor.wait(120.0)
+    return found
+
+
+def score(executor: Executor, x: int) -> float:
+    found = outcome(executor, x)
+    assert isinstance(found, SegmentResult), found
+    return found.curves["score"][0]
+
+
+def reason(executor: Executor, x: int) -> str:
+    found = outcome(executor, x)
+    assert isinstance(found, SegmentFailure), found
+    return found.reason
+
+
+@pytest.mark.parametrize("workers", ["inline", 1])
+def test_what_a_trial_does_to_the_process_reaches_no_other(
+    make: Make, workers: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fd, name in ((1, "stdout"), (2, "stderr")):  # pytest's own must not be closed
+        monkeypatch.setattr(sys, name, open(os.dup(fd), "w"))  # noqa: SIM115, PTH123
+    executor = make(workers)
+    folder, handlers = Path.cwd(), signal.getsignal(signal.SIGTERM)
+    untouched = score(executor, 100)
+    for x in COMPLETED:
+        assert score(executor, x) == x
+        assert score(executor, 100) == untouched, f"way {x} is seen by the next trial"
+    for x, told in FAILED.items():
+        assert reason(executor, x).startswith(told)
+        assert score(executor, 100) == untouched
+    assert (Path.cwd(), signal.getsignal(signal.SIGTERM)) == (folder, handlers)
+    print("printed", file=sys.stdout, flush=True)
+    print("printed", file=sys.stderr, flush=True)
+
+
+def test_the_next_trial_is_another_workers_where_a_thread_of_the_code_runs_on(make: Make) -> None:
+    executor = make(1)
+    first, untouched = score(executor, 106), score(executor, 100)
+    assert score(executor, 101) == 101
+    assert score(executor, 100) == untouched
+    assert score(executor, 106) != first
+
+
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        (102, "the worker ended by itself (exit code 3)"),
+        (103, "the worker was killed (SIGABRT)"),
+        (105, "the worker ended by itself (exit code 1)"),
+        (104, "the code raised KeyboardInterrupt"),
+    ],
+)
+def test_a_trial_that_ends_its_worker_fails_alone(make: Make, x: int, told: str) -> None:
+    executor = make(2)
+    untouched = score(executor, 100)
+    assert reason(executor, x) == told
+    assert score(executor, 100) == untouched
+
+
+@pytest.mark.parametrize("workers", ["inline", 1])
+def test_what_a_module_sets_as_it_is_imported_stays(make: Make, tmp_path: Path, workers: int | str) -> None:
+    (tmp_path / "strange.py").write_text(
+        f"import os\nos.chdir({str(tmp_path)!r})\ndef f(x): return os.getcwd() == {str(tmp_path)!r}\n"
+    )
+    folder, executor = Path.cwd(), make(workers)
+    assert [score(executor, x) for x in (0, 1, 2)] == [1, 1, 1]
+    assert Path.cwd() == folder
+
+
+@pytest.mark.parametrize("workers", ["inline", 1])
+def test_children_that_a_trial_leaves_behind_end_with_the_executor(make: Make, workers: int | str) -> None:
+    executor = make(workers)
+    child = int(score(executor, 107))
+    assert is_alive(child)
+    executor.close()
+    wait_until(lambda: not is_alive(child))
+
+
+def is_alive(process: int) -> bool:
+    """Whether it runs; one that has ended and that nobody has asked for does not."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+YAML = """\
+version: 1
+name: a
+model: {function: "code:f"}
+search_space: {x: {type: int, min: 0, max: 5}}
+objective: {metric: score, goal: minimize}
+strategy: {name: grid}
+execution: {executor: EXECUTOR, workers: WORKERS}
+"""
+
+
+def start(folder: Path, code: str, *, executor: str = "local", workers: int = 1) -> subprocess.Popen[str]:
+    (folder / "code.py").write_text(code)
+    (folder / "a.yaml").write_text(YAML.replace("EXECUTOR", executor).replace("WORKERS", str(workers)))
+    command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--quiet"]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+
+
+def searched(folder: Path, code: str, **options: Any) -> dict[str, Any]:
+    """The states and errors of the trials of a search that ends well, by x."""
+    search = start(folder, code, **options)
+    _, err = search.communicate(timeout=120)
+    assert search.returncode == 0, err
+    return {str(t.values["x"]): t.error or t.state for t in replay(RunPaths(folder / "runs" / "a")).history.trials}
+
+
+HOLDS_THE_GIL = """\
+import os, re, time
+def f(x):
+    if os.fork() == 0: time.sleep(600)
+    with open(f"worker-{x}", "w") as file: file.write(str(os.getpid()))
+    re.match(r"(a+)+$", "a" * 60 + "b")  # years, in one call that lets no other thread run
+"""
+
+
+def test_a_worker_that_lets_no_thread_run_ends_with_its_driver_and_so_do_its_children(tmp_path: Path) -> None:
+    search = start(tmp_path, HOLDS_THE_GIL, workers=2)
+    wait_until(lambda: sum(file.stat().st_size > 0 for file in tmp_path.glob("worker-*")) == 2)
+    workers = {int(file.read_text()) for file in tmp_path.glob("worker-*")}
+    groups = [
+        p
+        for p in map(int, filter(str.isdecimal, (entry.name for entry in Path("/proc").iterdir())))
+        if group(p) in workers
+    ]
+    assert len(groups) == 6, "each worker has a watchdog and a child"
+    search.kill()
+    search.communicate()
+    wait_until(lambda: not any(map(is_alive, groups)))
+
+
+def test_what_stops_a_driver_stops_its_workers(tmp_path: Path) -> None:
+    code = "import os\ndef f(x):\n    open(f'worker-{os.getpid()}', 'w').close()\n    while True: pass\n"
+    search = start(tmp_path, code)
+    try:
+        wait_until(lambda: bool(list(tmp_path.glob("worker-*"))))
+        worker = int(next(tmp_path.glob("worker-*")).name.partition("-")[2])
+        search.send_signal(signal.SIGTSTP)
+        wait_until(lambda: state(worker) == state(search.pid) == "T")
+        search.send_signal(signal.SIGCONT)
+        wait_until(lambda: "T" not in (state(worker), state(search.pid)))
+    finally:
+        search.kill()
+        search.communicate()
+
+
+def state(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def group(process: int) -> int:
+    try:
+        return os.getpgid(process)
+    except ProcessLookupError:
+        return 0
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("inline", 1), ("local", 2)])
+def test_a_forked_copy_of_a_trial_tells_and_writes_nothing(tmp_path: Path, executor: str, workers: int) -> None:
+    code = "import os, time\ndef f(x):\n    if x == 2 and os.fork(): time.sleep(1)\n    return x\n"
+    assert searched(tmp_path, code, executor=executor, workers=workers) == dict.fromkeys("012345", "completed")
+
+
+def test_a_search_ends_though_inline_code_has_left_threads_and_children(tmp_path: Path) -> None:
+    code = """\
+import multiprocessing, threading, time
+def f(x):
+    if x == 1: threading.Thread(target=lambda: time.sleep(600)).start()
+    if x == 2: multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+    return x
+"""
+    assert searched(tmp_path, code, executor="inline") == dict.fromkeys("012345", "completed")
+
+
+BUILD = """\
+import os, tempfile
+def build(hp):
+    import keras
+    os.chdir(tempfile.mkdtemp())
+    if os.fork() == 0:
+        raise RuntimeError("in the copy")
+    keras.config.set_floatx("float64") if hp.Int("units", 1, 4) == 2 else None
+    model = keras.Sequential([keras.layers.Dense(hp.get("units")),
+                              keras.layers.Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+def data():
+    os.chdir(tempfile.mkdtemp())
+    os.fork()
+    import keras, numpy as np
+    keras.config.set_floatx("float16")
+    np.random.seed(0)
+    return np.random.rand(40, 4).astype("float32"), np.arange(40) % 3
+"""
+
+
+def test_what_a_builder_and_a_data_source_change_moves_no_file_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BUILD)
+    (tmp_path / "b.yaml").write_text(
+        'version: 1\nname: b\ndata: {python: "mine:data"}\nmodel: {python: "mine:build"}\ntraining: {epochs: 2}\n'
+        "strategy: {name: grid}\nexecution: {workers: 1}\n"
+    )
+    for words in (["search", "b.yaml", "--quiet"], ["train-best"]):
+        done = command(tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+    assert "model: runs/b/best/model.keras" in done.stdout
+    record = replay(RunPaths(tmp_path / "runs" / "b"))
+    assert {trial.state for trial in record.history.trials} == {"completed"}
+    assert len(record.history.trials) == 4
+    assert (tmp_path / "runs" / "b" / "best" / "model.keras").is_file()
+    assert list((tmp_path / "runs" / "b" / "trials").rglob("state-*"))
+
+
+ESTIMATOR = """\
+import os, tempfile
+import numpy as np
+from sklearn.tree import DecisionTreeClassifier
+class Strange(DecisionTreeClassifier):
+    def fit(self, x, y):
+        os.chdir(tempfile.mkdtemp())
+        os.fork()
+        if self.max_depth == 2: raise BaseException("two is too much")
+        rows = np.random.permutation(len(y))[:100]
+        np.random.seed(0)
+        return super().fit(x[rows], y[rows])
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_an_estimator_moves_no_file_and_draws_alike_in_any_company(tmp_path: Path, executor: str) -> None:
+    (tmp_path / "mine.py").write_text(ESTIMATOR)
+    text = (
+        "version: 1\nname: NAME\ndata: {source: iris}\n"
+        'model: {sklearn: "mine:Strange", params: {max_depth: $depth}}\n'
+        "search_space: {depth: {type: choice, values: CHOICE}}\nstrategy: {name: grid}\nevaluation: {folds: 2}\n"
+        f"execution: {{executor: {executor}, workers: 1}}\n"
+    )
+    for name, choice in (("a", "[1, 2, 3]"), ("b", "[3, 4]")):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("NAME", name).replace("CHOICE", choice))
+        assert command(tmp_path, "search", f"{name}.yaml", "--quiet").returncode == 0
+    found = {
+        name: {t.values["depth"]: t for t in replay(RunPaths(tmp_path / "runs" / name)).history.trials} for name in "ab"
+    }
+    assert {depth: t.state for depth, t in found["a"].items()} == {1: "completed", 2: "failed", 3: "completed"}
+    assert (found["a"][2].error or "").startswith("BaseException: two is too much")
+    assert found["a"][3].curves == found["b"][3].curves, "whatever was fitted before"
+    done = command(tmp_path, "train-best", "--run", "a")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "a" / "best" / "model.skops").is_file()
+
+
+HYPERMODEL = """\
+import os, tempfile
+import keras, keras_tuner
+class Mine(keras_tuner.HyperModel):
+    def build(self, hp):
+        model = keras.Sequential([keras.layers.Dense(hp.Choice("units", [3, 4])), keras.layers.Softmax()])
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+    def fit(self, hp, model, *args, **kwargs):
+        os.chdir(tempfile.mkdtemp())
+        told = model.fit(*args, **kwargs)
+        os.fork()
+        if hp.get("units") == 4: raise KeyError("four")
+        return told
+"""
+
+
+def test_a_fit_of_ones_own_moves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HYPERMODEL)
+    (tmp_path / "c.yaml").write_text(
+        'version: 1\nname: c\ndata: {source: iris, limit: 60}\nmodel: {python: "mine:Mine"}\n'
+        "training: {epochs: 1}\nstrategy: {name: grid}\nexecution: {workers: 1}\n"
+    )
+    done = command(tmp_path, "search", "c.yaml", "--quiet")
+    assert done.returncode == 0, done.stderr
+    trials = replay(RunPaths(tmp_path / "runs" / "c")).history.trials
+    assert {t.values["units"]: t.state for t in trials} == {3: "completed", 4: "failed"}
+    assert sorted(t.error for t in trials if t.error) == ["KeyError: 'four' (mine.py:12)"]
+    assert list((tmp_path / "runs" / "c").rglob("error.txt"))
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hptune", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
