@@ -235,7 +235,7 @@ def train_best(
     check_formats(formats or [], head.experiment)
     with (
         view(quiet=False) as shown,
-        closing(executor_for(head.experiment, head.folder, paths, shown.epoch)) as executor,
+        closing(executor_for(head.experiment, head.folder, paths.aside, shown.epoch)) as executor,
     ):
         result = train_best(paths, executor, head)
     exported, refused = export(paths, formats or [])
@@ -302,14 +302,15 @@ def report(
 
     It needs nothing else, and loads nothing; the winner stands beside the baseline where train-best was run.
     """
+    from hptune.files import output_file, whole_file
     from hptune.reports.html import html
     from hptune.reports.report import make_report
-    from hptune.rundir import output_file, size_bytes, whole_file
+    from hptune.rundir import size_bytes
 
     paths, record = _replay(run, runs_dir)
     path = output if output is not None else paths.report
     page = html(make_report(record, name=paths.name, size_bytes=size_bytes(paths)))
-    with whole_file(path) if output is None else output_file(path) as file:
+    with whole_file(path, below=paths.runs) if output is None else output_file(path) as file:
         file.write(page.encode())
     _say_json({"written": str(path)}) if as_json else _say(f"wrote {path}")
 

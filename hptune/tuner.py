@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hptune import files, interrupts
 from hptune import history as tell
-from hptune import interrupts
 from hptune.budget import limits
 from hptune.checkpoints import Checkpoints, drop_untold_weights
 from hptune.clock import Clock
@@ -41,7 +41,7 @@ from hptune.record import (
     recorded,
     versions,
 )
-from hptune.rundir import RunPaths, write_whole
+from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
@@ -92,7 +92,7 @@ def search(
                     loop = _resume(request, Head(head), paths, executor)
                 else:
                     loop = _begin(request, paths, executor)
-                with Journal(paths.journal) as journal:
+                with Journal(paths.journal, below=paths.runs) as journal:
                     loop.run(journal, events, make_strategy=make_strategy, watch=watch, asked_to_stop=asked)
         except KeyboardInterrupt as stop:
             told = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
@@ -120,8 +120,8 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
     earlier, told = earlier_trials(experiment, space, paths.root.parent, fingerprint=facts.get("fingerprint"))
-    write_whole(paths.spec, request.text)
-    with Journal(paths.journal) as journal:
+    files.write_whole(paths.spec, request.text, below=paths.runs)
+    with Journal(paths.journal, below=paths.runs) as journal:
         event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
         head = journal.append(event)
     return _Loop(Record(head), experiment, paths, executor, probed=True, meanwhile=request.meanwhile)
@@ -130,8 +130,9 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> _Loop:
 def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> _Loop:
     experiment = filled(request.experiment, head.facts)
     check_same_spec(head, experiment)
-    if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
-        write_whole(paths.spec, request.text)
+    text = request.text.encode("utf-8", "surrogateescape")
+    if files.is_file(paths.spec, below=paths.runs) and files.read_bytes(paths.spec, below=paths.runs) != text:
+        files.write_whole(paths.spec, request.text, below=paths.runs)
     return _Loop(Record(head.event), experiment, paths, executor, probed=False, meanwhile=request.meanwhile)
 
 
@@ -186,7 +187,7 @@ class _Loop:
         for event in events:
             self._apply(event)
         self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
-        self._clock = Clock(self._paths.clock, self.record.elapsed_s)
+        self._clock = Clock(self._paths.clock, self.record.elapsed_s, below=self._paths.runs)
         self.record.spent_s = self._clock.seconds
         self._paused = {trial.number: None for trial in self._history.trials if trial.state == "paused"}
         ended = False

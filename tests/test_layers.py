@@ -16,7 +16,7 @@ import hptune
 ROOT = Path(hptune.__file__).parent
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "interrupts", "seeds", "quiet", "user_code", "stopwatch"),
+    ("errors", "files", "interrupts", "seeds", "quiet", "user_code", "stopwatch"),
     ("trial", "spec"),
     ("history", "journal", "event_check", "rundir", "lock", "clock"),
     ("record", "checkpoints"),
