@@ -203,6 +203,7 @@ def drop_unfinished(paths: RunPaths) -> None:
     """
     files.restore_folder(paths.best, paths.replaced, below=paths.runs)
     parts = [folder / name for folder in (paths.root, paths.data) for name in files.names(folder, below=paths.runs)]
-    ours = [path for path in parts if path.suffix == ".part" and path.name.startswith((paths.spec.name, *CACHED))]
+    whole = (paths.spec.name, paths.report.name, *CACHED)
+    ours = [path for path in parts if path.suffix == ".part" and path.name.startswith(whole)]
     for path in (paths.aside.best, paths.replaced, *ours):
         files.remove(path, below=paths.runs)
