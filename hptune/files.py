@@ -104,9 +104,14 @@ def open_file(path: Path, *, below: Path | None = None) -> BinaryIO:
 
 
 def read_bytes(path: Path, *, below: Path | None = None) -> bytes:
-    """All of a plain file. Raises RunError where something else is there, OSError where it can't be read."""
-    with open_file(path, below=below) as file:
-        return file.read()
+    """All of a plain file. Raises FileNotFoundError, and RunError where it can't be read or something else is there."""
+    try:
+        with open_file(path, below=below) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

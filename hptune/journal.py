@@ -132,7 +132,7 @@ def _content(path: Path, below: Path | None) -> bytes:
     """The bytes of a journal, which is a file of its own: no link to another, no pipe, no device. Raises RunError."""
     try:
         return files.read_bytes(path, below=below)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
 
 

@@ -113,7 +113,7 @@ def read_signature(run: RunPaths) -> Signature:
     except FileNotFoundError as error:
         way = f"Train it first: hptune train-best --run {run.name}"
         raise spec_error(f"{run.name} has no best model to predict with. {way}") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise _damaged(run) from error
     try:
         del told["version"]

@@ -90,7 +90,7 @@ class Worker:
             text = files.read_bytes(self._run.spec, below=self._run.runs).decode()
             beside = sorted([*self._folder.glob("*.yaml"), *self._folder.glob("*.yml")])
             file = next((one.name for one in beside if one.read_text(encoding="utf-8") == text), self._run.spec.name)
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, RunError):
             return spell_path(path)
         return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
 

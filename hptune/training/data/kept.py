@@ -65,7 +65,10 @@ def _said(path: Path, marker: Path, below: Path) -> tuple[bool, Any]:
     except (ValueError, TypeError, KeyError):
         return False, None
     size, crc = 0, 0
-    with files.open_file(path, below=below) as file:
-        while block := file.read(_AT_ONCE):
-            size, crc = size + len(block), zlib.crc32(block, crc)
+    try:
+        with files.open_file(path, below=below) as file:
+            while block := file.read(_AT_ONCE):
+                size, crc = size + len(block), zlib.crc32(block, crc)
+    except OSError:  # a disk that can't read it has damaged it
+        return False, None
     return (size, crc) == expected[:2], expected[2]
