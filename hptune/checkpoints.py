@@ -7,10 +7,10 @@ Decided by what the journal tells, in the order in which it tells it, so that a 
 from __future__ import annotations
 
 import bisect
-import contextlib
 from pathlib import Path
 from typing import TypeAlias
 
+from hptune import files
 from hptune.history import Event, History, best_epoch
 from hptune.record import Record
 from hptune.rundir import RunPaths
@@ -26,7 +26,7 @@ def drop_untold_weights(paths: RunPaths, record: Record) -> None:
     told = {paths.stabilized(architecture, replica) for architecture, replica in record.stabilized}
     for path in paths.all_stabilized():
         if path not in told:
-            path.unlink(missing_ok=True)
+            files.remove(path, below=paths.runs)
 
 
 _Entry: TypeAlias = tuple[float, int, int]
@@ -102,9 +102,8 @@ class Checkpoints:
         """
         for number in self._untidy:
             for path in self._needless(self._history.trials[number], self._paths.states(number)):
-                path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not there, or something else lies in it
-                self._paths.trial(number).rmdir()
+                files.remove(path, below=self._paths.runs)
+            files.remove_if_empty(self._paths.trial(number), below=self._paths.runs)
         self._untidy.clear()
 
     def tidy_all(self) -> None:
@@ -134,5 +133,6 @@ class Checkpoints:
         found = set()
         for replica, (curves, end) in enumerate(zip(trial.curves, lengths, strict=True)):
             at_best = self._paths.state(trial.number, replica, best_epoch(curves, lead))
-            found.add(at_best if at_best.exists() else self._paths.state(trial.number, replica, end))
+            kept = files.is_file(at_best, below=self._paths.runs)
+            found.add(at_best if kept else self._paths.state(trial.number, replica, end))
         return found

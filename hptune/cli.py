@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -159,7 +158,7 @@ def search(
     from hptune.rundir import RunPaths
     from hptune.stopwatch import WATCH
     from hptune.strategies.strategy import choose, load_library, trial_limit
-    from hptune.tuner import Request, search
+    from hptune.tuner import Request, search, search_command
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
     experiment, folder = loaded.experiment, loaded.folder
@@ -167,7 +166,7 @@ def search(
     WATCH.asked = profile
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
-    command = _search_command(config, sets, workers, runs_dir, strict=strict)
+    command = search_command(config, sets, workers, runs_dir, strict=strict)
     with (
         _placed(loaded),
         view(quiet=quiet) as shown,
@@ -237,7 +236,7 @@ def train_best(
     _note(*told_before(record))
     with (
         view(quiet=False) as shown,
-        closing(executor_for(head.experiment, head.folder, paths, shown.epoch)) as executor,
+        closing(executor_for(head.experiment, head.folder, paths.aside, shown.epoch)) as executor,
     ):
         result = train_best(paths, executor, head)
     exported, refused = export(paths, formats or [])
@@ -309,14 +308,15 @@ def report(
 
     It needs nothing else, and loads nothing; the winner stands beside the baseline where train-best was run.
     """
+    from hptune.files import output_file, whole_file
     from hptune.reports.html import html
     from hptune.reports.report import make_report
-    from hptune.rundir import output_file, size_bytes, whole_file
+    from hptune.rundir import size_bytes
 
     paths, record = _replay(run, runs_dir)
     path = output if output is not None else paths.report
     page = html(make_report(record, name=paths.name, size_bytes=size_bytes(paths)))
-    with whole_file(path) if output is None else output_file(path) as file:
+    with whole_file(path, below=paths.runs) if output is None else output_file(path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
     _say_json({"written": str(path)}) if as_json else _say(f"wrote {path}")
 
@@ -383,15 +383,6 @@ def _placed(loaded: Loaded) -> Iterator[None]:
         yield
     except SpecError as error:
         raise SpecError(*map(loaded.locate, error.problems)) from error
-
-
-def _search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path, *, strict: bool) -> str:
-    """The command that goes on with this search."""
-    words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
-    words += ["--workers", str(workers)] if workers is not None else []
-    words += ["--runs-dir", str(runs_dir)] if runs_dir != RUNS else []
-    words += ["--strict"] if strict else []
-    return shlex.join(words)
 
 
 def _probed(loaded: Loaded) -> dict[str, Any]:

@@ -14,6 +14,9 @@ import threading
 import time
 from pathlib import Path
 
+from hptune import files
+from hptune.errors import RunError
+
 BEAT_S = 0.5
 """Seconds between two writes at first."""
 
@@ -27,11 +30,14 @@ _WIDTH = 20
 class Clock:
     """Stands until `start`. path: where the time is written; gone when the journal has told of it."""
 
-    def __init__(self, path: Path, told_s: float) -> None:
-        """told_s: seconds of the sittings before, as the journal tells them."""
-        self._path = path
+    def __init__(self, path: Path, told_s: float, *, below: Path) -> None:
+        """told_s: seconds of the sittings before, as the journal tells them. below: no link is followed from there on.
+
+        Raises RunError where something else than a file is in the place of `path`.
+        """
+        self._path, self._below = path, below
         self._fd: int | None = None
-        self._before_s = self._told_s = max(told_s, _written(path))
+        self._before_s = self._told_s = max(told_s, _written(path, below))
         self._since: float | None = None
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
@@ -59,28 +65,26 @@ class Clock:
         if self._fd is not None:
             os.close(self._fd)
         if told:
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+            with contextlib.suppress(RunError):  # it tells no more than the journal
+                files.remove(self._path, below=self._below)
 
     def _beat(self) -> None:
         while not self._stopped.wait(max(BEAT_S, BEAT_SHARE * self.seconds())):
             self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # no room for it: the journal tells as much as it does
+        with contextlib.suppress(OSError, RunError):  # no room for it: the journal tells as much as it does
             if self._fd is None:  # opened once: never in another folder that takes the place of the run's
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+                self._fd = files.open_descriptor(self._path, os.O_WRONLY | os.O_CREAT, below=self._below)
             os.pwrite(self._fd, f"{self.seconds():{_WIDTH - 1}.3f}\n".encode()[:_WIDTH], 0)
+            os.fsync(self._fd)
 
 
-def _written(path: Path) -> float:
+def _written(path: Path, below: Path) -> float:
     """The seconds in a file of a search that was cut off; 0 where there is none, or none that makes sense."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            found = float(os.read(fd, _WIDTH))
-        finally:
-            os.close(fd)
+        with files.open_file(path, below=below) as file:
+            found = float(file.read(_WIDTH))
     except (OSError, ValueError):
         return 0.0
     return found if math.isfinite(found) and found > 0 else 0.0

@@ -5,11 +5,11 @@ A format that can't hold the model says so; `model.keras` stays whatever happens
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from hptune.errors import Problem, RunError, SpecError, unknown
+from hptune.lock import locked
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel, SklearnModel
@@ -43,19 +43,17 @@ def check_formats(formats: Sequence[str], experiment: Experiment) -> None:
 def export(run: RunPaths, formats: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Write the run's best model in the formats: the path of each, and for those that can't hold it why not.
 
-    What is there of an earlier winner in any format is taken away.
+    Raises RunError where another process uses the run.
     """
-    for name in FORMATS:
-        if name != "keras" and (old := run.best_as(name)).exists():
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
     if not formats:
         return {}, []
     from hptune.training.convert import convert
 
     written, failed = {}, []
-    for name in dict.fromkeys(formats):
-        try:
-            written[name] = str(convert(run, name))
-        except RunError as error:
-            failed.append(str(error))
+    with locked(run):
+        for name in dict.fromkeys(formats):
+            try:
+                written[name] = str(convert(run, name))
+            except RunError as error:
+                failed.append(str(error))
     return written, failed

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import re
-import stat
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +26,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from hptune import files
 from hptune.errors import RunError
-from hptune.rundir import sync_folder
 from hptune.stopwatch import counts
 
 _TAG = "$float"
@@ -114,14 +113,16 @@ def _parsed_by_python(text: bytes) -> Any:
     return json.loads(text.decode("utf-8", "surrogatepass"), object_hook=_untagged)
 
 
-def read(path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Iterator[dict[str, Any]]:
-    """Every whole event, in order.
+def read(
+    path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None, *, below: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every whole event, in order. below: the folder from which on no link is followed.
 
     check: raises ValueError for an event that can't be made anything of. Raises RunError where the file can't be read,
     or where a line is damaged; a last line without its newline was cut short, and is passed over.
     """
     after = 0
-    for number, line in enumerate(_content(path).split(b"\n")[:-1], start=1):
+    for number, line in enumerate(_content(path, below).split(b"\n")[:-1], start=1):
         try:
             event, after = _decode(line, after)
             check(event)
@@ -135,17 +136,12 @@ def read(path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None
         yield event
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, below: Path | None) -> bytes:
     """The bytes of a journal, which is a file of its own: no link to another, no pipe, no device. Raises RunError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "it is no file")
-            return file.read()
-    except OSError as error:
-        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise RunError(f"{path} can't be read: {why}. Check the run's folder.") from error
+        return files.read_bytes(path, below=below)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
 
 
 LOOK_EVERY_S = 1.0
@@ -160,22 +156,23 @@ _GONE = (
 class Journal:
     """The one writer of a journal; whoever makes it holds the run's lock."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError."""
+    def __init__(self, path: Path, *, below: Path | None = None) -> None:
+        """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError.
+
+        below: the folder from which on no link is followed.
+        """
         self.path = path
         self._there = path.absolute()
         self._owed = False
         try:
-            new = not path.exists()
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-            lines = path.read_bytes().split(b"\n")[:-1]
+            self._fd = files.open_descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, below=below)
+            lines = _all_of(self._fd).split(b"\n")[:-1]
             self._last = checksum(lines[-1]) if lines else 0
             self._size = sum(map(len, lines)) + len(lines)
             os.ftruncate(self._fd, self._size)
-            self.sync()  # what a process wrote that was killed may be in memory alone
-            if new:  # that the file is there, and its folder, must outlive a power cut too
-                for folder in path.parents[:2]:
-                    sync_folder(folder)
+            self.sync()  # what a process wrote that was killed may be in memory alone, the names of the file too
+            for folder in path.parents[:2]:
+                files.sync_folder(folder)
         except OSError as error:
             raise self._broken(error) from error
         except ValueError as error:
@@ -263,11 +260,16 @@ class Journal:
         self.close()
 
     def _broken(self, error: OSError) -> RunError:
-        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
         return RunError(
-            f"{self.path} can't be written: {why}. What it holds stays; make room or give the right to "
+            f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
             "write, then run the same command again."
         )
+
+
+def _all_of(fd: int) -> bytes:
+    with os.fdopen(os.dup(fd), "rb") as file:
+        file.seek(0)
+        return file.read()
 
 
 def _tagged(value: Any) -> Any:

@@ -11,15 +11,15 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hptune import files
 from hptune.errors import RunError
-from hptune.rundir import RunPaths
+from hptune.rundir import RunPaths, drop_unfinished
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -44,13 +44,15 @@ def this_process() -> Holder:
 
 @contextlib.contextmanager
 def locked(paths: RunPaths) -> Iterator[str | None]:
-    """Hold the run's lock, and say who left it behind, if anybody did. Makes the run's folder.
+    """Hold the run's lock, and say who left it behind, if anybody did. Makes the run's folder, and deletes there what
+    killed processes were just writing.
 
-    Raises RunError where another process holds it.
+    Raises RunError where another process holds it, or where something else stands in the folder's or the lock's place.
     """
+    new = not os.path.lexists(paths.root)
     try:
-        paths.root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with files.opened(paths.root, below=paths.runs, make=True):
+            fd = files.open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT, below=paths.runs)
     except OSError as error:
         raise RunError(
             f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
@@ -58,18 +60,27 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
     try:
         left = _take(fd, paths)
         try:
+            drop_unfinished(paths)
             yield left
         finally:
             with contextlib.suppress(OSError):  # the folder, or its disk, may be gone
                 os.ftruncate(fd, 0)
-                # A spec or data that can't be used leaves nothing behind; a folder in the place of ours is not touched.
-                if os.path.samestat(os.fstat(fd), paths.lock.lstat()) and not paths.journal.exists():
-                    if paths.data.exists():
-                        shutil.rmtree(paths.data)
-                    paths.lock.unlink()
-                    paths.root.rmdir()
+            if new:
+                _drop_unbegun(paths, fd)
     finally:
         os.close(fd)
+
+
+def _drop_unbegun(paths: RunPaths, fd: int) -> None:
+    """Where a spec or data can't be used, nothing stays of a folder that was made for it.
+
+    fd: the lock's; a folder that stands in the place of ours is not touched.
+    """
+    with contextlib.suppress(RunError, OSError):  # what is raised already is the reason
+        if os.path.samestat(os.fstat(fd), paths.lock.lstat()) and not files.is_file(paths.journal, below=paths.runs):
+            files.remove(paths.data, below=paths.runs)
+            files.remove(paths.lock, below=paths.runs)
+            files.remove_if_empty(paths.root, below=paths.runs)
 
 
 def _take(fd: int, paths: RunPaths) -> str | None:
@@ -141,11 +152,11 @@ def move_aside(paths: RunPaths) -> Path | None:
 
     Raises RunError where a process is using it.
     """
-    if not paths.journal.exists():
+    if not files.is_file(paths.journal, below=paths.runs):
         return None
     with locked(paths):
         number = 1
-        while (aside := paths.root.with_name(f"{paths.name}.{number}")).exists():
+        while os.path.lexists(aside := paths.root.with_name(f"{paths.name}.{number}")):
             number += 1
-        paths.root.rename(aside)
+        files.rename_folder(paths.root, aside, below=paths.runs)
     return aside

@@ -110,7 +110,7 @@ class Loop:
         for event in events:
             self._apply(event)
         self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
-        self._clock = Clock(self._paths.clock, self.record.elapsed_s)
+        self._clock = Clock(self._paths.clock, self.record.elapsed_s, below=self._paths.runs)
         self.record.spent_s = self._clock.seconds
         self._paused = {trial.number: None for trial in self._seen.trials if trial.state == "paused"}
         ended = False

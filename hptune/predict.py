@@ -15,7 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hptune.rundir import RunPaths, output_file
+from hptune.files import output_file
+from hptune.rundir import RunPaths
 
 if TYPE_CHECKING:
     from hptune.training.answers import Answer

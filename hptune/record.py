@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hptune import circumstances
+from hptune import circumstances, files
 from hptune.errors import KeyPath, Problem, RunError, SpecError, plain_text
 from hptune.event_check import EventCheck
 from hptune.history import Event, History
@@ -294,7 +294,8 @@ def _no_collection() -> Iterator[None]:
 
 def recorded(paths: RunPaths) -> Iterator[dict[str, Any]]:
     """The events of a run's journal, in order; none where nothing was begun. Raises RunError where one is damaged."""
-    return read(paths.journal, EventCheck()) if paths.journal.exists() else iter(())
+    began = files.is_file(paths.journal, below=paths.runs)
+    return read(paths.journal, EventCheck(), below=paths.runs) if began else iter(())
 
 
 def first(events: Iterator[dict[str, Any]]) -> Event | None:

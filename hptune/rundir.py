@@ -1,4 +1,4 @@
-"""The runs folder: the only place that spells a file name under it, finds a run in it, and writes whole files there.
+"""The runs folder: the only place that spells a file name under it and finds a run in it.
 
 runs/<name>/  spec.yaml  journal.jsonl  lock  trials/0007/  best/  report.html
 """
@@ -8,34 +8,43 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
+from hptune import files
 from hptune.errors import RunError, nearest, spec_error
+
+CACHED = ("images-", "array-", "table-")
+"""How the names in a run's `data/` begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
     """The files of one run. Nothing is made on the disk before it is asked for by a function that says so.
 
+    winner: the folder in which train-best's files are written and looked for; `best`, but while they are being made.
     identity: the folder's device and inode, where `anchored` has taken them. Then what writes by these paths never
     makes the folder anew, nor writes to another in its place: asking for a path raises RunError.
     """
 
     root: Path
+    winner: str = "best"
     identity: tuple[int, int] | None = None
 
     def anchored(self) -> RunPaths:
         """The same, for a process that writes: by whole paths, and in this very folder, where it is there."""
         root = self.root.absolute()
-        return self if self.identity is not None else RunPaths(root, _identity(root))
+        return self if self.identity is not None else replace(self, root=root, identity=_identity(root))
 
     def _inside(self, *names: str) -> Path:
         if self.identity is not None and _identity(self.root) != self.identity:
             raise RunError(f"{self.root} is gone: the run's folder was deleted, moved or replaced while it was used.")
         return self.root.joinpath(*names)
+
+    @property
+    def runs(self) -> Path:
+        """The folder from which on no link is followed: `below` of every function of `files`."""
+        return self.root.parent
 
     @property
     def name(self) -> str:
@@ -89,11 +98,13 @@ class RunPaths:
 
     def all_stabilized(self) -> list[Path]:
         """The stabilised weights that are on the disk."""
-        return sorted(self.stabilized("any", 0).parent.glob("*"))
+        folder = self.stabilized("any", 0).parent
+        return [folder / name for name in files.names(folder, below=self.runs)]
 
     def states(self, trial: int) -> list[Path]:
         """The states of a trial that are on the disk, those among them of which a killed process wrote a part."""
-        return sorted(self.trial(trial).glob("state-*"))
+        folder = self.trial(trial)
+        return [folder / name for name in files.names(folder, below=self.runs) if name.startswith("state-")]
 
     def trial_error(self, number: int) -> Path:
         """The traceback of what the trial's code raised."""
@@ -101,12 +112,26 @@ class RunPaths:
 
     def trial_numbers(self) -> list[int]:
         """The trials that have a folder."""
-        return sorted(int(folder.name) for folder in self.trials.glob("*") if folder.name.isdecimal())
+        return sorted(int(name) for name in files.names(self.trials, below=self.runs) if name.isdecimal())
 
     @property
     def best(self) -> Path:
         """What train-best writes."""
-        return self._inside("best")
+        return self._inside(self.winner)
+
+    @property
+    def aside(self) -> RunPaths:
+        """The same run, whose winner is written beside `best/`: it goes into its place when it is whole."""
+        return replace(self, winner="tmp-best")
+
+    @property
+    def replaced(self) -> Path:
+        """Where the old `best/` stands while the new one goes into its place, if the system can't exchange them."""
+        return self.root / "tmp-replaced"
+
+    def in_place(self, path: Path) -> Path:
+        """Where a file of the winner lies when it is whole."""
+        return self.root / "best" / path.relative_to(self.best)
 
     @property
     def best_model(self) -> Path:
@@ -121,6 +146,11 @@ class RunPaths:
     def best_estimator(self) -> Path:
         """The best model, where it is scikit-learn's."""
         return self.best / "model.skops"
+
+    @property
+    def winners(self) -> tuple[Path, Path, Path]:
+        """The files of which one holds the best model."""
+        return self.best_estimator, self.best_model, self.best_weights
 
     def best_as(self, format_name: str) -> Path:
         """The best model in another format than Keras's own: a folder for a SavedModel, else a file."""
@@ -181,69 +211,21 @@ def find_run(runs: Path, name: str | None = None) -> RunPaths:
 def size_bytes(paths: RunPaths) -> int:
     """What a run's folder takes up on the disk; links are not followed."""
     total = 0
-    for folder, _, files in os.walk(paths.root):
-        for name in files:
+    for folder, _, inside in os.walk(paths.root):
+        for name in inside:
             with contextlib.suppress(FileNotFoundError):  # just deleted by its search
                 total += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118  # ten times faster
     return total
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, as fsync has the bytes of a file. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def drop_unfinished(paths: RunPaths) -> None:
+    """Delete what was just being written by a process that was killed. For the holder of the lock, while nothing runs.
 
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that is there whole or not at all: temporary file, fsync, rename, fsync of the name. Makes its
-    folder.
-
-    Raises RunError where it can't be written; what stood there before then stays.
+    Raises RunError.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two workers may write the same weights
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)  # of a process that was killed
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync_folder(path.parent)
-        except BaseException:
-            part.unlink(missing_ok=True)  # a full disk needs the room
-            raise
-    except OSError as error:
-        raise RunError(
-            f"{path} can't be written: {error.strerror or error}. Make room or give the right to write, then run the "
-            "same command again."
-        ) from error
-
-
-@contextlib.contextmanager
-def output_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that the user has named, to write: links are followed, and it is there whole or not at all.
-
-    What is no file (a terminal, a pipe, /dev/null) is written to as it is. Raises RunError.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        try:
-            with path.open("wb") as file:
-                yield file
-        except OSError as error:
-            raise RunError(f"{path} can't be written: {error.strerror}. Name another file.") from error
-    else:
-        with whole_file(path.resolve()) as file:
-            yield file
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file by `whole_file`, halves of surrogate pairs as \\udXXX, which JSON reads. Raises RunError."""
-    with whole_file(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+    files.restore_folder(paths.best, paths.replaced, below=paths.runs)
+    parts = [folder / name for folder in (paths.root, paths.data) for name in files.names(folder, below=paths.runs)]
+    whole = (paths.spec.name, paths.report.name, *CACHED)
+    ours = [path for path in parts if path.suffix == ".part" and path.name.startswith(whole)]
+    for path in (paths.aside.best, paths.replaced, *ours):
+        files.remove(path, below=paths.runs)

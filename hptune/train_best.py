@@ -1,6 +1,7 @@
 """train-best: the winner trained in full and measured on the test part, with the baseline set beside it.
 
-Both are segments like any other, run by the same executor and recorded in the run's journal.
+Both are segments like any other, run by the same executor and recorded in the run's journal. What is written of them
+goes into a folder beside `best/`, which takes its place when all of it is on the disk, and before the journal tells.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hptune import files
 from hptune.checkpoints import drop_untold_weights
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor
@@ -20,7 +24,7 @@ from hptune.lock import locked
 from hptune.probing import probe
 from hptune.record import Head, check_same_data, replay, trained_otherwise
 from hptune.reports.leaderboard import plain_json, ranked, row
-from hptune.rundir import RunPaths, write_whole
+from hptune.rundir import RunPaths
 from hptune.spec.recipe import resolve
 from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Trial, Values
 
@@ -30,6 +34,8 @@ Result: TypeAlias = dict[str, Any]
 _PRINTED = ("trial", "values", "search_score", "search_scores", "finalist", "test", "ramp", "baseline", "model", "note")
 """Only where there is one: `search_scores` (one a repeat or fold, of which `search_score` is the mean), `finalist` (by
 which the winner was found, as in `best --json`), `ramp` (where its epoch was found), `note` (on the model's file)."""
+
+_OTHERWISE = "the search was run by a version of hptune that trained differently (docs/reliability.md says how)"
 
 
 def printed(result: Result) -> Result:
@@ -41,7 +47,9 @@ def printed(result: Result) -> Result:
 
 
 def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
-    """Train the run's winner and the baseline; writes `best/`. head: the run's, which the executor was made for.
+    """Train the run's winner and the baseline; replaces `best/`.
+
+    executor: one that writes the winner aside (`RunPaths.aside`). head: the run's, which the executor was made for.
 
     Raises RunError where no trial has succeeded or the winner can't be trained, SpecError where the data has changed
     since the search, Interrupted after Ctrl-C.
@@ -59,32 +67,37 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         baseline_values = head.space.complete(head.experiment.baseline)
         drop_untold_weights(paths, record)
         try:
-            with Journal(paths.journal) as journal:
+            with _aside(paths) as aside, Journal(paths.journal, below=paths.runs) as journal:
                 best = _train(trial.number, trial.values, "best", head=head, executor=executor, journal=journal)
                 if isinstance(best, SegmentFailure):
+                    journal.append(failed(best))
                     raise RunError(f"the winner, trial {trial.number}, could not be trained in full: {best.reason}")
                 beside = _train(
                     trial.number, baseline_values, "baseline", head=head, executor=executor, journal=journal
                 )
+                result: Result = plain_json(
+                    {
+                        "trial": trial.number,
+                        "metric": record.history.objectives[0].metric,
+                        "search_score": search_score,
+                        **_trainings(trial, record.history),
+                        **_told(best, head),
+                        "model": _shown(best.facts.get("model"), paths),
+                        "baseline": _told(beside, head),
+                    }
+                )
+                if trained_otherwise(head):
+                    result["note"] = "; ".join(filter(None, [result.get("note"), _OTHERWISE]))
+                if best.curves:  # a scikit-learn model has no epochs to tell of
+                    files.write_whole(aside.best_history, history_csv(best), below=paths.runs)
+                text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+                files.write_whole(aside.best_result, text, below=paths.runs)
+                files.replace_folder(aside.best, paths.best, paths.replaced, below=paths.runs)
+                for outcome in (best, beside):
+                    told = finished(outcome, complete=True) if isinstance(outcome, SegmentResult) else failed(outcome)
+                    journal.append(told)
         except KeyboardInterrupt as stop:
             raise Interrupted(f"interrupted. Go on with: hptune train-best --run {paths.name}") from stop
-        result: Result = plain_json(
-            {
-                "trial": trial.number,
-                "metric": record.history.objectives[0].metric,
-                "search_score": search_score,
-                **_trainings(trial, record.history),
-                **_told(best, head),
-                "model": _shown(best.facts.get("model"), paths),
-                "baseline": _told(beside, head),
-            }
-        )
-        if trained_otherwise(head):
-            told = "the search was run by a version of hptune that trained differently (docs/reliability.md says how)"
-            result["note"] = f"{result['note']}; {told}" if "note" in result else told
-        if best.curves:  # a scikit-learn model has no epochs to tell of
-            write_whole(paths.best_history, history_csv(best))
-        write_whole(paths.best_result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
 
 
@@ -92,6 +105,18 @@ def _shown(model: str | None, paths: RunPaths) -> str | None:
     """The model's path as the run's is given. model: as the worker, which goes by whole paths, has it."""
     root = paths.root.absolute()
     return str(paths.root / Path(model).relative_to(root)) if model is not None else None
+
+
+@contextmanager
+def _aside(paths: RunPaths) -> Iterator[RunPaths]:
+    """The folder beside `best/`, empty; nothing stays of it. Raises RunError, also where `best` is no folder."""
+    files.names(paths.best, below=paths.runs)
+    files.make_folder(paths.aside.best, below=paths.runs)
+    try:
+        yield paths.aside
+    finally:
+        with suppress(RunError):  # a worker may still be writing there: the next command deletes it
+            files.remove(paths.aside.best, below=paths.runs)
 
 
 def _trainings(trial: Trial, history: History) -> dict[str, Any]:
@@ -104,19 +129,18 @@ def _trainings(trial: Trial, history: History) -> dict[str, Any]:
 def _train(
     number: int, values: Values, purpose: Purpose, *, head: Head, executor: Executor, journal: Journal
 ) -> SegmentResult | SegmentFailure:
-    """Train `values` over the full schedule, from fresh weights, under the seeds of replica 0."""
+    """Train `values` over the full schedule, from fresh weights, under the seeds of replica 0.
+
+    The journal tells that it was begun; how it ended is told when what it has written is in its place.
+    """
     epochs = resolve(head.experiment, values).training.epochs
     assert isinstance(epochs, int), "a resolved recipe holds numbers"
     segment = Segment(number, values, to_epoch=epochs, purpose=purpose)
     journal.append(started(segment), durable=False)
     executor.submit(segment)
     (outcome,) = executor.wait()
-    if isinstance(outcome, SegmentFailure):
-        journal.append(failed(outcome))
-        return outcome
-    if (made := stabilized(outcome)) is not None:
+    if isinstance(outcome, SegmentResult) and (made := stabilized(outcome)) is not None:
         journal.append(made)
-    journal.append(finished(outcome, complete=True))
     return outcome
 
 

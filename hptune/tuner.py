@@ -5,9 +5,11 @@ Imports nothing heavy: what trains is behind the Executor.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
-from hptune import interrupts
+from hptune import files, interrupts
 from hptune.errors import Interrupted
 from hptune.executors.executor import Executor
 from hptune.journal import Journal
@@ -25,11 +27,11 @@ from hptune.record import (
     joined_space,
     recorded,
 )
-from hptune.rundir import RunPaths, write_whole
+from hptune.rundir import RunPaths
 from hptune.warm_start import earlier_trials
 from hptune.watch import Watch
 
-__all__ = ["Request", "search"]
+__all__ = ["Request", "search", "search_command"]
 
 
 def search(
@@ -51,7 +53,7 @@ def search(
                     loop = _resume(request, Head(head), paths, executor)
                 else:
                     loop = _begin(request, paths, executor)
-                with Journal(paths.journal) as journal:
+                with Journal(paths.journal, below=paths.runs) as journal:
                     loop.run(journal, events, make_strategy=make_strategy, watch=watch, asked_to_stop=asked)
         except KeyboardInterrupt as stop:
             told = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
@@ -65,8 +67,8 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> Loop:
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
     earlier, told = earlier_trials(experiment, space, paths.root.parent, fingerprint=facts.get("fingerprint"))
-    write_whole(paths.spec, request.text)
-    with Journal(paths.journal) as journal:
+    files.write_whole(paths.spec, request.text, below=paths.runs)
+    with Journal(paths.journal, below=paths.runs) as journal:
         event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
         head = journal.append(event)
     return Loop(Record(head), replace(request, experiment=experiment), paths, executor, probed=True)
@@ -75,6 +77,16 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> Loop:
 def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> Loop:
     experiment = filled(request.experiment, head.facts)
     check_same_spec(head, experiment)
-    if paths.spec.exists() and paths.spec.read_text(encoding="utf-8") != request.text:
-        write_whole(paths.spec, request.text)
+    text = request.text.encode("utf-8", "backslashreplace")
+    if files.is_file(paths.spec, below=paths.runs) and files.read_bytes(paths.spec, below=paths.runs) != text:
+        files.write_whole(paths.spec, request.text, below=paths.runs)
     return Loop(Record(head.event), replace(request, experiment=experiment), paths, executor, probed=False)
+
+
+def search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path, *, strict: bool) -> str:
+    """The command that goes on with this search. runs_dir: as the command line has it, `runs` unless given."""
+    words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
+    words += ["--workers", str(workers)] if workers is not None else []
+    words += ["--runs-dir", str(runs_dir)] if runs_dir != Path("runs") else []
+    words += ["--strict"] if strict else []
+    return shlex.join(words)

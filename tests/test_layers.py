@@ -16,7 +16,10 @@ import hptune
 ROOT = Path(hptune.__file__).parent
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings", "user_code"),
+    (
+        *("errors", "files", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings"),
+        "user_code",
+    ),
     ("trial", "spec"),
     ("usable", "history", "journal", "event_check", "rundir", "lock", "clock"),
     ("circumstances", "record", "checkpoints"),

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hptune.errors import RunError, SpecError
+from hptune.files import write_whole
 from hptune.lock import locked, move_aside
-from hptune.rundir import RunPaths, find_run, list_runs, write_whole
+from hptune.rundir import RunPaths, find_run, list_runs
 
 
 def _run(runs: Path, name: str, written: float) -> RunPaths:

@@ -7,13 +7,13 @@ and an "x" in front where that begins with no letter.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hptune import files
 from hptune.errors import RunError
 from hptune.quiet import quietly
 from hptune.rundir import RunPaths
@@ -33,7 +33,7 @@ _WITHOUT_TEXT = ("tflite", "onnx")
 
 def convert(run: RunPaths, name: str) -> Path:
     """Write `best/model.keras` in the format `name`; where it is. Raises RunError where the format can't hold it."""
-    if not run.best_model.exists():
+    if not files.is_file(run.best_model, below=run.runs):
         raise RunError(f"no {name}: {run.best_model} is not there, so that nothing can be converted.")
     if name == "keras":
         return run.best_model
@@ -42,16 +42,16 @@ def convert(run: RunPaths, name: str) -> Path:
     if texts and name in _WITHOUT_TEXT:
         told = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"
         raise RunError(f"{told}. Use {run.best_model}, or --export savedmodel.")
-    path = run.best_as(name)
-    part = path.with_name(f"part-{path.name}")
-    _remove(part)
+    path, part = run.best_as(name), run.aside.best_as(name)
+    files.make_folder(run.aside.best, below=run.runs)
     with quietly():
         problem = _problem(model, part, name)
+    if problem is None:
+        files.remove(path, below=run.runs)
+        files.move(part, path, below=run.runs)
+    files.remove(run.aside.best, below=run.runs)
     if problem is not None:
-        _remove(part)
         raise RunError(f"no {name}: {problem}. Use {run.best_model}.")
-    _remove(path)
-    part.replace(path)
     return path
 
 
@@ -139,10 +139,3 @@ _RUNNERS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[Any]]] = {
     "onnx": _run_onnx,
 }
 """What runs a file."""
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hptune import files
+from hptune.rundir import RunPaths
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.training.data.parts import Array
@@ -103,29 +105,40 @@ def for_users(
     return model
 
 
-def save_model(path: Path, model: Any) -> dict[str, Any]:
-    """Write a `.keras` file, whole or not at all; the facts to tell of it.
+def save_model(run: RunPaths, model: Any) -> tuple[Path, str]:
+    """Write a `.keras` file into the winner's folder, whole or not at all: its path, and a note on it.
 
     A class of the user's own without `get_config` can't be saved so: its weights are, where the model would stand.
+    Raises RunError where it can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, weights = run.best_model, run.best_weights
     temporary = path.with_name(f"tmp-{path.name}")
+    files.make_folder(run.best, below=run.runs)
+    for one in (temporary, weights):
+        files.remove(one, below=run.runs)
     if not model.built:
         model.built = True  # its parts are; nothing has called it as a whole, or it has no call()
     try:
         model.save(temporary)
-    except OSError:
-        raise
+    except OSError as error:
+        raise files.unwritable(path, error) from error
     except Exception as error:  # noqa: BLE001  # a class of the user's may raise anything where it is asked for its config
-        temporary.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)  # an earlier winner's
-        weights = path.with_name("model.weights.h5")
-        model.save_weights(weights)
+        for one in (temporary, path):  # the second: an earlier winner's
+            files.remove(one, below=run.runs)
+        save_weights(weights, model)
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[0].rstrip(".") if lines else type(error).__name__
-        return {"model": str(weights), "note": f"Keras saves its weights alone: {why}"}
-    temporary.replace(path)
-    return {"model": str(path)}
+        return weights, f"Keras saves its weights alone: {why}"
+    files.move(temporary, path, below=run.runs)
+    return path, ""
+
+
+def save_weights(path: Path, model: Any) -> None:
+    """Write a model's weights alone. Raises RunError where they can't be written."""
+    try:
+        model.save_weights(path)
+    except OSError as error:
+        raise files.unwritable(path, error) from error
 
 
 def raw_samples(samples: Array | Sequence[Column]) -> Any:

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from hptune import seeds
+from hptune import files, seeds
 from hptune.errors import SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
-from hptune.training.export import for_users, prepared_examples, raw_samples, save_model, side_by_side
+from hptune.training.export import for_users, prepared_examples, raw_samples, save_model, save_weights, side_by_side
 from hptune.training.hypermodel import Builder
 from hptune.training.own_code import is_own, own_objects
 from hptune.training.program import Program
@@ -95,7 +95,7 @@ class Handover:
 
         handed = hand_over(
             model,
-            self.run.best_model,
+            self.run,
             self.data,
             compiled_with=keras().tree.flatten([loss, metrics]),
             inner=inner,
@@ -117,7 +117,7 @@ class Handover:
         compiled = keras().tree.flatten([model.loss, model.metrics]) if model.compiled else []
         handed = hand_over(
             model,
-            self.run.best_model,
+            self.run,
             self.data,
             compiled_with=compiled,
             inner=lambda: model,
@@ -140,13 +140,13 @@ class Handover:
             built=handed.built,
             unusable=handed.unusable,
         )
-        write_signature(self.run.best_signature, signature)
-        return {"model": str(handed.path), **({"note": handed.note} if handed.note else {})}
+        write_signature(self.run, signature)
+        return {"model": str(self.run.in_place(handed.path)), **({"note": handed.note} if handed.note else {})}
 
 
 def hand_over(
     model: Any,
-    path: Path,
+    run: RunPaths,
     data: Data,
     *,
     compiled_with: Sequence[Any],
@@ -156,12 +156,13 @@ def hand_over(
     seed: int,
     raw: bool = True,
 ) -> Handed:
-    """Write the model. compiled_with: its loss and metrics. raw: whether it takes samples as they lie in the files.
+    """Write the model into the winner's folder. compiled_with: its loss and metrics. raw: whether it takes samples as
+    they lie in the files.
 
     inner: gives the builder's model at these values, with the trained variables. seed: under which it was built.
     """
-    told = save_model(path, model)
-    written = Path(told["model"])
+    path, weights = run.best_model, run.best_weights
+    written, weights_alone = save_model(run, model)
     objects = own_objects(model)
     more = [one if hasattr(one, "__name__") else type(one) for one in compiled_with if not isinstance(one, str)]
     compiled = {one.__name__: one for one in more if is_own(one)}
@@ -177,11 +178,10 @@ def hand_over(
         if _equal(_loaded(path, {name: objects[name] for name in code}), x, wanted):
             given = {name: one for name, one in {**objects, **compiled}.items() if _is_importable(one)}
             whole = _loaded(path, given, compiled=True) is not None
-            return Handed(written, code=code, note=_how_to_load(path, code, compiled, whole=whole))
+            return Handed(written, code=code, note=_how_to_load(run.in_place(path), code, compiled, whole=whole))
     if builder is not None and builder.call is not None:
-        weights = path.with_name("model.weights.h5")
         made = inner()
-        made.save_weights(weights)
+        save_weights(weights, made)
         given = _predicted(made, prepared)
         for drawn, needed in ((seed + 1, None), (seed, seed)):  # what its code draws beside weights, a seed brings back
             keras().utils.set_random_seed(drawn)
@@ -189,13 +189,14 @@ def hand_over(
             shape = None if again.built else (1, *prepared.shape[1:])
             if not _brought_back(again, weights, prepared, given, shape):
                 continue
-            path.unlink(missing_ok=True)
+            files.remove(path, below=run.runs)
             module = builder.reference.partition(":")[0]
-            note = _how_to_build(weights, f"import keras_tuner, numpy, {module}", builder.call, values, shape, needed)
+            imports, place = f"import keras_tuner, numpy, {module}", run.in_place(weights)
+            note = _how_to_build(place, imports, builder.call, values, shape, needed)
             built = {"by": builder.reference, "values": dict(values), "shape": shape, "seed": needed}
             return Handed(weights, built=built, note=note)
-        weights.unlink()
-    why = told.get("note") or "the file does not bring back what was trained"
+        files.remove(weights, below=run.runs)
+    why = weights_alone or "the file does not bring back what was trained"
     held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
     told_why = f"{why}. It holds {held} (add_weight makes one that it saves)"
     return Handed(written, unusable=told_why, note=told_why)

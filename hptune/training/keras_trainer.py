@@ -318,11 +318,12 @@ class KerasTrainer:
         taken = best.state if best is not None and best.epoch == earned else None
         if taken is not None and earned < epochs:
             curves = {name: values[:earned] for name, values in outcome.whole.items()}
-            states.save(self._run.state(segment.trial, segment.replica, earned), taken, curves)
+            path = self._run.state(segment.trial, segment.replica, earned)
+            states.save(path, taken, curves, below=self._run.runs)
         at_end = segment.keep_state or (taken is not None and earned == epochs)
         if at_end:
             path = self._run.state(segment.trial, segment.replica, epochs)
-            states.save(path, outcome.trained.state(), outcome.whole)
+            states.save(path, outcome.trained.state(), outcome.whole, below=self._run.runs)
         return at_end
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hptune import files
 from hptune.errors import HptuneError, RunError, spec_error
 from hptune.rundir import RunPaths
 from hptune.training import runtime
@@ -38,17 +39,19 @@ class Predictor(Protocol):
 
 
 def open_predictor(run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> Predictor:
-    """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded.
+    """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded, RunError
+    where something else than a file is in its place.
 
     trust: types in a scikit-learn model that the user names, `module:Class`.
     """
-    if run.best_estimator.exists():
+    estimator, model, _ = (files.is_file(one, below=run.runs) for one in run.winners)
+    if estimator:
         return SkopsPredictor(run, signature, trust)
     if trust:
         raise spec_error("--trust: is for scikit-learn models, and this is none. Drop it.")
     if signature.unusable:
         raise spec_error(f"{signature.unusable}. So there is nothing to predict with.")
-    if run.best_model.exists() or signature.built is not None:
+    if model or signature.built is not None:
         return KerasPredictor(run, signature)
     told = f"{run.best_model} is not there: either it was taken away, or its class can't be saved whole (no get_config)"
     raise spec_error(f"{told}. See hptune train-best --run {run.name}")

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from hptune import seeds
+from hptune import files, seeds
 from hptune.errors import Problem, SegmentFailed, SpecError
 from hptune.rundir import RunPaths
 from hptune.spec.data import Augment
@@ -271,12 +271,12 @@ class Programs:
         if (kept := self._kept_weights(key)) is not None:
             return kept
         path = self._run.stabilized(made_by, replica)
-        if path.exists():
+        if files.is_file(path, below=self._run.runs):
             with contextlib.suppress(states.Damaged):  # then they are made again, the same by their seed
-                return self._keep_weights(key, states.load(path)[0].model)
+                return self._keep_weights(key, states.load(path, below=self._run.runs)[0].model)
         seed = seeds.derive(self._experiment.seed, "stabilize", draws.architecture, replica)
         found = stabilize(how, self.program(draws), draws, seed=seed)
-        states.save(path, State(tuple(found.weights)), {})
+        states.save(path, State(tuple(found.weights)), {}, below=self._run.runs)
         self.news["stabilized"] = {
             "structure": made_by,
             "replica": replica,

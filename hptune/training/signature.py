@@ -9,13 +9,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hptune import files
 from hptune.errors import RunError, spec_error
-from hptune.rundir import RunPaths, write_whole
+from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData, NpzData, TableData
 from hptune.spec.experiment import Experiment
 from hptune.training.data.inputs import Preparation
@@ -99,21 +99,21 @@ def _dropped(spec: TableData | ImagesData, features: tuple[str, ...]) -> tuple[s
     return features if spec.missing == "drop" else ()
 
 
-def write_signature(path: Path, signature: Signature) -> None:
-    """Write it as JSON, whole or not at all."""
+def write_signature(run: RunPaths, signature: Signature) -> None:
+    """Write it as JSON into the winner's folder, whole or not at all."""
     told = {name: getattr(signature, name) for name in (one.name for one in dataclasses.fields(signature))}
     text = json.dumps({"version": VERSION, **told, "preparation": signature.preparation.as_json()}, ensure_ascii=False)
-    write_whole(path, text + "\n")
+    files.write_whole(run.best_signature, text + "\n", below=run.runs)
 
 
 def read_signature(run: RunPaths) -> Signature:
     """What `write_signature` wrote. Raises SpecError where train-best was not run yet, RunError where it is damaged."""
     try:
-        told: dict[str, Any] = json.loads(run.best_signature.read_text(encoding="utf-8"))
+        told: dict[str, Any] = json.loads(files.read_bytes(run.best_signature, below=run.runs))
     except FileNotFoundError as error:
         way = f"Train it first: hptune train-best --run {run.name}"
         raise spec_error(f"{run.name} has no best model to predict with. {way}") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise _damaged(run) from error
     try:
         del told["version"]

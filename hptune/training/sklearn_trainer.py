@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hptune import seeds, surroundings
+from hptune import files, seeds, surroundings
 from hptune.errors import SegmentFailed, SpecError, spec_error
 from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData
@@ -127,10 +127,10 @@ class SklearnTrainer:
             if data.task == "regression":
                 told["test"]["mae"] = _mean_absolute_error(estimator, data.test)
         if segment.purpose == "best":
-            told["model"] = str(save(self._run.best_estimator, estimator))
+            told["model"] = str(save(self._run, estimator))
             if (note := trust_note(strange_types(self._run.best_estimator))) is not None:
                 told["note"] = note
-            write_signature(self._run.best_signature, signature_of(self.experiment, data, raw=False))
+            write_signature(self._run, signature_of(self.experiment, data, raw=False))
         return told
 
     # --- probe --------------------------------------------------------------------------------------------------
@@ -267,12 +267,10 @@ def _name(estimator: Estimator) -> str:
     return type(steps[-1][1] if steps else estimator).__name__
 
 
-def save(path: Path, estimator: Estimator) -> Path:
-    """Write a skops file, whole or not at all."""
+def save(run: RunPaths, estimator: Estimator) -> Path:
+    """Write a skops file into the winner's folder, whole or not at all; where it will lie. Raises RunError."""
     from skops import io
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"tmp-{path.name}")
-    io.dump(estimator, temporary)
-    temporary.replace(path)
-    return path
+    with files.whole_file(run.best_estimator, below=run.runs) as file:
+        file.write(io.dumps(estimator))
+    return run.in_place(run.best_estimator)

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune.rundir import RunPaths, whole_file
+from hptune import files
+from hptune.errors import RunError
+from hptune.rundir import RunPaths
 from hptune.stopwatch import counts
 from hptune.trial import Curves, Segment
 
@@ -28,13 +30,16 @@ class State:
 
 
 @counts("checkpoint")
-def save(path: Path, state: State, curves: Curves) -> None:
-    """Write the state and the curves so far; whole or not at all. Raises RunError where there is no room for it."""
+def save(path: Path, state: State, curves: Curves, *, below: Path | None = None) -> None:
+    """Write the state and the curves so far; whole or not at all. Raises RunError where there is no room for it.
+
+    below: the folder from which on no link is followed.
+    """
     arrays = {f"model.{i}": a for i, a in enumerate(state.model)}
     arrays |= {f"optimizer.{i}": a for i, a in enumerate(state.optimizer)}
     arrays |= {f"curve.{name}": np.asarray(values, np.float64) for name, values in curves.items()}
     arrays |= {"count": np.asarray(len(arrays))}  # the archive's own list of what it holds has no checksum
-    with whole_file(path) as file:
+    with files.whole_file(path, below=below) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own options
 
 
@@ -43,18 +48,24 @@ class Damaged(Exception):
 
 
 @counts("checkpoint")
-def load(path: Path) -> tuple[State, Curves]:
-    """Read what `save` wrote. Raises Damaged.
+def load(path: Path, *, below: Path | None = None) -> tuple[State, Curves]:
+    """Read what `save` wrote. Raises Damaged, and RunError where a link or a pipe is in its place.
 
     The archive holds a checksum of every array, which is compared while it is read; nothing in it is unpickled.
     """
     try:
-        with warnings.catch_warnings(action="error"), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with (
+            warnings.catch_warnings(action="error"),
+            files.open_file(path, below=below) as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
+            arrays = {name: archive[name] for name in archive.files}
         if int(arrays.pop("count")) != len(arrays) or not all(isinstance(a, np.ndarray) for a in arrays.values()):
             raise ValueError("arrays are missing")
         curves = {n.removeprefix("curve."): tuple(a.tolist()) for n, a in arrays.items() if n.startswith("curve.")}
         return State(_numbered(arrays, "model"), _numbered(arrays, "optimizer")), curves
+    except RunError:
+        raise
     except Exception as error:  # zipfile and numpy raise whatever they trip over in damaged bytes
         raise Damaged(f"the state {path.name} can't be read ({error})") from error
 
@@ -77,10 +88,10 @@ def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Fo
     lost: str | None = None
     for epoch in range(segment.from_epoch, 0, -1):
         path = run.state(segment.trial, segment.replica, epoch)
-        if epoch < segment.from_epoch and not path.exists():
+        if epoch < segment.from_epoch and not files.is_file(path, below=run.runs):
             continue
         try:
-            state, curves = load(path)
+            state, curves = load(path, below=run.runs)
             if not fits(state) or max(map(len, curves.values()), default=0) != epoch:
                 raise Damaged(f"the state {path.name} is another model's, or of other epochs")
         except Damaged as error:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hptune import surroundings
+from hptune import files, surroundings
 from hptune.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
-from hptune.rundir import RunPaths, write_whole
+from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.marks import read
 from hptune.spec.model import FunctionModel, SklearnModel
@@ -107,10 +107,10 @@ class Worker:
     def _in_yaml(self, path: KeyPath) -> str:
         """A key path with its line in the YAML: in the file that the run was begun with, if it is still beside it."""
         try:
-            text = self._run.spec.read_text(encoding="utf-8")
+            text = files.read_bytes(self._run.spec, below=self._run.runs).decode()
             beside = sorted([*self._folder.glob("*.yaml"), *self._folder.glob("*.yml")])
             file = next((one.name for one in beside if one.read_text(encoding="utf-8") == text), self._run.spec.name)
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, RunError):
             return spell_path(path)
         return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
 
@@ -118,7 +118,7 @@ class Worker:
         text = _sendable(traceback.format_exc())
         if len(text) > _KEPT:  # a message may hold a whole array
             text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
-        write_whole(self._run.trial_error(segment.trial), text)
+        files.write_whole(self._run.trial_error(segment.trial), text, below=self._run.runs)
 
 
 def _sendable(text: str) -> str:

@@ -113,7 +113,7 @@ def test_labels_are_kept_for_predictions(tmp_path: Path) -> None:
     of_float32 = of_parquet(tmp_path, [0.1, 0.2], pa.float32(), task="classes").data.labels
     for one in (labels, of_float32):
         run = types.SimpleNamespace(best_signature=tmp_path / "signature.json", name="r")
-        write_signature(run.best_signature, Signature("classes", Preparation((), None), labels=one))
+        write_signature(run, Signature("classes", Preparation((), None), labels=one))
         assert read_signature(run).labels == one  # type: ignore[arg-type]
 
 

@@ -23,8 +23,8 @@ from hptune.training.signature import Signature, write_signature
 
 def save(run: RunPaths, model: Any) -> None:
     """Write a model as the run's best."""
-    save_model(run.best_model, model)
-    write_signature(run.best_signature, Signature("regression", Preparation((), None)))
+    save_model(run, model)
+    write_signature(run, Signature("regression", Preparation((), None)))
 
 
 def table(run: RunPaths, kinds: dict[str, Any]) -> Any:
@@ -125,9 +125,15 @@ def test_without_a_keras_model_there_is_nothing_to_convert(tmp_path: Path) -> No
     assert "model.keras is not there" in export(RunPaths(tmp_path / "r"), ["savedmodel"])[1][0]
 
 
-def test_nothing_stays_of_an_earlier_winner(tmp_path: Path) -> None:
+def test_a_format_replaces_the_one_that_is_there_and_nothing_is_left_beside(tmp_path: Path) -> None:
     run = RunPaths(tmp_path / "r")
     table(run, {"age": "number"})
-    export(run, ["savedmodel", "tflite"])
-    assert export(run, []) == ({}, [])
-    assert sorted(path.name for path in run.best.iterdir()) == ["model.keras", "signature.json"]
+    for _ in range(2):
+        assert list(export(run, ["savedmodel", "tflite"])[0]) == ["savedmodel", "tflite"]
+    assert sorted(path.name for path in run.best.iterdir()) == [
+        "model.keras",
+        "model.tflite",
+        "savedmodel",
+        "signature.json",
+    ]
+    assert sorted(path.name for path in run.root.iterdir()) == ["best", "lock"]

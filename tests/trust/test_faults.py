@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from hptune.errors import RunError
+from hptune.files import write_whole
 from hptune.journal import Journal
 from hptune.lock import locked
 from hptune.record import replay
 from hptune.reports import leaderboard
-from hptune.rundir import RunPaths, write_whole
+from hptune.rundir import RunPaths
 
 SPEC = """\
 version: 1

@@ -130,6 +130,6 @@ def test_a_state_that_can_not_be_written_ends_the_run_not_the_trial(worker: Work
     folder = worker._run.trial(1)
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("a file in the folder's place")
-    with pytest.raises(RunError, match="Make room or give the right to write"):
+    with pytest.raises(RunError, match=r"it is a file.*Move it away"):
         worker.run(FIRST._replace(trial=1))
     folder.unlink()

@@ -16,8 +16,9 @@ from journals import sealed
 from hptune import __main__ as program
 from hptune.errors import RunError
 from hptune.event_check import EventCheck
+from hptune.files import whole_file, write_whole
 from hptune.lock import Holder, locked, this_process
-from hptune.rundir import RunPaths, size_bytes, whole_file, write_whole
+from hptune.rundir import RunPaths, size_bytes
 
 HEAD = {
     "event": "head", "time": 1.0, "experiment": {"objective": {"metric": "score", "goal": "maximize"}}, "space": {},
@@ -168,7 +169,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
         path.symlink_to(outside)
     write_whole(paths.report, "a report")
     assert not paths.report.is_symlink()
-    with pytest.raises(RunError, match="can't be written"), locked(paths):
+    with pytest.raises(RunError, match="can't be used: it is a symbolic link"), locked(paths):
         pass
     assert outside.read_text() == "mine"
 

@@ -241,7 +241,7 @@ def test_progress_of_odd_metrics_is_of_numbers(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_with_half_a_pair_is_written(tmp_path: Path) -> None:
-    from hptune.rundir import write_whole
+    from hptune.files import write_whole
 
     write_whole(tmp_path / "a.json", json.dumps({"a": "\ud800"}, ensure_ascii=False))
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": "\ud800"}

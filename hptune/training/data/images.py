@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from hptune.errors import Problem, SpecError, spec_error
-from hptune.rundir import write_whole
 from hptune.spec.data import CsvData, ImagesData
 from hptune.training.data.csv_table import read_csv
+from hptune.training.data.kept import Output, kept
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.stream import Mapped, scratch
@@ -152,21 +152,8 @@ def _from_table(spec: ImagesData, folder: Path) -> _Listed:
 def _decoded(spec: ImagesData, listed: _Listed, cache: Path) -> tuple[Mapped, dict[int, str]]:
     """The pictures that can be decoded, and why the others (by their number) can't be. Raises `SpecError`."""
     height, width = spec.size
-    key = _key(spec, listed)
-    path, told = cache / f"images-{key}.u8", cache / f"images-{key}.json"
-    if told.exists():  # written last: the pictures are whole
-        bad = {int(i): why for i, why in json.loads(told.read_text(encoding="utf-8")).items()}
-    else:
-        cache.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        try:
-            bad = _write(spec, listed, part)
-            if bad and spec.missing != "drop":
-                raise _refusal(spec, listed, bad)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        write_whole(told, json.dumps(bad))
+    path = cache / f"images-{_key(spec, listed)}.u8"
+    bad = {int(number): why for number, why in kept(path, lambda out: _write(spec, listed, out)).items()}
     shape = (len(listed.names) - len(bad), height, width, spec.channels)
     if not shape[0]:
         raise spec_error(f"none of the {len(bad)} files in {spec.images} is a picture. {_FORMATS}", *IMAGES)
@@ -177,7 +164,7 @@ def _key(spec: ImagesData, listed: _Listed) -> str:
     """What the decoded pictures depend on, short enough for a file's name."""
     from tensorflow import __version__ as decoder
 
-    digest = hashlib.sha256(json.dumps([spec.size, spec.channels, decoder, str(listed.folder)]).encode())
+    digest = hashlib.sha256(json.dumps([spec.size, spec.channels, decoder, spec.images]).encode())
     for name in listed.names:
         try:
             status = (listed.folder / name).stat()
@@ -187,16 +174,19 @@ def _key(spec: ImagesData, listed: _Listed) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(spec: ImagesData, listed: _Listed, path: Path) -> dict[int, str]:
-    """Decode every file, and write those that can be; why the others can't be."""
+def _write(spec: ImagesData, listed: _Listed, out: Output) -> dict[int, str]:
+    """Decode every file, and write those that can be; why the others can't be. Raises `SpecError` for these, unless
+    they are dropped."""
     bad: dict[int, str] = {}
-    with path.open("wb") as out, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for found in _in_order(spec, listed, threads):
             for number, picture in found:
                 if isinstance(picture, str):
                     bad[number] = picture
                 else:
                     out.write(picture.tobytes())
+    if bad and spec.missing != "drop":
+        raise _refusal(spec, listed, bad)
     return bad
 
 

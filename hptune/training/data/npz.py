@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 
 from hptune.errors import spec_error, unknown
 from hptune.spec.data import NpzData
+from hptune.training.data.kept import kept
 from hptune.training.data.labels import plain_labels, refuse_long_doubles
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw, unreadable
@@ -123,15 +124,10 @@ def _begins(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def _unpacked(stream: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, cache: Path) -> Path:
-    """The member in a file of its own; made where it is not there yet."""
+    """The member in a file of its own; made where it is not there yet, or damaged."""
     source = Path(str(archive.filename))
     status = source.stat()
     told = repr((str(source.absolute()), status.st_size, status.st_mtime_ns, member.filename, member.CRC))
     path = cache / f"array-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npy"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as out:
-            shutil.copyfileobj(stream, out, 2**20)
-        part.replace(path)
+    kept(path, lambda out: shutil.copyfileobj(stream, out, 2**20))
     return path

@@ -13,6 +13,7 @@ from typing import TypeGuard
 import numpy as np
 
 from hptune.training.data.inputs import Preparation
+from hptune.training.data.kept import Output, kept
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
 from hptune.training.data.stream import Mapped, Source, scratch
@@ -46,9 +47,12 @@ def prepared_on_disk(x: tuple[Column, ...], prepare: Preparation, fingerprint: s
     path = folder / f"table-{hashlib.sha256(learnt.encode()).hexdigest()[:16]}.x"
     rows = len(x[0].values)
     first = prepare(x, np.arange(min(rows, 1)))
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, (prepare(_stretch(x, at), np.arange(len(range(rows)[at]))) for at in _stretches(rows)))
+
+    def write(out: Output) -> None:
+        for at in _stretches(rows):
+            out.write(np.ascontiguousarray(prepare(_stretch(x, at), np.arange(len(range(rows)[at])))))
+
+    kept(path, write)
     return Mapped(path, first.dtype, (rows, *first.shape[1:]))
 
 
@@ -58,12 +62,3 @@ def _stretches(rows: int) -> Iterable[slice]:
 
 def _stretch(x: tuple[Column, ...], at: slice) -> tuple[Column, ...]:
     return tuple(Column(one.name, one.kind, one.values[at], one.fill, one.words) for one in x)
-
-
-def _write(path: Path, blocks: Iterable[Array]) -> None:
-    """The blocks one after the other, as a whole file or none; another worker may be writing it too."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as out:
-        for block in blocks:
-            block.tofile(out)
-    part.replace(path)

@@ -192,7 +192,7 @@ def test_pictures_that_can_t_be_decoded_are_named(tmp_path: Path) -> None:
 def test_a_signature_reads_back(tmp_path: Path) -> None:
     run = RunPaths(tmp_path / "r")
     signature = replace(TABLE, shape=(2,), dropped=("age",), targets=("t",), logits=True, raw=False, picture=(1, 2, 3))
-    write_signature(run.best_signature, signature)
+    write_signature(run, signature)
     back = read_signature(run)
     assert back.preparation.encodings == ENCODINGS
     plain = [name for name in Signature.__slots__ if name != "preparation"]
