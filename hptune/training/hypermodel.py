@@ -22,7 +22,7 @@ from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
 from hptune.training.bound import why_by_fit
-from hptune.training.results import build_as_fit, has_own_loops, makes_its_own_loss
+from hptune.training.results import build_as_fit, has_own_loops, is_whole, makes_its_own_loss
 from hptune.training.runtime import Settings, keras, reset_names
 from hptune.training.sameness import is_installed
 from hptune.training.untouched import Untouched
@@ -110,7 +110,7 @@ class Builder:
             model = self.build_with(self.asking(values))
             self.why_by_fit = self.needs_fit(model)
             self.tells_penalties = makes_its_own_loss(model)
-            if not model.built:
+            if not is_whole(model):
                 build_as_fit(model, x)
                 self.untouched.after(model)
 

@@ -31,7 +31,7 @@ from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
 from hptune.training.losses import standardized
 from hptune.training.program import Program
-from hptune.training.results import build_as_fit, has_call, has_own_steps, packed, told_by
+from hptune.training.results import build_as_fit, has_call, has_own_steps, is_whole, packed, told_by
 from hptune.training.runtime import keras, reset_names
 from hptune.training.saved import load_saved
 from hptune.training.several_outputs import check_outputs, columns_of, each_standardized, splitter
@@ -224,10 +224,10 @@ class Programs:
         model, _ = builder.build(values)
         if (why := builder.needs_fit(model)) is not None:
             raise NeedsFit(f"the model that the code builds {why} under these values, and not by default")
-        if not model.built and not (has_own_steps(model) and not has_call(model)):
+        if not is_whole(model) and not (has_own_steps(model) and not has_call(model)):
             build_as_fit(model, self._data.train.x[:1])  # no input shape was given: the first sample has one
             builder.untouched.after(model)
-        if has_own_steps(model) and model.compiled and not all(one.built for one in model._flatten_layers()):
+        if has_own_steps(model) and model.compiled and not is_whole(model):
             train = self._data.train  # a step may use layers that `call` does not, such as a decoder: it makes them
             few = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
             told_by(model.train_step, packed(few))

@@ -77,6 +77,11 @@ def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
     return [name for key, value in in_order(told).items() for name in numbered(key, value)]
 
 
+def is_whole(model: Any) -> bool:
+    """Whether it and its layers have made their variables; a class of which `build` was called alone has not."""
+    return bool(model.built) and all(one.built for one in model._flatten_layers())
+
+
 def build_as_fit(model: Any, x: Any) -> None:
     """Have a model that was given no input shape make its variables, as `fit` does: it is traced on a batch.
 

@@ -220,8 +220,11 @@ def target(part: Part, labels: Labels = None) -> Array:
 
 
 def _spelled(labels: Labels) -> Array | None:
-    """The labels as an array; None where there are none, or scikit-learn takes them for no classes: 0.5, 1e300, …"""
+    """The labels as an array; None where there are none, or scikit-learn takes them for no classes (0.5, 1e300, …) or
+    in another order than theirs, which is the alphabet's."""
     names = np.array(labels) if labels is not None else np.empty(0)
+    if names.dtype.kind != "O" and (names[:-1] > names[1:]).any():
+        return None
     if names.dtype.kind == "f" and ((names != np.floor(names)) | (np.abs(names) >= 2.0**53)).any():
         return None
     return None if labels is None or names.dtype.kind == "O" else names

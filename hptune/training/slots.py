@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hptune.training.loops import function
 from hptune.training.runtime import keras
+
+
+def build_optimizer(optimizer: Any, variables: Any) -> None:
+    """Have an optimizer make its variables while a graph is traced, as `fit` does: what it assigns to them is lost."""
+
+    def build() -> None:
+        if not optimizer.built:  # what makes variables is traced once more
+            optimizer.build(variables)
+
+    function(build, xla=False)()
 
 
 class Slots:
@@ -45,5 +56,7 @@ class Slots:
         if isinstance(theirs, scaled) and not isinstance(fresh, scaled):
             fresh = scaled(fresh, theirs.initial_scale, theirs.dynamic_growth_steps)
         inner = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
-        fresh.build(inner._trainable_variables)  # a step of the user's own may have built it for some of the weights
+        build_optimizer(
+            fresh, inner._trainable_variables
+        )  # a step of the user's own may have built it for some of the weights
         return [variable.numpy() for variable in fresh.variables]

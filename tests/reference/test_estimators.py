@@ -265,3 +265,31 @@ def test_class_weights_are_by_the_labels_and_an_outlier_detector_is_no_classifie
     loaded = load(tmp_path / "o.yaml")
     with pytest.raises(SpecError, match="IsolationForest is no classifier"):
         Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "o")).run(Segment(0, {}, purpose="probe"))
+
+
+@pytest.mark.parametrize("source", ["breast_cancer", "digits", "iris", "wine"])
+@pytest.mark.parametrize("scorer", ["accuracy", "f1_macro", "neg_log_loss", "roc_auc_ovr"])
+def test_the_sets_of_scikit_learn(tmp_path: Path, source: str, scorer: str) -> None:
+    """Their classes have names, which are not in the alphabet's order everywhere; scored over five folds."""
+    from sklearn import datasets
+    from sklearn.metrics import get_scorer
+
+    model = "sklearn.tree.DecisionTreeClassifier, params: {max_depth: $v, random_state: 0}"
+    text = f"version: 1\nname: t\ndata: {{source: {source}, test: 0}}\nmodel: {{sklearn: {model}}}\n"
+    text += f"objective: {{metric: {scorer}}}\nevaluation: {{folds: 5}}\n"
+    (tmp_path / "spec.yaml").write_text(text + "search_space: {v: {type: choice, values: [3]}}\n")
+    loaded = load(tmp_path / "spec.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    x, y = getattr(datasets, f"load_{source}")(return_X_y=True)
+    x = x / 16 if source == "digits" else x
+    place = {row.tobytes(): number for number, row in enumerate(np.asarray(x, np.float32))}
+    trainer: Any = worker.trainer()
+    for fold in range(5):
+        found = worker.run(Segment(0, {"v": 3}, to_epoch=1, replica=fold)).curves[scorer][0]
+        given = trainer._samples.data(fold)
+        train, validation = (
+            [place[row.tobytes()] for row in np.asarray(part.x[:], np.float32).reshape(len(part), -1)]
+            for part in (given.train, given.validation)
+        )
+        fitted = DecisionTreeClassifier(max_depth=3, random_state=0).fit(x[train], y[train])
+        assert found == pytest.approx(get_scorer(scorer)(fitted, x[validation], y[validation]), abs=1e-12)

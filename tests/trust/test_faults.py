@@ -120,7 +120,7 @@ def test_what_a_kill_cuts_off_counts_and_start_up_does_not(
     searches.append(again)
     assert again.wait(60) == 0
     told = replay(RunPaths(tmp_path / "runs" / "a"))
-    assert 3 <= len(told.history.trials) <= 7, "1 to 1.5 s of 0.2 s each"
+    assert 3 <= len(told.history.trials) <= 9, "1 to 1.5 s of 0.2 s each, and what was loaded in none of it"
     assert 4.0 <= told.elapsed_s < 4.6
 
 
