@@ -50,6 +50,8 @@ def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iter
         yield Problem("is required and was not given. Add data: {source: digits}, or npz: or csv:.", ("data",))
     if kind == "function" and raw.get("data") is not None:
         yield Problem("a function brings its own data. Drop this section.", ("data",), on_key=True)
+    if kind == "function":
+        yield from _of_no_effect(raw)
     if kind == "function" and raw.get("objective") is None and "objective" not in misspelt:
         told = "is required for a function. Add objective: {metric: score, goal: minimize} (or maximize)."
         yield Problem(told, ("objective",))
@@ -57,6 +59,14 @@ def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iter
         yield Problem(
             "is required and was not given. Add search_space: with at least one parameter.", ("search_space",)
         )
+
+
+def _of_no_effect(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """What a function model has no use for: it trains as it likes, and may take the `epoch`."""
+    training = raw.get("training")
+    keys = [("training", key) for key in training if key != "epochs"] if isinstance(training, Mapping) else []
+    for path in [*keys, *((key,) for key in ("schedule", "initialization") if raw.get(key))]:
+        yield Problem("has no effect on a function, which trains as it likes. Drop it.", path, on_key=True)
 
 
 # --- references ---------------------------------------------------------------------------------------------------

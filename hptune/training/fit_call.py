@@ -21,6 +21,7 @@ from hptune.spec.data import DataSpec
 from hptune.spec.recipe import Recipe
 from hptune.spec.references import concrete
 from hptune.training.data import Data, Part
+from hptune.training.runtime import keras
 
 _ITS_OWN = re.compile(r"(?:multiple values for (?:keyword )?argument|unexpected keyword argument) '(\w+)'")
 """What Python says of a keyword that is given twice, or to what has it not."""
@@ -95,9 +96,14 @@ def _heard(
 def _by_name(signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
     """What was given, by the names of the arguments. Raises TypeError where it does not fit."""
     arguments = dict(signature.bind(*args, **kwargs).arguments)
-    for one in signature.parameters.values():
+    every = list(signature.parameters.values())
+    first = [one.name for one in every if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    for one in every:
         if one.kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= arguments.pop(one.name, {})
+        elif one.kind is inspect.Parameter.VAR_POSITIONAL:  # those of Keras's own `fit`
+            names = [name for name in inspect.signature(keras().Model.fit).parameters if name not in ("self", *first)]
+            arguments |= dict(zip(names, arguments.pop(one.name, ()), strict=False))
     return arguments
 
 

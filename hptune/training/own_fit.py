@@ -74,6 +74,7 @@ class OwnFit:
         self._tally = Tally(way.objective)
         self._seen = Seen()
         self._earned: Earned | None = None
+        self._odd: str | None = None  # what may not be meant about how the model's own `fit` has trained
         self._trained_on = way.data.train
         self._build()
         self._data_loss = DataLoss.of(self.model) if bare else None
@@ -113,6 +114,8 @@ class OwnFit:
         left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]
         if lost := [name for name in left if name not in keywords]:
             raise SegmentFailed(f"{lost[0]} of the YAML did not reach training: the HyperModel's fit gives its own")
+        if not self._way.builder.hypermodel_fits and (passed_over := self._passed_over(asked)) is not None:
+            raise SegmentFailed(f"{passed_over}: the model's own fit gives its own. Drop it from the YAML")
         if before and all(np.array_equal(old, variable) for variable, old in before):
             told = "so there is no model that has earned the score. Let fit train the model that it is given"
             raise SegmentFailed(f"the HyperModel's fit left the model that build made as it was, {told}")
@@ -125,6 +128,25 @@ class OwnFit:
                 if not math.isfinite(value):
                     raise SegmentFailed(f"{name} is {value} after epoch {epoch}: training diverged")
         return curves
+
+    def _passed_over(self, asked: Mapping[str, Any]) -> str | None:
+        """What of the YAML a model's own `fit` has not given on to Keras's, in words; None where it has all of it."""
+        given, trainings = self._recipe.training.model_fields_set, self._tally.asked
+        if "epochs" in given and trainings and "epochs" in asked:
+            every = [one.get("epochs") for one in trainings]
+            if asked["epochs"] not in (*every, sum(filter(None, every)), len(self._tally.epochs)):
+                return f"training.epochs ({asked['epochs']}) did not reach training ({every[-1]})"
+        train, size = self._way.data.train, asked.get("batch_size")
+        steps = [one["steps"] for one in trainings if one.get("steps") is not None]
+        if size is None or train.flow is not None or not steps or (whole := math.ceil(len(train) / size)) in steps:
+            return None
+        if min(steps) > whole:
+            return f"training.batch_size ({size}) did not reach training ({steps[-1]} steps an epoch)"
+        told = (
+            f"the model's own fit trains {steps[-1]} steps an epoch, and batches of {size} of all samples are {whole}"
+        )
+        self._odd = f"{told}: it takes other samples, or another batch size"
+        return None
 
     # --- what the score is of -----------------------------------------------------------------------------------
 
@@ -146,12 +168,12 @@ class OwnFit:
 
     def notes(self) -> list[str]:
         """What is to be told of the model beside its score."""
-        found = self._earned
+        found, odd = self._earned, [self._odd] if self._odd is not None else []
         if found is not None and found.lost is not None:
             told = f"the score is the last epoch's: the best one's ({found.lost:.6g}) is of weights that can't be had"
-            return [f"{told}, since fit trains another model than the one that build made"]
+            return [*odd, f"{told}, since fit trains another model than the one that build made"]
         if found is None or found.trainings == 1:
-            return []
+            return odd
         last = "" if found.last is None else f"; the last of them scored {found.last:.6g}"
         told = f"the score is the mean of the {found.trainings} that fit returned"
         return [f"{told}; the model is the one that build made{last}"]
@@ -270,6 +292,7 @@ def listener(
         # What it needs is in cells and not in attributes: KerasTuner's users may copy callbacks deeply.
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
             tally.begin()
+            tally.asked.append(dict(self.params or {}))
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
             ours.clear()

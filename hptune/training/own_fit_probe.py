@@ -132,7 +132,7 @@ class FitProbe:
             whole = False  # a trial of it fails likewise, or it was for want of samples: nothing is known of its end
             line = next(iter(str(error).splitlines()), "")
             told = f"{type(error).__name__}: {line[:200]}"
-            self.notes.append(f"the HyperModel's fit, tried on one batch, failed after model.fit ({told})")
+            self._note(f"the HyperModel's fit, tried on one batch, failed after model.fit ({told})")
         own_epochs = self._own_epochs(seen, tally, keywords)
         if own_epochs and training.epochs != type(training).model_fields["epochs"].default and self._is_given("epochs"):
             self._tell(
@@ -151,13 +151,13 @@ class FitProbe:
                 self._tell(f"the HyperModel's fit passes {name} on to no model.fit. {DROP}", *path)
         pair = isinstance(keywords.get("validation_data"), tuple) and len(keywords["validation_data"]) == 2
         if pair and self._way.data.validation.sample_weight is not None:
-            self.notes.append("the validation figures are not weighted: the HyperModel's fit takes validation (x, y)")
+            self._note("the validation figures are not weighted: the HyperModel's fit takes validation (x, y)")
         if whole:
             self._check_compiled(model, optimizer)
             self._check_returned(returned, tally)
             still = before and all(np.array_equal(old, variable) for variable, old in before)
             if still and self._way.builder.hypermodel_fits:  # Keras's own may gather gradients of several batches
-                self.notes.append(
+                self._note(
                     "the HyperModel's fit leaves the model that build made as it is (it trains another one): "
                     "train-best will have no model to write"
                 )
@@ -185,7 +185,8 @@ class FitProbe:
             return True
         if seen.calls:
             every = [call.get("epochs", 1) for call in seen.calls]
-            return EPOCHS not in (*every, sum(every))
+            lengths = [ends - call.get("initial_epoch", 0) for ends, call in zip(every, seen.calls, strict=True)]
+            return EPOCHS not in (*every, *lengths, sum(every), sum(lengths))
         if tally.epochs:
             return tally.epochs[-1].epoch != EPOCHS
         return not fit_call.names(self._way.builder.fit, "epochs")
@@ -231,7 +232,17 @@ class FitProbe:
         return name in self._given.training.model_fields_set
 
     def _tell(self, message: str, *path: str | int, plain: bool = False) -> None:
-        self._problems.append(Problem(f"{message}." if plain else f"has no effect, since {message}.", path))
+        told = f"{message}." if plain else f"has no effect, since {message}."
+        self._problems.append(Problem(self._named(told), path))
+
+    def _note(self, note: str) -> None:
+        self.notes.append(self._named(note))
+
+    def _named(self, told: str) -> str:
+        """With the `fit` as it is: a HyperModel's, or a model's."""
+        return (
+            told if self._way.builder.hypermodel_fits else told.replace("the HyperModel's fit", "the model's own fit")
+        )
 
     # --- a call -------------------------------------------------------------------------------------------------
 

@@ -224,13 +224,15 @@ class Programs:
         model, _ = builder.build(values)
         if (why := builder.needs_fit(model)) is not None:
             raise NeedsFit(f"the model that the code builds {why} under these values, and not by default")
-        if not is_whole(model) and not (has_own_steps(model) and not has_call(model)):
-            build_as_fit(model, self._data.train.x[:1])  # no input shape was given: the first sample has one
-            builder.untouched.after(model)
-        if has_own_steps(model) and model.compiled and not is_whole(model):
-            train = self._data.train  # a step may use layers that `call` does not, such as a decoder: it makes them
+        if is_whole(model):
+            return model
+        if has_own_steps(model) and model.compiled:  # a step may use layers that `call` does not, and make state
+            train = self._data.train
             few = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
             told_by(model.train_step, packed(few))
+        if not is_whole(model) and (has_call(model) or not has_own_steps(model)):
+            build_as_fit(model, self._data.train.x[:1])  # no input shape was given: the first sample has one
+        builder.untouched.after(model)
         return model
 
     @counts("build")

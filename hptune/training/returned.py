@@ -62,6 +62,8 @@ class Tally:
         self.epochs: list[Told] = []
         self.best: Told | None = None
         self.before: Told | None = None
+        self.asked: list[Mapping[str, Any]] = []
+        """Of each training, what Keras's `fit` was asked for: `epochs`, and `steps` of each (None: not known)."""
 
     def begin(self) -> None:
         """Another training begins: what was told of the one before it is not of the model that is left."""

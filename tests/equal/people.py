@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hptune import seeds
 from hptune.rundir import RunPaths
@@ -717,6 +718,59 @@ def counted_calls(hp):
 def by_first_batch(hp):
     return compiled(Behind(ByFirstBatch(), hp.Choice("a", [1.0, 0.5])))
 
+def built_by_hand(hp):
+    model = Behind(layers.Rescaling(0.01), hp.Choice("a", [1.0, 0.5]))
+    model.build((None, 6))
+    return compiled(model)
+
+class Lookahead(keras.optimizers.SGD):
+    def build(self, variables):
+        super().build(variables)
+        self.slow = [self.add_variable_from_reference(v, "slow", initializer="zeros") for v in variables]
+        for slow, variable in zip(self.slow, variables):
+            slow.assign(variable)
+    def update_step(self, gradient, variable, rate):
+        super().update_step(gradient, variable, rate)
+        slow = self.slow[self._get_variable_index(variable)]
+        now = ops.equal(ops.mod(self.iterations + 1, 2), 0)
+        new = ops.where(now, slow + 0.5 * (variable - slow), variable)
+        self.assign(slow, ops.where(now, new, slow))
+        self.assign(variable, new)
+
+class PulledBack(keras.optimizers.SGD):
+    def build(self, variables):
+        super().build(variables)
+        begin = lambda v: lambda shape, dtype: ops.convert_to_tensor(v)
+        self.start = [self.add_variable_from_reference(v, "start", initializer=begin(v)) for v in variables]
+    def update_step(self, gradient, variable, rate):
+        start = self.start[self._get_variable_index(variable)]
+        super().update_step(gradient + 0.5 * (variable - start), variable, rate)
+
+def slow_weights(hp):
+    model = net()
+    model.compile({"slow": Lookahead, "start": PulledBack}[hp.Choice("kind", ["slow", "start"])](0.1), "mse")
+    return model
+
+class MakesState(Behind):
+    made = None
+    def train_step(self, data):
+        x, y, *_ = data
+        if self.made is None:
+            with tf.init_scope():
+                self.made = keras.Variable(1.0, trainable=False)
+        self.made.assign(self.made * 0.8)
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True)) * tf.convert_to_tensor(self.made)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
+        tracker = next(one for one in self.metrics if one.name == "loss")
+        tracker.update_state(loss)
+        return {"loss": tracker.result()}
+
+def made_in_a_step(hp):
+    model = MakesState(layers.Rescaling(0.01), hp.Choice("a", [1.0, 0.5]))
+    model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy")
+    return model
+
 def counted_in_sequence(hp):
     units = hp.Choice("units", [4, 8])
     return compiled(keras.Sequential([Called(), layers.Dense(units, "relu"), layers.Dense(1, "sigmoid")]))
@@ -727,6 +781,9 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "counted_calls": [{"a": 1.0}, {"a": 0.5}],
     "by_first_batch": [{"a": 1.0}, {"a": 0.5}],
     "counted_in_sequence": [{"units": 4}, {"units": 8}],
+    "built_by_hand": [{"a": 1.0}, {"a": 0.5}],
+    "slow_weights": [{"kind": "slow"}, {"kind": "start"}],
+    "made_in_a_step": [{"a": 1.0}, {"a": 0.5}],
     "loss_class": [{"a": 1.0}, {"a": 8.0}],
     "metric_closure": [{"a": 0.5}, {"a": 3.0}],
     "metric_class": [{"a": 0.4}, {"a": 0.6}],
@@ -881,10 +938,11 @@ def fitted(
     given = getattr(module, DATA.get(name, "data"))()[0][1]
     assert data.train.y.shape == given.shape, "the targets have another form than they were given in"
     assert data.train.y.dtype.kind == given.dtype.kind, "the targets are of another type than they were given in"
-    if not model.built and name != "vae":
-        model._symbolic_build(data_batch=(data.train.x[:2], data.train.y[:2]))  # as fit: nothing is computed
-    if name == "decoder_apart":
-        model.outward(model(data.train.x[:1]))
+    few = (data.train.x[:2], data.train.y[:2])
+    if name in ("decoder_apart", "made_in_a_step"):
+        tf.function(model.train_step, autograph=False).get_concrete_function(few)  # as fit: nothing is computed
+    elif name != "vae" and not all(layer.built for layer in model._flatten_layers()):
+        model._symbolic_build(data_batch=few)
     if initial is None:
         (x, y, *weights), validation = getattr(module, DATA.get(name, "data"))()
         weight = weights[0] if weights else None

@@ -66,7 +66,8 @@ SEARCHES: list[dict[str, Any]] = [
     {**FUNCTION, "budget": {"trials": 3, "time": 9, "epochs": 9, "target": 0.0, "patience": 3}},
     {**FUNCTION, "evaluation": {"repeats": 2, "finalists": {"top": 1, "repeats": 2}}, "checkpoints": {"keep": 1}},
     {**FUNCTION, "execution": {"executor": "inline", "retries": 1, "trial_timeout": 60, "gpus_per_worker": 1}},
-    {**FUNCTION, "training": {"epochs": 2, "batch_size": 4}},
+    {**FUNCTION, "execution": {"executor": "inline", "parallel": 2}},
+    {**FUNCTION, "training": {"epochs": 2}},
     {**FUNCTION, "enqueue": [{"x": 0.5, "y": 3}], "baseline": {"x": 0.5, "y": 3}},
     *(
         {**FUNCTION, "search_space": {"x": domain}}

@@ -604,3 +604,54 @@ def test_few_samples_may_be_too_few_to_try_it_on(tmp_path: Path) -> None:
         return model.fit(x, y, **kwargs)
     """
     assert "found" in probe(worker(tmp_path, fit, "objective: {metric: val_mae}\n"))["space"]
+
+
+COUNTS_ON = """
+    def fit(self, hp, model, *args, epochs=1, **kwargs):
+        model.fit(*args, epochs=2, **kwargs)
+        return model.fit(*args, epochs=2 + epochs, initial_epoch=2, **kwargs)
+"""
+
+
+def test_epochs_may_be_counted_on_after_a_first_phase(tmp_path: Path) -> None:
+    one = worker(tmp_path, COUNTS_ON, "training: {epochs: 3}\nobjective: {metric: val_mae, goal: minimize}\n")
+    probe(one)
+    assert len(trial(one, 3).curves["val_mae"]) == 3
+
+
+MODELS_OWN = """
+class Itself(keras.Sequential):
+    def fit(self, *args, **kwargs):
+        {change}
+        return super().fit(*args, **kwargs)
+def build(hp):
+    model = Itself([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.01 * hp.Int("n", 1, 2)), "mse", metrics=["mae"])
+    return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("pass", None),
+        ("kwargs['epochs'] = 2", r"training.epochs \(3\) did not reach training \(2\)"),
+        ("kwargs['batch_size'] = 8", r"training.batch_size \(32\) did not reach training \(12 steps an epoch\)"),
+        ("kwargs['batch_size'] = 96", "trains 1 steps an epoch, and batches of 32 of all samples are 3"),
+    ],
+)
+def test_what_a_models_own_fit_passes_over_is_told(tmp_path: Path, change: str, told: str | None) -> None:
+    (tmp_path / "own_code.py").write_text(CODE + MODELS_OWN.format(change=change))
+    head = HEAD.replace("own_code:Own", "own_code:build")
+    text = "training: {epochs: 3, batch_size: 32}\nobjective: {metric: val_mae, goal: minimize}\n"
+    (tmp_path / "spec.yaml").write_text(head + text)
+    loaded = load(tmp_path / "spec.yaml")
+    one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    assert "HyperModel" not in str(probe(one).get("notes")), "there is none"
+    if told is not None and told.endswith(")"):
+        with pytest.raises(SegmentFailed, match=told):
+            trial(one, 3)
+        return
+    found = trial(one, 3)
+    assert (found.facts.get("note") is None) == (told is None)
+    assert told is None or told in found.facts["note"]
