@@ -152,7 +152,9 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
 
     What is no file (a terminal, a pipe, /dev/null) is written to as it is. Raises RunError.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if path.is_dir():
+        raise RunError(f"{path} can't be written: it is a folder. Name another file.")
+    if path.exists() and not path.is_file():
         try:
             with path.open("wb") as file:
                 yield file

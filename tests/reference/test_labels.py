@@ -17,6 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from hptune.errors import SpecError
+from hptune.rundir import RunPaths
 from hptune.training.data.inputs import Encoding, Preparation
 from hptune.training.data.unseen import read_unseen
 from hptune.training.signature import Signature, read_signature, write_signature
@@ -112,9 +113,9 @@ def test_labels_are_kept_for_predictions(tmp_path: Path) -> None:
     labels = of_csv(tmp_path, ["-1", str(B64), str(B64 + 1)]).data.labels
     of_float32 = of_parquet(tmp_path, [0.1, 0.2], pa.float32(), task="classes").data.labels
     for one in (labels, of_float32):
-        run = types.SimpleNamespace(best_signature=tmp_path / "signature.json", name="r")
+        run = RunPaths(tmp_path / "runs" / "r")
         write_signature(run, Signature("classes", Preparation((), None), labels=one))
-        assert read_signature(run).labels == one  # type: ignore[arg-type]
+        assert read_signature(run).labels == one
 
 
 # --- Parquet ---------------------------------------------------------------------------------------------------------

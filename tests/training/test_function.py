@@ -66,7 +66,9 @@ def trainer(folder: Path, function: str, more: str = "") -> FunctionTrainer:
 
 def facts(folder: Path, function: str, more: str = "") -> dict[str, Any]:
     worker = Worker(experiment(folder, function, more), folder, RunPaths(folder / "runs" / "a"))
-    return dict(worker.run(Segment(0, {}, purpose="probe")).facts)
+    found = dict(worker.run(Segment(0, {}, purpose="probe")).facts)
+    assert found.pop("code"), "by which a resumed search sees that it has changed"
+    return found
 
 
 def test_a_function_without_epoch_has_a_single_one(folder: Path) -> None:

@@ -108,7 +108,8 @@ def calm(runner: Runner) -> dict[str, Any]:
     told: dict[str, Any] = {"trials": [[]], "predictions": [None]}
     for command in COMMANDS:
         shutil.copytree(folder, runner.home / f"before-{len(told['trials']) - 1}")
-        assert runner(folder, command)["answers"][0]["code"] == 0
+        (answer,) = runner(folder, command)["answers"]
+        assert answer["code"] == 0, answer["err"]
         trials, predictions = runner(folder, TRIALS, PREDICT)["answers"]
         told["trials"].append(rows(trials))
         told["predictions"].append(predictions["out"] if predictions["code"] == 0 else None)
