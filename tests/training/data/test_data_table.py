@@ -347,6 +347,6 @@ def test_a_large_table_lies_on_the_disk_and_gives_the_same_samples(
     load_data(spec, folder=tmp_path, seed=0, cache=cache)
     assert written.stat().st_mtime_ns == before, "written twice"
     load_data(spec, folder=tmp_path, seed=1, cache=cache)
-    assert len(list(one for one in cache.iterdir() if one.suffix != ".json")) == 2, (
+    assert len([one for one in cache.iterdir() if one.suffix != ".json"]) == 2, (
         "another training part has other statistics"
     )
