@@ -1,4 +1,4 @@
-"""What the virtual order gives and what it costs: `python -m benchmarks.order` prints both tables of docs/reliability.md.
+"""What the virtual order gives and costs: `python -m benchmarks.order` prints both tables of docs/reliability.md.
 
 The first: each strategy, searched three times with 1, 2 and 4 worker processes each, over a function whose trials take
 a random time; the trials must be the same in all nine. The second: searches whose trials' times vary by a factor, with

@@ -6,8 +6,10 @@
 Each round takes an experiment, runs it once undisturbed (kept for the rounds to come), then again from nothing while
 faults happen to it, each followed by the same command. At every step: nothing that was finished is lost or has another
 score, nothing has been told twice, and the journal can be read. At the end: the trials, their values, scores and states
-are those of the undisturbed run, to the bit; and no more states are on the disk than `checkpoints.keep` allows. Exit
-code 1, and the round's seed, at the first that does not hold.
+are those of the undisturbed run, to the bit; and no more states are on the disk than `checkpoints.keep` allows. Then
+`train-best` is killed a few times: what stands in `best/` is the old winner whole or the new one, nothing lies beside
+it after the next command, and the winner is the undisturbed run's. Exit code 1, and the round's seed, at the first
+that does not hold.
 
 As many rounds run at a time as there are cores. Where mounting is allowed (as root), every other round's runs folder is
 a small tmpfs of its own, which is then really full; in the others no file may grow any further.
@@ -66,11 +68,12 @@ def f(x, n, epoch, seed):
     return x * n + epoch / 10 + seed % 1000 / 1e4
 """
 
-ONE = "execution: {workers: 1}\n"
+ONE, TWO = "execution: {workers: 1}\n", "execution: {workers: 2}\n"
 
 EXPERIMENTS: dict[str, str] = {
     "function, tpe": f"{FUNCTION}{ONE}strategy: {{name: tpe}}\nbudget: {{trials: 60}}\n",
-    "function, asha": f"{FUNCTION}{ONE}strategy: {{name: asha, max_epochs: 9, sampler: tpe}}\nbudget: {{trials: 50}}\n",
+    "function, tpe, two workers": f"{FUNCTION}{TWO}strategy: {{name: tpe}}\nbudget: {{trials: 60}}\n",
+    "function, asha": f"{FUNCTION}{TWO}strategy: {{name: asha, max_epochs: 9, sampler: tpe}}\nbudget: {{trials: 50}}\n",
     "function, hyperband": f"{FUNCTION}{ONE}strategy: {{name: hyperband, max_epochs: 9}}\nevaluation: {{repeats: 2}}\n",
     "digits, asha": f"{DIGITS}{ONE}strategy: {{name: asha, max_epochs: 4, factor: 2}}\nbudget: {{trials: 24}}\n",
     "digits, hyperband, finalists": (
@@ -78,7 +81,7 @@ EXPERIMENTS: dict[str, str] = {
         "evaluation: {finalists: {top: 2, repeats: 2}}\n"
     ),
 }
-"""One worker each: with several, the order in which trials end is the machine's, and the next one depends on it."""
+"""The order in which trials end is the machine's where there are two workers, and what is tried is not."""
 
 KEPT = {"digits, hyperband, finalists": 2}
 HPTUNE = [sys.executable, "-m", "hptune"]
@@ -107,7 +110,8 @@ class Search:
     def paths(self) -> RunPaths:
         return RunPaths(self.folder / "runs" / "soak")
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """command: unless given, the search."""
         limit = self.limit_bytes
 
         def full() -> None:
@@ -115,7 +119,7 @@ class Search:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         self.process = subprocess.Popen(
-            [*HPTUNE, "search", "spec.yaml", "--quiet"],
+            [*HPTUNE, *(command or ("search", "spec.yaml", "--quiet"))],
             cwd=self.folder,
             env=ENVIRONMENT,
             stdout=subprocess.DEVNULL,
@@ -343,20 +347,63 @@ def fresh(spec: str, *, small: bool = False) -> Iterator[Search]:
         yield Search(Path(folder), small)
 
 
-Calm = tuple[list[tuple[Any, ...]], int, int]
-"""The trials of the run that nothing happens to, the lines of its journal, and the bytes that it leaves."""
+@dataclass(frozen=True)
+class Calm:
+    """The run that nothing happens to: its trials, the lines of its journal, the bytes that it leaves, its winner and
+    the seconds that train-best takes."""
+
+    trials: list[tuple[Any, ...]]
+    lines: int
+    size: int
+    winner: dict[str, Any]
+    seconds: float
 
 
 def calm(spec: str) -> Calm:
     with fresh(spec) as search:
         search.start()
         search.wait()
-        return trials(search.paths), search.lines(), size_bytes(search.paths)
+        found, lines, size = trials(search.paths), search.lines(), size_bytes(search.paths)
+        began = time.monotonic()
+        search.start("train-best")
+        search.wait()
+        return Calm(found, lines, size, winner(search.paths), time.monotonic() - began)
+
+
+def winner(paths: RunPaths) -> dict[str, Any]:
+    """What best/ tells, but for the times."""
+
+    def timeless(told: Any) -> Any:
+        inner = {key: timeless(value) for key, value in told.items()} if isinstance(told, dict) else told
+        return {k: v for k, v in inner.items() if "seconds" not in k} if isinstance(inner, dict) else inner
+
+    return dict(timeless(json.loads(paths.best_result.read_text())))
+
+
+def kill_train_best(search: Search, expected: Calm, random: Random, counts: Counter[str]) -> None:
+    """Killed at any moment, by all or by its driver alone; each time best/ is whole."""
+    for _ in range(random.randint(1, 3)):
+        stood = search.paths.best.exists()
+        search.start("train-best")
+        time.sleep(random.uniform(0, expected.seconds))
+        random.choice([kill_all, kill_driver])(search, random)
+        counts["kill_train_best"] += 1
+        counts["kills"] += 1
+        if search.paths.best.exists() and winner(search.paths) != expected.winner:
+            raise Broken("best/ holds neither the old winner nor the new one")
+        if stood and not search.paths.best.exists():
+            raise Broken("best/ is gone")
+    search.start("train-best")
+    search.wait()
+    if winner(search.paths) != expected.winner:
+        raise Broken(f"the winner is another: {winner(search.paths)} for {expected.winner}")
+    if left := [path.name for path in search.paths.root.iterdir() if path.name.startswith("tmp-")]:
+        raise Broken(f"left behind: {left}")
 
 
 def disturbed(name: str, expected: Calm, random: Random, counts: Counter[str], *, small: bool) -> None:
     """One search, faults happening to it until it has ended all the same; then everything that must hold."""
-    wanted, lines, _ = expected
+    wanted, lines = expected.trials, expected.lines
     with fresh(EXPERIMENTS[name], small=small) as search:
         reports: Reports = {}
         for _ in range(random.randint(3, 9)):
@@ -384,6 +431,7 @@ def disturbed(name: str, expected: Calm, random: Random, counts: Counter[str], *
                 f"{len(wanted)} trials undisturbed, {len(found)} disturbed; the first that differ: {different}"
             )
         check_disk(search, KEPT.get(name, 1))
+        kill_train_best(search, expected, random, counts)
 
 
 def can_mount() -> bool:
@@ -414,8 +462,8 @@ class Soak:
         except Broken as broken:
             raise Broken(f"seed {seed} ({name}): {broken}") from broken
         self.rounds[name] += 1
-        self.compared += len(self.known[name][0])
-        print(f"seed {seed}: {name}: {len(self.known[name][0])} trials equal to the bit", flush=True)
+        self.compared += len(self.known[name].trials)
+        print(f"seed {seed}: {name}: {len(self.known[name].trials)} trials equal to the bit", flush=True)
 
 
 def main() -> int:
@@ -441,11 +489,11 @@ def main() -> int:
     rounds = sum(soak.rounds.values())
     print(f"\n{minutes:.0f} minutes, {rounds} rounds, {kills} kills, {soak.compared:,} trials compared: no difference")
     print("\n| fault | times |\n|---|---|")
-    for fault in FAULTS:
+    for fault in [*FAULTS, kill_train_best]:
         print(f"| {fault.__name__.replace('_', ' ')} | {soak.counts[fault.__name__]} |")
     print("\n| experiment | rounds | trials | bytes left |\n|---|---|---|---|")
-    for name, (told, _, size) in soak.known.items():
-        print(f"| {name} | {soak.rounds[name]} | {len(told)} | {size:,} |")
+    for name, known in soak.known.items():
+        print(f"| {name} | {soak.rounds[name]} | {len(known.trials)} | {known.size:,} |")
     return 0
 
 
