@@ -23,6 +23,8 @@ from hptune.training.sameness import attributes, described, is_known, of_own_par
 _RUNS_PYTHON = frozenset({"numpy_function", "py_function", "py_func", "get_global_generator"})
 """What brings Python, or a generator that all share, into a graph."""
 
+_RATE = frozenset({"learning_rate", "_learning_rate", "lr"})
+
 _READS = "is compiled with what reads that very model"
 
 
@@ -52,10 +54,19 @@ def why_by_fit(model: Any) -> str | None:
         described([*kinds, *held])
     if not targets.isdisjoint(_with_layers(by_name)):
         return "holds code that reads its layers by other ways than its own"
+    if any(getattr(one, "overwrite_with_gradient", False) for one in model.trainable_weights):
+        return "has weights that gradients overwrite"
     optimizer = scaled_by(getattr(model, "optimizer", None)) if model.compiled else None
     if optimizer is not None and _holds_state(optimizer):
         return "is compiled with an optimizer that holds state"
-    if any(_RUNS_PYTHON & set(names_read(one.__code__)) for one in _functions([*by_compile, *by_code, *by_name])):
+    reads = [set(names_read(one.__code__)) for one in _functions([*by_compile, *by_code, *by_name])]
+    if any("assign" in names and _RATE & names for names in reads):
+        return "has code of yours that sets the learning rate as it trains"
+    with visited() as by_scores:
+        described(given[:-1])
+    if model.compiled and not _of_optimizer(model).isdisjoint(map(id, [*by_scores, *by_code, *by_name])):
+        return "holds, or is compiled with, what reads that very optimizer"
+    if any(_RUNS_PYTHON & names for names in reads):
         return "runs Python of yours, or draws from a generator that all share, as it trains"
     if model.compiled and model.run_eagerly and (own or held or _functions(by_compile)):
         return "runs code of yours eagerly, which may keep what it counts"
@@ -82,7 +93,7 @@ def _usual() -> frozenset[str]:
 
 
 def _given(model: Any) -> list[Any]:
-    """The losses, metrics and optimizer as the user's code gave them."""
+    """The losses, metrics and, at the end, the optimizer as the user's code gave them."""
     loss, metrics = model._compile_loss, model._compile_metrics
     given = [loss._user_loss] if loss is not None else []
     given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics is not None else []
@@ -104,6 +115,13 @@ def _variables(given: list[Any], model: Any) -> set[int]:
     """Those that the losses and metrics reach, less the optimizer's own."""
     own = {id(one) for one in getattr(scaled_by(model.optimizer), "variables", ())}
     return {id(one) for one in variables_in(given)} - own
+
+
+def _of_optimizer(model: Any) -> set[int]:
+    """The identities of the compiled optimizer, of one that it scales for, and of their variables."""
+    every = {id(one): one for one in (model.optimizer, scaled_by(model.optimizer)) if one is not None}.values()
+    variables = [form for one in every for variable in one.variables for form in _forms(variable)]
+    return {id(one) for one in (*every, *variables)}
 
 
 def _holds_state(optimizer: Any) -> bool:

@@ -276,7 +276,7 @@ class Program:
         else:
             model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         if not model.optimizer.built:  # a LossScaleOptimizer that is built twice holds its scale twice
-            build_optimizer(model.optimizer, model.trainable_variables)  # not `optimizer`: under float16 Keras wraps it
+            build_optimizer(model.optimizer, model.trainable_weights)  # not `optimizer`: under float16 Keras wraps it
         # A model that computes its own loss is left alone: its tracker is what is reported.
         own = makes_its_own_loss(model) or model._compile_loss is None
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")

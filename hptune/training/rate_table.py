@@ -19,7 +19,8 @@ def rate_table() -> Any:
             self.factor = tf.Variable(1.0, trainable=False)
 
         def __call__(self, step: Any) -> Any:
-            return tf.gather(self.table, tf.cast(step, tf.int32)) * self.factor
+            last = tf.shape(self.table)[0] - 1  # a step of the user's may ask for it after the last one
+            return tf.gather(self.table, tf.minimum(tf.cast(step, tf.int32), last)) * self.factor
 
         def get_config(self) -> dict[str, Any]:
             return {}

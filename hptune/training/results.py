@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hptune.errors import SegmentFailed
+from hptune.training.compiled import scaled_by
 from hptune.training.loops import function
 from hptune.training.runtime import keras
 from hptune.training.streamed import mapped
@@ -71,10 +73,27 @@ def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
     import tensorflow as tf
 
     given = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), example)
-    told = function(step, xla=False).get_concrete_function(given).structured_outputs
+    with _stock_optimizer(step):
+        told = function(step, xla=False).get_concrete_function(given).structured_outputs
     if not isinstance(told, Mapping):
         raise SegmentFailed(f"{step.__qualname__} returned {type(told).__name__}, and a dict of metrics is wanted")
     return [name for key, value in in_order(told).items() for name in numbered(key, value)]
+
+
+@contextlib.contextmanager
+def _stock_optimizer(step: Callable[[Any], Any]) -> Iterator[None]:
+    """An optimizer of the user's is not built by a step that is traced for what it tells: what it then makes of the
+    weights would stay. One of Keras's stands in for it, where the model has one that is not built."""
+    model: Any = getattr(step, "__self__", None)
+    own = getattr(model, "optimizer", None)
+    if own is None or own.built or type(scaled_by(own)).__module__.split(".")[0] == "keras":
+        yield
+        return
+    model.optimizer = keras().optimizers.SGD(0.0)
+    try:
+        yield
+    finally:
+        model.optimizer = own
 
 
 def is_whole(model: Any) -> bool:
