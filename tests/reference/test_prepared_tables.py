@@ -19,6 +19,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from hptune.training.data import load_data
+
 from . import asked, plain
 from .differences import close, same
 from .draw import STRANGE, Array, cases, folder, holes, moderate, texts
@@ -266,3 +268,17 @@ def test_words_are_counted(said: list[str], mode: str, most: int, kind: str) -> 
         idf = np.log(1 + len(training) / (1 + having))
         wanted = wanted * np.concatenate([[idf.mean()], idf])
     close("free text", "scikit-learn CountVectorizer", found.x[:, 1:], wanted[found.order], within=2e-6)
+
+
+def test_categories_that_training_has_not_are_counted(tmp_path: Path) -> None:
+    """The last quarter of the time is validation and test; two of its rows are of a city that is new then."""
+    city = np.array(["Oslo", "Lima"], object)[np.arange(ROWS) % 2]
+    city[[-1, -ROWS // 4]] = "Bergen"
+    frame = pd.DataFrame({"t": np.arange(ROWS), "city": city, "y": np.sin(np.arange(ROWS))})
+    options = {**asked.written(tmp_path, "csv", frame), "target": "y", "time": "t", "features": ["city"]}
+    found = load_data(asked.spec_of(options), folder=tmp_path, seed=0)
+    others = found.rows["validation"] + found.rows["test"]
+    new = int((frame["city"].iloc[found.rows["train"] :] == "Bergen").sum())
+    assert new == 2
+    told = f"column 'city': 2 of {others} rows that are not trained on have a category that the training part has not"
+    assert any(note.startswith(f"{told} ('Bergen').") for note in found.notes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +209,25 @@ def _encoding(column: Column, train: Rows, raw: Raw) -> Encoding:
         ways = f"Leave it out of data.features, or say data.columns: {{{column.name}: text}} if it is free text."
         raise spec_error(f"{message} {ways}", *raw.x_path)
     return Encoding(column.name, column.kind, _fill(column, present), categories)
+
+
+def untaught(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
+    """A note for each column of which other rows have categories that the training part has not.
+
+    others: the rows of the other parts. `predict` refuses such rows; here they are measured.
+    """
+    columns = raw.x if isinstance(raw.x, tuple) else ()
+    for column, encoding in zip(columns, prepare.encodings, strict=True) if columns else ():
+        if encoding.kind != "category":
+            continue
+        known = {"", *encoding.categories}
+        strange = [value for value in column.values[others].tolist() if value not in known]
+        if strange:
+            some = ", ".join(repr(value) for value in sorted(set(strange))[:3])
+            told = (
+                f"column {column.name!r}: {len(strange)} of {len(others)} rows that are not trained on have a category"
+            )
+            yield f"{told} that the training part has not ({some}). They are measured as having none of its categories"
 
 
 def _without_values(column: Column, raw: Raw, what: str) -> SpecError:

@@ -25,7 +25,7 @@ from hptune.training.data.examples import examples_of
 from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.given import given_form
 from hptune.training.data.images import read_images
-from hptune.training.data.inputs import Preparation, learn
+from hptune.training.data.inputs import Preparation, learn, untaught
 from hptune.training.data.keras_sets import read_keras
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.npz import read_npz
@@ -161,7 +161,12 @@ def _data(
         input_scale=prepare.scale,
         features=raw.features,
         outputs=raw.outputs,
-        notes=(*raw.notes, *notes_on(raw, parts.train, prepare, scale, needs), *taken.notes),
+        notes=(
+            *raw.notes,
+            *notes_on(raw, parts.train, prepare, scale, needs),
+            *untaught(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
+            *taken.notes,
+        ),
         preparation=prepare,
         examples=examples,
         given=given_form(raw, target, parts.train) if isinstance(spec, NpzData | PythonData) else None,
