@@ -55,14 +55,16 @@ class Runner:
     """`disk_runner.py`, with `disk.c` loaded before it."""
 
     def __init__(self, library: Path, home: Path) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "LANG") if key in os.environ}
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        paths = os.pathsep.join(map(str, (HERE.parents[1], HERE)))
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "disk_runner.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **threads, "LD_PRELOAD": str(library), "PYTHONPATH": paths},
+            cwd=home,
+            env={**kept, **threads, "LD_PRELOAD": str(library), "PYTHONPATH": paths},
         )
         self.home = home
 
@@ -109,7 +111,7 @@ def calm(runner: Runner) -> dict[str, Any]:
     for command in COMMANDS:
         shutil.copytree(folder, runner.home / f"before-{len(told['trials']) - 1}")
         (answer,) = runner(folder, command)["answers"]
-        assert answer["code"] == 0, answer["err"]
+        assert answer["code"] == 0, answer
         trials, predictions = runner(folder, TRIALS, PREDICT)["answers"]
         told["trials"].append(rows(trials))
         told["predictions"].append(predictions["out"] if predictions["code"] == 0 else None)

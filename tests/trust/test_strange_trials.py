@@ -389,6 +389,7 @@ def data():
 """
 
 
+@pytest.mark.slow
 def test_what_a_builder_and_a_data_source_change_moves_no_file_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BUILD)
     (tmp_path / "b.yaml").write_text(
@@ -421,7 +422,7 @@ class Strange(DecisionTreeClassifier):
 """
 
 
-@pytest.mark.parametrize("executor", ["inline", "local"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_an_estimator_moves_no_file_and_draws_alike_in_any_company(tmp_path: Path, executor: str) -> None:
     (tmp_path / "mine.py").write_text(ESTIMATOR)
     text = (
