@@ -13,6 +13,7 @@ from typing import Annotated, Any, NotRequired, TypeAlias
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from hptune.history import SegmentKey, key_of
 from hptune.journal import LAST_TIME_S
 from hptune.spec.objective import Objective
 from hptune.trial import Purpose, Value
@@ -141,8 +142,6 @@ _SHAPES: dict[str, Any] = {
 _OF_PENDING = {"segment_lost": "is lost", "segment_begun": "begins"}
 """Events of a segment that is under way, in words."""
 
-_Key: TypeAlias = tuple[str, int, int]
-
 
 class EventCheck:
     """Checks the events of one journal in their order; remembers of each trial what the next event must fit."""
@@ -150,7 +149,7 @@ class EventCheck:
     def __init__(self) -> None:
         self._metrics: list[str] | None = None  # of the objectives; None before the head
         self._epochs: list[int] = []  # by trial: how far its longest replica is trained
-        self._pending: dict[_Key, Mapping[str, Any]] = {}
+        self._pending: dict[SegmentKey, Mapping[str, Any]] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Raises ValueError, which says what is wrong, where the event can't be made anything of."""
@@ -169,7 +168,7 @@ class EventCheck:
             self._finished(event)
         elif kind == "segment_failed":
             self._take(event)
-        elif kind in _OF_PENDING and _key(event) not in self._pending:
+        elif kind in _OF_PENDING and key_of(event) not in self._pending:
             raise ValueError(f"trial {event['trial']} {_OF_PENDING[kind]} and was never started")
         elif kind == "trial_stopped":
             if event["trial"] >= len(self._epochs):
@@ -206,14 +205,10 @@ class EventCheck:
             self._epochs[event["trial"]] = max(self._epochs[event["trial"]], began + longest)
 
     def _take(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        key = _key(event)
+        key = key_of(event)
         if key not in self._pending:
             raise ValueError(f"replica {key[2]} of trial {key[1]} ends and was never started")
         return self._pending.pop(key)
-
-
-def _key(event: Mapping[str, Any]) -> _Key:
-    return (event["purpose"], event["trial"], event["replica"])
 
 
 def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:

@@ -23,6 +23,17 @@ def rising(values: Mapping[str, Value], epoch: int, replica: int) -> float:
     return float(values["x"] or 0) + 0.1 * epoch + 0.01 * replica
 
 
+SPEC: dict[str, Any] = {
+    "version": 1,
+    "name": "a",
+    "model": {"function": "m:f"},
+    "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
+    "training": {"epochs": 9},
+    "objective": {"metric": "score", "goal": "maximize"},
+}
+"""What the fakes are for: a function of x, of nine epochs."""
+
+
 @dataclass
 class FakeExecutor:
     """Scores segments by a closed form; checks that it is asked for nothing that the protocol forbids.

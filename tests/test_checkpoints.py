@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeExecutor, Halving, Watcher
+from fakes import SPEC, FakeExecutor, Halving, Watcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,15 +20,6 @@ from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 from hptune.tuner import Request, search
-
-SPEC: dict[str, Any] = {
-    "version": 1,
-    "name": "a",
-    "model": {"function": "m:f"},
-    "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
-    "training": {"epochs": 9},
-    "objective": {"metric": "score", "goal": "maximize"},
-}
 
 
 class Scored(FakeExecutor):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import SPEC as FUNCTION
 from fakes import FakeExecutor, Watcher
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,15 +26,7 @@ from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
 from hptune.trial import Segment, Trial, Value
 from hptune.tuner import Request, search
 
-SPEC: dict[str, Any] = {
-    "version": 1,
-    "name": "a",
-    "model": {"function": "m:f"},
-    "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
-    "training": {"epochs": 9},
-    "objective": {"metric": "score", "goal": "maximize"},
-    "strategy": {"name": "tpe"},
-}
+SPEC = {**FUNCTION, "strategy": {"name": "tpe"}}
 STABILIZED: dict[str, Any] = {
     "data": {"source": "digits"},
     "model": {"python": "m:build"},

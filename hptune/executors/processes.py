@@ -1,7 +1,7 @@
 """The local executor: segments run in worker processes on this machine, which stay and keep their programs.
 
-Each worker has a socket of its own and is watched by the driver's only thread, so that a segment costs 0.05 ms more
-than inline, a worker is chosen for a segment by what it holds, and one that hangs or dies costs its segment alone.
+Each worker has a socket of its own and is watched by the driver's only thread, so that a segment costs some 0.1 ms
+more than inline, a worker is chosen for a segment by what it holds, and one that hangs or dies costs its segment alone.
 (A pool of pebble's, 0.2 ms a task, can't do that: its workers take their tasks from one pipe, and one that is killed
 while it waits there breaks the pool.) How many workers there are, and which gets what, changes no result.
 """

@@ -25,6 +25,7 @@ from hptune.record import Record, taken_over
 from hptune.reports.console import duration, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
 from hptune.reports.spelling import number, numbers
+from hptune.spec.check_search import idle_workers
 from hptune.spec.check_space import remarks
 from hptune.trial import Purpose, Segment, Trial
 from hptune.watch import Watch
@@ -136,6 +137,7 @@ def told_before(record: Record) -> list[str]:
     notes = [
         *facts.get("notes", ()),
         *map(str, remarks(record.head.space.domains)),
+        *map(str, idle_workers(record.head.experiment)),
         *map(taken_over, record.head.warm_start),
     ]
     return [*(f"warning: {warning}" for warning in facts.get("warnings", ())), *(f"note: {note}" for note in notes)]

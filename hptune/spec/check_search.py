@@ -9,6 +9,7 @@ from typing import Any
 from hptune.errors import Problem, unknown
 from hptune.spec.check_keras import Scope
 from hptune.spec.check_recipe import section
+from hptune.spec.experiment import Experiment
 from hptune.spec.model import MODEL_KINDS
 from hptune.spec.references import Ref, uses
 from hptune.spec.sections import STRATEGIES
@@ -67,6 +68,17 @@ def _of_no_effect(raw: Mapping[str, Any]) -> Iterator[Problem]:
     keys = [("training", key) for key in training if key != "epochs"] if isinstance(training, Mapping) else []
     for path in [*keys, *((key,) for key in ("schedule", "initialization") if raw.get(key))]:
         yield Problem("has no effect on a function, which trains as it likes. Drop it.", path, on_key=True)
+
+
+def idle_workers(experiment: Experiment) -> list[Problem]:
+    """A remark where a strategy that learns leaves some of the workers that were asked for without work."""
+    execution, name = experiment.execution, experiment.strategy.name
+    asked = execution.workers
+    if asked == "auto" or asked <= execution.parallel or execution.order == "free" or name in ("random", "grid", "qmc"):
+        return []
+    told = f"{name} has {execution.parallel} trials under way at a time, so that {asked - execution.parallel} of"
+    told = f"{told} {asked} workers stay idle. Say execution.parallel: {asked}, or order: free"
+    return [Problem(f"{told} (the trials are then others).", ("execution", "workers"))]
 
 
 # --- references ---------------------------------------------------------------------------------------------------

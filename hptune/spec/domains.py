@@ -58,7 +58,7 @@ class _Range(_Domain):
         if self.log and step is not None and not (step == 1 and isinstance(step, int)):
             raise PydanticCustomError("range", f"log: {self._log} and step can't stand together. Drop one of them.")
         if isinstance(low, int) and (high - low) // (step or 1) >= 2**53:
-            told = f"{low} to {high} holds 2**53 numbers or more, which no drawn number tells apart. Make it smaller."
+            told = f"{low} to {high} holds more than 2**53 numbers: some would never be drawn. Make it smaller."
             raise PydanticCustomError("range", told)
         if step is not None and _steps(low, high, step) > MOST_STEPS:
             told = f"step {step} makes more than {MOST_STEPS:,} values. Make it larger, or drop it."

@@ -14,6 +14,7 @@ from typing import Any
 from hptune.errors import Problem, SpecError, unknown
 from hptune.spec.assemble import assemble
 from hptune.spec.base import Spec
+from hptune.spec.check_search import idle_workers
 from hptune.spec.check_sklearn import OF_KERAS
 from hptune.spec.check_space import remarks
 from hptune.spec.experiment import Experiment
@@ -45,7 +46,8 @@ class Loaded:
     @property
     def remarks(self) -> list[str]:
         """What is not wrong and may not be meant, each with its place."""
-        return [str(self.locate(problem)) for problem in remarks(self.experiment.search_space)]
+        found = [*remarks(self.experiment.search_space), *idle_workers(self.experiment)]
+        return [str(self.locate(problem)) for problem in found]
 
     def locate(self, problem: Problem) -> Problem:
         """`problem` with its place filled in from its key path: the deepest part of the path that the file holds."""

@@ -115,12 +115,7 @@ class Worker:
         return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
 
     def _keep_traceback(self, segment: Segment) -> None:
-        text = _sendable(traceback.format_exc())
+        text = traceback.format_exc()
         if len(text) > _KEPT:  # a message may hold a whole array
             text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
         files.write_whole(self._run.trial_error(segment.trial), text, below=self._run.runs)
-
-
-def _sendable(text: str) -> str:
-    """A text without halves of surrogate pairs, which no file takes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

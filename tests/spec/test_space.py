@@ -170,6 +170,14 @@ def test_what_is_no_member_has_no_form(domain: Domain, given: Any) -> None:
         domain.own(given)
 
 
+def test_a_range_holds_no_more_numbers_than_can_be_drawn() -> None:
+    """A drawn float has 53 bits: of twice as many numbers every other one would never come."""
+    widest = IntDomain(type="int", min=0, max=2**53 - 1)
+    assert {widest.from_unit(bits / 2**53) % 2 for bits in (1, 2, 2**53 - 1, 2**53 - 2)} == {0, 1}
+    with pytest.raises(ValueError, match=r"holds more than 2\*\*53 numbers"):
+        IntDomain(type="int", min=-(2**53), max=2**53)
+
+
 def test_a_text_among_the_values_is_told_from_a_number_like_it() -> None:
     domain = ChoiceDomain.model_validate({"type": "choice", "values": [1, "1", True, "relu"]})
     with pytest.raises(ValueError, match=r'must be one of 1, "1", True, relu, got 1\.5'):

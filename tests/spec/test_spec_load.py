@@ -545,3 +545,21 @@ def test_steps_that_do_not_reach_max_are_remarked_upon(write: Write) -> None:
     assert units.startswith(f"{path}:12:36: search_space.units.max: is never reached")
     assert "end at 96" in units
     assert "end at 0.4" in dropout
+
+
+@pytest.mark.parametrize(
+    ("strategy", "execution", "idle"),
+    [
+        ("tpe", "workers: 9", True),
+        ("tpe", "workers: 4", False),
+        ("tpe", "workers: 9, parallel: 9", False),
+        ("tpe", "workers: 9, order: free", False),
+        ("random", "workers: 9", False),
+    ],
+)
+def test_workers_that_would_stay_idle_are_told(write: Write, strategy: str, execution: str, idle: bool) -> None:
+    text = GOOD.replace("name: random", f"name: {strategy}").replace("workers: 1", execution)
+    path = write(text)
+    told = f"{path}:23:22: execution.workers: tpe has 4 trials under way at a time, so that 5 of 9 workers stay idle"
+    found = load(path).remarks
+    assert [remark[: len(told)] for remark in found] == [told] * idle

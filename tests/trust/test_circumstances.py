@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeExecutor, InTurn, Watcher
+from fakes import SPEC, FakeExecutor, InTurn, Watcher
 from journals import sealed
 
 from hptune import circumstances
@@ -37,17 +37,7 @@ def _keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(paths: RunPaths, *, trials: int, code: dict[str, str] | None, strict: bool = False) -> list[str]:
     """Search for so many more trials, the probe finding such code; what was noted."""
-    spec = from_json(
-        {
-            "version": 1,
-            "name": "a",
-            "model": {"function": "m:f"},
-            "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
-            "training": {"epochs": 9},
-            "objective": {"metric": "score", "goal": "maximize"},
-            "budget": {"trials": trials},
-        }
-    )
+    spec = from_json({**SPEC, "budget": {"trials": trials}})
     facts: dict[str, Any] = {"task": None, "fingerprint": "f", **({"code": code} if code is not None else {})}
     watcher = Watcher()
     request = Request(spec, "the yaml", Path(), "hptune search a.yaml", strict=strict)

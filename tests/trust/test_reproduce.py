@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import SPEC as FUNCTION
 from fakes import FakeExecutor, Halving, Watcher
 from journals import sealed
 
@@ -26,15 +27,7 @@ from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
 from hptune.tuner import Request, search
 
-SPEC: dict[str, Any] = {
-    "version": 1,
-    "name": "a",
-    "model": {"function": "m:f"},
-    "search_space": {"x": {"type": "float", "min": 0.0, "max": 100.0}},
-    "training": {"epochs": 9},
-    "objective": {"metric": "score", "goal": "maximize"},
-    "evaluation": {"repeats": 2},
-}
+SPEC = {**FUNCTION, "evaluation": {"repeats": 2}}
 
 
 @pytest.fixture
