@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -25,3 +27,11 @@ def _tensorflow() -> None:
     """TensorFlow is started in hptune's way before any test can start it in another: its threads can't be set later."""
     if "MUTANT_UNDER_TEST" not in os.environ:  # set by mutmut, whose tests train nothing
         runtime.start()
+
+
+@pytest.fixture(autouse=True)
+def _path_as_it_was() -> Iterator[None]:
+    """A test's folders leave `sys.path` with it: what lies there must not be imported by the processes of others."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
