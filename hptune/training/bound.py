@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,37 @@ def why_by_fit(model: Any) -> str | None:
     return None
 
 
+def python_state(model: Any) -> dict[tuple[str, int, str], str]:
+    """What objects of the user's classes hold in plain Python, by class, object and attribute: numbers, text, lists."""
+    given = _given(model)[:-1] if model.compiled else []
+    parts = [one for one in [*model._flatten_layers(), *given] if _is_own(one)]
+    found = [(part, name, value) for part in parts for name, value in _by_name(part).items() if name not in _usual()]
+    return {(type(part).__name__, id(part), name): repr(value) for part, name, value in found if _is_plain(value)}
+
+
+def _by_name(part: Any) -> dict[str, Any]:
+    """What the user's classes say of an object, and what it holds of its own."""
+    classes = [kind for kind in reversed(type(part).__mro__) if not is_known(kind)]
+    return {**{name: value for kind in classes for name, value in vars(kind).items()}, **attributes(part)}
+
+
+def counted(before: Mapping[tuple[str, int, str], str], after: Mapping[tuple[str, int, str], str]) -> list[str]:
+    """The attributes, as `Class.name`, that code has changed as a graph was made of it, and so not as it runs.
+
+    One that was not there before may be what code sets at its first call and leaves as it is.
+    """
+    changed = [key for key, value in after.items() if before.get(key, value) != value]
+    return [f"{kind}.{name}" for kind, _, name in changed]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(_is_plain(one) for pair in value.items() for one in pair)
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
+
+
 def _added_to(model: Any) -> dict[str, Any]:
     """What a model of a class of the user's holds beside layers and what Keras keeps in every model."""
     if is_known(type(model)):
@@ -84,12 +115,13 @@ def _added_to(model: Any) -> dict[str, Any]:
 
 @functools.cache
 def _usual() -> frozenset[str]:
-    """The attributes of Keras's own models, compiled and called."""
+    """The attributes of Keras's own models, compiled and called, and of its bare layers, metrics and losses."""
     layer, inputs = keras().layers.Dense(1), keras().Input((1,))
     made = [keras().Sequential([inputs, layer]), keras().Model(inputs, layer(inputs)), keras().Model()]
     for model in made:
         model.compile("sgd", "mse")
-    return frozenset(name for model in made for name in vars(model))
+    bare = [keras().layers.Layer(), keras().metrics.Metric(), keras().losses.Loss()]
+    return frozenset(name for one in [*made, *bare] for name in vars(one))
 
 
 def _given(model: Any) -> list[Any]:

@@ -156,11 +156,14 @@ class KerasTrainer:
     def _train(self, segment: Segment, after: AfterEpoch) -> Outcome:
         recipe = resolve(self.experiment, segment.values)
         blueprint, program = self.programs.serving(recipe, segment.values)
+        counts = reuse.counts_in_python(program)
+        if counts is not None and self.builder is not None:
+            raise NeedsFit(counts)
         found = states.latest(self._run, segment, partial(states.fits, program.variables, program.model.optimizer))
         state, so_far = found.state or self._fresh(blueprint, recipe, segment, program), found.curves
         told = retrained(found, segment)
-        if (apart := reuse.loss_apart(program, self.builder)) is not None:
-            told["note"] = apart
+        if notes := [one for one in (counts, reuse.loss_apart(program, self.builder)) if one is not None]:
+            told["note"] = "; ".join(notes)
         if seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
             told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
             epoch = told["ramp"]["epoch"]

@@ -24,6 +24,7 @@ from hptune.errors import SegmentFailed
 from hptune.stopwatch import WATCH, counts
 from hptune.training import dials as dial_places
 from hptune.training.blueprint import SMOOTHING, Blueprint
+from hptune.training.bound import counted, python_state
 from hptune.training.by_sample import is_by_sample
 from hptune.training.compiled import Compiled
 from hptune.training.data import Part
@@ -50,7 +51,7 @@ from hptune.training.runtime import Settings, keras
 from hptune.training.slots import Slots, build_optimizer
 from hptune.training.state import State
 from hptune.training.streamed import Feed, batches, leaves, mapped, next_batch
-from hptune.training.variables import own_state, put, seeded
+from hptune.training.variables import begun_otherwise, own_state, parts_of, put, seeded
 from hptune.trial import Curves
 
 EVALUATION_BATCH = 512
@@ -271,6 +272,7 @@ class Program:
     def _compile(self, compiled: Compiled, optimizer: Any, loss: Any, example: Any) -> None:
         model = self.model
         compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
+        before = python_state(model)
         if self.own_steps:
             self._told = [told_by(model.train_step, example), self._told_by_test(example)]
         else:
@@ -282,6 +284,8 @@ class Program:
         self._plain_loss = None if own else keras().metrics.Mean(name="loss")
         if self._plain_loss is not None:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
+        self._begun = begun_otherwise(model)  # `fit` resets no compiled metric before its first epoch
+        self.counted = counted(before, python_state(model))
 
     def _told_by_test(self, example: Any) -> list[str]:
         """Nothing where Keras's own step can't serve the model: it is trained without validation."""
@@ -354,14 +358,21 @@ class Program:
 
         self.traces += 1  # Python runs only while the function is traced
         self._noise.stand_in()
-        trained = self._pass(feed, self.rows, batch_size, self._train_step)
+        trained = self._pass(feed, self.rows, batch_size, self._train_step, but=self._begun)
         apart = self._penalties() if not self.own_steps else []
         penalty = [tf.add_n([tf.cast(p, tf.float32) for p in apart])] if apart else []
-        return tf.concat([tf.stack([*trained, *penalty]), self._evaluate(scored, scored_size, len(self._scored))], 0)
+        tested = self._evaluate(scored, scored_size, len(self._scored))
+        for metric in self._begun:
+            metric.reset_state()
+        return tf.concat([tf.stack([*trained, *penalty]), tested], 0)
 
-    def _pass(self, feed: Feed, rows: int, batch_size: Any, step: Callable[[Any], Any]) -> list[Any]:
-        """Every batch; the metrics after the last one. Of a model with steps of its own, what these tell then."""
-        self._reset()
+    def _pass(
+        self, feed: Feed, rows: int, batch_size: Any, step: Callable[[Any], Any], but: Sequence[Any] = ()
+    ) -> list[Any]:
+        """Every batch; the metrics after the last one. Of a model with steps of its own, what these tell then.
+
+        but: metrics that are not reset before."""
+        self._reset(but)
         if self.own_steps:
             told: dict[str, Any] = {}
 
@@ -401,9 +412,10 @@ class Program:
         self._noise.stand_in()
         return tf.stack(self._pass(feed, rows, batch_size, lambda batch: self.model.test_step(self._split(batch))))
 
-    def _reset(self) -> None:
-        for metric in self.model.metrics:
-            metric.reset_state()
+    def _reset(self, but: Sequence[Any] = ()) -> None:
+        for metric in parts_of(self.model.metrics) if but else self.model.metrics:
+            if all(metric is not one for one in but):
+                metric.reset_state()
         if self._plain_loss is not None:
             self._plain_loss.reset_state()
 

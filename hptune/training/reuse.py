@@ -38,6 +38,14 @@ def loss_apart(program: Program, builder: Builder | None) -> str | None:
     return f"{told}: compare such models by another metric"
 
 
+def counts_in_python(program: Program) -> str | None:
+    """A note on code that a graph does not run, and that counts how often one is made of it."""
+    if not program.counted:
+        return None
+    names = ", ".join(program.counted)
+    return f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
+
+
 def told(blueprint: Blueprint, *, not_validated: str | None, changes: bool = False) -> list[str]:
     """Notes on the model of the default values; [] where its programs are shared and it is the same each time.
 

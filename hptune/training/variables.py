@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from hptune.training.reach import variables_in
 from hptune.training.runtime import keras
@@ -17,14 +19,36 @@ def own_state(model: Any) -> list[Any]:
     TensorFlow's own variables in layers of the user's, all variables of metrics of the user's, and what its loss, its
     metrics, its layers' functions and its schedule read.
     """
-    metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
-    kept = [variable for metric in metrics if not is_of_keras(metric) for variable in metric.variables]
+    kept = [variable for metric in parts_of(model.metrics) if not is_of_keras(metric) for variable in metric.variables]
     optimizers = [variable for optimizer in _optimizers(model) for variable in optimizer.variables]
     found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers, *variables_in(_code_of(model))]}
     optimizer = getattr(model, "optimizer", None)
     found = {k: v for k, v in found.items() if optimizer is None or all(v is not one for one in optimizer.variables)}
     known = {id(one) for variable in model.variables for one in (variable, variable.value)}
     return [one for key, one in found.items() if key not in known]
+
+
+def parts_of(metrics: Iterable[Any]) -> list[Any]:
+    """The metrics, with those that Keras holds in one for `compile`, each alone."""
+    return [one for metric in metrics for one in getattr(metric, "metrics", [metric])]
+
+
+def begun_otherwise(model: Any) -> list[Any]:
+    """The compiled metrics that `reset_state` leaves with other values than they were made with, which they have now.
+
+    So are a maximum that begins with -inf and has no `reset_state` of its own, which gives it 0.
+    """
+    compiled = [id(one) for one in parts_of([model._compile_metrics])] if model._compile_metrics is not None else []
+    own = [one for one in parts_of(model.metrics) if id(one) in compiled and not is_of_keras(one)]
+    return [metric for metric in own if _reset_differs(metric)]
+
+
+def _reset_differs(metric: Any) -> bool:
+    made = [variable.numpy() for variable in metric.variables]
+    metric.reset_state()
+    reset = [variable.numpy() for variable in metric.variables]
+    put(metric.variables, made)
+    return any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(made, reset, strict=True))
 
 
 def _code_of(model: Any) -> list[Any]:

@@ -540,6 +540,41 @@ def variable_of_an_optimizer(hp):
     model.compile(Paced(hp.Choice("a", [0.5, 5.0])), "binary_crossentropy")
     return model
 
+class Largest(keras.metrics.Metric):  # begins with -inf; Keras's own reset_state makes that 0
+    def __init__(self, a):
+        super().__init__(name="largest")
+        self.a, self.most = a, self.add_weight(shape=(), initializer=keras.initializers.Constant(-9.0), name="most")
+    def update_state(self, y, p, sample_weight=None):
+        self.most.assign(ops.maximum(self.most, ops.max(-self.a * p)))
+    def result(self):
+        return self.most * 1
+
+def begins_below(hp):
+    return compiled(net(), metrics=["mae", Largest(hp.Choice("a", [1.0, 2.0]))])
+
+class CountsResets(Above):
+    resets = 0
+    def reset_state(self):
+        self.resets += 1
+        self.n.assign(self.resets)
+
+def counts_resets(hp):
+    return compiled(net(), metrics=[CountsResets(hp.Choice("a", [0.4, 0.6]))])
+
+class EverySecond(keras.Model):
+    step = 0
+    def train_step(self, data):
+        self.step += 1
+        x, y, w = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            p = self(x, training=True)
+            loss = self.compute_loss(x, y, p, w) * (1 + self.step)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return self.compute_metrics(x, y, p, w)
+
+def counts_steps_in_python(hp):
+    return compiled(functional(EverySecond, hp))
+
 def patched_optimizer(hp):
     a, optimizer = hp.Choice("a", [0.0, 1.0]), keras.optimizers.Adam(0.02)
     step = optimizer.update_step
@@ -830,6 +865,9 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "decorated_metric": [{"a": 1.0}, {"a": 2.0}],
     "variable_of_a_metric": [{"a": 0.4}, {"a": 0.6}],
     "variable_of_an_optimizer": [{"a": 0.5}, {"a": 5.0}],
+    "begins_below": [{"a": 1.0}, {"a": 2.0}],
+    "counts_resets": [{"a": 0.4}, {"a": 0.6}],
+    "counts_steps_in_python": [{"units": 4}, {"units": 8}],
     "patched_optimizer": [{"a": 0.0}, {"a": 1.0}],
     "epsilon_set": [{"a": 1e-7}, {"a": 0.3}],
     "policy_set": [{"half": True}, {"half": False}],
@@ -847,6 +885,9 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 """The builders with the points that each is trained at."""
 
+
+BY_FIT_WHEN_TRACED = ("counts_resets", "counts_steps_in_python")
+"""Of which a graph tells that Keras's `fit` is to train them."""
 
 DATA = {"rank_that_counts": "column"}
 """The function that gives the samples, where it is not `data`."""
@@ -896,7 +937,7 @@ def differences(folder: Path, name: str) -> list[Difference]:
             segment = Segment(number, values, to_epoch=0, keep_state=True)
             trainer: Any = worker.trainer()
             by_fit, before = trainer.builder.has_own_fit, None
-            if not by_fit:
+            if not (by_fit or name in BY_FIT_WHEN_TRACED):
                 worker.run(segment)
                 before = states.load(run.state(number, 0, 0))[0]
             ours = worker.run(segment._replace(to_epoch=EPOCHS, keep_state=False)).curves
