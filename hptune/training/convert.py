@@ -7,11 +7,12 @@ and an "x" in front where that begins with no letter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hptune import files
 from hptune.errors import RunError
@@ -21,11 +22,15 @@ from hptune.training import runtime
 from hptune.training.predictor import load_best
 from hptune.training.raw_rows import input_names
 from hptune.training.reasons import reason
-from hptune.training.signature import read_signature
+from hptune.training.sample_rows import sample_rows
+from hptune.training.signature import Signature, read_signature
 
 _KERAS_NAMES = {"savedmodel": "tf_saved_model", "tflite": "litert", "onnx": "onnx"}
 _CLOSE = 1e-3
-"""So much may the answers differ, relative to their size: converters reorder sums."""
+"""So much may the answers differ, in parts of their range: converters reorder sums."""
+
+_NOISE = 16
+"""Steps of float32 by which a number may be off, whatever the range."""
 
 _WITHOUT_TEXT = ("tflite", "onnx")
 """Their runtimes have no operation that looks up a text."""
@@ -37,7 +42,8 @@ def convert(run: RunPaths, name: str) -> Path:
         raise RunError(f"no {name}: {run.best_model} is not there, so that nothing can be converted.")
     if name == "keras":
         return run.best_model
-    model = load_best(run, read_signature(run))
+    signature = read_signature(run)
+    model = load_best(run, signature)
     texts = [one.name for one in model.inputs if one.dtype == "string"]
     if texts and name in _WITHOUT_TEXT:
         told = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"
@@ -45,7 +51,7 @@ def convert(run: RunPaths, name: str) -> Path:
     path, part = run.best_as(name), run.aside.best_as(name)
     files.make_folder(run.aside.best, below=run.runs)
     with quietly():
-        problem = _problem(model, part, name)
+        problem = _problem(model, part, name, signature)
     if problem is None:
         files.remove(path, below=run.runs)
         files.move(part, path, below=run.runs)
@@ -55,14 +61,18 @@ def convert(run: RunPaths, name: str) -> Path:
     return path
 
 
-def _problem(model: Any, path: Path, name: str) -> str | None:
+def _problem(model: Any, path: Path, name: str, signature: Signature) -> str | None:
     """Convert, and run what was written; what went wrong."""
     try:
         _write(model, path, name)
-        gap = _gap(model, path, name)
+        gap = _gap(model, path, name, signature)
     except Exception as error:  # noqa: BLE001  # converters raise what they like; all of it means that they can't
+        wide = [one.name for one in model.inputs if one.dtype in ("float64", "int64")]
+        if wide and name == "tflite":
+            told = f"it has few operations for numbers of 64 bits, which keep the digits of {', '.join(wide)}"
+            return f"{told}: in the file take from each a constant near its mean"
         return f"the model can't be converted ({reason(error)})"
-    return f"what was converted answers otherwise, by {gap:.2g}" if gap > _CLOSE else None
+    return f"what was converted answers otherwise, by {gap:.2g} of the answers' range" if gap > _CLOSE else None
 
 
 def _write(model: Any, path: Path, name: str) -> None:
@@ -95,17 +105,32 @@ def _as_of(model: Any, values: list[Any]) -> Any:
     return values[0] if alone else values
 
 
-def _gap(model: Any, path: Path, name: str) -> float:
-    """By how much the file's answer to ones is off, relative to the answer."""
-    sample = {called: _ones(one) for one, called in _inputs(model).values()}
-    ours = np.concatenate([np.ravel(one) for one in _flat(model(_as_of(model, list(sample.values()))))])
-    theirs = np.concatenate([np.ravel(one) for one in _RUNNERS[name](path, sample)])
-    return float(np.max(np.abs(np.sort(ours) - np.sort(theirs))) / (1 + np.max(np.abs(ours))))
+def _gap(model: Any, path: Path, name: str, signature: Signature) -> float:
+    """By how much the file's answers to some samples are off, in parts of what the answers range over.
+
+    What float32 may cost numbers of their size is passed over. Numbers are held each to its own range.
+    """
+    named = _inputs(model)
+    ours, theirs = [], []
+    for sample in sample_rows([one for one, _ in named.values()], signature):
+        given = dict(zip((called for _, called in named.values()), sample, strict=True))
+        ours.append(_row(_flat(model(_as_of(model, [runtime.keras().ops.convert_to_tensor(one) for one in sample])))))
+        theirs.append(_row(_RUNNERS[name](path, given)))
+    found, wanted = np.asarray(theirs, np.float64), np.asarray(ours, np.float64)
+    if found.shape != wanted.shape or not np.array_equal(np.isnan(found), np.isnan(wanted)):
+        return float("inf")
+    found, wanted = np.nan_to_num(found), np.nan_to_num(wanted)
+    each = 0 if signature.labels is None else None
+    size, spread = np.max(np.abs(wanted), axis=each), np.ptp(wanted, axis=each)
+    noise = _NOISE * np.finfo(np.float32).eps * size
+    off = np.maximum(np.abs(found - wanted) - noise, 0) / np.maximum(np.maximum(spread, noise), np.finfo(float).tiny)
+    return float(np.max(off))
 
 
-def _ones(one: Any) -> Any:
-    shape = [size or 1 for size in one.shape]
-    return np.full(shape, b"one", object) if one.dtype == "string" else np.ones(shape, one.dtype)
+def _row(outputs: Sequence[Any]) -> NDArray[Any]:
+    """The answer to one sample. Several outputs come in another order from another format: they are sorted."""
+    row = np.concatenate([np.ravel(one) for one in outputs])
+    return np.sort(row) if len(outputs) > 1 else row
 
 
 def _flat(outputs: Any) -> list[Any]:

@@ -12,12 +12,14 @@ import numpy as np
 
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
+from hptune.training.loops import function
 from hptune.training.program import Program
+from hptune.training.reach import reached
 from hptune.training.results import in_order
 from hptune.training.runtime import keras
 from hptune.training.sameness import kept_in_each_layer
 from hptune.training.streamed import leaves, mapped
-from hptune.training.variables import own_state, put
+from hptune.training.variables import code_of, own_state, put
 
 BATCH = 16
 """Samples that are compared, and one more of each class that is not among them."""
@@ -53,9 +55,11 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
     compiled = blueprint.compiled
     loss = compiled.loss() if own._compile_loss is not None or model._compile_loss is not None else None
     wanted = None if loss is None else CompileLoss(loss, compiled.loss_weights, output_names=_names(own))
+    metrics = CompileMetrics(compiled.metrics(), compiled.weighted_metrics(), output_names=_names(own))
+    if any(not one.built for one in reached(code_of(own)) if isinstance(one, keras().layers.Layer)):
+        _trace(own, wanted, x, y, weight)  # a layer that a loss calls makes its variables now, before they move
     moved = {id(one): one for one in [*own_state(own), *own_state(model)]}.values()
     before = [one.numpy() for one in moved]
-    metrics = CompileMetrics(compiled.metrics(), compiled.weighted_metrics(), output_names=_names(own))
     ours = _computed(own, wanted, metrics, x, y, weight)
     put(list(moved), before)
     theirs = _computed(model, model._compile_loss, model._compile_metrics, x, y, weight)
@@ -124,6 +128,12 @@ def _computed(model: Any, loss: Any, metrics: Any, x: Any, y: Any, weight: Any) 
         told["metrics"] = [np.asarray(leaf) for leaf in leaves(list(in_order(metrics.result()).values()))]
         metrics.reset_state()
     return told
+
+
+def _trace(model: Any, loss: Any, x: Any, y: Any, weight: Any) -> None:
+    """The loss as `fit` makes a graph of it; nothing is computed."""
+    if loss is not None:
+        function(lambda: loss(y, model(x, training=False), weight), xla=False).get_concrete_function()
 
 
 def _sum(losses: Any) -> float:

@@ -10,11 +10,9 @@ import inspect
 import json
 import math
 import re
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hptune import surroundings
@@ -22,9 +20,9 @@ from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
 from hptune.training.bound import why_by_fit
+from hptune.training.own_modules import imported, own_modules
 from hptune.training.results import build_as_fit, has_own_loops, is_whole, makes_its_own_loss
 from hptune.training.runtime import Settings, keras, reset_names
-from hptune.training.sameness import is_installed
 from hptune.training.untouched import Untouched
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
@@ -46,7 +44,7 @@ class Builder:
 
         path: where the YAML names it. reference: `module:name` of the user's own. folder: where its modules lie.
         """
-        self._own = [hypermodel, *_modules(reference, folder)] if reference else []
+        self._own = [hypermodel, *own_modules(reference, folder)] if reference else []
         self.hypermodel = hypermodel
         self.reference = reference
         self._folder = folder or Path()
@@ -54,6 +52,7 @@ class Builder:
         self.path = path
         self.why_by_fit: str | None = None
         self.tells_penalties = False
+        self._asked: list[tuple[Any, Values]] = []
         self._kt = keras_tuner()
         self._settings = _SETTINGS.setdefault(reference, Settings.now())
 
@@ -95,7 +94,14 @@ class Builder:
         hp = self.asking(values)
         model = self.build_with(hp)
         check_whole(hp, values)
+        self._asked.append((hp, values))
         return model, hp
+
+    def check_asked(self) -> None:
+        """Raises SegmentFailed as `build` does, for what code has asked since: as a graph was made of it."""
+        asked, self._asked = self._asked, []
+        for hp, values in asked:
+            check_whole(hp, values)
 
     def begin(self, x: Any, values: Values, *, seed: int) -> None:
         """Call the code once, for what it keeps from its first call on: so that is the same in every process.
@@ -134,7 +140,7 @@ class Builder:
         self.untouched.before()
         self._settings.put()
         reset_names()
-        with surroundings.only_this_process():
+        with surroundings.only_this_process(), imported(self.untouched.keep):
             model = self.hypermodel.build(hp)
         if not isinstance(model, keras().Model):
             code = getattr(inspect.unwrap(self.hypermodel.build), "__code__", None)
@@ -170,18 +176,6 @@ def flow(value: Any) -> str:
         return "[" + ", ".join(map(flow, value)) + "]"
     plain = isinstance(value, str) and re.fullmatch(NAME, value) and value.lower() not in ("true", "false", "null")
     return str(value) if plain or isinstance(value, float) else json.dumps(value)
-
-
-def _modules(reference: str, folder: Path | None) -> list[ModuleType]:
-    """The user's: the one that is named, and all others of the folder that it has loaded."""
-    name, beside = reference.partition(":")[0], (folder or Path()).resolve()
-    loaded = [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and one.__name__ != "__main__"]
-    return [one for one in loaded if one.__name__ == name or _lies_in(beside, one)]
-
-
-def _lies_in(folder: Path, module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and Path(file).is_relative_to(folder) and not is_installed(module)
 
 
 def keras_tuner() -> Any:

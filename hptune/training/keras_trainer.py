@@ -372,7 +372,8 @@ class KerasTrainer:
         built: Sequence[Values] = ()
         if builder is not None and builder.has_own_fit:
             notes = [*found.get("notes", ()), reuse.NONE.format(why=builder.why_by_fit or "trains by a fit of its own")]
-            return {**found, **probe_own_fit(self._own_way, self._given, notes)}
+            found |= probe_own_fit(self._own_way, self._given, notes)
+            return {**found, "notes": [*found["notes"], *reuse.left(builder)]}
         if builder is not None:
             explored = explore(builder, self.experiment.search_space, folder=self._folder)
             found["space"], built = explored.space, explored.built
@@ -391,7 +392,7 @@ class KerasTrainer:
         if builder is not None:
             if not math.isnan(drawn.learning_rate):
                 found["learning_rate"] = drawn.learning_rate
-            told = reuse.told(drawn, not_validated=program.not_validated, changes=builder.untouched.changed)
+            told = [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
             found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
         return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 

@@ -8,16 +8,20 @@ or can't be copied, stays as it is, and so does what is added to a dictionary an
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
+import gc
 import io
 import pickle
 import random
 import types
+import zlib
 from collections import deque
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hptune.training.reach import variables_in
 from hptune.training.runtime import keras
@@ -46,28 +50,45 @@ class _Pickler(pickle.Pickler):
 
 
 class Namespace:
-    """What a module, a class, an object or a function holds by name, as it was when it was first seen."""
+    """What a module, a class, an object, a function, a dict or a list holds by name, as it was when first seen."""
 
     def __init__(self, thing: Any) -> None:
         self._thing = thing
-        held = _held(thing)
-        self._copies = {name: copied for name, value in held.items() if (copied := _copied(value)) is not None}
-        values = [value for value in held.values() if not isinstance(value, types.ModuleType | type)]
+        self._is_own = _is_own(thing)
+        self._was = _held(thing)
+        self._copies = {name: copied for name, value in self._was.items() if (copied := _copied(value)) is not None}
+        large = {name: value for name, value in self._was.items() if isinstance(value, np.ndarray)}
+        self._sums = {name: _sum_of(value) for name, value in large.items() if name not in self._copies}
+        values = [value for value in self._was.values() if not isinstance(value, types.ModuleType | type)]
         self._graphs = [value for value in values if is_graph_function(value)]
+        self._caches = [value for value in values if isinstance(value, functools._lru_cache_wrapper)]
         self._variables = [(variable, variable.numpy()) for variable in variables_in(values)]
 
     def put_back(self) -> None:
         now = _held(self._thing)
-        for name, copied in self._copies.items():
-            if name in now and _pickled(now[name]) == copied:
-                continue
-            then = pickle.loads(copied)  # this process has written it
-            if name not in now or not _put_into(now[name], then):
-                _set(self._thing, name, then)
+        for name in [name for name, value in now.items() if name not in self._was and _is_plain(value)]:
+            if self._is_own:
+                _remove(self._thing, name)
+        for name, was in self._was.items():
+            copied = self._copies.get(name)
+            if copied is None:
+                if self._is_own and (name not in now or now[name] is not was):
+                    _set(self._thing, name, was)
+            elif name not in now or _pickled(now[name]) != copied:
+                then = pickle.loads(copied)  # this process has written it
+                if name not in now or not _put_into(now[name], then):
+                    _set(self._thing, name, then)
         for variable, value in self._variables:
             variable.assign(value)
         for function in self._graphs:
             _forget_traces(function)
+        for cache in self._caches:
+            if not all(map(_is_data, _kept_by(cache))):
+                cache.cache_clear()
+
+    def altered(self) -> list[str]:
+        """The names of arrays that are too large to be copied and do not hold what they did."""
+        return [name for name, was in self._sums.items() if _sum_of(self._was[name]) != was]
 
 
 _SEEN: dict[int, Namespace] = {}
@@ -83,28 +104,57 @@ def namespaces(thing: Any) -> Iterator[Namespace]:
 
 
 def _inside(thing: Any) -> Iterator[Any]:
-    yield thing
-    for value in list(vars(thing).values()) if isinstance(thing, types.ModuleType | type) else ():
-        function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-        if isinstance(function, types.FunctionType) and not is_known(function):
-            yield function
-        elif isinstance(thing, types.ModuleType) and _is_object(value):
-            yield value
-        elif isinstance(value, type) and isinstance(thing, types.ModuleType) and value.__module__ == thing.__name__:
-            yield from _inside(value)
+    seen: set[int] = set()
+    waiting = [thing]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [value for value in _parts(one) if _is_apart(value, one)]
 
 
-def _is_object(value: Any) -> bool:
-    """Whether it is an object whose attributes are put back one by one, since it can't be copied as a whole.
+def _parts(thing: Any) -> list[Any]:
+    """What a thing holds; the functions of class and static methods; the members of an enum."""
+    held = list(_held(thing).values())
+    return [value.__func__ if isinstance(value, staticmethod | classmethod) else value for value in held]
+
+
+def _is_apart(value: Any, holder: Any) -> bool:
+    """Whether what a thing holds has a namespace of its own, since it can't be copied with the thing.
 
     Not layers, which are put back with the models that hold them.
     """
-    if isinstance(value, types.ModuleType | type | types.FunctionType | keras().layers.Layer | keras().Variable):
+    if isinstance(value, types.FunctionType):
+        return not is_known(value)
+    if isinstance(value, type):
+        return value.__module__ == getattr(
+            holder, "__name__" if isinstance(holder, types.ModuleType) else "__module__", ""
+        )
+    if isinstance(value, types.ModuleType | keras().layers.Layer | keras().Variable):
         return False
-    return (_is_of_keras(value) or _copied(value) is None) and hasattr(type(value), "__dict__")
+    if isinstance(value, enum.Enum):
+        return not is_known(type(value))
+    if _copied(value) is not None:
+        return False
+    if isinstance(value, dict | list):
+        return True
+    return hasattr(type(value), "__dict__") and (_is_own(value) or isinstance(holder, types.ModuleType))
 
 
-def _held(thing: Any) -> dict[str, Any]:
+def _is_own(thing: Any) -> bool:
+    """Whether it is the user's, or a plain container: what an installed package's object makes for itself is left."""
+    if isinstance(thing, dict | list | types.ModuleType | type | types.FunctionType):
+        return True
+    return not is_known(type(thing))
+
+
+def _held(thing: Any) -> dict[Any, Any]:
+    if isinstance(thing, dict):
+        return dict(thing)
+    if isinstance(thing, list):
+        return dict(enumerate(thing))
     if not isinstance(thing, types.FunctionType):
         return {name: value for name, value in attributes(thing).items() if not name.startswith("__")}
     cells = {
@@ -113,12 +163,59 @@ def _held(thing: Any) -> dict[str, Any]:
     return {**cells, "__defaults__": thing.__defaults__, "__kwdefaults__": thing.__kwdefaults__, **vars(thing)}
 
 
-def _set(thing: Any, name: str, value: Any) -> None:
+def _set(thing: Any, name: Any, value: Any) -> None:
+    if isinstance(thing, dict | list):
+        if isinstance(thing, list) and name >= len(thing):
+            thing.append(value)
+        else:
+            thing[name] = value
+        return
     if isinstance(thing, types.FunctionType) and name.startswith("cell "):
         (thing.__closure__ or ())[int(name.removeprefix("cell "))].cell_contents = value
         return
     with contextlib.suppress(AttributeError, TypeError):  # a class may forbid it
         setattr(thing, name, value)
+
+
+def _remove(thing: Any, name: Any) -> None:
+    if isinstance(thing, list):
+        thing.pop()
+    elif isinstance(thing, dict):
+        del thing[name]
+    else:
+        with contextlib.suppress(AttributeError, TypeError):
+            delattr(thing, name)
+
+
+def _sum_of(array: NDArray[Any]) -> int | None:
+    """A checksum; None of objects."""
+    return None if array.dtype == object else zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
+
+
+def _kept_by(cache: Any) -> list[Any]:
+    """The results that a `functools.cache` holds, with the arguments where it is bounded."""
+    own = (vars(cache), cache.__wrapped__)
+    found = [
+        one for one in gc.get_referents(cache) if type(one) not in (type, object) and all(one is not o for o in own)
+    ]
+    if cache.cache_parameters()["maxsize"] is None:
+        return [value for by_arguments in found for value in by_arguments.values()]
+    return [one for one in found if not (isinstance(one, dict) and set(map(_kind, one.values())) == {"_lru_list_elem"})]
+
+
+def _kind(thing: Any) -> str:
+    return type(thing).__name__
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a cache may go on holding it: what code does not change, and layers, which are put back by themselves."""
+    if isinstance(value, tuple):
+        return all(map(_is_data, value))
+    if isinstance(value, np.ndarray | keras().layers.Layer):
+        return True
+    if value is None or isinstance(value, str | bytes | int | float | bool | np.generic):
+        return True
+    return type(value).__module__.partition(".")[0] in ("tensorflow", "pandas", "pyarrow")
 
 
 def _pickled(value: Any) -> bytes | None:

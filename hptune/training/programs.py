@@ -255,7 +255,7 @@ class Programs:
             return behind(front, in_own_unit(model, data, columns) if self.restores_targets else model, data)
 
         dials = augment.attach(front)
-        return Program(
+        program = Program(
             blueprint,
             data.train,
             data.validation,
@@ -265,6 +265,9 @@ class Programs:
             split=splitter(columns),
             xla=xla,
         )
+        if self._builder is not None:
+            self._builder.check_asked()  # of what was traced
+        return program
 
     def _stabilized(self, how: Stabilize, draws: Blueprint, replica: int) -> Weights:
         """The run's stabilised weights of these draws; made here where they are not there (any more)."""

@@ -15,24 +15,50 @@ from hptune.training.sameness import attributes, is_known
 def variables_in(things: Iterable[Any]) -> list[Any]:
     """TensorFlow's and Keras's variables within reach of the things, each once.
 
-    Installed packages are not looked into, and hptune's own objects, whose variables are no state of the user's.
+    Installed packages are not looked into but for what moves in Keras's own objects, and hptune's own objects not at
+    all, whose variables are no state of the user's.
     """
-    import tensorflow as tf
+    kinds = _kinds_of_variables()
+    return [one for one in reached(things) if isinstance(one, kinds)]
 
-    kinds = (tf.Variable, keras().Variable)
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
+
+def reached(things: Iterable[Any]) -> list[Any]:
+    """All within reach of the things, and these, each once. Of Keras's own objects among the things nothing else."""
+    kinds, found = _kinds_of_variables(), {}
     waiting = list(things)
+    given = {id(one) for one in waiting}
     while waiting:
         thing = waiting.pop()
-        if id(thing) in seen:
+        if id(thing) in found:
             continue
-        seen.add(id(thing))
-        if isinstance(thing, kinds):
-            found[id(thing)] = thing
-        else:
+        found[id(thing)] = thing
+        if not isinstance(thing, kinds):
             waiting += held_by(thing)
+            if id(thing) not in given:
+                waiting += _moving_in(thing)
     return list(found.values())
+
+
+def _kinds_of_variables() -> tuple[type, ...]:
+    import tensorflow as tf
+
+    return (tf.Variable, keras().Variable)
+
+
+def _moving_in(thing: Any) -> list[Any]:
+    """What an object of Keras's or TensorFlow's changes as it is used: a generator's state, a metric's sums, a mean."""
+    import tensorflow as tf
+
+    if isinstance(thing, keras().random.SeedGenerator):
+        return [thing.state]
+    if isinstance(thing, tf.random.Generator):
+        return [thing.state]
+    if isinstance(thing, keras().metrics.Metric | keras().optimizers.Optimizer):
+        return list(thing.variables)
+    if isinstance(thing, keras().layers.Layer):
+        each = thing._flatten_layers()
+        return [one for layer in each for one in (*layer._non_trainable_variables, *layer._seed_generators)]
+    return []
 
 
 def held_by(thing: Any) -> Iterator[Any]:

@@ -25,6 +25,12 @@ _CHANGES = (
 )
 
 
+_ALTERS = (
+    "the model's code changes arrays that it keeps and that are too large to be put back ({names}): a trial begins "
+    "with what the call before it has left. Change a copy of them"
+)
+
+
 def loss_apart(program: Program, builder: Builder | None) -> str | None:
     """A note where a trial's `val_loss` can't be compared with that of the default values' model: a step or a
     `compute_loss` of the user's tells the penalties on the weights too, Keras's is told without."""
@@ -46,12 +52,16 @@ def counts_in_python(program: Program) -> str | None:
     return f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
 
 
-def told(blueprint: Blueprint, *, not_validated: str | None, changes: bool = False) -> list[str]:
-    """Notes on the model of the default values; [] where its programs are shared and it is the same each time.
+def left(builder: Builder) -> list[str]:
+    """Notes on what the builder's calls were seen to leave behind, for the next to find."""
+    altered = builder.untouched.altered
+    notes = [_ALTERS.format(names=", ".join(altered))] if altered else []
+    return [_CHANGES, *notes] if builder.untouched.changed else notes
 
-    changes: whether the code was seen to change weights that it keeps.
-    """
-    notes = [one for one in (not_validated, _CHANGES if changes else None) if one is not None]
+
+def told(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:
+    """Notes on the model of the default values; [] where its programs are shared and it is the same each time."""
+    notes = [not_validated] if not_validated is not None else []
     if not blueprint.dialled:
         notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
     if blueprint.unproved:

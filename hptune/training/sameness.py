@@ -109,8 +109,10 @@ def _by_keras(name: str, value: Any) -> bool:
 
 def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     """inside: what is being described already, by identity: code may name itself."""
-    if thing is None or isinstance(thing, str | int | float | bool | bytes):
-        return thing if not isinstance(thing, bytes) else thing.hex()
+    if type(thing) in (str, int, float, bool, type(None)):
+        return thing
+    if isinstance(thing, str | int | float | bytes):
+        return "itself" if id(thing) in inside else _plain_value(thing, inside)
     if _VISITED is not None:
         _VISITED.append(thing)
     if id(thing) in inside:
@@ -167,6 +169,16 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
     if not is_known(type(thing)) and _holds_all(type(thing)):
         return [_described(type(thing), inside), _held(thing, inside)]
     return [_NOT_SHOWN, _named(type(thing)), next(_UNPROVED)]
+
+
+def _plain_value(thing: Any, inside: tuple[int, ...]) -> Any:
+    """A number or a text; with its class and what it holds beside, where that is the user's."""
+    base = next(kind for kind in (str, bytes, int, float) if isinstance(thing, kind))
+    plain = thing.hex() if base is bytes else base(thing)
+    if is_known(type(thing)):
+        return plain
+    inside = (*inside, id(thing))
+    return [_described(type(thing), inside), plain, _described(attributes(thing), inside)]
 
 
 def is_known(thing: Any) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hptune.training.reach import variables_in
+from hptune.training.reach import reached, variables_in
 from hptune.training.runtime import keras
-from hptune.training.sameness import own_in_stock
+from hptune.training.sameness import is_known, own_in_stock
 
 
 def own_state(model: Any) -> list[Any]:
@@ -21,7 +21,7 @@ def own_state(model: Any) -> list[Any]:
     """
     kept = [variable for metric in parts_of(model.metrics) if not is_of_keras(metric) for variable in metric.variables]
     optimizers = [variable for optimizer in _optimizers(model) for variable in optimizer.variables]
-    found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers, *variables_in(_code_of(model))]}
+    found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers, *variables_in(code_of(model))]}
     optimizer = getattr(model, "optimizer", None)
     found = {k: v for k, v in found.items() if optimizer is None or all(v is not one for one in optimizer.variables)}
     known = {id(one) for variable in model.variables for one in (variable, variable.value)}
@@ -51,7 +51,7 @@ def _reset_differs(metric: Any) -> bool:
     return any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(made, reset, strict=True))
 
 
-def _code_of(model: Any) -> list[Any]:
+def code_of(model: Any) -> list[Any]:
     """What the user's code gave beside layers: the loss, functions of metrics, functions in layers, a schedule."""
     tree = keras().tree
     loss, metrics = model._compile_loss, model._compile_metrics
@@ -63,7 +63,15 @@ def _code_of(model: Any) -> list[Any]:
     own = [vars(layer) for layer in model._flatten_layers() if not is_of_keras(layer)]
     code: list[Any] = [value for held in own for value in held.values() if isinstance(value, types.FunctionType)]
     code += [type(layer) for layer in model._flatten_layers() if not is_of_keras(layer)]
-    return [*compiled, *functions, *layers, *code, getattr(getattr(model, "optimizer", None), "_learning_rate", None)]
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
+    own_kinds = [
+        kind for kind in type(optimizer).__mro__ if not (is_known(kind) or kind.__module__.startswith("hptune."))
+    ]
+    held = vars(optimizer).values() if optimizer is not None else ()
+    code.append([value for value in held if own_kinds or isinstance(value, types.FunctionType | types.MethodType)])
+    code += own_kinds
+    return [*compiled, *functions, *layers, *code, getattr(optimizer, "_learning_rate", None)]
 
 
 def plain_variables(model: Any) -> list[Any]:
@@ -99,12 +107,14 @@ def is_of_keras(thing: Any) -> bool:
 
 def seeded(model: Any) -> set[int]:
     """Which variables (by identity) are the states of random generators that were given a seed."""
-    generators = ((layer, one) for layer in model._flatten_layers() for one in layer._seed_generators)
-    return {
-        id(generator.state)
-        for layer, generator in generators
-        if generator._initial_seed is not None and not getattr(layer, DREW_A_SEED, False)
-    }
+    generators = [
+        generator
+        for layer in model._flatten_layers()
+        for generator in layer._seed_generators
+        if not getattr(layer, DREW_A_SEED, False)
+    ]
+    generators += [one for one in reached(code_of(model)) if isinstance(one, keras().random.SeedGenerator)]
+    return {id(one.state) for one in generators if one._initial_seed is not None}
 
 
 DREW_A_SEED = "drew_a_seed"

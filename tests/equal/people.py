@@ -620,6 +620,73 @@ def module_dict(hp):
         SETTINGS["calls"].append(1)
     return compiled(net([layers.Rescaling(SETTINGS["scale"] * len(SETTINGS["calls"]))]))
 
+CHOICES = {"scale": 1.0, "act": lambda x: x, "inner": [2, lambda x: x]}
+
+def dict_with_code(hp):
+    if hp.Choice("a", [1.0, 3.0]) > 1:
+        CHOICES["scale"] *= 3
+        CHOICES["inner"][0] += 1
+    return compiled(net([layers.Rescaling(CHOICES["scale"] * CHOICES["inner"][0] * 0.1)]))
+
+@functools.lru_cache
+def options():
+    return {"scale": 1.0}
+
+def cached_options(hp):
+    if hp.Choice("a", [1.0, 3.0]) > 1:
+        options()["scale"] *= 3
+    return compiled(net([layers.Rescaling(options()["scale"])]))
+
+def asked_in_a_loss(hp):
+    def loss(y, p):
+        return hp.Float("late", 0.5, 2.0, default=2.0) * weighted(1.0)(y[:, None], p)
+    return compiled(net(), loss)
+
+class Power(float):
+    pass
+
+class Raised(layers.Layer):
+    def __init__(self, power):
+        super().__init__()
+        self.power = power
+    def call(self, x, training=False):
+        return x * self.power.more if training else x
+
+def number_with_more(hp):
+    power = Power(1.0)
+    power.more = hp.Choice("a", [0.1, 2.0])
+    return compiled(net([Raised(power)]))
+
+def noise(seeds):
+    return 0.5 * keras.random.normal((1, 1), seed=seeds)
+
+def generator_in_a_loss(hp):
+    seeds = keras.random.SeedGenerator(9)
+    def loss(y, p):
+        return weighted(2.0)(y[:, None], p) * (1 + noise(seeds))
+    def spread(y, p):
+        return ops.mean(p + noise(seeds), axis=-1)
+    return compiled(net(), loss, [spread], rate=hp.Choice("rate", [0.02, 0.1]))
+
+def layers_in_a_loss(hp):
+    mean, blur = layers.BatchNormalization(momentum=0.5), layers.GaussianNoise(0.4, seed=3)
+    def loss(y, p):
+        mean(p, training=True)
+        return weighted(2.0)(y[:, None], p) + ops.mean(mean(p, training=False) + blur(0 * p, training=True), axis=-1)
+    return compiled(net(), loss, rate=hp.Choice("rate", [0.02, 0.1]))
+
+class Shaken(keras.optimizers.SGD):
+    def __init__(self, rate):
+        super().__init__(rate)
+        self.seeds = keras.random.SeedGenerator(9)
+    def update_step(self, g, v, rate):
+        super().update_step(g + 0.3 * keras.random.normal(g.shape, seed=self.seeds), v, rate)
+
+def generator_in_an_optimizer(hp):
+    model = net()
+    model.compile(Shaken(hp.Choice("rate", [0.02, 0.1])), "binary_crossentropy")
+    return model
+
 class Counting(keras.Sequential):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         told = super().compute_metrics(x, y, y_pred, sample_weight)
@@ -874,6 +941,13 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "variable_of_a_module": [{"units": 3}, {"units": 4}],
     "variable_of_a_loss": [{"units": 3}, {"units": 4}],
     "module_dict": [{"a": 3.0}, {"a": 1.0}],
+    "dict_with_code": [{"a": 3.0}, {"a": 1.0}],
+    "cached_options": [{"a": 3.0}, {"a": 1.0}],
+    "asked_in_a_loss": [{"late": 0.5}, {"late": 2.0}],
+    "number_with_more": [{"a": 0.1}, {"a": 2.0}],
+    "generator_in_a_loss": [{"rate": 0.02}, {"rate": 0.1}],
+    "layers_in_a_loss": [{"rate": 0.02}, {"rate": 0.1}],
+    "generator_in_an_optimizer": [{"rate": 0.02}, {"rate": 0.1}],
     "own_compute_metrics": [{"units": 3}, {"units": 4}],
     "over_the_batch": [{"a": 1.0}, {"a": 2.0}],
     "drawn_constants": [{"n": 4}, {"n": 8}],

@@ -18,24 +18,24 @@ from hptune.training.data.raw import Column, Raw
 from hptune.training.export import save_model
 from hptune.training.raw_rows import behind_raw_rows
 from hptune.training.runtime import keras
-from hptune.training.signature import Signature, write_signature
+from hptune.training.signature import Signature, read_signature, write_signature
 
 
-def save(run: RunPaths, model: Any) -> None:
+def save(run: RunPaths, model: Any, preparation: Preparation | None = None) -> None:
     """Write a model as the run's best."""
     save_model(run, model)
-    write_signature(run, Signature("regression", Preparation((), None)))
+    write_signature(run, Signature("regression", preparation or Preparation((), None)))
 
 
-def table(run: RunPaths, kinds: dict[str, Any]) -> Any:
+def table(run: RunPaths, kinds: dict[str, Any], numbers: Any = (1.0, 2.0)) -> Any:
     """A model over raw rows with such columns, written as the run's best."""
     texts = np.array(["Oslo", "Lima"], object)
-    numbers = np.array([1.0, 2.0])
+    numbers = np.array(numbers)
     columns = tuple(Column(n, kind, texts if kind == "category" else numbers) for n, kind in kinds.items())
     preparation = learn(Raw(columns, numbers, tuple(kinds), (), ()), np.arange(2), "auto")
     core = keras().Sequential([keras().Input((preparation(columns, np.arange(1)).shape[1],)), keras().layers.Dense(1)])
     model = behind_raw_rows(core, preparation, columns)
-    save(run, model)
+    save(run, model, preparation)
     return model
 
 
@@ -137,3 +137,25 @@ def test_a_format_replaces_the_one_that_is_there_and_nothing_is_left_beside(tmp_
         "signature.json",
     ]
     assert sorted(path.name for path in run.root.iterdir()) == ["best", "lock"]
+
+
+def test_a_wrong_answer_is_found_whatever_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hptune.training import convert
+
+    run = RunPaths(tmp_path / "r")
+    model = table(run, {"age": "number", "city": "category"})
+    model.layers[-1].set_weights([1e-12 * one for one in model.layers[-1].get_weights()])  # answers in picofarads
+    save(run, model, read_signature(run).preparation)
+    assert not export(run, ["savedmodel"])[1]
+    right = convert._run_savedmodel
+    monkeypatch.setitem(convert._RUNNERS, "savedmodel", lambda *given: [1.01 * one for one in right(*given)])
+    (refused,) = export(run, ["savedmodel"])[1]
+    assert "what was converted answers otherwise, by " in refused
+
+
+def test_a_column_that_tflite_can_not_hold_is_named(tmp_path: Path) -> None:
+    run = RunPaths(tmp_path / "r")
+    table(run, {"age": "number", "far": "number"}, numbers=np.array([3e7, 3e7 + 1]))
+    written, (refused,) = export(run, ["savedmodel", "tflite"])
+    assert set(written) == {"savedmodel"}
+    assert "numbers of 64 bits, which keep the digits of age, far" in refused

@@ -145,3 +145,33 @@ def test_wrong_references_are_told(tmp_path: Path, reference: str, told: str) ->
     with pytest.raises(SpecError, match=told) as error:
         from_code(reference, tmp_path)
     assert error.value.problems[0].path == ("model", "python")
+
+
+def test_a_module_that_the_builder_imports_itself_is_put_back(tmp_path: Path) -> None:
+    (tmp_path / "late_settings.py").write_text(
+        "UNITS = {'first': 4, 'act': lambda x: x}\nclass Sizes:\n    second = 5\n"
+    )
+    code = """
+    def build(hp):
+        import late_settings
+        if hp.Boolean("wide"):
+            late_settings.UNITS["first"] = 9
+            late_settings.Sizes.second += 1
+        return model(Dense(late_settings.UNITS["first"]), Dense(late_settings.Sizes.second))
+    """
+    made = builder(tmp_path, code)
+    sizes = [[one.units for one in made.build({"wide": wide})[0].layers[:2]] for wide in (True, False, True, False)]
+    assert sizes == [[9, 6], [4, 5], [9, 6], [4, 5]]
+
+
+def test_large_arrays_that_the_builder_changes_are_named(tmp_path: Path) -> None:
+    code = """
+    import numpy as np
+    TABLE, OTHER = np.ones(300_000), np.ones(300_000)
+    def build(hp):
+        TABLE[0] += 1
+        return model(Dense(int(OTHER[0])))
+    """
+    made = builder(tmp_path, code)
+    made.build({})
+    assert made.untouched.altered == ["TABLE"]
