@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from hptune.training.attributes import attributes
 from hptune.training.code_text import names_read
 from hptune.training.compiled import scaled_by
 from hptune.training.reach import variables_in
 from hptune.training.runtime import keras
-from hptune.training.sameness import attributes, described, is_known, of_own_parts, own_in_stock, unproved, visited
+from hptune.training.sameness import described, is_known, of_own_parts, own_in_stock, unproved, visited
 
 _RUNS_PYTHON = frozenset({"numpy_function", "py_function", "py_func", "get_global_generator"})
 """What brings Python, or a generator that all share, into a graph."""

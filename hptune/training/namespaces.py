@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hptune.training.attributes import attributes
 from hptune.training.reach import variables_in
 from hptune.training.runtime import keras
-from hptune.training.sameness import attributes, is_graph_function, is_known
+from hptune.training.sameness import is_graph_function, is_known
 
 MOST_BYTES = 2**20
 """What takes more as a pickle is data, or a network, and stays as it is."""

@@ -7,9 +7,10 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from hptune.training.attributes import attributes
 from hptune.training.code_text import names_read
 from hptune.training.runtime import keras
-from hptune.training.sameness import attributes, is_known
+from hptune.training.sameness import is_known
 
 
 def variables_in(things: Iterable[Any]) -> list[Any]:

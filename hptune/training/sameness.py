@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune.training.attributes import attributes
 from hptune.training.code_text import BY_ANY_NAME, as_data, handed_on, names_read
 from hptune.training.runtime import keras
 
@@ -132,6 +133,7 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
             _class(type(thing), inside),
             _described(plain, inside),
             _described(getattr(thing, "__dict__", {}), inside),
+            _described([getattr(thing, name, None) for name in ("default_factory", "maxlen")], inside),
         ]
     if isinstance(thing, re.Pattern):
         return ["a pattern", thing.pattern, thing.flags]
@@ -149,7 +151,8 @@ def _described(thing: Any, inside: tuple[int, ...]) -> Any:
         return _module(thing, inside)
     if inspect.isclass(thing):
         return _class(thing, inside)
-    if isinstance(thing, types.BuiltinMethodType) and not isinstance(thing.__self__, types.ModuleType | type | None):
+    bound = isinstance(thing, types.BuiltinMethodType | types.MethodWrapperType)
+    if bound and not isinstance(thing.__self__, types.ModuleType | type | None):
         return [thing.__name__, _described(thing.__self__, inside)]
     if isinstance(thing, _ROUTINES):
         return _named(thing) if is_known(thing) else _function(thing, inside)
@@ -217,32 +220,6 @@ def is_graph_function(thing: Any) -> bool:
 def _has_config(thing: Any) -> bool:
     """Asked of the class: an object may answer to any name."""
     return callable(inspect.getattr_static(type(thing), "get_config", None)) or "get_config" in attributes(thing)
-
-
-def attributes(thing: Any) -> dict[str, Any]:
-    """What an object holds, in slots too."""
-    slots = [
-        name
-        for kind in type(thing).__mro__
-        for name in _listed(vars(kind).get("__slots__", ()))
-        if name not in ("__dict__", "__weakref__")
-    ]
-    held = {name: object.__getattribute__(thing, name) for name in slots if _is_set(thing, name)}
-    with contextlib.suppress(AttributeError):
-        held |= object.__getattribute__(thing, "__dict__")
-    return held
-
-
-def _is_set(thing: Any, name: str) -> bool:
-    try:
-        object.__getattribute__(thing, name)
-    except AttributeError:  # a slot without a value, or one whose name Python has changed
-        return False
-    return True
-
-
-def _listed(slots: Any) -> tuple[str, ...]:
-    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def _holds_all(kind: type) -> bool:

@@ -32,7 +32,7 @@ from . import plain
 SEED, EPOCHS, BATCH = 5, 2, 24
 
 CODE = """
-import functools
+import collections, functools
 import keras, numpy as np, tensorflow as tf
 from keras import layers, ops
 
@@ -637,6 +637,17 @@ def cached_options(hp):
         options()["scale"] *= 3
     return compiled(net([layers.Rescaling(options()["scale"])]))
 
+class Looked(layers.Layer):
+    def __init__(self, powers):
+        super().__init__()
+        self.power = lambda: powers["any"]
+    def call(self, x, training=False):
+        return x * self.power() if training else x
+
+def default_by_a_factory(hp):
+    a = hp.Choice("a", [0.1, 2.0])
+    return compiled(net([Looked(collections.defaultdict(lambda: a))]))
+
 def asked_in_a_loss(hp):
     def loss(y, p):
         return hp.Float("late", 0.5, 2.0, default=2.0) * weighted(1.0)(y[:, None], p)
@@ -943,6 +954,7 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "module_dict": [{"a": 3.0}, {"a": 1.0}],
     "dict_with_code": [{"a": 3.0}, {"a": 1.0}],
     "cached_options": [{"a": 3.0}, {"a": 1.0}],
+    "default_by_a_factory": [{"a": 0.1}, {"a": 2.0}],
     "asked_in_a_loss": [{"late": 0.5}, {"late": 2.0}],
     "number_with_more": [{"a": 0.1}, {"a": 2.0}],
     "generator_in_a_loss": [{"rate": 0.02}, {"rate": 0.1}],
