@@ -14,12 +14,29 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 CODE = """\
 import math, os, random, time
+
+
+def data():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4)).astype("float32")
+    y = (x[:, :1] * x[:, 1:2] + 0.1 * rng.normal(size=(120, 1))).astype("float32")
+    return (x[:80], y[:80]), (x[80:], y[80:])
+
+
+def build(hp):
+    import keras
+
+    time.sleep(random.Random(os.urandom(8)).uniform(0, 0.3))
+    layers = [keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    return keras.Sequential([keras.Input((4,)), *layers])
 
 
 def scored(x, n, c="a", epoch=1):
@@ -42,6 +59,13 @@ STRATEGIES: dict[str, dict[str, str]] = {
     "nsga2": {"strategy": "{name: nsga2, population: 6}"},
     "bayes_opt": {"search_space": "{x: {type: float, min: 0.0, max: 1.0}, n: {type: int, min: 1, max: 9}}"},
     "hyperband": {"strategy": "{name: hyperband, max_epochs: 9}", "training": "{epochs: 9}"},
+    "guided": {
+        "data": '{python: "timed:data", scale: none}',
+        "model": '{python: "timed:build"}',
+        "search_space": "{rate: {type: float, min: 0.001, max: 1.0, log: true}, size: {type: choice, values: [8, 40]}}",
+        "training": "{optimizer: {name: sgd, learning_rate: $rate}, loss: mse, batch_size: $size, epochs: 2}",
+        "objective": "{metric: val_loss, goal: minimize}",
+    },
     "asha": {"strategy": "{name: asha, max_epochs: 9, sampler: {name: tpe}}", "training": "{epochs: 9}"},
 }
 """What each strategy needs beside the usual: 24 trials over three parameters."""
@@ -56,7 +80,9 @@ def searched(folder: Path, sections: dict[str, Any], code: str) -> list[dict[str
     lines = [f"{key}: {value}" for key, value in {"version": 1, "name": "o", **sections}.items()]
     (folder / "a.yaml").write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--quiet"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    told = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if told.returncode:
+        raise SystemExit(told.stderr)
     return [json.loads(line) for line in (folder / "runs" / "o" / "journal.jsonl").read_text().splitlines()]
 
 
@@ -67,18 +93,18 @@ def trials_of(journal: list[dict[str, Any]]) -> list[Any]:
     return [steps, sorted(ends, key=lambda end: end[:2])]
 
 
-def same() -> Iterator[str]:
+def same(names: Sequence[str] = tuple(STRATEGIES)) -> Iterator[str]:
     """A line for each strategy."""
     yield "| strategy | trials | steps | 1, 2 and 4 workers, three runs each |"
     yield "|---|---:|---:|---|"
-    for name, more in STRATEGIES.items():
+    for name in names:
         sections = {
             "model": '{function: "timed:scored"}',
             "search_space": SPACE,
             "objective": "{metric: score, goal: minimize}",
             "strategy": f"{{name: {name}}}",
             "budget": "{trials: 24}",
-            **more,
+            **STRATEGIES[name],
         }
         found = []
         for workers in [workers for workers in WORKERS for _ in range(RUNS)]:
@@ -123,7 +149,11 @@ def waiting() -> Iterator[str]:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--only", choices=list(STRATEGIES), help="the line of one strategy alone")
+    if (one := asked.parse_args().only) is not None:
+        print("\n".join(same([one])))
+        return
     for table in (same(), waiting()):
         for line in table:
             print(line, flush=True)

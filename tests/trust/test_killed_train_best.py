@@ -1,0 +1,60 @@
+"""`train-best` killed at any moment leaves the winner of the time before whole, and begins anew to the same end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SPEC = """\
+version: 1
+name: a
+data: {source: iris}
+model: {sklearn: sklearn.linear_model.LogisticRegression, params: {C: $c}}
+search_space: {c: {type: float, min: 0.01, max: 100, log: true}}
+strategy: {name: random}
+budget: {trials: 3}
+"""
+
+
+def hptune(folder: Path, *command: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "hptune", *command]
+    return subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(folder: Path, *command: str) -> str:
+    process = hptune(folder, *command)
+    told, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return told
+
+
+def digests(best: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in best.iterdir() if path.is_file()}
+
+
+def test_a_killed_train_best_leaves_the_old_winner_whole_and_ends_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SPEC)
+    ended(tmp_path, "search", "a.yaml", "--quiet")
+    started = time.monotonic()
+    first = json.loads(ended(tmp_path, "train-best", "--run", "a", "--json"))
+    took = time.monotonic() - started
+    best = tmp_path / "runs" / "a" / "best"
+    old = digests(best)
+    killed = 0
+    for share in (0.5, 0.8, 0.95):
+        process = hptune(tmp_path, "train-best", "--run", "a", "--json")
+        time.sleep(share * took)
+        process.kill()
+        process.communicate()
+        if process.returncode != 0:
+            killed += 1
+            assert digests(best) == old
+    assert killed, "none was killed in time"
+    again = json.loads(ended(tmp_path, "train-best", "--run", "a", "--json"))
+    told = ("values", "trial", "search_score", "test", "baseline")
+    assert {name: again[name] for name in told} == {name: first[name] for name in told}
+    assert not [path.name for path in best.parent.iterdir() if path.name.startswith("tmp-")]
