@@ -142,6 +142,7 @@ class Program:
         self.by_sample = is_by_sample(self.model, loss, example[1])
         self.variables = [*self.model.variables, *own_state(self.model)]
         self._initial = [v.numpy() for v in self.variables]
+        self._seeded = seeded(self.model)
         self._slots = Slots(self.model, lambda: unbuilt()[0])
         self._train = batches(train)
         self._scored = validation
@@ -226,10 +227,9 @@ class Program:
         A layer that was given a seed of its own keeps that.
         """
         given = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
-        given_seeds = seeded(self.model)
         model = [
             np.asarray([seeds.derive(noise_seed, index), 0])
-            if getattr(variable, "path", "").endswith("seed_generator_state") and id(variable) not in given_seeds
+            if getattr(variable, "path", "").endswith("seed_generator_state") and id(variable) not in self._seeded
             else given.get(id(variable), initial)
             for index, (variable, initial) in enumerate(zip(self.variables, self._initial, strict=True))
         ]
