@@ -10,6 +10,7 @@ import inspect
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from hptune.training.bound import why_by_fit
 from hptune.training.own_modules import imported, own_modules
 from hptune.training.results import build_as_fit, has_own_loops, is_whole, makes_its_own_loss
 from hptune.training.runtime import Settings, keras, reset_names
-from hptune.training.untouched import Untouched
+from hptune.training.untouched import Untouched, names_there
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
 
@@ -137,17 +138,27 @@ class Builder:
 
     def build_with(self, hp: Any) -> Any:
         """The model that the code makes as it asks `hp`, whatever it asks for."""
-        self.untouched.before()
-        self._settings.put()
-        reset_names()
-        with surroundings.only_this_process(), imported(self.untouched.keep):
-            model = self.hypermodel.build(hp)
+        try:
+            model = self._called(hp)
+        except ValueError as error:
+            if _NAMED_TWICE.search(str(error)) is None:
+                raise
+            model = self._called(hp, beside=names_there())  # a layer that outlives the calls has the name
         if not isinstance(model, keras().Model):
             code = getattr(inspect.unwrap(self.hypermodel.build), "__code__", None)
             where = f" ({Path(code.co_filename).name}:{code.co_firstlineno})" if code is not None else ""
             raise SegmentFailed(f"the builder returned {type(model).__name__}, not a keras.Model{where}")
         return self.build_with(hp) if self.untouched.after(model) else model
 
+    def _called(self, hp: Any, beside: Iterable[str] = ()) -> Any:
+        self.untouched.before()
+        self._settings.put()
+        reset_names(beside)
+        with surroundings.only_this_process(), imported(self.untouched.keep):
+            return self.hypermodel.build(hp)
+
+
+_NAMED_TWICE = re.compile(r"name ['\"].+['\"] is (used \d+ times|already the name of a layer)")
 
 _SETTINGS: dict[str, Settings] = {}
 """`keras.config` as the user's module has left it, before anything was built."""

@@ -87,6 +87,14 @@ class Namespace:
             if not all(map(_is_data, _kept_by(cache))):
                 cache.cache_clear()
 
+    def differs(self) -> bool:
+        """Whether it holds anything else than it did; what is added to a dictionary or made within a large array counts
+        where a name of the thing itself stands for it."""
+        now = _held(self._thing)
+        if now.keys() != self._was.keys() or any(now[name] is not was for name, was in self._was.items()):
+            return True
+        return any(_pickled(now[name]) != copied for name, copied in self._copies.items())
+
     def altered(self) -> list[str]:
         """The names of arrays that are too large to be copied and do not hold what they did."""
         return [name for name, was in self._sums.items() if _sum_of(self._was[name]) != was]
@@ -102,6 +110,11 @@ def namespaces(thing: Any) -> Iterator[Namespace]:
         if id(one) not in _SEEN:
             _SEEN[id(one)] = Namespace(one)
         yield _SEEN[id(one)]
+
+
+def seen_now(thing: Any) -> list[Namespace]:
+    """As `namespaces`, of what it is now, whatever it was before."""
+    return [Namespace(one) for one in _inside(thing)]
 
 
 def _inside(thing: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ the bits alone and is faster for the small graphs of a search (a hand-over betwe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,7 +25,26 @@ def start(precision: str | None = None) -> None:
         import keras
 
         with importing():
-            keras.config.set_dtype_policy(precision)
+            if precision == keras.config.floatx():
+                _set_policy(None)  # then it follows `set_floatx`, as in any program
+            else:
+                keras.config.set_dtype_policy(precision)
+
+
+_POLICY = "dtype_policy"
+
+
+def _policy() -> Any:
+    """The policy that was set; None where none was, so that layers follow `floatx`."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return get_global_attribute(_POLICY)
+
+
+def _set_policy(policy: Any) -> None:
+    from keras.src.backend.common.global_state import set_global_attribute
+
+    set_global_attribute(_POLICY, policy)
 
 
 @cache
@@ -62,7 +82,10 @@ def keras() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What Keras's functions and layers take from the process, and code may set: `keras.config`."""
+    """What Keras's functions and layers take from the process, and code may set: `keras.config`.
+
+    policy: None where none was set.
+    """
 
     floatx: str
     epsilon: float
@@ -72,7 +95,7 @@ class Settings:
     @classmethod
     def now(cls) -> Settings:
         config = keras().config
-        return cls(config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy())
+        return cls(config.floatx(), config.epsilon(), config.image_data_format(), _policy())
 
     def put(self) -> None:
         """Set them so."""
@@ -80,17 +103,26 @@ class Settings:
         config.set_floatx(self.floatx)
         config.set_epsilon(self.epsilon)
         config.set_image_data_format(self.image_data_format)
-        config.set_dtype_policy(self.policy)
+        _set_policy(self.policy)
 
     def unusual(self) -> list[Any]:
         """As plain data; [] where they are Keras's own."""
-        told = [self.floatx, self.epsilon, self.image_data_format, self.policy.name]
+        told = [self.floatx, self.epsilon, self.image_data_format, getattr(self.policy, "name", self.floatx)]
         return [] if told == ["float32", 1e-7, "channels_last", "float32"] else [told]
 
 
-def reset_names() -> None:
-    """Let the next layers be named as if none had been made, so that the same model gets the same names."""
+def reset_names(beside: Iterable[str] = ()) -> None:
+    """Let the next layers be named as if none had been made, so that the same model gets the same names.
+
+    beside: names that are taken.
+    """
     keras()
-    from keras.src.utils.naming import reset_uids
+    from keras.src.utils.naming import reset_uids, uniquify
 
     reset_uids()
+    taken = set(beside)
+    for base in {name.rstrip("0123456789").removesuffix("_") for name in taken}:
+        numbers = [name.removeprefix(f"{base}_") for name in taken if name.startswith(f"{base}_")]
+        last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        for _ in range(last + 1):
+            uniquify(base)

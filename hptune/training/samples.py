@@ -12,7 +12,7 @@ from hptune.spec.dials import NESTED_LAYERS
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.stopwatch import counts
-from hptune.training.data import Data, Part, load_data, load_folds, load_joined
+from hptune.training.data import Data, Part, load_data, load_folds, load_joined, python_source
 from hptune.training.data.folds import lacking
 from hptune.training.data.needs import Needs
 from hptune.training.data.shared import SharedData
@@ -143,5 +143,13 @@ class Samples:
         return {"folder": self._folder, "seed": self._seed, "cache": self._cache, "needs": self._needs}
 
     def _once(self, read: Callable[[], T]) -> T:
-        """What the first worker reads is handed over to the others: what the search's segments train on."""
-        return self._shared.get(read) if self._shared is not None else read()
+        """What the first worker reads is handed over to the others: what the search's segments train on.
+
+        Where a function of the user's brings it, and leaves something for the model's code to find, each calls it.
+        """
+        if self._shared is None:
+            return read()
+        found, leaves = self._shared.get(lambda: (read(), python_source.leaves(self._spec)))
+        if leaves:
+            python_source.leave(self._spec, self._folder, self._seed)
+        return found

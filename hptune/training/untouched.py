@@ -138,6 +138,11 @@ def _all_there() -> list[Any]:
     return found
 
 
+def names_there() -> set[str]:
+    """The names of all layers of this process."""
+    return {one.name for one in _all_there() if isinstance(one, keras().layers.Layer) and "name" in vars(one)}
+
+
 def _inside(model: Any) -> Iterator[Any]:
     """The layers, their regularisers and their variables."""
     for layer in model._flatten_layers():

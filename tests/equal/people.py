@@ -698,6 +698,21 @@ def generator_in_an_optimizer(hp):
     model.compile(Shaken(hp.Choice("rate", [0.02, 0.1])), "binary_crossentropy")
     return model
 
+TOP = layers.Dense(4, activation="tanh")
+KEPT = {}
+
+def layer_of_the_module(hp):
+    rest = net(units=hp.Choice("units", [3, 4]))
+    i = keras.Input((6,))
+    return compiled(keras.Model(i, layers.Dense(1, "sigmoid")(layers.Dense(5)(TOP(rest.layers[0](i))))))
+
+def layer_kept_from_the_first_call(hp):
+    if "first" not in KEPT:
+        KEPT["first"] = layers.Dense(4, activation="tanh")
+    rest = net(units=hp.Choice("units", [3, 4]))
+    i = keras.Input((6,))
+    return compiled(keras.Model(i, layers.Dense(1, "sigmoid")(layers.Dense(5)(KEPT["first"](rest.layers[0](i))))))
+
 class Counting(keras.Sequential):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         told = super().compute_metrics(x, y, y_pred, sample_weight)
@@ -960,6 +975,8 @@ POINTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "generator_in_a_loss": [{"rate": 0.02}, {"rate": 0.1}],
     "layers_in_a_loss": [{"rate": 0.02}, {"rate": 0.1}],
     "generator_in_an_optimizer": [{"rate": 0.02}, {"rate": 0.1}],
+    "layer_of_the_module": [{"units": 3}, {"units": 4}],
+    "layer_kept_from_the_first_call": [{"units": 3}, {"units": 4}],
     "own_compute_metrics": [{"units": 3}, {"units": 4}],
     "over_the_batch": [{"a": 1.0}, {"a": 2.0}],
     "drawn_constants": [{"n": 4}, {"n": 8}],

@@ -34,6 +34,12 @@ void disk_arm(const char *folder, int fd, long at, int error) {
     fail_errno = error;
 }
 
+/* A process that is begun with DISK_ROOT, and each that it begins, fails its own call number DISK_FAIL_AT. */
+__attribute__((constructor)) static void arm_by_environment(void) {
+    const char *folder = getenv("DISK_ROOT"), *at = getenv("DISK_FAIL_AT"), *error = getenv("DISK_ERRNO");
+    if (folder && at && error) disk_arm(folder, -1, atol(at), atoi(error));
+}
+
 long disk_calls(void) { return calls; }
 
 /* The absolute path of a name in a folder (or of the descriptor itself), if it lies below the root. */

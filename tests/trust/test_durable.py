@@ -83,12 +83,17 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    home = tmp_path_factory.mktemp("disk")
-    library = home / "disk.so"
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("library") / "disk.so"
     assert COMPILER is not None
-    compiled = [COMPILER, "-shared", "-fPIC", "-o", str(library), str(HERE / "disk.c"), "-ldl", "-lpthread"]
+    compiled = [COMPILER, "-shared", "-fPIC", "-o", str(path), str(HERE / "disk.c"), "-ldl", "-lpthread"]
     subprocess.run(compiled, check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, library: Path) -> Iterator[Runner]:
+    home = tmp_path_factory.mktemp("disk")
     one = Runner(library, home)
     one(begun(home / "warm"), *COMMANDS, PREDICT, TRIALS, here=True)
     yield one
@@ -243,6 +248,70 @@ def _with_a_failure(runner: Runner, calm: dict[str, Any], folder: Path, number: 
 
 def whole_lines(path: Path) -> list[bytes]:
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+KERAS = """\
+version: 1
+name: a
+data: {source: iris}
+model: {layers: [{Dense: {units: 8, activation: relu}}, {Dense: {units: 3, activation: softmax}}]}
+training: {epochs: 2, optimizer: {learning_rate: $rate}}
+search_space: {rate: {type: float, min: 0.001, max: 1.0, log: true}}
+strategy: {name: asha, max_epochs: 2}
+budget: {trials: 3}
+execution: {workers: 1}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["search", "train-best"])
+def test_a_call_that_fails_in_any_process_of_a_keras_search_loses_nothing(
+    library: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver's calls and each worker's fail at the same number, in the one or the other first."""
+
+    def hptune(folder: Path, *arguments: str, **disk: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "LD_PRELOAD": str(library), **disk} if disk else dict(os.environ)
+        argv = [sys.executable, "-m", "hptune", *arguments]
+        return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+
+    def trials(folder: Path) -> list[Any]:
+        told = hptune(folder, *TRIALS)
+        return rows({"code": told.returncode, "out": told.stdout})
+
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "a.yaml").write_text(KERAS)
+    calm = tmp_path / "calm"
+    shutil.copytree(before, calm)
+    assert hptune(calm, "search", "a.yaml", "--quiet").returncode == 0
+    if command == "train-best":
+        shutil.rmtree(before)
+        shutil.copytree(calm, before)
+    winner = json.loads(hptune(calm, *TRAIN).stdout)
+    arguments = ["search", "a.yaml", "--quiet"] if command == "search" else TRAIN
+    codes: Counter[int] = Counter()
+    for number, call in enumerate([3, 8, 17, 30, 47, 68, 10_000]):
+        here = tmp_path / "here"
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(before, here)
+        error = (errno.EIO, errno.ENOSPC)[number % 2]
+        disk = {"DISK_ROOT": str(here / "runs"), "DISK_FAIL_AT": str(call), "DISK_ERRNO": str(error)}
+        failed = hptune(here, *arguments, **disk)
+        codes[failed.returncode] += 1
+        calmly({"code": failed.returncode, "err": failed.stderr})
+        written = whole_lines(here / "runs" / "a" / "journal.jsonl")
+        again = hptune(here, "search", "a.yaml", "--quiet")
+        assert again.returncode == 0, (call, failed.stderr, again.stderr)
+        assert whole_lines(here / "runs" / "a" / "journal.jsonl")[: len(written)] == written, call
+        assert trials(here) == trials(calm), (call, failed.stderr)
+        told = json.loads(hptune(here, *TRAIN).stdout)
+        assert {one: told[one] for one in ("trial", "test", "baseline")} == {
+            one: winner[one] for one in ("trial", "test", "baseline")
+        }
+    assert set(codes) == {0, 1}, "the last number is never reached"
+    with capsys.disabled():
+        print(f"\n{command}: exit codes {dict(codes)}")
 
 
 # --- caches of data ---------------------------------------------------------------------------------------------------

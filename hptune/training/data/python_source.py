@@ -7,6 +7,7 @@ are the training, the validation and the test part; or two or three data sets, w
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hptune import surroundings
+from hptune import seeds, surroundings
 from hptune.errors import SpecError, message_of, spec_error
 from hptune.spec.data import PythonData
 from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
@@ -26,6 +27,8 @@ from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import costs, statistics
 from hptune.training.data.target import as_taken, lacking_note, read_target
+from hptune.training.namespaces import seen_now
+from hptune.training.own_modules import own_modules
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
 
@@ -45,16 +48,7 @@ def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool, n
 
     seed: of whatever is random in the function. Raises `SpecError` for what can't be used.
     """
-    keras().utils.set_random_seed(seed)
-    function = load_object(spec.python, folder, PYTHON)
-    try:
-        with surroundings.kept():
-            returned = function()
-    except (SpecError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # the user's function may raise anything
-        told = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
-        raise spec_error(told, *PYTHON) from error
+    returned = _called(spec, folder, seed)
     if is_dataset(returned):
         told = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
         raise spec_error(f"{told}: (train, validation) or (train, validation, test).", *PYTHON)
@@ -65,6 +59,43 @@ def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool, n
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
     return _arrays(spec, returned)
+
+
+_LEFT: dict[str, bool] = {}
+"""By the function's name, whether its call in this process has left anything behind."""
+
+
+def leaves(spec: Any) -> bool:
+    """Whether the function has set what other code of the user's may read: a global of its module, the environment."""
+    return isinstance(spec, PythonData) and _LEFT.get(spec.python, False)
+
+
+def leave(spec: Any, folder: Path, seed: int) -> None:
+    """Call the function for what it leaves behind, where this process has not done so yet."""
+    if isinstance(spec, PythonData) and spec.python not in _LEFT:
+        _called(spec, folder, seeds.derive(seed, "data"))
+
+
+def _called(spec: PythonData, folder: Path, seed: int) -> Any:
+    """What the function returns. What it sets in its modules and in the environment stays: models may build on it."""
+    keras().utils.set_random_seed(seed)
+    function = load_object(spec.python, folder, PYTHON)
+    before = [one for module in own_modules(spec.python, folder) for one in seen_now(module)]
+    environ = dict(os.environ)
+    try:
+        with surroundings.kept():
+            returned = function()
+            after = dict(os.environ)
+    except (SpecError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the user's function may raise anything
+        told = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
+        raise spec_error(told, *PYTHON) from error
+    if after != environ:
+        with surroundings.importing():
+            os.environ.update(after)
+    _LEFT[spec.python] = after != environ or any(one.differs() for one in before)
+    return returned
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------

@@ -90,3 +90,43 @@ def test_processes_that_come_at_the_same_time_read_once(fd: int) -> None:
     readers = [subprocess.Popen(command, pass_fds=(fd,), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert "".join(reader.communicate(timeout=120)[0] for reader in readers) == "read\n"
     assert all(reader.returncode == 0 for reader in readers)
+
+
+LEAVES = """
+import os
+import numpy as np
+from sklearn.base import ClassifierMixin, BaseEstimator
+
+FIRST = 0
+
+def data():
+    global FIRST
+    FIRST = 1
+    os.environ["LEFT_BY_DATA"] = "1"
+    x = np.arange(40.0).reshape(40, 1)
+    return x, (x[:, 0] % 2).astype(int)
+
+class Guess(ClassifierMixin, BaseEstimator):
+    def __init__(self, a=0.0):
+        self.a = a
+    def fit(self, x, y):
+        assert FIRST == 1 and os.environ["LEFT_BY_DATA"] == "1", "what the data's function leaves is not there"
+        self.classes_ = np.unique(y)
+        return self
+    def predict(self, x):
+        return (x[:, 0] > self.a).astype(int)
+"""
+
+
+def test_what_the_function_leaves_behind_is_there_in_every_worker(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    (tmp_path / "a.yaml").write_text(
+        "version: 1\nname: a\ndata: {python: 'leaves:data'}\nmodel: {sklearn: 'leaves:Guess', params: {a: $a}}\n"
+        "search_space: {a: {type: float, min: 0.0, max: 40.0}}\nstrategy: {name: random}\nbudget: {trials: 8}\n"
+        "execution: {workers: 2}\n"
+    )
+    command = [sys.executable, "-m", "hptune", "search", "a.yaml"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    journal = (tmp_path / "runs" / "a" / "journal.jsonl").read_text()
+    assert "segment_failed" not in journal
