@@ -1,6 +1,6 @@
 """The strategies on closed-form functions: how far from the optimum they end, and what a suggestion costs.
 
-    python -m benchmarks.strategies [--seeds 20] [--part single|tpe|processes|multi|cost] [--write]
+    python -m benchmarks.strategies [--seeds 20] [--part single|tpe|parallel|processes|multi|cost] [--write]
 
 Told are medians over the seeds. `--write` puts the tables into benchmarks/README.md and the curves into strategies.png
 beside it; a part that was not run keeps its old table.
@@ -42,11 +42,12 @@ TRIALS, EPOCHS = 100, 3000
 # --- one fidelity: regret over trials -------------------------------------------------------------------------------
 
 
-def searched(options: dict[str, Any], problem: Problem, seed: int, trials: int) -> Curve:
+def searched(options: dict[str, Any], problem: Problem, seed: int, trials: int, parallel: int = 1) -> Curve:
+    """parallel: how many trials are under way as each point is chosen, that one included."""
     experiment = make_experiment(
         search_space=problem.space, strategy=options, budget={"trials": trials}, training={"epochs": 1}, seed=seed
     )
-    run = simulate(experiment, lambda values, _: problem.seen(values))
+    run = simulate(experiment, lambda values, _: problem.seen(values), workers=parallel, order=seed)
     return best_so_far(problem, (trial.values for trial in run.history.trials))
 
 
@@ -192,9 +193,19 @@ TPES: dict[str, Callable[[Problem, int], Curve]] = {
 }
 """Medians of 20 seeds are off by a third by luck; these are of five times as many."""
 
+PARALLEL: dict[str, Callable[[Problem, int], Curve]] = {
+    f"{name}, parallel: {parallel}": lambda problem, seed, name=name, parallel=parallel: searched(  # type: ignore[misc]
+        {"name": name}, problem, seed, TRIALS, parallel
+    )
+    for name in ("tpe", "cmaes", "narrowing")
+    for parallel in (1, 4, 8)
+}
+"""What it costs that a point is chosen while others are under way."""
+
 PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "single": (SINGLE, dict(PROBLEMS)),
     "tpe": (TPES, dict(YARDSTICKS)),
+    "parallel": (PARALLEL, dict(YARDSTICKS)),
     "processes": (PROCESSES, dict(YARDSTICKS)),
     "multi": (MULTI, dict(FIDELITIES)),
 }
