@@ -10,10 +10,12 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hptune import surroundings
@@ -21,9 +23,10 @@ from hptune.errors import KeyPath, SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.spec.references import NAME
 from hptune.training.bound import why_by_fit
-from hptune.training.own_modules import imported, own_modules
+from hptune.training.heap import Heap
+from hptune.training.own_modules import forget, imported, own_modules
 from hptune.training.results import build_as_fit, has_own_loops, is_whole, makes_its_own_loss
-from hptune.training.runtime import Settings, keras, reset_names
+from hptune.training.runtime import Settings, keras, reset_names, seeded_meanwhile
 from hptune.training.untouched import Untouched, names_there
 from hptune.trial import Value, Values
 from hptune.user_code import load_object
@@ -44,6 +47,8 @@ class Builder:
         """branches: whether it may ask for a parameter under some values of another alone.
 
         path: where the YAML names it. reference: `module:name` of the user's own. folder: where its modules lie.
+        kept_by_code: the names through which the user's modules were found to keep something from call to call that can
+        only be had back by importing them anew. prepare: what is to be done then, before the code is called.
         """
         self._own = [hypermodel, *own_modules(reference, folder)] if reference else []
         self.hypermodel = hypermodel
@@ -53,7 +58,12 @@ class Builder:
         self.path = path
         self.why_by_fit: str | None = None
         self.tells_penalties = False
+        self.kept_by_code: set[str] = set()
+        self.prepare: Callable[[], None] = lambda: None
+        self._import_seed = 0
         self._asked: list[tuple[Any, Values]] = []
+        self._late: list[ModuleType] = []
+        self._heap: Heap | None = None
         self._kt = keras_tuner()
         self._settings = _SETTINGS.setdefault(reference, Settings.now())
 
@@ -112,6 +122,7 @@ class Builder:
         train each model is known from then on (None: it need not), and whether the loss that it tells holds the
         penalties on its weights.
         """
+        self._import_seed = seed
         keras().utils.set_random_seed(seed)
         with contextlib.suppress(Exception), quietly():
             model = self.build_with(self.asking(values))
@@ -151,14 +162,59 @@ class Builder:
         return self.build_with(hp) if self.untouched.after(model) else model
 
     def _called(self, hp: Any, beside: Iterable[str] = ()) -> Any:
-        self.untouched.before()
+        if not self.kept_by_code:
+            self.untouched.before()
+        self._as_imported()
         self._settings.put()
         reset_names(beside)
-        with surroundings.only_this_process(), imported(self.untouched.keep):
+        with self.watched():
             return self.hypermodel.build(hp)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """For the user's code to run in: what it imports, the next call imports anew."""
+        with surroundings.only_this_process(), imported(self._late.append):
+            yield
+
+    def _as_imported(self) -> None:
+        """Where what the user's modules hold is other than it was, for all that was put back: import them anew.
+
+        The HyperModel itself counts among it, and what it keeps from one `fit` to the next. From then on nothing is put
+        back any more: what an earlier call has made goes on reading what that call has left.
+        """
+        if not self.reference:
+            return
+        forget(self._late)
+        self._late.clear()
+        changed = self._changed()
+        if changed is None or changed:  # or another builder of the module has imported it anew
+            self.kept_by_code.update(changed or ())
+            forget(self._own[1:])
+            reset_names()
+            with seeded_meanwhile(self._import_seed):
+                fresh = from_code(self.reference, self._folder)
+                self.hypermodel, self._own, self._heap = fresh.hypermodel, fresh._own, None
+                self.prepare()
+            self.untouched = Untouched(self._own)
+            self._changed()
+
+    def _changed(self) -> list[str] | None:
+        """The names through which the modules, or the HyperModel, hold anything else than at first; None: the module
+        is no more the one that is loaded."""
+        named = sys.modules.get(self.reference.partition(":")[0])
+        if named not in self._own[1:]:
+            return None
+        of_modules = _HEAPS.get(id(named))
+        if of_modules is None:
+            of_modules = _HEAPS[id(named)] = Heap(self._own[1:])
+        self._heap = self._heap or Heap(self._own[:1])
+        return [*of_modules.changed(), *self._heap.changed()]
 
 
 _NAMED_TWICE = re.compile(r"name ['\"].+['\"] is (used \d+ times|already the name of a layer)")
+
+_HEAPS: dict[int, Heap] = {}
+"""By the identity of the module that is named: all that it and what it imports hold, before a builder was called."""
 
 _SETTINGS: dict[str, Settings] = {}
 """`keras.config` as the user's module has left it, before anything was built."""

@@ -99,6 +99,7 @@ class KerasTrainer:
         if not isinstance(model, PythonModel):
             return None
         builder = from_code(model.python, self._folder)
+        builder.prepare = self._samples.left_again
         x, declared = self._samples.data(self._fold).train.x[:1], Space(self._given.search_space).defaults()
         builder.begin(x, declared, seed=seeds.derive(self._given.seed, "import"))
         return builder

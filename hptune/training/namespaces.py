@@ -15,13 +15,11 @@ import io
 import pickle
 import random
 import types
-import zlib
 from collections import deque
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hptune.training.attributes import attributes
 from hptune.training.reach import variables_in
@@ -58,8 +56,6 @@ class Namespace:
         self._is_own = _is_own(thing)
         self._was = _held(thing)
         self._copies = {name: copied for name, value in self._was.items() if (copied := _copied(value)) is not None}
-        large = {name: value for name, value in self._was.items() if isinstance(value, np.ndarray)}
-        self._sums = {name: _sum_of(value) for name, value in large.items() if name not in self._copies}
         values = [value for value in self._was.values() if not isinstance(value, types.ModuleType | type)]
         self._graphs = [value for value in values if is_graph_function(value)]
         self._caches = [value for value in values if isinstance(value, functools._lru_cache_wrapper)]
@@ -94,10 +90,6 @@ class Namespace:
         if now.keys() != self._was.keys() or any(now[name] is not was for name, was in self._was.items()):
             return True
         return any(_pickled(now[name]) != copied for name, copied in self._copies.items())
-
-    def altered(self) -> list[str]:
-        """The names of arrays that are too large to be copied and do not hold what they did."""
-        return [name for name, was in self._sums.items() if _sum_of(self._was[name]) != was]
 
 
 _SEEN: dict[int, Namespace] = {}
@@ -199,11 +191,6 @@ def _remove(thing: Any, name: Any) -> None:
     else:
         with contextlib.suppress(AttributeError, TypeError):
             delattr(thing, name)
-
-
-def _sum_of(array: NDArray[Any]) -> int | None:
-    """A checksum; None of objects."""
-    return None if array.dtype == object else zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
 
 
 def _kept_by(cache: Any) -> list[Any]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from hptune import surroundings
 from hptune.errors import SegmentFailed, spec_error
 from hptune.record import spell_json
 from hptune.spec.experiment import Experiment
@@ -85,6 +84,7 @@ class OwnFit:
         keras().utils.set_random_seed(self._seed)
         tf.random.set_global_generator(tf.random.Generator.from_seed(self._seed))  # which no seed resets
         self.model, self._hp = self._way.builder.build(self._values)
+        self._fit = self._way.builder.fit  # of the module as it was imported for this call
         compile_as_asked(self.model, self._recipe, self._way.folder)
         demand_values(self._hp, self._values)
 
@@ -108,7 +108,7 @@ class OwnFit:
             del keywords["validation_data"]
         asked = dict(keywords)
         before = [(v, v.numpy()) for v in self.model.trainable_variables] if self._keeps else []
-        with fit_call.watched(self.model, self._seen, listener=listening), surroundings.only_this_process():
+        with fit_call.watched(self.model, self._seen, listener=listening), self._way.builder.watched():
             told = fit_call.call(self._fit, self._hp, self.model, data.train, keywords, begun=self._begun)
         told = told if self._data_loss is None else self._data_loss.history(told)
         left = [name for name in ("batch_size", "class_weight", "sample_weight") if name in {*refused, *asked}]

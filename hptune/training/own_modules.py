@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,13 @@ def own_modules(reference: str, folder: Path | None) -> list[ModuleType]:
             found[id(module)] = module
             waiting += [one for one in map(_module_of, list(vars(module).values())) if one is not None and _is_own(one)]
     return list(found.values())
+
+
+def forget(modules: Iterable[ModuleType]) -> None:
+    """Have them imported anew by who imports them next."""
+    for module in modules:
+        if sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
 
 
 @contextlib.contextmanager

@@ -25,9 +25,9 @@ _CHANGES = (
 )
 
 
-_ALTERS = (
-    "the model's code changes arrays that it keeps and that are too large to be put back ({names}): a trial begins "
-    "with what the call before it has left. Change a copy of them"
+_KEEPS = (
+    "the model's code keeps something from one call to the next ({names}): its modules are imported anew for each "
+    "trial, so that it begins as in a process of its own"
 )
 
 
@@ -54,9 +54,10 @@ def counts_in_python(program: Program) -> str | None:
 
 def left(builder: Builder) -> list[str]:
     """Notes on what the builder's calls were seen to leave behind, for the next to find."""
-    altered = builder.untouched.altered
-    notes = [_ALTERS.format(names=", ".join(altered))] if altered else []
-    return [_CHANGES, *notes] if builder.untouched.changed else notes
+    kept = sorted(builder.kept_by_code)
+    few = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
+    notes = [_KEEPS.format(names=few)] if kept else []
+    return [_CHANGES, *notes] if builder.untouched.changed and not kept else notes
 
 
 def told(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:

@@ -6,10 +6,14 @@ the bits alone and is faster for the small graphs of a search (a hand-over betwe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from hptune.quiet import quietly
 from hptune.surroundings import importing
@@ -109,6 +113,23 @@ class Settings:
         """As plain data; [] where they are Keras's own."""
         told = [self.floatx, self.epsilon, self.image_data_format, getattr(self.policy, "name", self.floatx)]
         return [] if told == ["float32", 1e-7, "channels_last", "float32"] else [told]
+
+
+@contextmanager
+def seeded_meanwhile(seed: int) -> Iterator[None]:
+    """What is drawn in the block is drawn under the seed; afterwards under the one that was set before it."""
+    set_random_seed, before = keras().utils.set_random_seed, (random.getstate(), np.random.get_state())
+    from keras.src.utils.rng_utils import get_random_seed
+
+    set_before = get_random_seed()
+    set_random_seed(seed)
+    try:
+        yield
+    finally:
+        if set_before is not None:
+            set_random_seed(set_before)
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def reset_names(beside: Iterable[str] = ()) -> None:

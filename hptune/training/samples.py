@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hptune import seeds
+from hptune.spec.data import PythonData
 from hptune.spec.dials import NESTED_LAYERS
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.stopwatch import counts
-from hptune.training.data import Data, Part, load_data, load_folds, load_joined, python_source
+from hptune.training.data import Data, Part, flow, load_data, load_folds, load_joined
 from hptune.training.data.folds import lacking
 from hptune.training.data.needs import Needs
 from hptune.training.data.shared import SharedData
@@ -149,7 +151,21 @@ class Samples:
         """
         if self._shared is None:
             return read()
-        found, leaves = self._shared.get(lambda: (read(), python_source.leaves(self._spec)))
+        found, leaves = self._shared.get(lambda: (read(), self._leaves))
         if leaves:
-            python_source.leave(self._spec, self._folder, self._seed)
+            self.left()
         return found
+
+    @property
+    def _leaves(self) -> bool:
+        return isinstance(self._spec, PythonData) and flow.leaves(self._spec.python)
+
+    def left_again(self) -> None:
+        """As `left`, where the function was seen to leave anything."""
+        if self._leaves:
+            self.left()
+
+    def left(self) -> None:
+        """Have what the user's function leaves behind, where it is not: its module may have been imported anew."""
+        if isinstance(self._spec, PythonData) and not flow.was_called(self._spec.python):
+            flow.called(self._spec.python, self._folder, seeds.derive(self._seed, "data"))

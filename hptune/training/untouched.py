@@ -56,16 +56,6 @@ class Untouched:
         """Whether a layer or a regulariser of the last model was there before the builder was called for it."""
         return id(thing) in self._there and self._is_known(thing)
 
-    def keep(self, thing: Any) -> None:
-        """A module that the builder imports itself: it is put back too, to what it is now."""
-        self._kept += namespaces(thing)
-
-    @property
-    def altered(self) -> list[str]:
-        """The names of arrays of the user's modules that the builder's calls have changed, and that are too large to be
-        put back."""
-        return sorted({name for kept in self._kept for name in kept.altered()})
-
     def before(self) -> None:
         """To be called before each call of the builder: put everything shared back."""
         self._first = {key: one for key, one in self._first.items() if one[0]() is not None}

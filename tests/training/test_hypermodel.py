@@ -164,14 +164,45 @@ def test_a_module_that_the_builder_imports_itself_is_put_back(tmp_path: Path) ->
     assert sizes == [[9, 6], [4, 5], [9, 6], [4, 5]]
 
 
-def test_large_arrays_that_the_builder_changes_are_named(tmp_path: Path) -> None:
+def test_what_can_not_be_put_back_is_imported_anew(tmp_path: Path) -> None:
     code = """
-    import numpy as np
-    TABLE, OTHER = np.ones(300_000), np.ones(300_000)
+    import collections, threading, numpy as np, contextvars
+    TABLE, LOCAL, VAR = np.ones(300_000), threading.local(), contextvars.ContextVar("var", default=0)
+    LOCAL.calls, PAIR, NUMBERS = 0, ({"n": 0, "f": lambda: 0},), iter(range(100))
+    class Single:
+        made = None
+        def __new__(cls):
+            if cls.made is None:
+                cls.made = super().__new__(cls)
+                cls.made.calls = 0
+            return cls.made
+    class Slots:
+        __slots__ = ("n",)
+    SLOTS = Slots(); SLOTS.n = 0; SAME = [SLOTS]
     def build(hp):
-        TABLE[0] += 1
-        return model(Dense(int(OTHER[0])))
+        TABLE[0] += 1; LOCAL.calls += 1; VAR.set(VAR.get() + 1); PAIR[0]["n"] += 1
+        Single().calls += 1; SAME[0].n += 1
+        calls = [TABLE[0] - 1, LOCAL.calls, VAR.get(), PAIR[0]["n"], Single().calls, SLOTS.n, next(NUMBERS) + 1]
+        return model(Dense(1 + int(sum(calls))))
     """
     made = builder(tmp_path, code)
-    made.build({})
-    assert made.untouched.altered == ["TABLE"]
+    assert [made.build({})[0].layers[0].units for _ in range(3)] == [8, 8, 8]
+    assert {name.partition(".")[2] for name in made.kept_by_code} >= {"TABLE", "LOCAL", "VAR", "PAIR", "NUMBERS"}
+
+
+def test_code_that_keeps_nothing_is_imported_once(tmp_path: Path) -> None:
+    code = """
+    import functools, numpy as np
+    LOADED, SIZES, TABLE = [], {"a": [4]}, np.ones((30, 3))
+    LOADED.append(1)
+    class Kind:
+        size = 5
+    @functools.lru_cache
+    def never(): return 1
+    def build(hp):
+        return model(Dense(SIZES["a"][0] + Kind.size + int(TABLE.sum())))
+    """
+    made = builder(tmp_path, code)
+    for _ in range(3):
+        made.build({})
+    assert not made.kept_by_code

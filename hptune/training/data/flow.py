@@ -6,13 +6,18 @@ set shuffles then depends on that seed and on the pass alone.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hptune import surroundings
 from hptune.errors import KeyPath, spec_error
+from hptune.training.namespaces import Namespace, seen_now
+from hptune.training.own_modules import own_modules
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
 
@@ -28,6 +33,7 @@ class Flow:
 
     reference: `module:function`, looked for beside the YAML file in `folder` first. index: which of the parts that it
     returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
+    data_seed: under which the function is called, so that it splits alike each time.
     column: whether a target [n, 1] stays one; else it is [n], as arrays are read. offset: what is taken off the target
     before it becomes float32, a number for each of its places; (): nothing.
     """
@@ -37,15 +43,16 @@ class Flow:
     index: int
     steps: int | None
     rows: int
+    data_seed: int = 0
     column: bool = False
     offset: tuple[float, ...] = ()
 
     def open(self, seed: int, *, endless: bool) -> Any:
-        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass."""
-        keras().utils.set_random_seed(seed)
-        function = load_object(self.reference, self.folder, PYTHON)
-        with surroundings.kept():
-            returned = function()
+        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass.
+
+        seed: of what TensorFlow draws, and of what is drawn as samples are read: their order, say.
+        """
+        returned = called(self.reference, self.folder, self.data_seed, shuffled_by=seed)
         parts = returned if isinstance(returned, tuple | list) else (returned,)
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
             told = f"{self.reference} returned data sets when it was called first, and something else now."
@@ -65,6 +72,60 @@ class Flow:
         cut = dataset.unbatch().take(count).batch(size)
         # Of a data set of unknown length `fit` runs the step once more to find its end, and part of it counts.
         return cut.apply(tf.data.experimental.assert_cardinality(-(-count // size)))
+
+
+def called(reference: str, folder: Path, seed: int, *, shuffled_by: int | None = None) -> Any:
+    """What the function returns, the same at each call: its modules hold what they did at the first.
+
+    What it sets in them and in the environment stays, since models may build on it. shuffled_by: the seed of
+    TensorFlow, and of all that is drawn afterwards; None: `seed`.
+    """
+    function = load_object(reference, folder, PYTHON)
+    module = sys.modules[reference.partition(":")[0]]
+    if (known := _BEFORE.get(reference)) is not None and known[0] is module:
+        before = known[1]
+        for one in before:
+            one.put_back()
+    else:
+        before = [held for one in own_modules(reference, folder) for held in seen_now(one)]
+        _BEFORE[reference] = module, before
+    later = seed if shuffled_by is None else shuffled_by
+    environ = dict(os.environ)
+    keras().utils.set_random_seed(seed)
+    _seed_tensorflow(later)
+    with surroundings.kept():
+        returned = function()
+        after = dict(os.environ)
+    if after != environ:
+        with surroundings.importing():
+            os.environ.update(after)
+    _LEFT[reference] = _LEFT.get(reference, False) or after != environ or any(one.differs() for one in before)
+    keras().utils.set_random_seed(later)
+    return returned
+
+
+_BEFORE: dict[str, tuple[ModuleType, list[Namespace]]] = {}
+"""By the function's name: its module, and what its modules held before it was called first."""
+
+_LEFT: dict[str, bool] = {}
+"""By the function's name, whether its call in this process has left anything behind."""
+
+
+def leaves(reference: str) -> bool:
+    """Whether the function has set what other code of the user's may read: a global of its module, the environment."""
+    return _LEFT.get(reference, False)
+
+
+def was_called(reference: str) -> bool:
+    """Whether the function was called in this process, in the module that is loaded now."""
+    known = _BEFORE.get(reference)
+    return known is not None and known[0] is sys.modules.get(reference.partition(":")[0])
+
+
+def _seed_tensorflow(seed: int) -> None:
+    import tensorflow as tf
+
+    tf.random.set_seed(seed)
 
 
 def is_dataset(thing: Any) -> bool:

@@ -7,18 +7,16 @@ are the training, the validation and the test part; or two or three data sets, w
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from hptune import seeds, surroundings
 from hptune.errors import SpecError, message_of, spec_error
 from hptune.spec.data import PythonData
-from hptune.training.data.flow import PYTHON, Flow, comes_in_batches, in_batches, is_dataset
+from hptune.training.data.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.labels import array_of, joined_labels, plain_labels, refuse_long_doubles
@@ -27,10 +25,6 @@ from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import costs, statistics
 from hptune.training.data.target import as_taken, lacking_note, read_target
-from hptune.training.namespaces import seen_now
-from hptune.training.own_modules import own_modules
-from hptune.training.runtime import keras
-from hptune.user_code import load_object
 
 HEAD = 64
 """So many samples of a stream are kept as arrays, to know their kind."""
@@ -54,48 +48,22 @@ def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool, n
         raise spec_error(f"{told}: (train, validation) or (train, validation, test).", *PYTHON)
     parts = returned if isinstance(returned, tuple | list) else (returned,)
     if any(is_dataset(part) for part in parts):
-        return _streams(spec, folder, parts, with_test=with_test, needs=needs)
+        return _streams(spec, folder, parts, seed, with_test=with_test, needs=needs)
     for key in ("steps_per_epoch", "validation_steps"):
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
     return _arrays(spec, returned)
 
 
-_LEFT: dict[str, bool] = {}
-"""By the function's name, whether its call in this process has left anything behind."""
-
-
-def leaves(spec: Any) -> bool:
-    """Whether the function has set what other code of the user's may read: a global of its module, the environment."""
-    return isinstance(spec, PythonData) and _LEFT.get(spec.python, False)
-
-
-def leave(spec: Any, folder: Path, seed: int) -> None:
-    """Call the function for what it leaves behind, where this process has not done so yet."""
-    if isinstance(spec, PythonData) and spec.python not in _LEFT:
-        _called(spec, folder, seeds.derive(seed, "data"))
-
-
 def _called(spec: PythonData, folder: Path, seed: int) -> Any:
-    """What the function returns. What it sets in its modules and in the environment stays: models may build on it."""
-    keras().utils.set_random_seed(seed)
-    function = load_object(spec.python, folder, PYTHON)
-    before = [one for module in own_modules(spec.python, folder) for one in seen_now(module)]
-    environ = dict(os.environ)
+    """What the function returns."""
     try:
-        with surroundings.kept():
-            returned = function()
-            after = dict(os.environ)
+        return called(spec.python, folder, seed)
     except (SpecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the user's function may raise anything
         told = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
         raise spec_error(told, *PYTHON) from error
-    if after != environ:
-        with surroundings.importing():
-            os.environ.update(after)
-    _LEFT[spec.python] = after != environ or any(one.differs() for one in before)
-    return returned
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
@@ -181,9 +149,10 @@ class _Seen:
     targets: Array
     inputs: Array
     digest: str
+    members: int
 
 
-def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, needs: Needs) -> Data:
+def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test: bool, needs: Needs) -> Data:
     if len(parts) not in (2, 3) or not all(is_dataset(part) for part in parts):
         raise spec_error(f"{spec.python} returned {_told(parts)}. {_WANTED}", *PYTHON)
     for key in ("scale", "one_hot", "limit", "class_weight"):
@@ -192,7 +161,8 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, nee
             raise spec_error(f"{told} Drop it, and do that in {spec.python}.", "data", key)
     steps = (spec.steps_per_epoch, spec.validation_steps, None)
     wanted = range(len(parts) if with_test else 2)
-    seen = [_seen(spec, folder, i, parts[i], steps[i]) for i in wanted]
+    seen = [_seen(spec, folder, i, parts[i], steps[i], seed) for i in wanted]
+    others = _changes(seen[1])
     target = read_target(Raw(seen[0].part.x, seen[0].targets, (), PYTHON, PYTHON), task=spec.task, one_hot=False)
     labels = target.labels
     if target.task == "classes" and seen[0].targets.ndim == 1:
@@ -228,7 +198,7 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, nee
         features=(),
         preparation=Preparation((), None),
         examples=seen[0].part.x,
-        notes=(*costs(seen[0].inputs), *taken.notes, *lacking),
+        notes=(*costs(seen[0].inputs), *taken.notes, *lacking, *others),
         given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
     )
 
@@ -249,7 +219,27 @@ def _is_column(dataset: Any) -> bool:
     return bool(inner.rank == 1 and inner[0] == 1)
 
 
-def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int | None) -> _Seen:
+def _changes(seen: _Seen) -> tuple[str, ...]:
+    """A note, where the validation part has other samples when the function is called under another seed of
+    TensorFlow's: the training part is opened so for each trial."""
+    flow = seen.part.flow
+    assert flow is not None, "a data set's"
+    again = sum(_members(batch) for batch in flow.open(1, endless=False)) % 2**64
+    if again == seen.members:
+        return ()
+    told = f"{flow.reference} gives other validation samples at each call"
+    why = "where it splits at random, samples that are trained on are validated on too"
+    return (f"{told}: {why}. Split with a seed: shuffle(…, seed=1, reshuffle_each_iteration=False)",)
+
+
+def _members(batch: Iterable[Any]) -> int:
+    """A number for the samples of a batch, in whatever order."""
+    arrays = [np.ascontiguousarray(part) for part in batch]
+    samples = (b"".join(one[row].tobytes() for one in arrays) for row in range(len(arrays[0])))
+    return sum(int.from_bytes(hashlib.sha256(sample).digest()[:8], "little") for sample in samples)
+
+
+def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int | None, seed: int) -> _Seen:
     """Go over one part once: its size, its targets and its first samples."""
     name = PARTS[index]
     _check_kind(spec, dataset, name)
@@ -260,7 +250,7 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
     once = in_batches(dataset, steps, endless=False, exact=True)
     head: list[tuple[Array, ...]] = []
     targets: list[Array] = []
-    digest = hashlib.sha256()
+    digest, members = hashlib.sha256(), 0
     inputs: list[Array] = []
     for given, batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
         if sum(len(one[0]) for one in head) < HEAD:
@@ -269,13 +259,14 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
         targets.append(given[1])
         for part in batch:
             digest.update(np.ascontiguousarray(part).tobytes())
+        members += _members(batch) if index == 1 else 0
     if not targets:
         raise spec_error(f"the {name} data set of {spec.python} is empty. Return one with samples.", *PYTHON)
     x, y, *weight = (np.concatenate(parts) for parts in zip(*head, strict=True))
     whole = np.concatenate(targets)
     _check_finite(spec, x, whole, name)
-    flow = Flow(spec.python, folder, index, steps, len(whole))
-    return _Seen(Part(x, y, weight[0] if weight else None, flow), whole, np.concatenate(inputs), digest.hexdigest())
+    part = Part(x, y, weight[0] if weight else None, Flow(spec.python, folder, index, steps, len(whole), seed))
+    return _Seen(part, whole, np.concatenate(inputs), digest.hexdigest(), members % 2**64)
 
 
 def _count(spec: PythonData, dataset: Any) -> int:

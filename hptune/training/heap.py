@@ -1,0 +1,149 @@
+"""Whether anything that the user's modules hold is other than it was: what refers to what, and the bytes of arrays.
+
+What `namespaces` puts back it puts back by kinds, and there are always more. Here all that Python's garbage collector
+sees from the modules is walked, so that a change of any kind is seen; what it does not see (the state of a generator,
+of an iterator) is asked for. Installed packages are not walked; of Keras's objects values and options are compared.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextvars
+import gc
+import logging
+import random
+import threading
+import types
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hptune.training.attributes import attributes
+from hptune.training.runtime import keras
+from hptune.training.sameness import is_known
+
+_LEAVES = (int, float, complex, str, bytes, bool, type(None), range, type(...), type(NotImplemented))
+_PASSED_OVER = (types.CodeType, types.FrameType, types.BuiltinFunctionType, types.GetSetDescriptorType)
+_OF_MODULES = frozenset({"__builtins__", "__spec__", "__loader__", "__warningregistry__", "__cached__", "__file__"})
+
+
+_OF_CLASSES = frozenset({"__dict__", "__weakref__", "__module__", "__doc__"})
+
+
+class Heap:
+    """Of some modules and objects, as they are when this is made."""
+
+    def __init__(self, things: Iterable[Any]) -> None:
+        self._things = list(things)
+        self._was = dict(_walked(self._things))
+
+    def changed(self) -> list[str]:
+        """The names in the modules through which something else is reached now, or something that is otherwise."""
+        now = dict(_walked(self._things))
+        other = [key for key, (_, fact, _) in now.items() if key not in self._was or self._was[key][1] != fact]
+        gone = [key for key in self._was if key not in now]
+        names = [now[key][2] for key in other] + [self._was[key][2] for key in gone]
+        return sorted(set(names))
+
+
+def _walked(things: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, Any, str]]]:
+    """(identity, (the object, so that it keeps it, what is told of it, the name that led to it))."""
+    seen: set[int] = set()
+    waiting: collections.deque[tuple[Any, str]] = collections.deque()
+    for thing in things:
+        name = getattr(thing, "__name__", type(thing).__name__)
+        if isinstance(thing, types.ModuleType):
+            held = {key: value for key, value in vars(thing).items() if key not in _OF_MODULES}
+            yield id(thing), (thing, tuple((key, _key(value)) for key, value in held.items()), name)
+            waiting += [(value, f"{name}.{key}") for key, value in held.items()]
+        else:
+            waiting.append((thing, name))
+    while waiting:
+        thing, name = waiting.popleft()
+        if id(thing) in seen or _is_passed_over(thing):
+            continue
+        seen.add(id(thing))
+        fact, inside = _told(thing)
+        yield id(thing), (thing, (type(thing), fact, tuple(map(_key, inside))), name)
+        waiting += [(one, name) for one in inside]
+
+
+def _key(thing: Any) -> Any:
+    """A plain value by what it is, anything else by its identity."""
+    return (type(thing), repr(thing)) if type(thing) in _LEAVES else id(thing)
+
+
+def _is_passed_over(thing: Any) -> bool:
+    if type(thing) in _LEAVES or isinstance(thing, (*_PASSED_OVER, types.ModuleType)):
+        return True
+    if isinstance(thing, type | types.FunctionType):
+        return is_known(thing)
+    if isinstance(thing, threading.local):
+        return False
+    return type(thing).__module__ in ("_abc", "_thread", "_weakref", "weakref", "_io")
+
+
+def _told(thing: Any) -> tuple[Any, list[Any]]:
+    """(what its references do not tell, what it refers to)."""
+    root = _root(type(thing))
+    if isinstance(thing, np.ndarray) and thing.dtype != object:
+        return (thing.shape, str(thing.dtype), _sum(thing)), []
+    if root in ("keras", "tensorflow"):
+        return _of_keras(thing)
+    if root == "pandas":
+        import pandas as pd
+
+        is_table = isinstance(thing, pd.DataFrame | pd.Series | pd.Index)
+        return (int(pd.util.hash_pandas_object(thing).sum()) if is_table else repr(thing)), []
+    if isinstance(thing, logging.Logger):
+        return (thing.level, thing.disabled, len(thing.handlers)), []
+    if isinstance(thing, contextvars.ContextVar):
+        held = thing.get(None)
+        return _key(held), [] if type(held) in _LEAVES else [held]
+    if isinstance(thing, random.Random):
+        return thing.getstate(), []
+    if isinstance(thing, np.random.Generator | np.random.RandomState):
+        state = thing.bit_generator.state if isinstance(thing, np.random.Generator) else thing.get_state()
+        return repr(state), []
+    if isinstance(thing, types.GeneratorType):
+        return (thing.gi_frame.f_lasti if thing.gi_frame is not None else -1), []
+    if isinstance(thing, types.FunctionType):
+        held = [thing.__code__, thing.__defaults__, thing.__kwdefaults__, thing.__closure__, *vars(thing).values()]
+        return (id(thing.__code__), *vars(thing)), held
+    if isinstance(thing, type):
+        return None, [value for key, value in vars(thing).items() if key not in _OF_CLASSES]
+    if root == "itertools" or type(thing).__name__.endswith("iterator"):
+        return repr(thing.__reduce__() if hasattr(thing, "__reduce__") else thing), []
+    if isinstance(thing, collections.OrderedDict):
+        return tuple(map(_key, thing)), list(thing.values())
+    if isinstance(thing, bytearray | memoryview):
+        return bytes(thing), []
+    held = attributes(thing) if not isinstance(thing, dict | list | tuple | set | frozenset) else {}
+    inside = gc.get_referents(thing) if not held else [*held.values(), *gc.get_referents(thing)]
+    if isinstance(thing, set | frozenset):
+        return frozenset(map(_key, thing)), []
+    return tuple(held), [one for one in inside if one is not type(thing)]
+
+
+def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
+    """The values of its variables, and its options: what it makes for itself as it is built is left."""
+    if not isinstance(thing, keras().Variable) and not hasattr(type(thing), "__dict__"):
+        return None, []
+    if isinstance(thing, keras().Variable) or hasattr(thing, "assign"):
+        return _sum(thing.numpy()), []
+    options = {name: _key(value) for name, value in attributes(thing).items() if type(value) in _LEAVES}
+    own = [value for name, value in attributes(thing).items() if _root(type(value)) == "" and name[0] != "_"]
+    return (tuple(options.items()), tuple(_sum(one.numpy()) for one in getattr(thing, "variables", ()))), own
+
+
+def _sum(array: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _root(kind: type) -> str:
+    """The package that an object's class, or one that it derives from, is of, where that is told by it alone."""
+    roots = [one.__module__.partition(".")[0] for one in kind.__mro__]
+    return next((root for root in roots if root in ("keras", "tensorflow", "pandas", "itertools")), "")
