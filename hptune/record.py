@@ -87,6 +87,12 @@ class Head:
         return tuple(Objective(**objective) for objective in (told if isinstance(told, list) else [told]))
 
     @property
+    def folds(self) -> int | None:
+        """Of the cross-validation; None: one split."""
+        found: int | None = self.event["experiment"].get("evaluation", {}).get("folds")
+        return found
+
+    @property
     def parallel(self) -> int | None:
         """The virtual workers; None where the strategy is told of results as they come."""
         found: int | None = self.event.get("parallel")
@@ -240,7 +246,7 @@ class Record:
 
     def __init__(self, head: Event) -> None:
         self.head = Head(head)
-        self.history = History(self.head.objectives, self.head.earlier)
+        self.history = History(self.head.objectives, self.head.earlier, folds=self.head.folds)
         self.elapsed_s = 0.0
         self.spent_s: Callable[[], float] = lambda: self.elapsed_s
         self.ended: str | None = None  # why the last search ended; None where it was cut short

@@ -224,6 +224,17 @@ def test_validate_and_plan(sb: Sandbox) -> None:
     assert not (sb.folder / "runs").exists()
 
 
+def test_plan_tells_what_the_finalists_come_to(sb: Sandbox) -> None:
+    (sb.folder / "m.yaml").write_text(
+        "version: 1\nname: m\ndata: {source: iris}\nsearch_space: {a: {type: float, min: 1, max: 9}}\n"
+        "model: {sklearn: sklearn.linear_model.RidgeClassifier, params: {alpha: $a}}\n"
+        "evaluation: {folds: 8, finalists: {top: 3, repeats: 3}}\n"
+    )
+    told = sb("plan", "m.yaml", "--json").json
+    assert told["finalists"] == {"trials": 3, "repeats": 3, "trainings": 72}
+    assert "finalists: 3, each 3 times 8 folds: 72 trainings in full on top" in sb("plan", "m.yaml").out
+
+
 def test_plan_draws_the_learning_rate(sb: Sandbox) -> None:
     sb("init", "--output", "made.yaml")
     told = sb("plan", "made.yaml", "--json").json

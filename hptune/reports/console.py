@@ -201,7 +201,7 @@ def winner_lines(result: Mapping[str, Any]) -> list[str]:
     of = f", mean of {trainings}" if trainings > 1 else ""
     lines = [f"expected (search{of}) {result['metric']} {expected}"]
     if final is not None:
-        lines[0] += f", as a finalist {again}{mean_of(len(final['scores']))}"
+        lines[0] += f", as a finalist {again}{mean_of(len(final['scores']) * final.get('folds', 1))}"
     if achieved is not None:
         lines[0] += f", achieved {found}"
     for who, side in (("", result), ("the baseline's ", result["baseline"])):

@@ -15,7 +15,8 @@ Row: TypeAlias = dict[str, Any]
 """One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where tries were lost `lost_seconds`; where its
 strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, and
 `score` is None; with repeats `scores`, one each, and their sample standard deviation `spread`; a finalist's `finalist`:
-{"scores", "mean", "interval": [low, high]} with the mean's 95 % interval."""
+{"scores", "mean", "interval": [low, high]} with the mean's 95 % interval, and `folds`, where each of the scores is the
+mean of so many."""
 
 
 def rows(history: History) -> list[Row]:
@@ -107,6 +108,8 @@ def row(trial: Trial, history: History) -> Row:
     if (finals := history.final_scores(trial.number)) is not None:
         mean, interval = statistics.fmean(finals), mean_interval(finals)
         found["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
+        if history.folds is not None:
+            found["finalist"]["folds"] = history.folds
     return found
 
 
@@ -117,11 +120,13 @@ def figure(row: Row) -> tuple[float | None, int]:
 
     >>> figure({"score": 0.9, "scores": [0.8, 1.0], "finalist": {"mean": 0.7, "scores": [0.6, 0.7, 0.8]}})
     (0.7, 3)
+    >>> figure({"score": 0.9, "finalist": {"mean": 0.7, "scores": [0.6, 0.8], "folds": 5}})
+    (0.7, 10)
     >>> figure({"score": 0.9, "scores": [0.8, 1.0]}), figure({"score": 0.9})
     ((0.9, 2), (0.9, 1))
     """
     if "finalist" in row:
-        return row["finalist"]["mean"], len(row["finalist"]["scores"])
+        return row["finalist"]["mean"], len(row["finalist"]["scores"]) * row["finalist"].get("folds", 1)
     return row["score"], max(len(row.get("scores", ())), 1)
 
 

@@ -87,6 +87,7 @@ class Lines(Silent):
 
     def begun(self, record: Record, limits: Limits) -> None:
         self._record, self._limits = record, limits
+        self._told_repeats: dict[int, int] = {}  # by finalist
         done = len(record.history.trials)
         told = f"{done} trials done before" if done else "begun"
         for line in [f"{record.head.experiment.name}: {told}; {_rules(limits)}", *told_before(record)]:
@@ -99,7 +100,10 @@ class Lines(Silent):
         print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
 
     def tested(self, finalist: Trial) -> None:
-        scores = self._record.history.finals[finalist.number].values()
+        scores = self._record.history.final_repeats(finalist.number)
+        if len(scores) == self._told_repeats.get(finalist.number, 0):
+            return  # a fold alone is no repeat
+        self._told_repeats[finalist.number] = len(scores)
         told = " ".join(
             "failed" if score is None else text for score, text in zip(scores, numbers(scores), strict=True)
         )
