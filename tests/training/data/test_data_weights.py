@@ -114,6 +114,24 @@ def test_time_goes_forward(tmp_path: Path) -> None:
         assert max(months[0]) < min(months[1])
 
 
+@pytest.mark.parametrize("spell", [str, "{:.1f}".format, "{:03d}".format])
+def test_a_group_of_numbers_is_one_however_it_is_spelled(tmp_path: Path, spell: Any) -> None:
+    """7, 7.0 and 007 side by side, dealt as where all are spelled alike."""
+    users = [i // 3 for i in range(N)]
+    write(tmp_path, user=users)
+    plain = rows(load(tmp_path, group="user"))
+    write(tmp_path, user=[spell(user) if i % 3 == 2 else user for i, user in enumerate(users)])
+    assert rows(load(tmp_path, group="user")) == plain
+    assert sum(len({users[row] for row in part}) for part in plain) == len(set(users))
+
+
+def test_groups_that_are_names_stay_as_they_are_spelled(tmp_path: Path) -> None:
+    write(tmp_path, user=[["a7", "007", "7", "7.0"][i % 4] for i in range(N)])
+    assert load(tmp_path, group="user").rows["test"] > 0, "four groups"
+    write(tmp_path, user=[["07", "007", "7"][i % 3] for i in range(N)])
+    assert "the column has 1 groups" in refused(tmp_path, group="user")
+
+
 def test_the_fingerprint_knows_weights_groups_and_time(tmp_path: Path) -> None:
     write(tmp_path)
     asked: list[dict[str, Any]] = [{}, {"sample_weight": "weight"}, {"group": "user"}, {"time": "day"}]
