@@ -9,6 +9,7 @@ import pytest
 from hptune.errors import SpecError
 from hptune.spec.data import CsvData, SourceData
 from hptune.training.data import Data, load_data, load_folds
+from hptune.training.data.needs import Needs
 
 N = 90
 
@@ -88,6 +89,18 @@ def test_class_weights_that_fit_no_class(tmp_path: Path) -> None:
     )
     told = refused(tmp_path, target="row", features=["user"], class_weight="balanced")
     assert told.startswith("data.class_weight: is for classes, and this target is regression. Drop it, or weigh")
+
+
+def test_in_each_part_a_row_must_count(tmp_path: Path) -> None:
+    write(tmp_path)
+    parts = dict(zip(("training", "validation", "test"), rows(load(tmp_path)), strict=True))
+    for name, held in parts.items():
+        write(tmp_path, weight=[0 if i in held else 1 for i in range(N)])
+        told = refused(tmp_path, sample_weight="weight")
+        assert told.startswith(f"data.sample_weight: every weight in the {name} part is 0: ")
+    write(tmp_path, weight=[0 if i in parts["validation"] else 1 for i in range(N)])
+    wide = load_data(spec(sample_weight="weight"), folder=tmp_path, seed=0, needs=Needs(wide=True))
+    assert wide.rows["validation"] == 18, "scikit-learn's scores know no weights"
 
 
 # --- groups and time -------------------------------------------------------------------------------------------------
