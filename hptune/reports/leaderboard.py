@@ -11,6 +11,9 @@ from hptune.history import History
 from hptune.reports.confidence import mean_interval
 from hptune.trial import Trial
 
+TOP = 10
+"""So many trials are shown unless it is said."""
+
 Row: TypeAlias = dict[str, Any]
 """One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where tries were lost `lost_seconds`; where its
 strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, and
@@ -72,6 +75,17 @@ def pareto_front(history: History) -> list[Trial]:
         if not any(_beats(other, cost) for other, _ in front):
             front.append((cost, number))
     return [history.trials[number] for _, number in front]
+
+
+def shown_of(history: History) -> int:
+    """How many of the best trials are shown unless it is said: all of a front, none of which is better than another."""
+    return len(history.trials) if len(history.objectives) > 1 else TOP
+
+
+def front_left_out(history: History, shown: int) -> list[str]:
+    """That the Pareto front has more trials than are shown; nothing where it has not, or there is none."""
+    more = len(pareto_front(history)) - shown if len(history.objectives) > 1 else 0
+    return [f"{more} more on the Pareto front, which `hptune best` shows whole"] if more > 0 else []
 
 
 def _beats(a: Sequence[float], b: Sequence[float]) -> bool:
