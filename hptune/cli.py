@@ -270,7 +270,7 @@ def predict(
     from hptune.rundir import find_run
 
     paths, to = find_run(runs_dir, run), output if output is not None else sys.stdout
-    left_out = predict(paths, file, to, as_json=as_json, trust=trust or [])
+    left_out = predict(paths, file, to, as_json=as_json, trust=trust or [], noted=_note)
     if left_out:
         _note(f"samples without a prediction, as data.missing: drop has it: {left_out}")
     if output is not None:
