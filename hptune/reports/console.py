@@ -149,6 +149,7 @@ def finalist_lines(rows: Sequence[Row]) -> list[str]:
     apart = f"trial {pair[0]['trial']} is ahead of trial {pair[1]['trial']} by {gap}"
     ends = f"95 % interval of the difference {interval(low, high)}"
     verdict = "within the noise" if low <= 0 <= high else "more than the noise"
+    verdict += " of other seeds, on the same folds" if "folds" in first else ""  # other samples would move it too
     return [f"{apart}, which is {verdict} ({ends})"]
 
 
