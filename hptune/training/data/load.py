@@ -139,7 +139,7 @@ def _data(
     streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
 
     standardised = target.task == "regression" and spec.scale != "none"
-    taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path)
+    taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path, outputs=raw.outputs)
 
     path = ("data", "sample_weight") if isinstance(spec, CsvData | ParquetData) else raw.x_path
     _check_weights(raw, parts, path, needs)

@@ -199,7 +199,11 @@ def _streams(spec: PythonData, folder: Path, parts: Any, *, with_test: bool, nee
         features=(),
         preparation=Preparation((), None),
         examples=seen[0].part.x,
-        notes=(*costs(seen[0].inputs), *taken.notes, *lacking),
+        notes=(
+            *costs(seen[0].inputs, remedy="Scale it in the data set, or take a constant off it"),
+            *taken.notes,
+            *lacking,
+        ),
         given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
     )
 

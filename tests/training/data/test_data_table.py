@@ -1,6 +1,7 @@
 """Tables of both kinds of file: which columns are used for what, how their cells are read, and what is told of them."""
 
 import json
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -265,6 +266,14 @@ def test_several_targets(table: Any) -> None:
     assert table(target="price").outputs == ("price",)
     exclusive = table({"right": [1 - i % 2 for i in range(N)]}, target=["left", "right"])
     assert (exclusive.task, exclusive.labels) == ("classes", ("left", "right"))
+
+
+def test_which_of_several_targets_lies_far_from_0_is_told(table: Any) -> None:
+    far = [1e5 + i % 7 for i in range(N)]
+    (note,) = (one for one in table({"left": far}, target=["price", "left"]).notes if "r2_score" in one)
+    assert re.match(r"the target 'left' lies 5\.\d+e\+04 of its deviations from 0", note)
+    (note,) = (one for one in table({"left": far}, target="left", task="regression").notes if "r2_score" in one)
+    assert re.match(r"the target lies 5\.\d+e\+04 of its deviations from 0", note)
 
 
 def test_booleans_are_classes_by_their_own_names(table: Any) -> None:

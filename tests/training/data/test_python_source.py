@@ -117,6 +117,12 @@ def test_in_each_part_a_sample_must_count(folder: Path, part: str, low: int, hig
     assert f"every weight in the {part} part is 0" in refused(folder, parts, weights)
 
 
+def test_far_columns_of_a_data_set_are_told_with_a_way_out_that_there_is(folder: Path) -> None:
+    before = "far = tf.data.Dataset.from_tensor_slices((x / 64 + 1e9, y)).batch(4)"
+    (note,) = (note for note in load(folder, "far, far", before).notes if "float32" in note)
+    assert note.endswith("Scale it in the data set, or take a constant off it.")
+
+
 def test_masked_arrays(folder: Path) -> None:
     """What is masked is missing; what lies under the mask is never trained on."""
     plain, unmasked = load(folder, "x, y"), load(folder, "np.ma.array(x), np.ma.array(y)")
