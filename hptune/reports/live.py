@@ -27,6 +27,7 @@ from hptune.reports.leaderboard import objective_name, row
 from hptune.reports.spelling import number, numbers
 from hptune.spec.check_search import idle_workers
 from hptune.spec.check_space import remarks
+from hptune.spec.thresholds import halves_of_logits
 from hptune.trial import Purpose, Segment, Trial
 from hptune.watch import Watch
 
@@ -142,6 +143,7 @@ def told_before(record: Record) -> list[str]:
         *facts.get("notes", ()),
         *map(str, remarks(record.head.space.domains)),
         *map(str, idle_workers(record.head.experiment)),
+        *map(str, halves_of_logits(record.head.experiment)),
         *map(taken_over, record.head.warm_start),
     ]
     return [*(f"warning: {warning}" for warning in facts.get("warnings", ())), *(f"note: {note}" for note in notes)]
