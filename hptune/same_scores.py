@@ -17,6 +17,7 @@ from hptune.spec.estimators import references
 from hptune.spec.experiment import Experiment
 from hptune.spec.keras_table import arguments, reported_name
 from hptune.spec.model import FunctionModel, ModelSpec, PythonModel, SklearnModel
+from hptune.spec.thresholds import halves_of_logits
 
 Definition: TypeAlias = Any
 """JSON data that is equal where a metric or loss is."""
@@ -76,6 +77,9 @@ def _defined_otherwise(before: Scored, now: Scored, metric: str, task: str | Non
         if "code" in (then[0], this[0]):
             return f"{metric} as other code has it"
         return "another training.loss" if is_loss else f"{metric} with other arguments"
+    halves = [bool(halves_of_logits(one.experiment)) for one in (before, now)]
+    if not is_loss and "metric" in then[:1] and halves[0] != halves[1]:
+        return f"{metric} under a loss that tells classes apart elsewhere"
     if metric == "loss" and _class_weight(before.experiment) != _class_weight(now.experiment):
         return "another data.class_weight"
     if is_loss and task == "regression" and _standardised(before.experiment) != _standardised(now.experiment):

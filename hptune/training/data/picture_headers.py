@@ -93,6 +93,8 @@ def indexed_bmp(content: bytes) -> Array | None:
         found = palette[_indices(rows, bits)[:, :width]]
     except (struct.error, ValueError, IndexError) as error:
         raise Undecodable("damaged (it ends too early, or has no such colours)") from error
+    if not found.size:
+        raise Undecodable("damaged (it has no pixels)")
     grey = (palette == palette[:, :1]).all()
     return np.ascontiguousarray(found[:: -1 if height > 0 else 1, :, : 1 if grey else 3])
 

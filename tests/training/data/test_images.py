@@ -128,6 +128,8 @@ def test_a_bmp_with_a_palette_has_its_colours(tmp_path: Path, bits: int, down: b
         (bmp([[0, 9]], COLOURS, 8), "damaged"),
         (bmp([[0, 1]], COLOURS, 8)[:-4], "damaged"),
         (bmp([[0, 1]], COLOURS, 8)[:40], "damaged"),
+        (bmp([[0, 1]], COLOURS, 8).replace(struct.pack("<ii", 2, 1), struct.pack("<ii", 2, 0)), "no pixels"),
+        (bmp([[0, 1]], COLOURS, 8).replace(struct.pack("<ii", 2, 1), struct.pack("<ii", -2, 1)), "damaged"),
     ],
 )
 def test_a_bmp_that_would_be_misread_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
