@@ -200,17 +200,21 @@ def trials(run: Run = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> 
 
 @app.command()
 def best(
-    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many.")] = 10,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, metavar="N", help="How many; 10, or a whole front.")
+    ] = None,
     run: Run = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
     """The leaderboard: the best trials, the best first; with several objectives, the Pareto front."""
-    from hptune.reports.leaderboard import best_rows, objective_name
+    from hptune.reports.leaderboard import best_rows, front_left_out, objective_name, shown_of
 
-    record = _replay(run, runs_dir)[1]
-    rows = best_rows(record.history, max(top, 2))
-    _show_rows(rows[:top], objective_name(record.history), as_json=as_json, best_two=rows[:2])
+    history = _replay(run, runs_dir)[1].history
+    top = shown_of(history) if top is None else top
+    rows = best_rows(history, max(top, 2))
+    _show_rows(rows[:top], objective_name(history), as_json=as_json, best_two=rows[:2])
+    _note(*front_left_out(history, top))
 
 
 @app.command("train-best")
@@ -266,7 +270,7 @@ def predict(
     from hptune.rundir import find_run
 
     paths, to = find_run(runs_dir, run), output if output is not None else sys.stdout
-    left_out = predict(paths, file, to, as_json=as_json, trust=trust or [])
+    left_out = predict(paths, file, to, as_json=as_json, trust=trust or [], noted=_note)
     if left_out:
         _note(f"samples without a prediction, as data.missing: drop has it: {left_out}")
     if output is not None:
@@ -423,11 +427,11 @@ def _show_rows(
 
 def _show_search(paths: RunPaths, record: Any) -> None:
     from hptune.reports.console import stdout, titled, trials_table
-    from hptune.reports.leaderboard import best_rows, objective_name
+    from hptune.reports.leaderboard import best_rows, front_left_out, objective_name
 
     table = trials_table(best_rows(record.history, 3), objective_name(record.history), best_first=True)
     stdout().print(titled(f"{paths.name}: {record.ended}", table))
-    _note(f"next: hptune train-best --run {paths.name}")
+    _note(*front_left_out(record.history, 3), f"next: hptune train-best --run {paths.name}")
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,8 @@
 """The finalists: the best trials of a search, trained in full again under seeds that no trial has used.
 
-Which repeats are left follows from the history and the experiment, so that more of either continues where it was.
+Under folds each repeat is a cross-validation of its own, the whole of it: what some folds alone score says as much of
+these folds as of the trial. Which repeats are left follows from the history and the experiment, so that more of either
+continues where it was.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ def next_finalist(experiment: Experiment, history: History) -> tuple[Segment, Se
     if finalists is None:
         return None
     unused = experiment.evaluation.folds or experiment.evaluation.repeats
+    trainings = finalists.repeats * (experiment.evaluation.folds or 1)
     for trial in by_score(history)[: finalists.top]:
         known = history.finals.get(trial.number, {})
         replicas = [
             replica
-            for replica in range(unused, unused + finalists.repeats)
+            for replica in range(unused, unused + trainings)
             if replica not in known and ("finalist", trial.number, replica) not in history.pending
         ]
         if replicas:

@@ -102,10 +102,14 @@ class History:
     epochs_trained: over all trials and replicas; `epochs_of_finalists` are beside these, and in no budget.
     stabilized: the segments that have seen to an architecture's stabilised weights; append-only.
     finals: by trial that is a finalist, by replica, the score; None where that training failed.
+    folds: of the cross-validation; a finalist's repeat is the whole of it, so many replicas in a row. None: one split.
     """
 
-    def __init__(self, objectives: Sequence[Objective], earlier: Sequence[Trial] = ()) -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], earlier: Sequence[Trial] = (), *, folds: int | None = None
+    ) -> None:
         self.objectives: tuple[Objective, ...] = tuple(objectives)
+        self.folds = folds
         self.earlier: tuple[Trial, ...] = tuple(earlier)
         self.trials: list[Trial] = []
         self.reports: list[int] = []
@@ -169,11 +173,21 @@ class History:
 
     def final_scores(self, trial: int) -> list[float] | None:
         """A finalist's scores, one a repeat; None where it is none, has repeats to train, or has failed at one."""
-        scores = self.finals.get(trial, {}).values()
+        scores = self.final_repeats(trial)
         under_way = any(purpose == "finalist" and number == trial for purpose, number, _ in self.pending)
-        if not scores or under_way or None in scores:
+        too_few = len(scores) < (2 if self.folds else 1)  # in a run that trained some folds alone
+        if under_way or too_few or None in self.finals[trial].values():
             return None
         return [score for score in scores if score is not None]
+
+    def final_repeats(self, trial: int) -> list[float | None]:
+        """The score of each repeat of a finalist that is whole: the mean over its folds; None where one failed."""
+        each = self.folds or 1
+        repeats: dict[int, list[float | None]] = {}
+        for replica, score in self.finals.get(trial, {}).items():
+            repeats.setdefault(replica // each, []).append(score)
+        whole = [scores for scores in repeats.values() if len(scores) == each]
+        return [None if None in scores else math.fsum(s for s in scores if s is not None) / each for scores in whole]
 
     def running(self) -> Iterator[Trial]:
         """The trials with a segment under way."""

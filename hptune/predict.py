@@ -10,7 +10,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,37 +24,51 @@ if TYPE_CHECKING:
 PREDICTION = "prediction"
 """What stands first in a line."""
 
+_NO_PROBABILITIES = (
+    "the model gives numbers from {:.3g} to {:.3g} for the classes, which are no probabilities; {}. "
+    "If its loss takes logits, train it with an activation (sigmoid, softmax) and a loss of probabilities"
+)
+
 FILE = ("file",)
 """What stands last in a line for a picture."""
 
 
 def predict(
-    run: RunPaths, file: Path, output: Path | TextIO, *, as_json: bool = False, trust: Sequence[str] = ()
+    run: RunPaths,
+    file: Path,
+    output: Path | TextIO,
+    *,
+    as_json: bool = False,
+    trust: Sequence[str] = (),
+    noted: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write an answer for every sample of `file`; how many could not be given (they have missing values).
 
     output: a file, which is there whole or not at all; or a stream. trust: types, `module:Class`, that a scikit-learn
-    model may hold beside the known ones.
+    model may hold beside the known ones. noted: is told what else is to be known of the answers.
     Raises SpecError where the run has no best model, or for samples that it can't take.
     """
-    from hptune.training.answers import answers, columns
+    from hptune.training.answers import answers, columns, no_probabilities
     from hptune.training.data.unseen import read_unseen
     from hptune.training.predictor import open_predictor
     from hptune.training.signature import read_signature
 
     signature = read_signature(run)
-    kind = "outputs" if signature.labels is None else "probabilities"
+    kind = "outputs" if signature.labels is None else "scores" if signature.margins else "probabilities"
     pieces = read_unseen(signature, file)
     predictor = open_predictor(run, signature, trust)
     names = columns(signature, predictor.width)
     unknown = 0
+    strange: list[tuple[float, float]] = []
 
     def told() -> Iterator[tuple[Answer, list[str]]]:
         nonlocal unknown
         for piece in pieces:
             unknown += int((~piece.known).sum())
             files = [[file] for file in piece.files] or [[] for _ in piece.known]
-            yield from zip(answers(signature, predictor(piece.samples), piece.known), files, strict=True)
+            outputs = predictor(piece.samples)
+            strange.extend(filter(None, [no_probabilities(signature, outputs)]))
+            yield from zip(answers(signature, outputs, piece.known), files, strict=True)
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
         if as_json:
@@ -63,7 +77,17 @@ def predict(
             _write_csv(aside, told(), names)
         aside.seek(0)
         _hand_over(aside, output)
+    if strange:
+        low, high = min(low for low, _ in strange), max(high for _, high in strange)
+        noted(_NO_PROBABILITIES.format(low, high, _decided(signature.task, predictor.width)))
     return unknown
+
+
+def _decided(task: str, width: int) -> str:
+    """By what a prediction is chosen."""
+    if task == "labels":
+        return "labels above 0.5 are told"
+    return "the second class is told above 0.5" if width == 1 else "the class of the greatest is told"
 
 
 def _write_csv(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: list[str]) -> None:

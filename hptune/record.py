@@ -87,6 +87,12 @@ class Head:
         return tuple(Objective(**objective) for objective in (told if isinstance(told, list) else [told]))
 
     @property
+    def folds(self) -> int | None:
+        """Of the cross-validation; None: one split."""
+        found: int | None = self.event["experiment"].get("evaluation", {}).get("folds")
+        return found
+
+    @property
     def parallel(self) -> int | None:
         """The virtual workers; None where the strategy is told of results as they come."""
         found: int | None = self.event.get("parallel")
@@ -234,19 +240,19 @@ class Record:
     elapsed_s: seconds spent searching, over all the times the search was resumed, as of the last event. spent_s: the
         same as of now, where the search is under way in this process.
     stabilized: the (architecture, replica) of the stabilised weights that were made.
-    last: the circumstances of the last sitting that the journal tells of.
+    sittings: the circumstances of each time it was searched, one after the other.
     trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
     """
 
     def __init__(self, head: Event) -> None:
         self.head = Head(head)
-        self.history = History(self.head.objectives, self.head.earlier)
+        self.history = History(self.head.objectives, self.head.earlier, folds=self.head.folds)
         self.elapsed_s = 0.0
         self.spent_s: Callable[[], float] = lambda: self.elapsed_s
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()
-        self.last = circumstances.told_by(head)
+        self.sittings = [circumstances.told_by(head)]
         self.trained: dict[str, tuple[Values, Event]] = {}
 
     def apply(self, event: Event) -> None:
@@ -261,7 +267,7 @@ class Record:
         elif kind == "segment_started" and purpose not in _IN_FULL:
             self.ended = None
         elif kind == "resumed":
-            self.last = circumstances.told_by(event)
+            self.sittings.append(circumstances.told_by(event))
         elif kind == "stabilized":
             self.stabilized.add((event["structure"], event["replica"]))
         self.last_time = event["time"]
@@ -365,7 +371,7 @@ def resumed(record: Record, facts: Mapping[str, Any], *, strict: bool) -> tuple[
     """
     check_same_data(record.head, facts)
     first = circumstances.told_by(record.head.event)
-    return circumstances.resumed(first, record.last, facts, strict=strict)
+    return circumstances.resumed(first, record.sittings[-1], facts, strict=strict)
 
 
 def _unordered(space: Mapping[str, Any] | None) -> Any:

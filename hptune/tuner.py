@@ -66,7 +66,7 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> Loop:
     facts = probe(executor, meanwhile=request.meanwhile)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
-    earlier, told = earlier_trials(experiment, space, paths.root.parent, fingerprint=facts.get("fingerprint"))
+    earlier, told = earlier_trials(experiment, space, paths.root.parent, facts=facts)
     files.write_whole(paths.spec, request.text, below=paths.runs)
     with Journal(paths.journal, below=paths.runs) as journal:
         event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)

@@ -90,7 +90,8 @@ def turns_of(record: Record, experiment: Experiment, *, free: bool) -> Turns:
     def lasts(segment: Segment) -> int | None:
         return None if may_end_early else segment.to_epoch - segment.from_epoch
 
-    return InVirtualTime(History(record.head.objectives, record.head.earlier), parallel, lasts)
+    head = record.head
+    return InVirtualTime(History(head.objectives, head.earlier, folds=head.folds), parallel, lasts)
 
 
 class AsTheyCome:

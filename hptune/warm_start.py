@@ -6,16 +6,16 @@ So the search depends on its own journal alone, whatever becomes of those runs.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hptune import circumstances
 from hptune.errors import SpecError, spec_error
 from hptune.record import Record, counted, replay, trained_otherwise
 from hptune.rundir import find_run
-from hptune.spec.estimators import references
+from hptune.same_scores import Scored, measured_otherwise
 from hptune.spec.experiment import Experiment
-from hptune.spec.keras_table import reported_name
-from hptune.spec.model import FunctionModel, ModelSpec, SklearnModel
 from hptune.spec.space import Space
 from hptune.trial import Trial, Values
 
@@ -24,18 +24,19 @@ Told: TypeAlias = dict[str, Any]
 
 
 def earlier_trials(
-    experiment: Experiment, space: Space, runs: Path, *, fingerprint: str | None
+    experiment: Experiment, space: Space, runs: Path, *, facts: Mapping[str, Any]
 ) -> tuple[list[Told], list[Told]]:
     """The trials of the runs under `warm_start` that were trained to their end, with the run and the number of each.
 
     Their values are as `space` spells them. Those are left out whose values are no point of it, or whose scores do not
-    compare: by something else, or on other data than what has the `fingerprint` (None: a function, which brings its
-    own). The second list tells of each run how many trials were taken over and how many not, by reason, and its seed
+    compare: by something else (`same_scores`), or on other data than this search's. facts: this search's, of the probe.
+    The second list tells of each run how many trials were taken over and how many not, by reason, and its seed
     where that is another. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
     whose experiment can't be read, and where none of its trials fits.
     """
     found: list[Told] = []
     told: list[Told] = []
+    now = Scored(experiment, [circumstances.current(facts)], own_fit="left_out" in facts)
     for i, name in enumerate(experiment.warm_start):
         try:
             record = replay(find_run(runs, name))
@@ -43,7 +44,7 @@ def earlier_trials(
         except SpecError as error:
             reason = str(error).removeprefix("--run: ")
             raise spec_error(reason, "warm_start", i) from error
-        fitting, left_out = _fitting(record, experiment, space, fingerprint=fingerprint)
+        fitting, left_out = _fitting(record, now, space, fingerprint=facts.get("fingerprint"))
         if not fitting:
             why = f" can be taken over: {counted(left_out)}" if left_out else ""
             raise spec_error(
@@ -56,16 +57,15 @@ def earlier_trials(
     return found, told
 
 
-def _fitting(
-    record: Record, experiment: Experiment, space: Space, *, fingerprint: str | None
-) -> tuple[list[Told], Counter[str]]:
+def _fitting(record: Record, now: Scored, space: Space, *, fingerprint: str | None) -> tuple[list[Told], Counter[str]]:
     """The trials that fit, and how many do not, by reason."""
-    metrics = [objective.metric for objective in experiment.objectives]
+    metrics = [objective.metric for objective in now.experiment.objectives]
     facts = record.head.facts
     all_of_them = "trained on other data" if facts.get("fingerprint") != fingerprint else None
     if all_of_them is None and trained_otherwise(record.head):
         all_of_them = "trained by a version of hptune that trained differently"
-    all_of_them = all_of_them or _measured_otherwise(record.head.experiment, experiment, facts.get("task"))
+    before = Scored(record.head.experiment, record.sittings, own_fit="left_out" in facts)
+    all_of_them = all_of_them or measured_otherwise(before, now, task=facts.get("task"))
     fitting: list[Told] = []
     left_out: Counter[str] = Counter()
     for trial in record.history.trials:
@@ -78,44 +78,6 @@ def _fitting(
         if why is not None:
             left_out[why] += 1
     return fitting, left_out
-
-
-def _measured_otherwise(before: Experiment, now: Experiment, task: str | None) -> str | None:
-    """Why no score of the run `before` compares with those of `now`, on the same data; None where they do.
-
-    Another network, other epochs and other rows of the same data are no reason: those are scores of the same thing.
-    """
-    if _code(before.model) != _code(now.model):
-        functions = isinstance(before.model, FunctionModel) or isinstance(now.model, FunctionModel)
-        return "another function" if functions else "another scikit-learn estimator"
-    if before.evaluation.folds != now.evaluation.folds:
-        return "other evaluation.folds"
-    if not any(objective.metric in ("loss", "val_loss") for objective in now.objectives):
-        return None
-    if _loss(before) != _loss(now):
-        return "another training.loss"
-    if task == "regression" and _standardised(before) != _standardised(now):
-        return "a loss under another data.scale"
-    return None
-
-
-def _code(model: ModelSpec) -> list[str]:
-    """The function, or scikit-learn's estimators, that a score is of; nothing for a network."""
-    if isinstance(model, FunctionModel):
-        return [model.function]
-    return references(model) if isinstance(model, SklearnModel) else []
-
-
-def _loss(experiment: Experiment) -> tuple[Any, Any]:
-    """`mse` is `mean_squared_error`."""
-    loss = experiment.training.loss
-    known = isinstance(loss, str) and ":" not in loss
-    return reported_name(loss, {}) if known else loss, experiment.training.loss_weights
-
-
-def _standardised(experiment: Experiment) -> bool:
-    """Whether the target of a regression is, inside the loss."""
-    return experiment.data is not None and experiment.data.scale != "none"
 
 
 def _unfit(trial: Trial, metrics: list[str]) -> str | None:

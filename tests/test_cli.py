@@ -138,6 +138,18 @@ def test_tables_for_people(searched: tuple[Sandbox, Done]) -> None:
     assert sb("best", "--top", "1").out.count("\n") == 2
 
 
+def test_the_front_of_several_objectives_is_shown_whole(sb: Sandbox) -> None:
+    (sb.folder / "two_goals.py").write_text("def f(x):\n    return {'score': x, 'cost': x}\n")
+    (sb.folder / "two.yaml").write_text(
+        "version: 1\nname: two\nmodel: {function: 'two_goals:f'}\nsearch_space: {x: {type: int, min: 0, max: 12}}\n"
+        "objective: [{metric: score, goal: maximize}, {metric: cost, goal: minimize}]\nstrategy: {name: grid}\n"
+    )
+    assert "10 more on the Pareto front" in sb("search", "two.yaml", "--quiet").err
+    assert len(sb("best", "--json").json) == 13
+    few = sb("best", "--top", "10", "--json")
+    assert (len(few.json), "3 more on the Pareto front" in few.err) == (10, True)
+
+
 def test_a_run_is_found_by_name_folder_or_environment(
     searched: tuple[Sandbox, Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +234,17 @@ def test_validate_and_plan(sb: Sandbox) -> None:
     assert told["experiment"]["checkpoints"] == {"keep": 1}
     assert "checkpoints: {keep: 1}" in sb("plan", "spec.yaml").out
     assert not (sb.folder / "runs").exists()
+
+
+def test_plan_tells_what_the_finalists_come_to(sb: Sandbox) -> None:
+    (sb.folder / "m.yaml").write_text(
+        "version: 1\nname: m\ndata: {source: iris}\nsearch_space: {a: {type: float, min: 1, max: 9}}\n"
+        "model: {sklearn: sklearn.linear_model.RidgeClassifier, params: {alpha: $a}}\n"
+        "evaluation: {folds: 8, finalists: {top: 3, repeats: 3}}\n"
+    )
+    told = sb("plan", "m.yaml", "--json").json
+    assert told["finalists"] == {"trials": 3, "repeats": 3, "trainings": 72}
+    assert "finalists: 3, each 3 times 8 folds: 72 trainings in full on top" in sb("plan", "m.yaml").out
 
 
 def test_plan_draws_the_learning_rate(sb: Sandbox) -> None:

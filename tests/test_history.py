@@ -363,6 +363,23 @@ def test_one_finalist_waits_for_no_other() -> None:
     assert (told.final_scores(0), told.final_scores(1)) == ([0.2], None)
 
 
+def test_under_folds_a_repeat_of_a_finalist_counts_once_it_is_whole() -> None:
+    told = History((UP,), folds=2)
+    begin(told, 0, 1, replicas=[0, 1])
+    for fold in range(2):
+        end(told, 0, [0.1], replica=fold, complete=True)
+    for replica, score, whole in ((2, 0.2, []), (3, 0.4, [0.3]), (4, 0.5, [0.3]), (5, 0.9, [0.3, 0.7])):
+        begin(told, 0, 1, replica=replica, purpose="finalist")
+        end(told, 0, [score], replica=replica, purpose="finalist")
+        assert told.final_repeats(0) == pytest.approx(whole)
+    assert told.final_scores(0) == pytest.approx([0.3, 0.7])
+    begin(told, 0, 1, replicas=[6, 7], purpose="finalist")
+    end(told, 0, [0.5], replica=6, purpose="finalist")
+    fail(told, 0, replica=7, purpose="finalist")
+    assert told.final_repeats(0)[2] is None
+    assert told.final_scores(0) is None
+
+
 def test_a_finalist_whose_first_training_fails_has_no_scores() -> None:
     told = history()
     begin(told, 0, 1)

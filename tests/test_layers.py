@@ -38,6 +38,7 @@ LAYERS: list[tuple[str, ...]] = [
         "reproduce",
         "formats",
         "predict",
+        "same_scores",
         "starter",
         "warm_start",
         "watch",

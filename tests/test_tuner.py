@@ -18,7 +18,7 @@ from hptune import record
 from hptune.errors import Interrupted, RunError, SpecError, spec_error
 from hptune.journal import SYNC_EVERY_S, Journal, read
 from hptune.record import Record, replay
-from hptune.reports.leaderboard import best_rows, rows
+from hptune.reports.leaderboard import best_rows, figure, rows
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
 from hptune.strategies.strategy import Strategy
@@ -628,6 +628,24 @@ def test_finalists_start_from_seeds_that_no_repeat_has_used(paths: RunPaths) -> 
     executor = FakeExecutor(paths)
     run(paths, executor, InTurn(2), evaluation={"repeats": 2, "finalists": {"top": 1, "repeats": 2}})
     assert [s.replica for s in executor.trained if s.purpose == "finalist"] == [2, 3]
+
+
+def test_under_folds_each_of_a_finalist_s_repeats_is_a_whole_cross_validation(paths: RunPaths) -> None:
+    """Trial 1 does well on the first folds, by which it would win; over all folds trial 0 does."""
+
+    def by_fold(values: Any, epoch: int, replica: int) -> float:
+        return replica // 4 / 100 + (0.5 if values["x"] == 0 else 0.9 if replica % 4 < 2 else 0.0)
+
+    executor = FakeExecutor(paths, by_fold)
+    record = run(paths, executor, InTurn(2), evaluation={"folds": 4, "finalists": {"top": 2, "repeats": 3}})
+    finals = [(s.trial, s.replica) for s in executor.trained if s.purpose == "finalist"]
+    assert finals == [(trial, replica) for trial in (0, 1) for replica in range(4, 16)]
+    first, second = best_rows(record.history)
+    assert (first["trial"], first["finalist"]["folds"]) == (0, 4)
+    assert first["finalist"]["scores"] == pytest.approx([0.51, 0.52, 0.53])
+    assert second["finalist"]["scores"] == pytest.approx([0.46, 0.47, 0.48])
+    assert second["finalist"]["interval"] == pytest.approx([0.47 - 0.024841, 0.47 + 0.024841], abs=1e-5)
+    assert figure(second) == (second["finalist"]["mean"], 12)
 
 
 def test_finalists_may_be_asked_for_later_and_more_of_them(paths: RunPaths) -> None:

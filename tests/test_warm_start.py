@@ -194,6 +194,42 @@ CLASSES = KERAS.replace("diabetes", "wine")
 FUNCTION = SPEC.format(name="first", top=1, strategy="{name: tpe}", trials=1, more="")
 
 
+BUILT = """\
+version: 1
+name: first
+data: {source: diabetes}
+model: {python: "warm_build:one"}
+training: {epochs: 1}
+budget: {trials: 1}
+execution: {executor: inline}
+"""
+
+BUILDER = """\
+import keras
+
+
+def made(hp, loss):
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(UNITS), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(hp.Float("lr", 0.001, 0.1)), loss=loss, metrics=["mae"])
+    return model
+
+
+def one(hp):
+    return made(hp, "mae")
+
+
+def two(hp):
+    return made(hp, "mse")
+"""
+
+MEASURED = (
+    KERAS.replace("epochs: 1", "epochs: 1, metrics: [BinaryAccuracy: {threshold: 0.5}]")
+    .replace("diabetes", "breast_cancer")
+    .replace("[Output]", "[Dense: {units: 1, activation: sigmoid}]")
+    .replace("val_loss", "val_binary_accuracy")
+)
+
+
 @pytest.mark.parametrize(
     ("first", "before", "now", "why"),
     [
@@ -219,6 +255,57 @@ def test_scores_that_do_not_compare_are_not_taken_over(
     assert "spec.yaml:" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("first", "before", "now", "why"),
+    [
+        (MEASURED, "threshold: 0.5", "threshold: 0.99", "val_binary_accuracy with other arguments"),
+        (
+            MEASURED.replace("threshold: 0.5", "name: binary_accuracy"),
+            "metrics: [BinaryAccuracy: {name: binary_accuracy}]}",
+            "metrics: [BinaryAccuracy: {name: binary_accuracy}], loss: {BinaryCrossentropy: {from_logits: true}}}\n"
+            "# LINEAR",
+            "val_binary_accuracy under a loss that tells classes apart elsewhere",
+        ),
+        (BUILT, "warm_build:one", "warm_build:two", "val_loss as other code has it"),
+        (BUILT, "epochs: 1", "epochs: 1, loss: mae", "val_loss as other code has it"),
+    ],
+)
+def test_scores_by_another_metric_or_loss_of_the_same_name_are_not_taken_over(
+    folder: Path, first: str, before: str, now: str, why: str
+) -> None:
+    Path("warm_build.py").write_text(BUILDER.replace("UNITS", "1"))
+    told("first", first)
+    other = first.replace(before, now) + "warm_start: [first]\n"
+    with pytest.raises(SpecError) as caught:
+        told("other", other.replace(", activation: sigmoid", "") if "# LINEAR" in other else other)
+    assert f"1 ({why}). Drop it." in str(caught.value)
+
+
+def test_scores_by_code_that_has_changed_are_not_taken_over(folder: Path) -> None:
+    """Of a function all of it counts; of a builder what it compiles, unless the YAML does; comments never do."""
+    Path("warm_build.py").write_text(BUILDER.replace("UNITS", "1"))
+    named = BUILT.replace("epochs: 1", "epochs: 1, loss: mae, metrics: [mae]")
+    told("first", FUNCTION)
+    told("built", BUILT)
+    told("named", named)
+    Path("warm_function.py").write_text("# said\ndef f(x):\n    return (x - 0.7) ** 2\n")
+    assert "1 of the 1 trials of first" in told("same", FUNCTION + "warm_start: [first]\n")
+    Path("warm_function.py").write_text("def f(x):\n    return 1000 + (x - 0.9) ** 2\n")
+    Path("warm_build.py").write_text(BUILDER.replace("UNITS", "7"))
+    for name, spec, file in (("first", FUNCTION, "warm_function.py"), ("built", BUILT, "warm_build.py")):
+        with pytest.raises(SpecError, match=rf"1 \(scored by code that has changed since: .*{file}"):
+            told("other", spec + f"warm_start: [{name}]\n")
+    assert "1 of the 1 trials of named are taken over" in told("more", named + "warm_start: [named]\n")
+
+
+def test_a_run_whose_code_changed_while_it_was_searched_has_scores_of_both(folder: Path) -> None:
+    told("first", FUNCTION)
+    Path("warm_function.py").write_text("def f(x):\n    return x\n")
+    told("first", FUNCTION.replace("trials: 1", "trials: 2"))
+    with pytest.raises(SpecError, match=r"2 \(scored by code that has changed since: warm_function.py\)"):
+        told("other", FUNCTION + "warm_start: [first]\n")
+
+
 def test_trials_of_a_version_that_trained_differently_are_not_taken_over(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +324,7 @@ def test_trials_of_a_version_that_trained_differently_are_not_taken_over(
         (KERAS, "diabetes}", "diabetes, scale: standardize}"),
         (KERAS.replace("val_loss", "val_mae"), "diabetes}", "diabetes, scale: none}"),
         (CLASSES, "wine}", "wine, scale: none}"),
+        (MEASURED, "[BinaryAccuracy: {threshold: 0.5}]", "[BinaryAccuracy: {}, mae]"),
     ],
 )
 def test_scores_of_the_same_thing_are_taken_over(folder: Path, first: str, before: str, now: str) -> None:

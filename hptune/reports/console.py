@@ -149,6 +149,7 @@ def finalist_lines(rows: Sequence[Row]) -> list[str]:
     apart = f"trial {pair[0]['trial']} is ahead of trial {pair[1]['trial']} by {gap}"
     ends = f"95 % interval of the difference {interval(low, high)}"
     verdict = "within the noise" if low <= 0 <= high else "more than the noise"
+    verdict += " of other seeds, on the same folds" if "folds" in first else ""  # other samples would move it too
     return [f"{apart}, which is {verdict} ({ends})"]
 
 
@@ -201,7 +202,7 @@ def winner_lines(result: Mapping[str, Any]) -> list[str]:
     of = f", mean of {trainings}" if trainings > 1 else ""
     lines = [f"expected (search{of}) {result['metric']} {expected}"]
     if final is not None:
-        lines[0] += f", as a finalist {again}{mean_of(len(final['scores']))}"
+        lines[0] += f", as a finalist {again}{mean_of(len(final['scores']) * final.get('folds', 1))}"
     if achieved is not None:
         lines[0] += f", achieved {found}"
     for who, side in (("", result), ("the baseline's ", result["baseline"])):

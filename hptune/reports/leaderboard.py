@@ -11,11 +11,15 @@ from hptune.history import History
 from hptune.reports.confidence import mean_interval
 from hptune.trial import Trial
 
+TOP = 10
+"""So many trials are shown unless it is said."""
+
 Row: TypeAlias = dict[str, Any]
 """One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where tries were lost `lost_seconds`; where its
 strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, and
 `score` is None; with repeats `scores`, one each, and their sample standard deviation `spread`; a finalist's `finalist`:
-{"scores", "mean", "interval": [low, high]} with the mean's 95 % interval."""
+{"scores", "mean", "interval": [low, high]} with the mean's 95 % interval, and `folds`, where each of the scores is the
+mean of so many."""
 
 
 def rows(history: History) -> list[Row]:
@@ -73,6 +77,17 @@ def pareto_front(history: History) -> list[Trial]:
     return [history.trials[number] for _, number in front]
 
 
+def shown_of(history: History) -> int:
+    """How many of the best trials are shown unless it is said: all of a front, none of which is better than another."""
+    return len(history.trials) if len(history.objectives) > 1 else TOP
+
+
+def front_left_out(history: History, shown: int) -> list[str]:
+    """That the Pareto front has more trials than are shown; nothing where it has not, or there is none."""
+    more = len(pareto_front(history)) - shown if len(history.objectives) > 1 else 0
+    return [f"{more} more on the Pareto front, which `hptune best` shows whole"] if more > 0 else []
+
+
 def _beats(a: Sequence[float], b: Sequence[float]) -> bool:
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
@@ -107,6 +122,8 @@ def row(trial: Trial, history: History) -> Row:
     if (finals := history.final_scores(trial.number)) is not None:
         mean, interval = statistics.fmean(finals), mean_interval(finals)
         found["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
+        if history.folds is not None:
+            found["finalist"]["folds"] = history.folds
     return found
 
 
@@ -117,11 +134,13 @@ def figure(row: Row) -> tuple[float | None, int]:
 
     >>> figure({"score": 0.9, "scores": [0.8, 1.0], "finalist": {"mean": 0.7, "scores": [0.6, 0.7, 0.8]}})
     (0.7, 3)
+    >>> figure({"score": 0.9, "finalist": {"mean": 0.7, "scores": [0.6, 0.8], "folds": 5}})
+    (0.7, 10)
     >>> figure({"score": 0.9, "scores": [0.8, 1.0]}), figure({"score": 0.9})
     ((0.9, 2), (0.9, 1))
     """
     if "finalist" in row:
-        return row["finalist"]["mean"], len(row["finalist"]["scores"])
+        return row["finalist"]["mean"], len(row["finalist"]["scores"]) * row["finalist"].get("folds", 1)
     return row["score"], max(len(row.get("scores", ())), 1)
 
 

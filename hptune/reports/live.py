@@ -27,6 +27,7 @@ from hptune.reports.leaderboard import objective_name, row
 from hptune.reports.spelling import number, numbers
 from hptune.spec.check_search import idle_workers
 from hptune.spec.check_space import remarks
+from hptune.spec.thresholds import halves_of_logits
 from hptune.trial import Purpose, Segment, Trial
 from hptune.watch import Watch
 
@@ -87,6 +88,7 @@ class Lines(Silent):
 
     def begun(self, record: Record, limits: Limits) -> None:
         self._record, self._limits = record, limits
+        self._told_repeats: dict[int, int] = {}  # by finalist
         done = len(record.history.trials)
         told = f"{done} trials done before" if done else "begun"
         for line in [f"{record.head.experiment.name}: {told}; {_rules(limits)}", *told_before(record)]:
@@ -99,7 +101,10 @@ class Lines(Silent):
         print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
 
     def tested(self, finalist: Trial) -> None:
-        scores = self._record.history.finals[finalist.number].values()
+        scores = self._record.history.final_repeats(finalist.number)
+        if len(scores) == self._told_repeats.get(finalist.number, 0):
+            return  # a fold alone is no repeat
+        self._told_repeats[finalist.number] = len(scores)
         told = " ".join(
             "failed" if score is None else text for score, text in zip(scores, numbers(scores), strict=True)
         )
@@ -138,6 +143,7 @@ def told_before(record: Record) -> list[str]:
         *facts.get("notes", ()),
         *map(str, remarks(record.head.space.domains)),
         *map(str, idle_workers(record.head.experiment)),
+        *map(str, halves_of_logits(record.head.experiment)),
         *map(taken_over, record.head.warm_start),
     ]
     return [*(f"warning: {warning}" for warning in facts.get("warnings", ())), *(f"note: {note}" for note in notes)]

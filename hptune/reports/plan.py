@@ -18,7 +18,7 @@ from hptune.spec.load import to_json
 from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
 from hptune.spec.recipe import resolve, speaks_of_epochs
 from hptune.spec.references import concrete
-from hptune.spec.sections import Grid, Guided
+from hptune.spec.sections import Evaluation, Grid, Guided
 from hptune.spec.space import FloatDomain, Space
 from hptune.spec.training import Schedule
 from hptune.strategies.plan import Plan, plan
@@ -49,9 +49,21 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
         "trials": found.trials,
         "epochs": found.epochs,
         "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in found.rungs],
+        **_finalists(experiment.evaluation, found.trials),
         "experiment": to_json(experiment.model_copy(update={"search_space": space.domains})),
         "schedule": _schedule(experiment, space, facts, folder),
     }
+
+
+def _finalists(evaluation: Evaluation, trials: int | None) -> dict[str, Any]:
+    """What the finalists come to, on top of the search: how many, and their trainings in all; under folds each repeat
+    is a whole cross-validation."""
+    asked = evaluation.finalists
+    if asked is None:
+        return {}
+    top = asked.top if trials is None else min(asked.top, trials)
+    each = asked.repeats * (evaluation.folds or 1)
+    return {"finalists": {"trials": top, "repeats": asked.repeats, "trainings": top * each}}
 
 
 def _filled_as_known(experiment: Experiment) -> Experiment:
@@ -127,6 +139,10 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
     yield f"trials: {_or_open(told['trials'])}, epochs: {epochs}"
     for rung in told["rungs"]:
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
+    if (finalists := told.get("finalists")) is not None:
+        folds = told["experiment"]["evaluation"].get("folds")
+        each = f"{finalists['repeats']} times{f' {folds} folds' if folds else ''}"
+        yield f"finalists: {finalists['trials']:,}, each {each}: {finalists['trainings']:,} trainings in full on top"
     if facts:
         yield f"data: {', '.join(f'{part} {rows:,}' for part, rows in facts.get('rows', {}).items()) or 'none'}"
         yield from (f"note: {note}" for note in facts.get("notes", ()))

@@ -22,6 +22,7 @@ from hptune.spec.marks import Document, Spot, read
 from hptune.spec.model import DECLARING, SklearnModel
 from hptune.spec.overrides import Overrides
 from hptune.spec.references import bind, spell
+from hptune.spec.thresholds import halves_of_logits
 
 MOST_BYTES = 1_000_000
 """An experiment is a page or two; a larger file is something else."""
@@ -46,7 +47,11 @@ class Loaded:
     @property
     def remarks(self) -> list[str]:
         """What is not wrong and may not be meant, each with its place."""
-        found = [*remarks(self.experiment.search_space), *idle_workers(self.experiment)]
+        found = [
+            *remarks(self.experiment.search_space),
+            *idle_workers(self.experiment),
+            *halves_of_logits(self.experiment),
+        ]
         return [str(self.locate(problem)) for problem in found]
 
     def locate(self, problem: Problem) -> Problem:

@@ -12,12 +12,15 @@ from hptune.errors import RunError
 from hptune.training.data.parts import Array
 from hptune.training.signature import Signature
 
+_ROUNDING = 1e-5
+"""Probabilities of float32 leave [0, 1] by less."""
+
 
 class Outputs(NamedTuple):
     """What the winner says of some samples.
 
-    numbers: [n, width], of classes their probabilities (or logits). chosen: where the model decides by itself, [n]
-    numbers of classes, or 0 and 1 [n, labels]; None: what its numbers say.
+    numbers: [n, width], of classes their probabilities (or logits, or margins). chosen: where the model decides by
+    itself, [n] numbers of classes, or 0 and 1 [n, labels]; None: what its numbers say.
     """
 
     numbers: Array
@@ -28,7 +31,7 @@ class Outputs(NamedTuple):
 class Answer:
     """One sample's. prediction: a label, a number, or a list of them; None: none could be made.
 
-    numbers: the probability of each class, or each output; in the order of `columns`.
+    numbers: the probability (or score) of each class, or each output; in the order of `columns`.
     """
 
     prediction: Any
@@ -51,7 +54,8 @@ def answers(signature: Signature, outputs: Outputs, known: Array) -> Iterator[An
     """An answer for each sample. outputs: of the samples that are known; known: bool [samples].
 
     Of one unit for two classes, the first class has what is left to 1. Where the model does not decide by itself the
-    most probable class is taken, and a label of several holds where its probability is above one half.
+    most probable class is taken, and a label of several holds where its probability is above one half; under a loss of
+    margins the class of the greatest score, and the labels of those above 0 (of one unit the first class has minus it).
     """
     rows = zip(_numbers(signature, outputs.numbers), _chosen(outputs), strict=True)
     for is_known in known.tolist():
@@ -68,7 +72,7 @@ def _answer(signature: Signature, numbers: Array, chosen: Array | None) -> Answe
     if labels is None:
         return Answer(plain[0], ()) if len(plain) == 1 else Answer([*plain], plain)
     if signature.task == "labels":
-        holds = numbers > 0.5 if chosen is None else chosen == 1
+        holds = numbers > (0.0 if signature.margins else 0.5) if chosen is None else chosen == 1
         return Answer([label for label, one in zip(labels, holds.tolist(), strict=True) if one], plain)
     return Answer(labels[int(np.argmax(numbers) if chosen is None else chosen)], plain)
 
@@ -92,7 +96,23 @@ def _numbers(signature: Signature, outputs: Array) -> Array:
         raise RunError(f"{told}. Predict with best/model.keras itself.")
     if signature.logits:
         outputs = 1 / (1 + np.exp(-outputs)) if alone or signature.task == "labels" else _softmax(outputs)
-    return np.concatenate([1 - outputs, outputs], axis=1) if alone else outputs
+    first = -outputs if signature.margins else 1 - outputs
+    return np.concatenate([first, outputs], axis=1) if alone else outputs
+
+
+def no_probabilities(signature: Signature, outputs: Outputs) -> tuple[float, float] | None:
+    """The least and the greatest of what is told as probabilities and is none, under a loss of the user's own, say."""
+    numbers = outputs.numbers
+    if (
+        signature.labels is None
+        or signature.logits
+        or signature.margins
+        or outputs.chosen is not None
+        or not numbers.size
+    ):
+        return None
+    low, high = float(np.min(numbers)), float(np.max(numbers))
+    return (low, high) if low < -_ROUNDING or high > 1 + _ROUNDING else None
 
 
 def _softmax(logits: Array) -> Array:

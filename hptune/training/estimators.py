@@ -39,12 +39,21 @@ def seeded(estimator: Estimator, seed_of: Callable[[str], int]) -> Estimator:
 def weights_keyword(estimator: Estimator) -> str | None:
     """The keyword under which `fit` takes sample weights; None where the (last) estimator takes none."""
     from sklearn.pipeline import Pipeline
-    from sklearn.utils.validation import has_fit_parameter
 
     last = estimator.steps[-1] if isinstance(estimator, Pipeline) else None
-    if not has_fit_parameter(last[1] if last is not None else estimator, "sample_weight"):
+    if not _takes_weights(last[1] if last is not None else estimator):
         return None
     return f"{last[0]}__sample_weight" if last is not None else "sample_weight"
+
+
+def _takes_weights(estimator: Estimator) -> bool:
+    """Whether its `fit` takes them, or hands them to one that does, as `TransformedTargetRegressor` does."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.utils.validation import has_fit_parameter
+
+    if isinstance(estimator, TransformedTargetRegressor):
+        return estimator.regressor is None or _takes_weights(estimator.regressor)
+    return bool(has_fit_parameter(estimator, "sample_weight"))
 
 
 def check_values(estimator: Estimator) -> None:

@@ -1,7 +1,8 @@
 """Cross-validation: the segments of a fold go to a trainer of its own, which keeps that fold's samples and programs.
 
-The replica of a segment says which fold it is; finalists, whose replicas come after the folds, begin with the first
-again, under seeds that no trial has used. The winner is trained on the one split, as a search without folds has it.
+The replica of a segment says which fold it is; finalists, whose replicas come after the folds, go through
+all of them again for each repeat, under seeds that no trial has used. The winner is trained on the one split, as a
+search without folds has it.
 """
 
 from __future__ import annotations

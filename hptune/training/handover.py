@@ -21,16 +21,18 @@ from hptune.errors import SegmentFailed, spec_error
 from hptune.quiet import quietly
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
+from hptune.spec.thresholds import PROBABILITIES
 from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.training.export import for_users, prepared_examples, raw_samples, save_model, save_weights, side_by_side
 from hptune.training.hypermodel import Builder
+from hptune.training.last_layer import last_activation
 from hptune.training.own_code import is_own, own_objects
 from hptune.training.program import Program
 from hptune.training.results import has_call
 from hptune.training.runtime import keras
 from hptune.training.several_outputs import columns_of
-from hptune.training.signature import gives_logits, signature_of, write_signature
+from hptune.training.signature import gives_logits, gives_margins, signature_of, write_signature
 from hptune.training.variables import plain_variables, put
 from hptune.trial import Values
 
@@ -107,7 +109,7 @@ class Handover:
         if wide and handed.built is None:
             note = FLOAT64 if len(model.inputs) == 1 else f"{FLOAT64} ({', '.join(wide)})"
             handed = replace(handed, note="; ".join(filter(None, [handed.note, note])))
-        return self._signed(handed, logits=gives_logits(loss), raw=handed.built is None)
+        return self._signed(handed, model=model, loss=loss, raw=handed.built is None)
 
     def fitted(self, model: Any, values: Values, seed: int) -> dict[str, Any]:
         """The model of a fit of its own, which takes the samples as they are prepared; facts to tell of it.
@@ -126,15 +128,16 @@ class Handover:
             seed=seed,
             raw=False,
         )
-        return self._signed(handed, logits=False, raw=False)
+        return self._signed(handed, model=model, loss=model.loss if model.compiled else None, raw=False)
 
     @property
     def _seed(self) -> int:
         return seeds.derive(self.experiment.seed, "build")
 
-    def _signed(self, handed: Handed, *, logits: bool, raw: bool) -> dict[str, Any]:
+    def _signed(self, handed: Handed, *, model: Any, loss: Any, raw: bool) -> dict[str, Any]:
+        margins = gives_margins(loss) and last_activation(model) not in PROBABILITIES
         signature = replace(
-            signature_of(self.experiment, self.data, logits=logits, raw=raw),
+            signature_of(self.experiment, self.data, logits=gives_logits(loss), margins=margins, raw=raw),
             code=handed.code,
             folder=str(self.folder.resolve()),
             built=handed.built,

@@ -32,7 +32,7 @@ def check_last_layer(model: Any, loss: Any, data: Data, path: KeyPath) -> None:
     if not _is_keras_own(loss):
         return
     _check_size(shape, loss, data, path)
-    activation = _activation(model)
+    activation = last_activation(model)
     if activation is None:
         return
     if activation == "softmax" and shape[-1] == 1:
@@ -94,7 +94,7 @@ def _refuse(told: str, remedy: str, path: KeyPath) -> NoReturn:
 # --- which values ----------------------------------------------------------------------------------------------------
 
 
-def _activation(model: Any) -> str | None:
+def last_activation(model: Any) -> str | None:
     """The name of Keras's own activation that the output comes out of; None where that is not known."""
     layer = model
     while isinstance(layer, keras().Model):

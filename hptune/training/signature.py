@@ -18,6 +18,7 @@ from hptune.errors import RunError, spec_error
 from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData, NpzData, TableData
 from hptune.spec.experiment import Experiment
+from hptune.spec.thresholds import MARGINS
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.parts import Data
 from hptune.trial import Value
@@ -39,7 +40,8 @@ class Signature:
     picture: the height, width and channels that a picture file is brought to; None: samples are no picture files.
     labels: the classes (of `task: labels`, the names of what may hold), in the order of the outputs; None: numbers.
     targets: the names of the numbers that are predicted; () where they have none.
-    logits: outputs are logits and no probabilities yet.
+    logits: outputs are logits and no probabilities yet. margins: outputs are scores that are told apart at 0, which no
+        probabilities can be made of.
     code: what of the user's own loads the model, {name: module:name}. folder: where that is looked for.
     built: {"by": module:name, "values": …} where the builder makes the model and its weights alone are kept.
     unusable: why nothing can be predicted with it.
@@ -56,6 +58,7 @@ class Signature:
     labels: tuple[Value, ...] | None = None
     targets: tuple[str, ...] = ()
     logits: bool = False
+    margins: bool = False
     raw: bool = True
     code: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
@@ -68,7 +71,9 @@ class Signature:
         return bool(self.preparation.encodings)
 
 
-def signature_of(experiment: Experiment, data: Data, *, logits: bool = False, raw: bool = True) -> Signature:
+def signature_of(
+    experiment: Experiment, data: Data, *, logits: bool = False, margins: bool = False, raw: bool = True
+) -> Signature:
     """The signature of a model that was trained on `data`."""
     spec = experiment.data
     assert spec is not None, "a model that was trained on data"
@@ -87,6 +92,7 @@ def signature_of(experiment: Experiment, data: Data, *, logits: bool = False, ra
         labels=data.labels,
         targets=data.outputs,
         logits=logits,
+        margins=margins,
         raw=raw,
     )
 
@@ -131,3 +137,8 @@ def gives_logits(loss: Any) -> bool:
     """Whether a Keras loss (or its name, or a function) takes logits, so that this is what the model gives."""
     config = loss.get_config() if hasattr(loss, "get_config") else {}
     return bool(config.get("from_logits", False))
+
+
+def gives_margins(loss: Any) -> bool:
+    """Whether a Keras loss (or its name, or a function) takes scores on both sides of 0."""
+    return (loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)) in MARGINS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hptune import history as events
 from hptune.history import History
 from hptune.reports.console import trials_table
-from hptune.reports.leaderboard import best_rows, objective_name, pareto_front, rows
+from hptune.reports.leaderboard import best_rows, front_left_out, objective_name, pareto_front, rows, shown_of
 from hptune.spec.objective import Objective
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
@@ -33,6 +33,15 @@ def test_the_front_holds_what_nothing_beats_the_first_objectives_best_first() ->
     history = told((0.5, 1.0), (0.9, 5.0), None, (0.8, 6.0), (0.7, 2.0), (0.5, 1.0), (0.9, 7.0))
     assert [trial.number for trial in pareto_front(history)] == [1, 4, 0, 5]
     assert [row["trial"] for row in best_rows(history, 2)] == [1, 4]
+
+
+def test_what_is_left_out_of_a_front_is_told() -> None:
+    history = told(*((at / 20, float(at)) for at in range(13)))
+    assert len(best_rows(history, shown_of(history))) == 13
+    assert front_left_out(history, 13) == []
+    assert front_left_out(history, 10) == ["3 more on the Pareto front, which `hptune best` shows whole"]
+    alone = History(GOALS[:1])
+    assert (shown_of(alone), front_left_out(alone, 0)) == (10, [])
 
 
 def test_rows_hold_the_objectives_by_name() -> None:

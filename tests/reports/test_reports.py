@@ -141,6 +141,13 @@ def test_the_interval_holds_the_lead_whichever_way_is_better(goal: str) -> None:
     )
 
 
+def test_under_folds_the_noise_is_that_of_seeds() -> None:
+    """Of a model without randomness it is none, whatever other samples would do."""
+    final = {"scores": [0.5, 0.5], "mean": 0.5, "interval": [0.5, 0.5], "folds": 4}
+    pair = [{"trial": 1, "finalist": final}, {"trial": 0, "finalist": {**final, "scores": [0.4, 0.4], "mean": 0.4}}]
+    assert "by 0.1, which is more than the noise of other seeds, on the same folds (95 %" in finalist_lines(pair)[0]
+
+
 def test_without_two_finalists_there_is_no_noise_to_tell() -> None:
     run = record()
     train(run, 0, 0.9)

@@ -21,6 +21,7 @@ from hptune.errors import SpecError
 from hptune.predict import predict
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
+from hptune.training.answers import Outputs, answers
 from hptune.training.export import prepared_examples
 from hptune.training.predictor import open_predictor
 from hptune.training.signature import read_signature
@@ -174,6 +175,67 @@ def test_logits_become_probabilities(tmp_path: Path) -> None:
     predict(run, tmp_path / "x.npy", shown, as_json=True)
     (row,) = json.loads(shown.getvalue())
     assert sum(row["probabilities"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("training", "last", "kind"),
+    [
+        ("loss: hinge", "", "scores"),
+        ("loss: {SquaredHinge: {}}", ", activation: tanh", "scores"),
+        ("loss: {BinaryCrossentropy: {from_logits: true}}", "", "probabilities"),
+        ("loss: {BinaryFocalCrossentropy: {from_logits: true}}", "", "probabilities"),
+    ],
+)
+def test_two_classes_are_told_apart_at_0_where_the_loss_does(
+    tmp_path: Path, training: str, last: str, kind: str
+) -> None:
+    """The accuracy that is told is that of the predictions."""
+    run, trainer = trained(tmp_path, TABLE % "bought", DENSE % (1, last), f"epochs: 2, {training}")
+    numbers = open_predictor(run, read_signature(run))(trainer.data.examples).numbers[:, 0]
+    wanted = np.where(numbers > 0, "yes", "no").tolist()
+    assert [
+        one.prediction for one in answers(read_signature(run), Outputs(numbers[:, None]), np.ones(len(numbers), bool))
+    ] == wanted
+    shown, notes = io.StringIO(), []
+    predict(run, tmp_path / "t.csv", shown, as_json=True, noted=notes.append)
+    rows = json.loads(shown.getvalue())
+    assert notes == []
+    assert all(row["prediction"] == max(row[kind], key=row[kind].get) for row in rows)
+    metrics = trainer.experiment.training.metrics
+    assert metrics == [{"BinaryAccuracy": {"threshold": 0.0, "name": "accuracy"}}]
+
+
+def test_logits_of_a_fit_of_its_own_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_logits_fit.py").write_text(
+        dedent("""
+            import keras, keras_tuner
+            class Mine(keras_tuner.HyperModel):
+                def build(self, hp):
+                    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(hp.Int("n", 3, 3))])
+                    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+                    model.compile("adam", loss, metrics=["accuracy"])
+                    return model
+                def fit(self, hp, model, *args, **kwargs):
+                    return model.fit(*args, **kwargs)
+        """)
+    )
+    run, _ = trained(tmp_path, "{source: iris}", 'model: {python: "own_logits_fit:Mine"}\n')
+    sys.modules.pop("own_logits_fit", None)
+    assert read_signature(run).logits
+
+
+def test_numbers_that_are_no_probabilities_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a loss of one's own takes can't be known."""
+    (tmp_path / "own_logits.py").write_text(
+        "import keras\ndef loss(y, p):\n    return keras.losses.binary_crossentropy(y, 9 * p, from_logits=True)\n"
+    )
+    run, _ = trained(tmp_path, TABLE % "bought", DENSE % (1, ""), 'epochs: 2, loss: "own_logits:loss"')
+    notes: list[str] = []
+    predict(run, tmp_path / "t.csv", io.StringIO(), noted=notes.append)
+    (note,) = notes
+    assert note.startswith("the model gives numbers from -")
+    assert "which are no probabilities; the second class is told above 0.5" in note
 
 
 def test_without_a_best_model_the_way_to_one_is_told(tmp_path: Path) -> None:

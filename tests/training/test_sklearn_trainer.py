@@ -137,6 +137,25 @@ def test_weights_reach_the_last_step_or_are_refused(tmp_path: Path) -> None:
         worker(tmp_path, knn).run(Segment(0, {"c": 1.0}, replica=0))
 
 
+def test_weights_reach_the_regressor_of_a_transformed_target(tmp_path: Path) -> None:
+    """Its transformer is one that changes nothing, so that the plain regressor is the same."""
+    random = np.random.RandomState(0)
+    rows = [f"{random.rand():.3f},{random.rand():.3f},{1 + 9 * (n % 3)}" for n in range(60)]
+    (tmp_path / "t.csv").write_text("x,y,w\n" + "\n".join(rows))
+    ridge = "{sklearn.linear_model.Ridge: {alpha: $a}}"
+    wrapped = f"sklearn.compose.TransformedTargetRegressor, params: {{regressor: {ridge}}}"
+    text = """\
+        version: 1
+        name: weighted
+        data: {csv: t.csv, target: y, features: [x], task: regression, sample_weight: w}
+        model: {sklearn: %s}
+        search_space: {a: {type: float, min: 0.1, max: 1.0}}
+        """
+    plain, whole = (worker(tmp_path, text % model) for model in (f"[{ridge}]", wrapped))
+    of = Segment(0, {"a": 1.0}, replica=0)
+    assert whole.run(of).curves["r2"] == pytest.approx(plain.run(of).curves["r2"])
+
+
 def test_the_worker_never_loads_tensorflow(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(FOREST)
     code = """

@@ -22,7 +22,12 @@ MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL
 """What pandas takes for missing too, less "None", which tables use as a category; in every source alike."""
 
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
+_DATE = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)([T ](?P<time>\d\d:\d\d(:\d\d)?)(?P<fraction>(?<=:\d\d:\d\d)\.\d{1,9})?"
+    r" ?(?P<zone>Z|UTC|[+-]\d\d(:?\d\d)?)?)?",
+    re.ASCII,
+)
+"""As ISO 8601 has it, PostgreSQL (an offset of hours alone) and pandas (up to nanoseconds)."""
 _WHOLE = re.compile(r"[+-]?\d+")
 _WITH_FRACTION = re.compile(r"(-?(?:0|[1-9]\d*))(\.\d+)")
 _EXACT = 2.0**53  # above it floats have gaps between integers
@@ -242,8 +247,9 @@ def _floats(texts: Sequence[str]) -> Array:
         values = np.array([float(text or "nan") for text in texts])
     except ValueError:
         values = np.array([_number(text) for text in texts])
-    if "_" in "".join(texts):  # Python alone reads 1_000 as a number
-        values[np.fromiter(("_" in text for text in texts), bool, len(texts))] = math.nan
+    whole = "".join(texts)
+    if "_" in whole or not whole.isascii():  # Python alone reads 1_000, and the digits of other scripts, as numbers
+        values[np.fromiter(("_" in text or not text.isascii() for text in texts), bool, len(texts))] = math.nan
     return values
 
 
@@ -257,14 +263,42 @@ def _number(text: str) -> float:
 def _days(text: str) -> float:
     """Days since 1970-01-01 of an ISO date or date and time, in UTC unless it says otherwise; NaN for anything else.
 
-    >>> _days("1970-01-03"), _days("1970-01-01T18:00"), _days("03.01.1970")
-    (2.0, 0.75, nan)
+    What is below a microsecond is dropped, as it is of the dates of Parquet files.
+
+    >>> _days("1970-01-03"), _days("1970-01-01T18:00"), _days("1970-01-01 18:00:00+06"), _days("03.01.1970")
+    (2.0, 0.75, 0.5, nan)
     """
-    if _DATE.fullmatch(text) is None:
+    found = _DATE.fullmatch(text)
+    if found is None:
         return math.nan
+    day, time, fraction, zone = found.group("day", "time", "fraction", "zone")
+    zone = "+00:00" if zone in (None, "Z", "UTC") else zone
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(f"{day}T{time or '00:00'}{(fraction or '')[:7]}{zone}")
     except ValueError:  # such as 2025-02-30
         return math.nan
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return (moment - _EPOCH).total_seconds() / _SECONDS_A_DAY
+
+
+def one_spelling(content: Sequence[str]) -> list[str]:
+    """Texts of which each number, true, false or date is spelled as where it stands first; as they are where there is
+    something else among them.
+
+    >>> one_spelling(["7", "10", "7.0", "007", ""]), one_spelling(["7", "7.0", "7a"])
+    (['7', '10', '7', '7', ''], ['7', '7.0', '7a'])
+    """
+    cells = read_cells(content, None)
+    if cells.kind not in ("number", "date") or cells.odd.any():
+        return list(content)
+    first: dict[Any, str] = {"": ""}
+    known: dict[str, str] = {}
+    for text in dict.fromkeys(content):
+        known[text] = first.setdefault(_meant(text, cells.kind), text)
+    return [known[text] for text in content]
+
+
+def _meant(text: str, kind: Kind) -> Any:
+    """What equal numbers, or equal moments, have in common."""
+    if text == "" or kind == "date":
+        return _days(text) if text else text
+    return text.lower() if text.lower() in _BOOLEANS else Decimal(text)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,18 +23,18 @@ from hptune.spec.data import CsvData, ImagesData
 from hptune.training.data.csv_table import read_csv
 from hptune.training.data.kept import Output, kept
 from hptune.training.data.parts import Array
+from hptune.training.data.picture_headers import HEAD_BYTES, TOLD, Peculiarity, Undecodable, indexed_bmp, peculiarity
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.stream import Mapped, scratch
 from hptune.training.data.table import SHOWN
 
 IMAGES = ("data", "images")
 
+_READ = 2
+"""Raised when files are read otherwise, so that nothing that was decoded before is used."""
+
 _AT_ONCE = 256
 """So many pictures are in memory at a time."""
-
-
-class Undecodable(Exception):  # it says what the file is
-    """A file that is no picture of a known format, or a damaged one. Its message says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,15 +53,18 @@ def read_images(spec: ImagesData, folder: Path, cache: Path | None) -> Raw:
     for files that can't be decoded, unless `missing: drop` leaves them out.
     """
     listed = _from_folder(spec, folder) if (folder / spec.images).is_dir() else _from_table(spec, folder)
-    pictures, bad = _decoded(spec, listed, cache if cache is not None else scratch())
+    pictures, bad, peculiar = _decoded(spec, listed, cache if cache is not None else scratch())
     keep = np.ones(len(listed.names), bool)
     keep[list(bad)] = False
-    raw = replace(listed.raw, x=pictures, y=listed.raw.y[keep])
-    if bad:
-        some = ", ".join(listed.names[i] for i in sorted(bad)[:3]) + (", …" if len(bad) > 3 else "")
-        note = f"{len(bad)} of {len(keep)} files were dropped that can't be decoded: {some}"
-        raw = replace(raw, notes=(*raw.notes, note))
-    return raw
+    notes = [f"{len(bad)} of {len(keep)} files were dropped that can't be decoded: {_some(listed, bad)}"] if bad else []
+    for what, numbers in peculiar.items():
+        notes.append(f"{len(numbers)} of {len(pictures)} pictures {TOLD[what]}: {_some(listed, numbers)}")
+    return replace(listed.raw, x=pictures, y=listed.raw.y[keep], notes=(*listed.raw.notes, *notes))
+
+
+def _some(listed: _Listed, numbers: Collection[int]) -> str:
+    """The first of these files."""
+    return ", ".join(listed.names[i] for i in sorted(numbers)[:3]) + (", …" if len(numbers) > 3 else "")
 
 
 def read_picture(path: Path, size: Sequence[int], channels: int) -> Array:
@@ -71,7 +75,8 @@ def read_picture(path: Path, size: Sequence[int], channels: int) -> Array:
     if not content:
         raise Undecodable("the file is empty")
     try:
-        picture = tf.io.decode_image(content, expand_animations=False)
+        indexed = indexed_bmp(content)
+        picture = tf.io.decode_image(content, expand_animations=False) if indexed is None else tf.constant(indexed)
     except tf.errors.InvalidArgumentError as error:
         raise Undecodable(_why(error)) from error
     given = picture.shape[-1]
@@ -149,22 +154,28 @@ def _from_table(spec: ImagesData, folder: Path) -> _Listed:
 # --- what is in them ------------------------------------------------------------------------------------------------
 
 
-def _decoded(spec: ImagesData, listed: _Listed, cache: Path) -> tuple[Mapped, dict[int, str]]:
-    """The pictures that can be decoded, and why the others (by their number) can't be. Raises `SpecError`."""
+def _decoded(
+    spec: ImagesData, listed: _Listed, cache: Path
+) -> tuple[Mapped, dict[int, str], dict[Peculiarity, list[int]]]:
+    """The pictures that can be decoded, why the others (by their number) can't be, and what is to be told of which.
+
+    Raises `SpecError`.
+    """
     height, width = spec.size
     path = cache / f"images-{_key(spec, listed)}.u8"
-    bad = {int(number): why for number, why in kept(path, lambda out: _write(spec, listed, out)).items()}
+    said = kept(path, lambda out: _write(spec, listed, out))
+    bad = {int(number): why for number, why in said["bad"].items()}
     shape = (len(listed.names) - len(bad), height, width, spec.channels)
     if not shape[0]:
         raise spec_error(f"none of the {len(bad)} files in {spec.images} is a picture. {_FORMATS}", *IMAGES)
-    return Mapped(path, np.uint8, shape), bad
+    return Mapped(path, np.uint8, shape), bad, said["peculiar"]
 
 
 def _key(spec: ImagesData, listed: _Listed) -> str:
     """What the decoded pictures depend on, short enough for a file's name."""
     from tensorflow import __version__ as decoder
 
-    digest = hashlib.sha256(json.dumps([spec.size, spec.channels, decoder, spec.images]).encode())
+    digest = hashlib.sha256(json.dumps([_READ, spec.size, spec.channels, decoder, spec.images]).encode())
     for name in listed.names:
         try:
             status = (listed.folder / name).stat()
@@ -174,10 +185,13 @@ def _key(spec: ImagesData, listed: _Listed) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(spec: ImagesData, listed: _Listed, out: Output) -> dict[int, str]:
-    """Decode every file, and write those that can be; why the others can't be. Raises `SpecError` for these, unless
-    they are dropped."""
+def _write(spec: ImagesData, listed: _Listed, out: Output) -> dict[str, Any]:
+    """Decode every file, and write those that can be; why the others can't be, and what else is to be told.
+
+    Raises `SpecError` for files that can't be decoded, unless they are dropped.
+    """
     bad: dict[int, str] = {}
+    peculiar: dict[Peculiarity, list[int]] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for found in _in_order(spec, listed, threads):
             for number, picture in found:
@@ -185,9 +199,16 @@ def _write(spec: ImagesData, listed: _Listed, out: Output) -> dict[int, str]:
                     bad[number] = picture
                 else:
                     out.write(picture.tobytes())
+                    if (what := _peculiarity(listed.folder / listed.names[number])) is not None:
+                        peculiar.setdefault(what, []).append(number)
     if bad and spec.missing != "drop":
         raise _refusal(spec, listed, bad)
-    return bad
+    return {"bad": bad, "peculiar": peculiar}
+
+
+def _peculiarity(path: Path) -> Peculiarity | None:
+    with path.open("rb") as file:
+        return peculiarity(file.read(HEAD_BYTES))
 
 
 def _in_order(

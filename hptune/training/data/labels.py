@@ -25,6 +25,27 @@ def array_of(given: Any) -> Array:
     return np.asarray(given)
 
 
+def unmasked(given: Any, told: str, path: KeyPath) -> Any:
+    """A masked array of numpy's (or a list of such) as a plain one: what is masked is missing, which is NaN.
+
+    Anything else is given back as it is. told: what errors call it. Raises `SpecError` where something is masked that
+    has no NaN, whole numbers and texts.
+    """
+    if isinstance(given, list | tuple) and any(np.ma.isMaskedArray(one) for one in given):
+        given = np.ma.array(given)
+    if not np.ma.isMaskedArray(given):
+        return given
+    masked = int(np.ma.getmaskarray(given).sum())
+    if not masked:
+        return given.data
+    if given.dtype.kind != "f":
+        message = (
+            f"{told} is masked in {masked} of {given.size} places, and {given.dtype} has no value that is missing."
+        )
+        raise spec_error(f"{message} Leave those samples out, or fill them in: array.filled(value).", *path)
+    return given.filled(np.nan)
+
+
 def plain_labels(y: Array, told: str, path: KeyPath) -> Array:
     """Texts as every source reads them; Python's objects as the numbers, booleans or texts that they are.
 

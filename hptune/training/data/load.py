@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hptune import seeds
-from hptune.errors import spec_error
+from hptune.errors import KeyPath, spec_error
 from hptune.spec.data import (
     CsvData,
     DataSpec,
@@ -39,7 +39,7 @@ from hptune.training.data.split import Split
 from hptune.training.data.spool import is_spooled, prepared_on_disk
 from hptune.training.data.stream import HELD_BYTES, Stored, blocks
 from hptune.training.data.target import Target, as_taken, read_target, untrained
-from hptune.training.data.weights import class_weights, product
+from hptune.training.data.weights import class_weights, product, refuse_all_0
 
 _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
 """The options that choose rows and meaning."""
@@ -139,13 +139,16 @@ def _data(
     streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
 
     standardised = target.task == "regression" and spec.scale != "none"
-    taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path)
+    taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path, outputs=raw.outputs)
+
+    path = ("data", "sample_weight") if isinstance(spec, CsvData | ParquetData) else raw.x_path
+    _check_weights(raw, parts, path, needs)
 
     def part(x: Stored, by_class: Array | None = None) -> Part:
         weights = product(raw.weights, by_class)
         y = np.ascontiguousarray(taken.y[x.rows])
         if weights is not None:
-            weights = _narrow(weights[x.rows], needs)
+            weights = _narrow(weights[x.rows], needs, path)
         return Part(x if streamed else x[:], y, weights)
 
     return Data(
@@ -173,7 +176,16 @@ def _data(
     )
 
 
-def _narrow(weights: Array, needs: Needs) -> Array:
+def _check_weights(raw: Raw, parts: Split, path: KeyPath, needs: Needs) -> None:
+    """In each part that they count in a sample must have one above 0. scikit-learn is given those of training alone."""
+    if raw.weights is None:
+        return
+    held = {"validation": parts.validation, "test": parts.test}
+    for name, rows in {"training": parts.train, **({} if needs.wide else held)}.items():
+        refuse_all_0(raw.weights[rows], name, path)
+
+
+def _narrow(weights: Array, needs: Needs, path: KeyPath) -> Array:
     """Weights as the model's kind takes them. Raises `SpecError` where float32 takes some for 0 or for infinite."""
     if needs.wide:
         return weights.astype(np.float64)
@@ -181,7 +193,7 @@ def _narrow(weights: Array, needs: Needs) -> Array:
         found = weights.astype(np.float32)
     if not np.isfinite(found).all() or (found[weights > 0] < np.finfo(np.float32).tiny).any():
         told = f"weights from {weights.min():.3g} to {weights.max():.3g} leave float32, in which Keras computes."
-        raise spec_error(f"{told} Divide them by a constant.", "data", "sample_weight")
+        raise spec_error(f"{told} Divide them by a constant.", *path)
     return found
 
 

@@ -104,12 +104,16 @@ def _content(column: Any, told: str) -> Content:
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
+    if pa.types.is_null(kind):
+        return [""] * len(column)
+    if pa.types.is_string_view(kind):
+        column, kind = column.cast(pa.string()), pa.string()
     if pa.types.is_boolean(kind):
         return Typed(_floats(column.cast(pa.int8()), pa.float32()), "boolean")
     if pa.types.is_integer(kind):
         return _integers(column, _floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64()))
     if pa.types.is_decimal(kind):
-        values = _floats(column, pa.float64())
+        values = _floats(column.cast(pa.string()), pa.float64())  # pyarrow's own cast is off by a last bit
         try:
             return _integers(column.cast(pa.decimal256(76, 0)), values)
         except pa.ArrowInvalid:  # some have a fraction
@@ -118,9 +122,9 @@ def _content(column: Any, told: str) -> Content:
         values = _floats(column, pa.float32() if kind.bit_width <= 32 else pa.float64())
         return Typed(values, "number", own=np.float16 if kind.bit_width == 16 else None)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        moments = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        exact = moments.fill_null(0).to_numpy()
-        return Typed(_floats(moments, pa.float64()) / _MICROSECONDS_A_DAY, "date", exact=exact)
+        exact = _microseconds(column, told)
+        days: Array = np.where(column.is_null().to_numpy(), np.nan, exact / _MICROSECONDS_A_DAY)
+        return Typed(days, "date", exact=exact)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         coded = compute.dictionary_encode(column.fill_null("")).combine_chunks()  # each text is held once
         coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
@@ -128,6 +132,29 @@ def _content(column: Any, told: str) -> Content:
         return texts[coded.indices.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
     message = f"{told} holds {kind}, and only numbers, booleans, dates and text can be used."
     raise spec_error(f"{message} Leave it out of data.features, or write it as one of them.", "data", "parquet")
+
+
+def _microseconds(column: Any, told: str) -> Array:
+    """int64 [n] since 1970-01-01 (UTC), 0 where one is missing; what is below a microsecond is dropped.
+
+    Raises `SpecError` for moments that 64 bits do not hold, which pyarrow would wrap around.
+    """
+    import pyarrow as pa
+
+    kind = column.type
+    unit = "day" if kind == pa.date32() else getattr(kind, "unit", "ms")  # date64 counts milliseconds
+    whole = column.cast(pa.int32() if unit == "day" else pa.int64()).fill_null(0)
+    counts: Array = whole.to_numpy().astype(np.int64)
+    if unit == "ns":
+        return counts // 1000
+    each = {"day": _MICROSECONDS_A_DAY, "s": 10**6, "ms": 10**3, "us": 1}[unit]
+    most = (2**63 - 1) // each
+    far = (counts > most) | (counts < -most)
+    if far.any():
+        first, rows = int(far.argmax()) + 1, int(far.sum())
+        message = f"{told} holds dates more than 292,000 years from now in {rows} rows, first in row {first}: 64 bits"
+        raise spec_error(f"{message} of microseconds don't hold them. Correct them.", "data", "parquet")
+    return counts * each
 
 
 def _integers(column: Any, values: Array) -> Typed:

@@ -19,12 +19,13 @@ from hptune.spec.data import PythonData
 from hptune.training.data.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation
-from hptune.training.data.labels import array_of, joined_labels, plain_labels, refuse_long_doubles
+from hptune.training.data.labels import array_of, joined_labels, plain_labels, refuse_long_doubles, unmasked
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import costs, statistics
 from hptune.training.data.target import as_taken, lacking_note, read_target
+from hptune.training.data.weights import check_weights, given_weights, refuse_all_0
 
 HEAD = 64
 """So many samples of a stream are kept as arrays, to know their kind."""
@@ -110,8 +111,9 @@ def _is_samples(thing: Any) -> bool:
 def _samples(thing: Any, where: str) -> Samples:
     if isinstance(thing, Mapping):
         thing = (thing["x"], thing["y"], thing.get("sample_weight"))
-    x, y = np.asarray(thing[0]), array_of(thing[1])
-    weights = None if len(thing) < 3 or thing[2] is None else np.asarray(thing[2], np.float64)
+    x, y = np.asarray(unmasked(thing[0], f"x{where}", PYTHON)), array_of(unmasked(thing[1], f"y{where}", PYTHON))
+    told, given = f"sample_weight{where}", None if len(thing) < 3 else thing[2]
+    weights = None if given is None else given_weights(unmasked(given, told, PYTHON), told, PYTHON)
     if x.dtype.kind not in "biuf" or x.ndim == 0 or not x.size:
         told = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
         raise spec_error(f"{told} {_WANTED}", *PYTHON)
@@ -198,7 +200,12 @@ def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test
         features=(),
         preparation=Preparation((), None),
         examples=seen[0].part.x,
-        notes=(*costs(seen[0].inputs), *taken.notes, *lacking, *others),
+        notes=(
+            *costs(seen[0].inputs, remedy="Scale it in the data set, or take a constant off it"),
+            *taken.notes,
+            *lacking,
+            *others,
+        ),
         given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
     )
 
@@ -252,17 +259,24 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
     targets: list[Array] = []
     digest, members = hashlib.sha256(), 0
     inputs: list[Array] = []
+    rows, counts = 0, False  # so far; and whether a sample has a weight above 0
     for given, batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
         if sum(len(one[0]) for one in head) < HEAD:
             head.append(tuple(part[:HEAD] for part in batch))
             inputs.append(given[0][:HEAD])
+        if len(batch) > 2:
+            check_weights(batch[2], f"sample_weight of the {name} data set of {spec.python}", PYTHON, start=rows)
+            counts |= bool(batch[2].any())
         targets.append(given[1])
+        rows += len(batch[1])
         for part in batch:
             digest.update(np.ascontiguousarray(part).tobytes())
         members += _members(batch) if index == 1 else 0
     if not targets:
         raise spec_error(f"the {name} data set of {spec.python} is empty. Return one with samples.", *PYTHON)
     x, y, *weight = (np.concatenate(parts) for parts in zip(*head, strict=True))
+    if weight and not counts:
+        refuse_all_0(np.zeros(rows), {"train": "training"}.get(name, name), PYTHON)
     whole = np.concatenate(targets)
     _check_finite(spec, x, whole, name)
     part = Part(x, y, weight[0] if weight else None, Flow(spec.python, folder, index, steps, len(whole), seed))

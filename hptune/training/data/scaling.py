@@ -50,6 +50,10 @@ _BRIGHTEST = (1, 255, 65535)
 """What white may be: of floats, of 8 and of 16 bits."""
 
 
+_SCALED = "Take a constant off it, or leave data.scale to its default"
+"""What to do about a column of which float32 takes much off."""
+
+
 def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
     """The rule of an array. `pixels`: from black, which is 0, to white, where they are such; `grey`: and where all
     of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest."""
@@ -84,16 +88,16 @@ def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> 
     return ()
 
 
-def costs(x: Array, features: Sequence[str] = ()) -> tuple[str, ...]:
+def costs(x: Array, features: Sequence[str] = (), *, remedy: str = _SCALED) -> tuple[str, ...]:
     """A note on the places of an array's last axis of which float32 takes much off."""
     if x.dtype != np.float64:
         return ()
     flat = x.reshape(-1, x.shape[-1])
     names = features or tuple(f"column {i}" for i in range(flat.shape[1]))
-    return _costly([Column(name, "number", flat[:, i]) for i, name in enumerate(names)], np.arange(len(flat)))
+    return _costly([Column(name, "number", flat[:, i]) for i, name in enumerate(names)], np.arange(len(flat)), remedy)
 
 
-def _costly(columns: Sequence[Column], train: Rows) -> tuple[str, ...]:
+def _costly(columns: Sequence[Column], train: Rows, remedy: str = _SCALED) -> tuple[str, ...]:
     """Of columns that are not scaled: those of which float32 takes much off."""
     found = []
     for column in columns:
@@ -108,7 +112,7 @@ def _costly(columns: Sequence[Column], train: Rows) -> tuple[str, ...]:
     if not found:
         return ()
     told = f"Keras computes in float32, which takes up to so much of its deviation off a column: {', '.join(found)}"
-    return (f"{told}. Take a constant off it, or leave data.scale to its default.",)
+    return (f"{told}. {remedy}.",)
 
 
 def statistics(values: Array) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hptune.errors import KeyPath, Problem, SpecError, spec_error, unknown
 from hptune.spec.data import Kind, TableData, TextColumn
-from hptune.training.data.cells import COMMA_NUMBER, Cells, Content, Typed, are_integers, read_cells
+from hptune.training.data.cells import COMMA_NUMBER, Cells, Content, Typed, are_integers, one_spelling, read_cells
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Fill, Raw
 from hptune.training.data.spool import spooled
@@ -207,7 +207,7 @@ def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
         remedy = "Name columns of numbers." if listed else "Say data.columns: {%s: category} if it names classes."
         _check_kind(cells, ("number", "category"), used, sheet, remedy)
     elif used.role == "group":
-        cells = read_cells(content, None if isinstance(content, Typed) else "category")
+        cells = _groups(content, _kind(given))
     elif used.role == "time":
         cells = read_cells(content, None)
         _check_kind(cells, ("number", "date"), used, sheet, "Name a column of numbers or of dates such as 2025-01-31.")
@@ -218,6 +218,13 @@ def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
         message = f"{sheet.file}: column {used.name!r} is empty. Choose another, or leave it out of data.features."
         raise spec_error(message, *(path if used.role == "features" else used.path))
     return cells
+
+
+def _groups(content: Content, kind: Kind | None) -> Cells:
+    """The groups of a column; 7, 7.0 and 007 are one, unless `data.columns` has it that they are names."""
+    if isinstance(content, Typed):
+        return read_cells(content, None)
+    return read_cells(content if kind == "category" else one_spelling(content), "category")
 
 
 def _check_kind(cells: Cells, wanted: tuple[Kind, ...], used: _Used, sheet: Sheet, remedy: str) -> None:

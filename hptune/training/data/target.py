@@ -83,8 +83,13 @@ _SIZES = (1e-34, 1e34)
 """The deviations that float32 holds, and thousandths and sums of them."""
 
 
-def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, path: KeyPath) -> Taken:
-    """The target as the model's kind takes it. Raises `SpecError` for numbers that float32 can't hold."""
+def as_taken(
+    target: Target, train: Rows, needs: Needs, *, standardised: bool, path: KeyPath, outputs: Sequence[str] = ()
+) -> Taken:
+    """The target as the model's kind takes it. Raises `SpecError` for numbers that float32 can't hold.
+
+    outputs: the names of several targets.
+    """
     if target.task != "regression" or needs.wide:
         return Taken(target.y)
     mean, deviation = statistics(target.y[train])
@@ -109,8 +114,11 @@ def as_taken(target: Target, train: Rows, needs: Needs, *, standardised: bool, p
         )
         notes = (f"{told} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
     elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > FAR:
-        told = f"the target lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares in"
-        notes = (f"{told} float32, has few digits left. Take a constant off it, or choose another metric.",)
+        which = f" {outputs[int(np.argmax(np.abs(mean) / deviation))]!r}" if len(outputs) > 1 else ""
+        told = (
+            f"the target{which} lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares"
+        )
+        notes = (f"{told} in float32, has few digits left. Take a constant off it, or choose another metric.",)
     return Taken(y, offset, (*notes, *_floored(target.y, needs)))
 
 

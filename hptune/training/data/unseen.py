@@ -18,12 +18,13 @@ import numpy as np
 from hptune.errors import Problem, SpecError, nearest, spec_error
 from hptune.training.data.cells import Cells, read_cells, same_spelling
 from hptune.training.data.csv_table import csv_sheets
-from hptune.training.data.images import Undecodable, read_picture
+from hptune.training.data.images import read_picture
 from hptune.training.data.inputs import Encoding
 from hptune.training.data.labels import refuse_long_doubles
 from hptune.training.data.npz import stored_array
 from hptune.training.data.parquet_table import parquet_sheets
 from hptune.training.data.parts import Array
+from hptune.training.data.picture_headers import Undecodable
 from hptune.training.data.raw import Column
 from hptune.training.data.stream import Mapped
 from hptune.training.data.table import SHOWN, Sheet, refuse

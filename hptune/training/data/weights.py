@@ -1,16 +1,58 @@
-"""How much each sample counts: by its own weight, and in training by its class too."""
+"""How much each sample counts: by its own weight, and in training by its class too; and which weights are none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from hptune.errors import Problem, SpecError, spec_error, unknown
+from hptune.errors import KeyPath, Problem, SpecError, spec_error, unknown
 from hptune.training.data.parts import Array
 from hptune.training.data.split import Rows
 from hptune.training.data.target import Target
+
+
+def given_weights(given: Any, told: str, path: KeyPath) -> Array:
+    """float64 [n] of the weights that code brings, [n] or [n, 1]. Raises `SpecError` for anything else, and where one
+    is no finite number of at least 0.
+
+    told: what errors call them.
+    """
+    try:
+        weights = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise spec_error(f"{told} must be numbers, one a sample. Convert it to float64.", *path) from error
+    if weights.ndim == 2 and weights.shape[1] == 1:
+        weights = weights[:, 0]
+    if weights.ndim != 1:
+        message = f"{told} must be [n] or [n, 1], one weight a sample, got {list(weights.shape)}."
+        raise spec_error(f"{message} Return one for each sample.", *path)
+    check_weights(weights, told, path)
+    return weights
+
+
+def check_weights(weights: Array, told: str, path: KeyPath, *, start: int | None = None) -> None:
+    """Raises `SpecError` where one is no finite number of at least 0. start: the first one's index in a stream, of
+    which only a batch is known."""
+    odd = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(odd):
+        at, value = (start or 0) + int(odd[0]), float(np.reshape(weights, -1)[odd[0]])
+        such = f" ({len(odd)} such)" if start is None else ""
+        message = f"{told}: a weight must be a finite number of at least 0, got {value:g} at index {at}{such}"
+        raise spec_error(f"{message}. Correct it, or leave that sample out.", *path)
+
+
+def refuse_all_0(weights: Array | None, part: str, path: KeyPath) -> None:
+    """Raises `SpecError` where no sample of a part counts: nothing is learnt by it, or every score is 0.
+
+    weights: of the part's samples; None, or none: all count.
+    """
+    if weights is None or not len(weights) or weights.any():
+        return
+    why = "there is nothing to learn from" if part == "training" else "every loss on it is 0, whatever is predicted"
+    message = f"every weight in the {part} part is 0: {why}. Spread the samples that count over all parts"
+    raise spec_error(f"{message}, or leave those of weight 0 out.", *path)
 
 
 def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, target: Target, train: Rows) -> Array | None:

@@ -1,11 +1,14 @@
 """Tables of both kinds of file: which columns are used for what, how their cells are read, and what is told of them."""
 
 import json
+import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -144,6 +147,13 @@ def test_what_was_learnt_goes_through_json(table: Any) -> None:
         ("1970-01-01 06:00:00.5", 0.25 + 0.5 / 86400),
         ("1970-01-01T06:00:00Z", 0.25),
         ("1970-01-01T06:00+02:00", 4 / 24),
+        ("1970-01-01 06:00:00+00", 0.25),
+        ("1970-01-01 06:00:00.5-0230", 8.5 / 24 + 0.5 / 86400),
+        ("1970-01-01 06:00:00 UTC", 0.25),
+        ("1970-01-01T06:00:00.123456789", 0.25 + 0.123456 / 86400),
+        ("1970-01-01T06:00:00.1234567Z", 0.25 + 0.123456 / 86400),
+        ("1970-01-01T06:00.5", None),
+        ("1970-01-01T06:00+25", None),
         ("1970-1-1", None),
         ("02.01.2025", None),
         ("2025-02-30", None),
@@ -258,6 +268,14 @@ def test_several_targets(table: Any) -> None:
     assert (exclusive.task, exclusive.labels) == ("classes", ("left", "right"))
 
 
+def test_which_of_several_targets_lies_far_from_0_is_told(table: Any) -> None:
+    far = [1e5 + i % 7 for i in range(N)]
+    (note,) = (one for one in table({"left": far}, target=["price", "left"]).notes if "r2_score" in one)
+    assert re.match(r"the target 'left' lies 5\.\d+e\+04 of its deviations from 0", note)
+    (note,) = (one for one in table({"left": far}, target="left", task="regression").notes if "r2_score" in one)
+    assert re.match(r"the target lies 5\.\d+e\+04 of its deviations from 0", note)
+
+
 def test_booleans_are_classes_by_their_own_names(table: Any) -> None:
     data = table(target="member", features=["age"])
     assert data.task == "classes"
@@ -294,6 +312,67 @@ def test_types_of_parquet(tmp_path: Path) -> None:
     assert sheet.column("code") == ["a", "", "a"]
     with pytest.raises(SpecError, match="only numbers, booleans, dates and text can be used"):
         sheet.column("list")
+
+
+def sheet_of(folder: Path, **columns: Any) -> Any:
+    write_parquet(folder, columns)
+    (sheet,) = parquet_sheets("t.parquet", folder / "t.parquet", list(columns), rows=10**6)
+    return sheet
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(12, 2), pa.decimal256(40, 2)])
+def test_decimals_are_the_floats_that_their_digits_are(tmp_path: Path, kind: Any) -> None:
+    written = [Decimal(i) / 100 for i in range(-100, 20_000)]
+    found = sheet_of(tmp_path, price=pa.array([*written, None], kind)).column("price")
+    assert found.values[:-1].tolist() == [float(str(one)) for one in written]
+    assert np.isnan(found.values[-1])
+    labels = read_cells(
+        sheet_of(tmp_path, price=pa.array([Decimal("1.15"), Decimal("2.30")], kind)).column("price"), "category"
+    )
+    assert labels.values.tolist() == ["1.15", "2.3"]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_moments_in_every_unit_are_as_pandas_has_them(tmp_path: Path, unit: str) -> None:
+    counts = [-1_500_000_001, 0, 1_700_000_000_123_456_789 if unit == "ns" else 123_456_789, None]
+    found = sheet_of(tmp_path, moment=pa.array(counts, pa.timestamp(unit))).column("moment")
+    moments = pd.Series(np.array([0 if one is None else one for one in counts], f"M8[{unit}]"))
+    days = (moments.astype("M8[us]").astype("int64") if unit != "ns" else moments.astype("int64") // 1000) / 86_400e6
+    assert found.values[:3].tolist() == days.tolist()[:3]
+    assert np.isnan(found.values[3])
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        pa.array([0, 10**13], pa.timestamp("s")),
+        pa.array([0, -(10**16)], pa.timestamp("ms")),
+        pa.array([0, 10**16], pa.date64()),
+        pa.array([0, 2**31 - 1], pa.date32()),
+    ],
+)
+def test_moments_that_64_bits_do_not_hold_are_refused(tmp_path: Path, far: Any) -> None:
+    sheet = sheet_of(tmp_path, far=far)
+    with pytest.raises(
+        SpecError, match="column 'far' holds dates more than 292,000 years from now in 1 rows, first in row 2"
+    ):
+        sheet.column("far")
+
+
+def test_texts_of_every_type_and_columns_of_none(tmp_path: Path) -> None:
+    texts = ["a ", "b", None]
+    sheet = sheet_of(
+        tmp_path, view=pa.array(texts, pa.string_view()), large=pa.array(texts, pa.large_string()), none=pa.nulls(3)
+    )
+    assert sheet.column("view") == sheet.column("large") == ["a", "b", ""]
+    assert sheet.column("none") == ["", "", ""]
+
+
+def test_numbers_are_of_the_digits_of_ascii_alone() -> None:
+    """As pandas has it; Python's own float takes the digits of every script."""
+    cells = read_cells(["１２", "٣", "4", "5", "6", "7"], None)
+    assert (cells.kind, cells.odd.tolist()) == ("number", [True, True, False, False, False, False])
+    assert read_cells(["１２", "٣"], None).kind == "category"
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -9,6 +9,7 @@ import pytest
 from hptune.errors import SpecError
 from hptune.spec.data import CsvData, SourceData
 from hptune.training.data import Data, load_data, load_folds
+from hptune.training.data.needs import Needs
 
 N = 90
 
@@ -90,6 +91,18 @@ def test_class_weights_that_fit_no_class(tmp_path: Path) -> None:
     assert told.startswith("data.class_weight: is for classes, and this target is regression. Drop it, or weigh")
 
 
+def test_in_each_part_a_row_must_count(tmp_path: Path) -> None:
+    write(tmp_path)
+    parts = dict(zip(("training", "validation", "test"), rows(load(tmp_path)), strict=True))
+    for name, held in parts.items():
+        write(tmp_path, weight=[0 if i in held else 1 for i in range(N)])
+        told = refused(tmp_path, sample_weight="weight")
+        assert told.startswith(f"data.sample_weight: every weight in the {name} part is 0: ")
+    write(tmp_path, weight=[0 if i in parts["validation"] else 1 for i in range(N)])
+    wide = load_data(spec(sample_weight="weight"), folder=tmp_path, seed=0, needs=Needs(wide=True))
+    assert wide.rows["validation"] == 18, "scikit-learn's scores know no weights"
+
+
 # --- groups and time -------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +125,24 @@ def test_time_goes_forward(tmp_path: Path) -> None:
     for fold in load_folds(spec(time="day"), folder=tmp_path, seed=0, folds=3):
         months = [[(1 + row % 9, 1 + row % 28) for row in part] for part in rows(fold)]
         assert max(months[0]) < min(months[1])
+
+
+@pytest.mark.parametrize("spell", [str, "{:.1f}".format, "{:03d}".format])
+def test_a_group_of_numbers_is_one_however_it_is_spelled(tmp_path: Path, spell: Any) -> None:
+    """7, 7.0 and 007 side by side, dealt as where all are spelled alike."""
+    users = [i // 3 for i in range(N)]
+    write(tmp_path, user=users)
+    plain = rows(load(tmp_path, group="user"))
+    write(tmp_path, user=[spell(user) if i % 3 == 2 else user for i, user in enumerate(users)])
+    assert rows(load(tmp_path, group="user")) == plain
+    assert sum(len({users[row] for row in part}) for part in plain) == len(set(users))
+
+
+def test_groups_that_are_names_stay_as_they_are_spelled(tmp_path: Path) -> None:
+    write(tmp_path, user=[["a7", "007", "7", "7.0"][i % 4] for i in range(N)])
+    assert load(tmp_path, group="user").rows["test"] > 0, "four groups"
+    write(tmp_path, user=[["07", "007", "7"][i % 3] for i in range(N)])
+    assert "the column has 1 groups" in refused(tmp_path, group="user")
 
 
 def test_the_fingerprint_knows_weights_groups_and_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import tensorflow as tf
 from hptune.errors import SpecError
 from hptune.spec.data import ImagesData
 from hptune.training.data import Data, images, load_data
-from hptune.training.data.images import Undecodable, read_picture
+from hptune.training.data.images import read_picture
+from hptune.training.data.picture_headers import Undecodable
 
 
 def picture(path: Path, level: int = 100, shape: tuple[int, ...] = (4, 4, 3), kind: str = "png") -> None:
@@ -82,6 +84,76 @@ def test_a_picture_is_resized(tmp_path: Path) -> None:
     assert found.shape == (2, 4, 1)
     assert found[0, 0, 0] < 30
     assert found[1, 3, 0] > 170
+
+
+def bmp(pixels: Any, palette: Any, bits: int, *, header: int = 40, compression: int = 0, down: bool = False) -> bytes:
+    """A BMP file of indices [h, w] into a palette of (red, green, blue)."""
+    rows = [
+        np.packbits(np.unpackbits(np.array(row, np.uint8)[:, None], axis=1)[:, 8 - bits :]).tobytes() for row in pixels
+    ]
+    width = (len(pixels[0]) * bits + 31) // 32 * 4
+    body = b"".join(row.ljust(width, b"\0") for row in (rows if down else rows[::-1]))
+    colours = b"".join(bytes([blue, green, red, 0]) for red, green, blue in palette)
+    start, height = 54 + len(colours), len(pixels) * (-1 if down else 1)
+    sizes = (len(pixels[0]), height, 1, bits, compression, 0, 0, 0, len(palette), 0)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", start + len(body), 0, 0, start)
+        + struct.pack("<IiiHHIIiiII", header, *sizes)
+        + colours
+        + body
+    )
+
+
+COLOURS = [(10, 20, 30), (200, 0, 100), (0, 255, 0), (90, 90, 91)]
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_bmp_with_a_palette_has_its_colours(tmp_path: Path, bits: int, down: bool) -> None:
+    colours = COLOURS[: 2 if bits == 1 else 4]
+    pixels = np.random.default_rng(0).integers(0, len(colours), (5, 7))
+    (tmp_path / "a.bmp").write_bytes(bmp(pixels, colours, bits, down=down))
+    assert np.array_equal(read_picture(tmp_path / "a.bmp", (5, 7), 3), np.array(colours, np.uint8)[pixels])
+    greys = [(7 * i, 7 * i, 7 * i) for i in range(len(colours))]
+    (tmp_path / "a.bmp").write_bytes(bmp(pixels, greys, bits, down=down))
+    assert np.array_equal(read_picture(tmp_path / "a.bmp", (5, 7), 1)[..., 0], 7 * pixels)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bmp([[0, 1]], COLOURS, 8, compression=1), "a BMP file of 8 bits a pixel, compressed .* Save it as PNG"),
+        (bmp([[0, 1]], COLOURS, 8, header=12), "of the kind of OS/2"),
+        (bmp([[0, 9]], COLOURS, 8), "damaged"),
+        (bmp([[0, 1]], COLOURS, 8)[:-4], "damaged"),
+        (bmp([[0, 1]], COLOURS, 8)[:40], "damaged"),
+        (bmp([[0, 1]], COLOURS, 8).replace(struct.pack("<ii", 2, 1), struct.pack("<ii", 2, 0)), "no pixels"),
+        (bmp([[0, 1]], COLOURS, 8).replace(struct.pack("<ii", 2, 1), struct.pack("<ii", -2, 1)), "damaged"),
+    ],
+)
+def test_a_bmp_that_would_be_misread_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.bmp").write_bytes(content)
+    with pytest.raises(Undecodable, match=words):
+        read_picture(tmp_path / "a.bmp", (1, 2), 3)
+
+
+def test_pictures_of_16_bits_and_turned_ones_are_counted_and_told(folder: Path) -> None:
+    for i in range(4):
+        deep = tf.io.encode_png(np.full((4, 4, 1), 30_000 + i, np.uint16)).numpy()
+        (folder / "pictures" / "light" / f"deep{i}.png").write_bytes(deep)
+    plain = tf.io.encode_jpeg(np.full((4, 4, 3), 90, np.uint8)).numpy()
+    for i, (order, kind) in enumerate((("<", b"II*\0"), (">", b"MM\0*"))):
+        for turn in (1, 6):
+            tiff = kind + struct.pack(f"{order}IHHHIHH", 8, 1, 0x0112, 3, 1, turn, 0)
+            segment = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+            (folder / "pictures" / "dark" / f"{turn}-{i}.jpg").write_bytes(plain[:2] + segment + plain[2:])
+    notes = load(folder).notes
+    assert len(notes) == 2
+    assert notes[0].startswith("2 of 48 pictures are JPEGs that viewers turn by their EXIF orientation")
+    assert notes[0].endswith("matters: dark/6-0.jpg, dark/6-1.jpg")
+    assert notes[1].startswith("4 of 48 pictures have 16 bits a channel, of which the upper 8 are kept")
+    assert load(folder).notes == notes, "what was decoded earlier tells it too"
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -71,6 +71,75 @@ def test_two_parts_leave_no_test_part(folder: Path) -> None:
     assert (data.test, dict(data.rows)) == (None, {"train": 15, "validation": 15, "test": 0})
 
 
+def test_weights_of_one_column_are_weights(folder: Path) -> None:
+    column, plain = (
+        load(folder, f"x, y, {weights}", scale="none").train for weights in ("x[:, :1] + 1", "x[:, 0] + 1")
+    )
+    assert (column.sample_weight == plain.sample_weight).all()
+    assert load(folder, "x, y, x[:, :1] + 1", class_weight="balanced").train.sample_weight.shape == (18,)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (
+            "np.where(y == 1, -1.0, 1.0)",
+            "sample_weight: a weight must be a finite number of at least 0, got -1 at index 1 (10",
+        ),
+        ("np.where(y == 2, np.nan, 1.0)", "got nan at index 2"),
+        ("np.ma.masked_equal(x[:, 0], 6.0)", "got nan at index 2 (1 such)"),
+        ("np.ones((30, 2))", "sample_weight must be [n] or [n, 1], one weight a sample, got [30, 2]"),
+        ("5.0", "got []"),
+        ("['much'] * 30", "sample_weight must be numbers"),
+        ("np.zeros(30)", "every weight in the training part is 0: there is nothing to learn from"),
+    ],
+)
+def test_what_is_no_weight_is_told(folder: Path, weights: str, words: str) -> None:
+    assert words in refused(folder, f"x, y, {weights}")
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        ("tf.where(y == 1, -1.0, 1.0)", "sample_weight of the train data set of"),
+        ("tf.where(x[:, 0] > 70, -1.0, 1.0)", "got -1 at index 24. Correct it"),
+        ("tf.zeros_like(x[:, :1])", "every weight in the training part is 0"),
+    ],
+)
+def test_weights_of_streams_are_looked_at_too(folder: Path, weight: str, words: str) -> None:
+    assert words in refused(folder, f"flow.map(lambda x, y: (x, y, {weight})), flow")
+
+
+@pytest.mark.parametrize(("part", "low", "high"), [("training", 0, 15), ("validation", 15, 21), ("test", 21, 30)])
+def test_in_each_part_a_sample_must_count(folder: Path, part: str, low: int, high: int) -> None:
+    weights = f"w = np.ones(30); w[{low}:{high}] = 0"
+    parts = ", ".join(f"(x[{a}:{b}], y[{a}:{b}], w[{a}:{b}])" for a, b in ((0, 15), (15, 21), (21, 30)))
+    assert f"every weight in the {part} part is 0" in refused(folder, parts, weights)
+
+
+def test_far_columns_of_a_data_set_are_told_with_a_way_out_that_there_is(folder: Path) -> None:
+    before = "far = tf.data.Dataset.from_tensor_slices((x / 64 + 1e9, y)).batch(4)"
+    (note,) = (note for note in load(folder, "far, far", before).notes if "float32" in note)
+    assert note.endswith("Scale it in the data set, or take a constant off it.")
+
+
+def test_masked_arrays(folder: Path) -> None:
+    """What is masked is missing; what lies under the mask is never trained on."""
+    plain, unmasked = load(folder, "x, y"), load(folder, "np.ma.array(x), np.ma.array(y)")
+    assert np.array_equal(plain.train.x, unmasked.train.x)
+    assert "x holds NaN or infinity in 1 of 90 values, first at index [2, 0]" in refused(
+        folder, "np.ma.masked_equal(x, 6.0), y"
+    )
+    listed = "{'x': x, 'y': [np.ma.masked if i == 4 else i / 8 for i in range(30)]}"
+    assert "y holds NaN or infinity in 1 of 30 values, first at index [4]" in refused(folder, listed)
+    assert "y holds NaN or infinity in 10" in refused(folder, "x, np.ma.masked_equal(y.astype('f4'), 1.0)")
+    told = refused(folder, "x, np.ma.masked_equal(y, 1)")
+    assert "y is masked in 10 of 30 places, and int64 has no value that is missing. Leave those samples out" in told
+    assert "x of the train part is masked" in refused(
+        folder, "(np.ma.masked_equal(x.astype(int), 6), y), (x.astype(int), y)"
+    )
+
+
 def test_weights_come_third(folder: Path) -> None:
     data = load(folder, "x, y, x[:, 0] + 1", scale="none")
     assert data.train.sample_weight is not None

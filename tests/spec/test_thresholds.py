@@ -1,0 +1,62 @@
+"""Which metrics cut at 0, and what is remarked of those that the YAML has cut at 0.5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hptune.spec.defaults import fill
+from hptune.spec.load import Loaded, load
+
+LOGITS = "{BinaryCrossentropy: {from_logits: true}}"
+AT_0 = {"BinaryAccuracy": {"threshold": 0.0, "name": "accuracy"}}
+
+
+def loaded(folder: Path, loss: str, last: str, metrics: str = "") -> Loaded:
+    (folder / "s.yaml").write_text(
+        "version: 1\nname: s\ndata: {source: breast_cancer}\nsearch_space: {n: {type: int, min: 1, max: 4}}\n"
+        f"model: {{layers: [Dense: {{units: $n}}, Dense: {last}]}}\ntraining: {{loss: {loss}{metrics}}}\n"
+    )
+    return load(folder / "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("loss", "last", "metric"),
+    [
+        (LOGITS, "{units: 1}", AT_0),
+        ("hinge", "{units: 1, activation: tanh}", AT_0),
+        ("binary_crossentropy", "{units: 1, activation: sigmoid}", "accuracy"),
+        ("hinge", "{units: 1, activation: sigmoid}", "accuracy"),
+        ("{SparseCategoricalCrossentropy: {from_logits: true}}", "{units: 2}", "accuracy"),
+        ("categorical_hinge", "{units: 2}", "accuracy"),
+        ("mse", "{units: 1}", "accuracy"),
+    ],
+)
+def test_accuracy_is_cut_where_the_loss_tells_classes_apart(tmp_path: Path, loss: str, last: str, metric: Any) -> None:
+    experiment = fill(loaded(tmp_path, loss, last).experiment, "classes", 2)
+    assert experiment.training.metrics == [metric]
+    assert experiment.objective is not None
+    assert [one.metric for one in experiment.objectives] == ["val_accuracy"]
+    assert fill(experiment, "classes", 2) == experiment
+
+
+def test_labels_of_logits_are_cut_at_0_each(tmp_path: Path) -> None:
+    experiment = fill(loaded(tmp_path, LOGITS, "{units: 3}").experiment, "labels", None)
+    assert experiment.training.metrics == [{"BinaryAccuracy": {"threshold": 0.0, "name": "binary_accuracy"}}]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "remarked"),
+    [
+        ("[accuracy]", ["accuracy counts what is above 0.5", "Say BinaryAccuracy: {threshold: 0}"]),
+        ("[mse, Recall: {name: r}]", ["metrics[1]: Recall counts what is above 0.5", "Say Recall: {thresholds: 0}"]),
+        ("[BinaryAccuracy: {threshold: 0.5}, AUC]", []),
+    ],
+)
+def test_a_metric_that_cuts_logits_at_a_half_is_remarked(tmp_path: Path, metrics: str, remarked: list[str]) -> None:
+    told = loaded(tmp_path, LOGITS, "{units: 1}", f", metrics: {metrics}").remarks
+    assert len(told) == bool(remarked)
+    assert all(words in told[0] for words in remarked)
+    assert not loaded(tmp_path, "mse", "{units: 1}", f", metrics: {metrics}").remarks
