@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import time
@@ -144,7 +145,8 @@ class KerasTrainer:
         if self.builder is not None and self.builder.has_own_fit:
             return self._train_by_own_fit(segment, after)
         try:
-            return self._train(segment, after)
+            with contextlib.nullcontext() if self.builder is None else self.builder.watched():
+                return self._train(segment, after)
         except NeedsFit as needed:  # the plain way, for these values alone
             try:
                 check_own_fit(self._given, self.data, str(needed))

@@ -275,7 +275,7 @@ class FitProbe:
             del keywords["validation_data"]
             self.notes = list(dict.fromkeys([*self.notes, f"the model is not validated: {NOT_VALIDATED}"]))
         found.clear()
-        with fit_call.watched(model, seen, train):
+        with fit_call.watched(model, seen, train), self._way.builder.watched():
             try:
                 return fit_call.call(
                     fit, hp, model, few.train, keywords, begun=lambda: bool(seen.calls or tally.epochs)
