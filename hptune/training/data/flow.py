@@ -17,7 +17,7 @@ from typing import Any
 from hptune import surroundings
 from hptune.errors import KeyPath, spec_error
 from hptune.training.namespaces import Namespace, seen_now
-from hptune.training.own_modules import own_modules
+from hptune.training.own_modules import forget, imported, own_modules
 from hptune.training.runtime import keras
 from hptune.user_code import load_object
 
@@ -33,7 +33,8 @@ class Flow:
 
     reference: `module:function`, looked for beside the YAML file in `folder` first. index: which of the parts that it
     returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
-    data_seed: under which the function is called, so that it splits alike each time.
+    data_seed: under which the function is called, so that it splits alike each time. alike: whether TensorFlow is to
+        shuffle alike each time too, from pass to pass in another order: parts are cut from one shuffled set, it seems.
     column: whether a target [n, 1] stays one; else it is [n], as arrays are read. offset: what is taken off the target
     before it becomes float32, a number for each of its places; (): nothing.
     """
@@ -44,15 +45,16 @@ class Flow:
     steps: int | None
     rows: int
     data_seed: int = 0
+    alike: bool = False
     column: bool = False
     offset: tuple[float, ...] = ()
 
     def open(self, seed: int, *, endless: bool) -> Any:
         """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass.
 
-        seed: of what TensorFlow draws, and of what is drawn as samples are read: their order, say.
+        seed: of their order, and of all else that is drawn as samples are read.
         """
-        returned = called(self.reference, self.folder, self.data_seed, shuffled_by=seed)
+        returned = called(self.reference, self.folder, self.data_seed, afterwards=seed, alike=self.alike)
         parts = returned if isinstance(returned, tuple | list) else (returned,)
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
             told = f"{self.reference} returned data sets when it was called first, and something else now."
@@ -74,11 +76,11 @@ class Flow:
         return cut.apply(tf.data.experimental.assert_cardinality(-(-count // size)))
 
 
-def called(reference: str, folder: Path, seed: int, *, shuffled_by: int | None = None) -> Any:
+def called(reference: str, folder: Path, seed: int, *, afterwards: int | None = None, alike: bool = False) -> Any:
     """What the function returns, the same at each call: its modules hold what they did at the first.
 
-    What it sets in them and in the environment stays, since models may build on it. shuffled_by: the seed of
-    TensorFlow, and of all that is drawn afterwards; None: `seed`.
+    What it sets in them and in the environment stays, since models may build on it. afterwards: the seed of what is
+    drawn as samples are read; None: `seed`. alike: what TensorFlow shuffles is shuffled under `seed` all the same.
     """
     function = load_object(reference, folder, PYTHON)
     module = sys.modules[reference.partition(":")[0]]
@@ -86,14 +88,17 @@ def called(reference: str, folder: Path, seed: int, *, shuffled_by: int | None =
         before = known[1]
         for one in before:
             one.put_back()
+        forget(_LATE)
+        _LATE.clear()
     else:
         before = [held for one in own_modules(reference, folder) for held in seen_now(one)]
         _BEFORE[reference] = module, before
-    later = seed if shuffled_by is None else shuffled_by
+    later = seed if afterwards is None else afterwards
     environ = dict(os.environ)
     keras().utils.set_random_seed(seed)
-    _seed_tensorflow(later)
-    with surroundings.kept():
+    if not alike:
+        _seed_tensorflow(later)
+    with surroundings.kept(), imported(_LATE.append):
         returned = function()
         after = dict(os.environ)
     if after != environ:
@@ -120,6 +125,10 @@ def was_called(reference: str) -> bool:
     """Whether the function was called in this process, in the module that is loaded now."""
     known = _BEFORE.get(reference)
     return known is not None and known[0] is sys.modules.get(reference.partition(":")[0])
+
+
+_LATE: list[ModuleType] = []
+"""What a function has imported as it ran: it does so anew at its next call."""
 
 
 def _seed_tensorflow(seed: int) -> None:

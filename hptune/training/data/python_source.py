@@ -164,7 +164,7 @@ def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test
     steps = (spec.steps_per_epoch, spec.validation_steps, None)
     wanted = range(len(parts) if with_test else 2)
     seen = [_seen(spec, folder, i, parts[i], steps[i], seed) for i in wanted]
-    others = _changes(seen[1])
+    seen, others = _dealt_alike(seen)
     target = read_target(Raw(seen[0].part.x, seen[0].targets, (), PYTHON, PYTHON), task=spec.task, one_hot=False)
     labels = target.labels
     if target.task == "classes" and seen[0].targets.ndim == 1:
@@ -226,17 +226,30 @@ def _is_column(dataset: Any) -> bool:
     return bool(inner.rank == 1 and inner[0] == 1)
 
 
-def _changes(seen: _Seen) -> tuple[str, ...]:
-    """A note, where the validation part has other samples when the function is called under another seed of
-    TensorFlow's: the training part is opened so for each trial."""
-    flow = seen.part.flow
-    assert flow is not None, "a data set's"
-    again = sum(_members(batch) for batch in flow.open(1, endless=False)) % 2**64
-    if again == seen.members:
-        return ()
-    told = f"{flow.reference} gives other validation samples at each call"
+def _dealt_alike(seen: list[_Seen]) -> tuple[list[_Seen], tuple[str, ...]]:
+    """The parts, opened so that the validation part has the same samples each time; a note where that can't be.
+
+    Each trial opens the training part under a seed of its own, and parts that are cut from one shuffled set would
+    overlap.
+    """
+    if _again(seen[1].part) == seen[1].members:
+        return seen, ()
+    alike = [replace(one, part=replace(one.part, flow=replace(_flow(one.part), alike=True))) for one in seen]
+    if _again(alike[1].part) == seen[1].members:
+        return alike, ()
+    told = f"{_flow(seen[1].part).reference} gives other validation samples at each call"
     why = "where it splits at random, samples that are trained on are validated on too"
-    return (f"{told}: {why}. Split with a seed: shuffle(…, seed=1, reshuffle_each_iteration=False)",)
+    return seen, (f"{told}: {why}. Draw from generators that have a seed",)
+
+
+def _again(part: Part) -> int:
+    """A number for the samples of a part, in whatever order, as it is opened under another seed."""
+    return sum(_members(batch) for batch in _flow(part).open(1, endless=False)) % 2**64
+
+
+def _flow(part: Part) -> Flow:
+    assert part.flow is not None, "a data set's"
+    return part.flow
 
 
 def _members(batch: Iterable[Any]) -> int:

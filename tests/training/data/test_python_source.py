@@ -258,3 +258,43 @@ def test_the_test_part_is_counted_where_it_is_not_loaded(folder: Path) -> None:
     (folder / "three.py").write_text(f"{HEAD}def samples():\n    return flow.take(4), flow.skip(4), flow.skip(6)\n")
     data = load_data(PythonData(python="three:samples"), folder=folder, seed=0)
     assert (data.test, dict(data.rows)["test"]) == (None, 6)
+
+
+def _members(part: Any, seed: int) -> set[float]:
+    return {float(x) for batch in part.flow.open(seed, endless=False) for x in batch[0].numpy()[:, 0]}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "np.random.permutation(30)",
+        "np.array(random.sample(range(30), 30))",
+        "GENERATOR.permutation(30)",
+        "np.array([*tf.data.Dataset.range(30).shuffle(30).as_numpy_iterator()])",
+    ],
+)
+def test_parts_that_are_dealt_at_random_are_the_same_parts_each_time_they_are_opened(folder: Path, order: str) -> None:
+    (folder / "shared_generator.py").write_text("import numpy as np\nGENERATOR = np.random.default_rng(5)\n")
+    before = f"import random\nfrom shared_generator import GENERATOR\no = {order}"
+    returned = (
+        "[tf.data.Dataset.from_tensor_slices((x[some], y[some])).batch(4) for some in (o[:18], o[18:24], o[24:])]"
+    )
+    data = load(folder, returned, before)
+    assert data.test is not None
+    dealt = [_members(part, seed) for seed in (7, 8) for part in (data.train, data.validation, data.test)]
+    assert dealt[:3] == dealt[3:]
+    assert sum(map(len, dealt[:3])) == len(set().union(*dealt)) == 30
+    assert not [note for note in data.notes if "validation samples" in note]
+
+
+def test_parts_of_one_shuffled_data_set_do_not_overlap(folder: Path) -> None:
+    before = "s = flow.unbatch().shuffle(30, reshuffle_each_iteration=False)"
+    data = load(folder, "s.take(18).batch(4), s.skip(18).batch(4)", before)
+    assert not _members(data.train, 7) & _members(data.validation, 0)
+    assert not data.notes
+
+
+def test_parts_that_are_others_at_each_call_are_told(folder: Path) -> None:
+    before = "o = np.random.default_rng().permutation(30)\ns = tf.data.Dataset.from_tensor_slices((x[o], y[o]))"
+    notes = load(folder, "s.take(18).batch(4), s.skip(18).batch(4)", before).notes
+    assert [note for note in notes if "gives other validation samples at each call" in note]
