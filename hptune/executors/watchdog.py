@@ -19,10 +19,13 @@ def fork_watchdog(driver_fd: int, *others: int) -> None:
         os.close(driver_fd)
         return
     group = os.getpgrp()
+    worker = os.getppid()
     for fd in (0, 1, 2, *others):
         os.close(fd)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while os.read(driver_fd, 1):
         pass
+    if os.getppid() == worker:  # it may have gone to another group; else it has ended, and its number is another's
+        os.kill(worker, signal.SIGKILL)
     os.killpg(group, signal.SIGKILL)
     os._exit(0)
