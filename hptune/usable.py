@@ -53,8 +53,13 @@ def lasted(seconds: float) -> float:
     return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
-def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:
-    """Why a result can't be scored, in a clause; None where it can."""
+def unusable(result: SegmentResult, objectives: Sequence[Objective], *, gaps: bool = False) -> str | None:
+    """Why a result can't be scored, in a clause; None where it can.
+
+    gaps: NaN is the lack of a value, and its epoch has no score; one that has is enough, in this segment or before.
+    """
+    began = result.segment.from_epoch
+    asked = []
     for metric in (objective.metric for objective in objectives):
         if metric in result.facts:
             if (told := score_fault(metric, result.facts[metric])) is not None:
@@ -64,13 +69,25 @@ def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | No
             continue
         curve = result.curves.get(metric)
         if curve is None:
-            return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
-        for epoch, value in enumerate(curve, start=result.segment.from_epoch + 1):
-            if not math.isfinite(value):
+            if gaps and began and result.curves:
+                continue
+            epochs = f" of epochs {began + 1} to {result.epochs}" if gaps and result.epochs > began + 1 else ""
+            return f"the objective {metric!r} is not among its metrics{epochs}: {', '.join(result.curves) or 'none'}"
+        for epoch, value in enumerate(curve, start=began + 1):
+            if not (math.isfinite(value) or (gaps and math.isnan(value))):
                 return f"{metric} is {value} after epoch {epoch}"
-        if too_large(curve):
-            return f"{metric} is {max(curve, key=abs)}, and scores must be below {HUGE:g} (their sum over epochs too)"
+        known = known_of(curve)
+        if too_large(known):
+            return f"{metric} is {max(known, key=abs)}, and scores must be below {HUGE:g} (their sum over epochs too)"
+        asked.append(curve)
+    if gaps and asked and not began and not any(known_of(epoch) == [*epoch] for epoch in zip(*asked, strict=False)):
+        return f"no epoch has all of the objectives: {', '.join(objective.metric for objective in objectives)}"
     return None
+
+
+def known_of(values: Iterable[float]) -> list[float]:
+    """The values that are there: NaN is the lack of one."""
+    return [value for value in values if value == value]
 
 
 def score_fault(metric: str, value: Any) -> str | None:

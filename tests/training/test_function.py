@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 
 from hptune.errors import SegmentFailed
+from hptune.history import History, finished, started
 from hptune.record import filled
 from hptune.reports.plan import plan_data, plan_lines
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import load
+from hptune.spec.objective import Objective
 from hptune.training.function import FunctionTrainer
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.trial import Segment, SegmentResult
+from hptune.usable import unusable
 
 CODE = """\
 def once(x):
@@ -25,6 +29,10 @@ def once(x):
 
 def by_epoch(x, epoch):
     return {"score": x + epoch, "told": epoch}
+
+
+def uneven(x, epoch):
+    return {"other": 1.0, **({"score": x + epoch} if epoch != 2 else {}), **({"late": -epoch} if epoch > 1 else {})}
 
 
 def seeded(x, seed):
@@ -88,6 +96,55 @@ def test_a_function_of_the_epoch_is_called_once_an_epoch(folder: Path) -> None:
     result = trainer(folder, "by_epoch").run(segment, lambda _, epoch, metrics: seen.append((epoch, dict(metrics))))
     assert (result.epochs, result.curves) == (4, {"score": (3.5, 4.5), "told": (3, 4)})
     assert seen == [(3, {"score": 3.5, "told": 3}), (4, {"score": 4.5, "told": 4})]
+
+
+def test_a_metric_keeps_its_epochs(folder: Path) -> None:
+    one = trainer(folder, "uneven")
+    curves = one.run(Segment(0, {"x": 0.5}, to_epoch=3)).curves
+    assert repr(curves) == repr({"other": (1.0, 1.0, 1.0), "score": (1.5, nan, 3.5), "late": (nan, -2.0, -3.0)})
+    assert unusable(SegmentResult(Segment(0, {}), 3, curves, 1.0), one.experiment.objectives, gaps=True) is None
+    best = one.run(Segment(0, {"x": 0.5}, to_epoch=2, purpose="best"))
+    assert best.facts["test"] == {"other": 1.0, "score": 1.5}, "of the last epoch that has the objective"
+
+
+def lower(*metrics: str) -> list[Objective]:
+    return [Objective(metric=metric, goal="minimize") for metric in metrics]
+
+
+@pytest.mark.parametrize(
+    ("curves", "objectives", "from_epoch", "told"),
+    [
+        ({"a": (nan, 1.0)}, lower("a"), 0, None),
+        ({"b": (1.0,)}, lower("a"), 3, None),
+        ({}, lower("a"), 3, "the objective 'a' is not among its metrics: none"),
+        ({"b": (1.0, 1.0)}, lower("a"), 0, "the objective 'a' is not among its metrics of epochs 1 to 2: b"),
+        ({"a": (nan, 1.0), "b": (1.0, nan)}, lower("a", "b"), 0, "no epoch has all of the objectives: a, b"),
+        ({"a": (nan, inf)}, lower("a"), 0, "a is inf after epoch 2"),
+        ({"a": (nan, 1e300)}, lower("a"), 0, "a is 1e+300, and scores must be below 1e+300"),
+    ],
+)
+def test_an_epoch_without_an_objective_has_no_score(
+    curves: dict[str, tuple[float, ...]], objectives: list[Objective], from_epoch: int, told: str | None
+) -> None:
+    to_epoch = from_epoch + max(map(len, curves.values()), default=1)
+    result = SegmentResult(Segment(0, {}, from_epoch, to_epoch), to_epoch, curves, 1.0)
+    found = unusable(result, objectives, gaps=True)
+    assert found is None if told is None else (found or "").startswith(told)
+
+
+def test_figures_of_several_objectives_are_of_one_epoch(folder: Path) -> None:
+    (folder / "moo.py").write_text(
+        "def f(x, epoch):\n    return {'a': x + epoch, **({'b': -float(epoch)} if epoch > 1 else {})}\n"
+    )
+    given = experiment(folder, "once", "training: {epochs: 3}\n")
+    model = given.model.model_copy(update={"function": "moo:f"})
+    segment = Segment(0, {"x": 0.5}, to_epoch=3)
+    result = FunctionTrainer(given.model_copy(update={"model": model}), folder).run(segment)
+    history = History(lower("a", "b"))
+    history.apply(started(segment))
+    history.apply(finished(result, complete=True))
+    assert history.scores(history.trials[0]) == {"a": 2.5, "b": -2.0}, "a is less in epoch 1, which has no b"
+    assert repr(history.trials[0].curves[0]["b"]) == repr((nan, -2.0, -3.0))
 
 
 def test_each_replica_is_given_a_seed_of_its_own(folder: Path) -> None:
