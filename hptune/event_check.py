@@ -17,7 +17,7 @@ from hptune.history import SegmentKey, key_of
 from hptune.journal import LAST_TIME_S
 from hptune.spec.objective import Objective
 from hptune.trial import Purpose, Value
-from hptune.usable import known_of, score_fault, too_large
+from hptune.usable import has_gaps, known_of, score_fault, too_large
 
 MOST_REPLICAS = 10_000
 """More repeats or folds than any search has; a number from a damaged line must not fill the memory."""
@@ -148,7 +148,6 @@ class EventCheck:
 
     def __init__(self) -> None:
         self._metrics: list[str] | None = None  # of the objectives; None before the head
-        self._gaps = False
         self._epochs: list[int] = []  # by trial: how far its longest replica is trained
         self._pending: dict[SegmentKey, Mapping[str, Any]] = {}
 
@@ -163,8 +162,6 @@ class EventCheck:
             raise ValueError(_told(error)) from error
         if kind == "head":
             self._metrics = _metrics(event["experiment"].get("objective"))
-            model = event["experiment"].get("model")
-            self._gaps = isinstance(model, dict) and model.get("function") is not None
         elif kind == "segment_started":
             self._started(event)
         elif kind == "segment_finished":
@@ -203,7 +200,7 @@ class EventCheck:
         if not began + longest <= max(event["epochs"], began):
             raise ValueError(f"{longest} epochs are told of, and trained were {began} to {event['epochs']}")
         if event["purpose"] in ("trial", "finalist"):
-            _check_scores(event, self._metrics or [], gaps=self._gaps)
+            _check_scores(event, self._metrics or [])
         if event["purpose"] == "trial":
             self._epochs[event["trial"]] = max(self._epochs[event["trial"]], began + longest)
 
@@ -214,8 +211,7 @@ class EventCheck:
         return self._pending.pop(key)
 
 
-def _check_scores(event: Mapping[str, Any], metrics: list[str], *, gaps: bool) -> None:
-    """gaps: NaN is the lack of a value, as in epochs at which a function tells none."""
+def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:
     facts = event.get("facts", {})
     for metric in metrics:
         if metric in facts:
@@ -223,7 +219,7 @@ def _check_scores(event: Mapping[str, Any], metrics: list[str], *, gaps: bool) -
                 raise ValueError(told)
             continue
         curve = event["curves"].get(metric, ())
-        if too_large(known_of(curve) if gaps else curve):
+        if too_large(known_of(curve) if has_gaps(facts, metric) else curve):
             raise ValueError(f"{metric} must be finite")
 
 

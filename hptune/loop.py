@@ -29,7 +29,6 @@ from hptune.pruning import unpromising
 from hptune.record import Record, check_same_training, resumed
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import FunctionModel
 from hptune.spec.recipe import full_epochs
 from hptune.spec.space import Space
 from hptune.stabilizing import Stabilizing
@@ -355,8 +354,7 @@ class Loop:
         segment = outcome.segment
         if segment.purpose == "stabilize":
             return tell.finished(outcome, complete=True)
-        gaps = isinstance(self._experiment.model, FunctionModel)
-        if (reason := unusable(outcome, self._seen.objectives, gaps=gaps)) is not None:
+        if (reason := unusable(outcome, self._seen.objectives)) is not None:
             return tell.failed(SegmentFailure(segment, reason, outcome.seconds))
         enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
         return tell.finished(outcome, complete=outcome.ended or enough)

@@ -22,6 +22,9 @@ HUGE = 1e300
 MOST_TOLD = 4_000
 """Characters of a reason that are kept."""
 
+UNTOLD = "untold_in_some_epochs"
+"""The fact that names the metrics of which a training told no value in some epochs."""
+
 _DEEP = 50
 _MOST_BITS = 4_096
 
@@ -53,10 +56,10 @@ def lasted(seconds: float) -> float:
     return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
-def unusable(result: SegmentResult, objectives: Sequence[Objective], *, gaps: bool = False) -> str | None:
+def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:
     """Why a result can't be scored, in a clause; None where it can.
 
-    gaps: NaN is the lack of a value, and its epoch has no score; one that has is enough, in this segment or before.
+    An epoch in which the training told no value has no score; one that has is enough, in this segment or before.
     """
     began = result.segment.from_epoch
     asked = []
@@ -67,22 +70,27 @@ def unusable(result: SegmentResult, objectives: Sequence[Objective], *, gaps: bo
             continue
         if metric == "seconds":
             continue
-        curve = result.curves.get(metric)
+        curve, gaps = result.curves.get(metric), has_gaps(result.facts, metric)
         if curve is None:
             if gaps and began and result.curves:
                 continue
-            epochs = f" of epochs {began + 1} to {result.epochs}" if gaps and result.epochs > began + 1 else ""
-            return f"the objective {metric!r} is not among its metrics{epochs}: {', '.join(result.curves) or 'none'}"
+            return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
         for epoch, value in enumerate(curve, start=began + 1):
             if not (math.isfinite(value) or (gaps and math.isnan(value))):
                 return f"{metric} is {value} after epoch {epoch}"
-        known = known_of(curve)
+        known = known_of(curve) if gaps else curve
         if too_large(known):
             return f"{metric} is {max(known, key=abs)}, and scores must be below {HUGE:g} (their sum over epochs too)"
         asked.append(curve)
-    if gaps and asked and not began and not any(known_of(epoch) == [*epoch] for epoch in zip(*asked, strict=False)):
+    if asked and not began and not any(known_of(epoch) == [*epoch] for epoch in zip(*asked, strict=False)):
         return f"no epoch has all of the objectives: {', '.join(objective.metric for objective in objectives)}"
     return None
+
+
+def has_gaps(facts: Mapping[str, Any], metric: str) -> bool:
+    """Whether NaN in the metric's curve is the lack of a value, not a number that training came to."""
+    told = facts.get(UNTOLD, ())
+    return isinstance(told, list | tuple) and metric in told
 
 
 def known_of(values: Iterable[float]) -> list[float]:

@@ -15,7 +15,8 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
 from hptune.spec.recipe import full_epochs, speaks_of_epochs
 from hptune.training.trainer import OnEpoch
-from hptune.trial import Segment, SegmentResult
+from hptune.trial import Curves, Segment, SegmentResult
+from hptune.usable import UNTOLD
 from hptune.user_code import load_object
 
 
@@ -52,10 +53,16 @@ class FunctionTrainer:
                 on_epoch(segment, epoch + 1, metrics)
         times = 1 if self._takes_epoch else len(epochs)
         full = {name: values * times for name, values in _curves(told).items()}
-        facts: dict[str, Any] = {}
+        facts = self._gaps(full)
         if segment.purpose in ("best", "baseline"):
             facts["test"] = self._last(told)
         return SegmentResult(segment, segment.to_epoch, full, time.perf_counter() - started, facts=facts)
+
+    def _gaps(self, curves: Curves) -> dict[str, Any]:
+        """The fact that names the metrics without a value in some epochs; also the objectives that have none in any."""
+        gaps = [name for name, curve in curves.items() if any(map(math.isnan, curve))]
+        gaps += [one.metric for one in self.experiment.objectives if one.metric not in (*curves, "seconds")]
+        return {UNTOLD: gaps} if gaps and curves else {}
 
     def _last(self, told: list[dict[str, float]]) -> dict[str, float]:
         """The metrics of the last epoch that has the objectives."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hptune.errors import SegmentFailed
+from hptune.event_check import EventCheck
 from hptune.history import History, finished, started
 from hptune.record import filled
 from hptune.reports.plan import plan_data, plan_lines
@@ -20,7 +21,7 @@ from hptune.spec.objective import Objective
 from hptune.training.function import FunctionTrainer
 from hptune.training.worker import Worker
 from hptune.trial import Segment, SegmentResult
-from hptune.usable import unusable
+from hptune.usable import UNTOLD, unusable
 
 CODE = """\
 def once(x):
@@ -100,9 +101,9 @@ def test_a_function_of_the_epoch_is_called_once_an_epoch(folder: Path) -> None:
 
 def test_a_metric_keeps_its_epochs(folder: Path) -> None:
     one = trainer(folder, "uneven")
-    curves = one.run(Segment(0, {"x": 0.5}, to_epoch=3)).curves
-    assert repr(curves) == repr({"other": (1.0, 1.0, 1.0), "score": (1.5, nan, 3.5), "late": (nan, -2.0, -3.0)})
-    assert unusable(SegmentResult(Segment(0, {}), 3, curves, 1.0), one.experiment.objectives, gaps=True) is None
+    result = one.run(Segment(0, {"x": 0.5}, to_epoch=3))
+    assert repr(result.curves) == repr({"other": (1.0, 1.0, 1.0), "score": (1.5, nan, 3.5), "late": (nan, -2.0, -3.0)})
+    assert unusable(result, one.experiment.objectives) is None
     best = one.run(Segment(0, {"x": 0.5}, to_epoch=2, purpose="best"))
     assert best.facts["test"] == {"other": 1.0, "score": 1.5}, "of the last epoch that has the objective"
 
@@ -117,7 +118,7 @@ def lower(*metrics: str) -> list[Objective]:
         ({"a": (nan, 1.0)}, lower("a"), 0, None),
         ({"b": (1.0,)}, lower("a"), 3, None),
         ({}, lower("a"), 3, "the objective 'a' is not among its metrics: none"),
-        ({"b": (1.0, 1.0)}, lower("a"), 0, "the objective 'a' is not among its metrics of epochs 1 to 2: b"),
+        ({"b": (1.0, 1.0)}, lower("a"), 0, "the objective 'a' is not among its metrics: b"),
         ({"a": (nan, 1.0), "b": (1.0, nan)}, lower("a", "b"), 0, "no epoch has all of the objectives: a, b"),
         ({"a": (nan, inf)}, lower("a"), 0, "a is inf after epoch 2"),
         ({"a": (nan, 1e300)}, lower("a"), 0, "a is 1e+300, and scores must be below 1e+300"),
@@ -127,9 +128,16 @@ def test_an_epoch_without_an_objective_has_no_score(
     curves: dict[str, tuple[float, ...]], objectives: list[Objective], from_epoch: int, told: str | None
 ) -> None:
     to_epoch = from_epoch + max(map(len, curves.values()), default=1)
-    result = SegmentResult(Segment(0, {}, from_epoch, to_epoch), to_epoch, curves, 1.0)
-    found = unusable(result, objectives, gaps=True)
+    result = SegmentResult(Segment(0, {}, from_epoch, to_epoch), to_epoch, curves, 1.0, facts={UNTOLD: ["a", "b"]})
+    found = unusable(result, objectives)
     assert found is None if told is None else (found or "").startswith(told)
+
+
+HEAD: dict[str, Any] = {
+    "time": 1.0,
+    "experiment": {"objective": [{"metric": metric, "goal": "minimize"} for metric in "ab"]},
+    **{"space": {}, "facts": {}, "folder": "/"},
+}
 
 
 def test_figures_of_several_objectives_are_of_one_epoch(folder: Path) -> None:
@@ -142,7 +150,11 @@ def test_figures_of_several_objectives_are_of_one_epoch(folder: Path) -> None:
     result = FunctionTrainer(given.model_copy(update={"model": model}), folder).run(segment)
     history = History(lower("a", "b"))
     history.apply(started(segment))
-    history.apply(finished(result, complete=True))
+    event = finished(result, complete=True)
+    check = EventCheck()
+    for one in ({"event": "head", **HEAD}, {**started(segment), "time": 1.0}, {**event, "time": 1.0}):
+        check(one)
+    history.apply(event)
     assert history.scores(history.trials[0]) == {"a": 2.5, "b": -2.0}, "a is less in epoch 1, which has no b"
     assert repr(history.trials[0].curves[0]["b"]) == repr((nan, -2.0, -3.0))
 
