@@ -109,7 +109,11 @@ def _stop_timers(running: list[bool]) -> None:
             signal.setitimer(timer, 0.0)
 
 
-_LIMITS = tuple(getattr(resource, name) for name in sorted(vars(resource)) if name.startswith("RLIMIT_"))
+_LIMITS = tuple(
+    getattr(resource, name)
+    for name in sorted(vars(resource))
+    if name.startswith("RLIMIT_") and name != "RLIMIT_CORE"  # what a crash leaves behind is no matter of results
+)
 
 
 def _limits() -> list[int]:
@@ -243,6 +247,16 @@ def _to_timeout(held: Any) -> None:
     sys.modules["_socket"].setdefaulttimeout(None if held is ABSENT else held)
 
 
+def _start_method() -> Any:
+    """Of child processes; once it is set, Python refuses to have it set again."""
+    module = sys.modules.get("multiprocessing")
+    return ABSENT if module is None else module.get_start_method(allow_none=True)
+
+
+def _to_start_method(held: Any) -> None:
+    sys.modules["multiprocessing"].set_start_method(None if held is ABSENT else held, force=True)
+
+
 def _tells_faults() -> Any:
     module = sys.modules.get("faulthandler")
     return module is not None and module.is_enabled()
@@ -343,6 +357,7 @@ SETTINGS = {
     "recursion": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
     "digits": Setting(sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     "switching": Setting(sys.getswitchinterval, sys.setswitchinterval),
+    "stack": Setting(threading.stack_size, threading.stack_size),
     "hooks": Setting(_hooks, _to_hooks),
     "collection": Setting(_collection, _to_collection),
     "path": Setting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
@@ -353,6 +368,7 @@ SETTINGS = {
     "decimal": Setting(_decimal, _to_decimal),
     "logging": Setting(_logging, _to_logging),
     "timeout": Setting(_timeout, _to_timeout),
+    "start method": Setting(_start_method, _to_start_method),
     "faults": Setting(_tells_faults, _to_telling_faults),
     "numpy": Setting(_numpy, _to_numpy),
     "sklearn": Setting(_sklearn, _to_sklearn),

@@ -24,7 +24,7 @@ from hptune.trial import Segment, SegmentFailure, SegmentResult
 
 STRANGE = '''\
 import builtins, decimal, faulthandler, gc, json, locale, logging, os, random, resource, signal, socket, sys, tempfile
-import threading, time, warnings, zlib
+import multiprocessing, threading, time, warnings, zlib
 import _thread
 import numpy as np
 
@@ -40,7 +40,7 @@ def seen():
     told += [logging.root.level, len(logging.root.handlers), logging.root.manager.disable, sys.excepthook.__name__]
     told += [threading.current_thread().name, os.getpgrp() == GROUP, sorted(os.sched_getaffinity(0))]
     told += [hasattr(builtins, "mine"), hasattr(os, "mine"), sys.modules.get("json") is json, random.seed.__name__]
-    told += [time.time is None]
+    told += [time.time is None, threading.stack_size(), multiprocessing.get_start_method(allow_none=True), numpy_says()]
     told += [np.random.get_bit_generator().__class__.__name__, time.localtime(0).tm_hour, [*zip([1], enumerate([2]))]]
     mask = os.umask(0)
     os.umask(mask)
@@ -51,6 +51,12 @@ def seen():
 
 def handle(*_):
     pass
+
+def numpy_says():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        np.float64(1) / 0
+    return len(told)
 
 class Silent(Exception):
     def __str__(self): raise ValueError("no")
@@ -124,6 +130,8 @@ def more_settings():
     logging.disable(50)
     os.environ["TZ"] = "Asia/Tokyo"
     time.tzset()
+    threading.stack_size(2**20)
+    multiprocessing.set_start_method("spawn")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 def replaced():
