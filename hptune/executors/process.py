@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Hashable, Mapping
 from multiprocessing.connection import Connection
 
+from hptune.executors.kin import descendants, kill
 from hptune.executors.serve import Message, Setup
 from hptune.spec.experiment import Experiment
 from hptune.spec.references import Ref
@@ -124,9 +125,14 @@ class Process:
         clause."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=grace_s)
+        others = []
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGSTOP)  # it begins no more
+            others = descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError):  # the code has ended the watchdog too
             os.killpg(self.group, signal.SIGKILL)
         self._process.kill()  # it may have gone to another group, which is not to be ended
+        kill(others)
         code = self._ended()
         os.close(self._alive)
         self.connection.close()

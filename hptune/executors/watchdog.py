@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 
+from hptune.executors.kin import descendants, kill
+
 
 def fork_watchdog(driver_fd: int, *others: int) -> None:
     """driver_fd: the reading end of a pipe whose other end the driver alone holds open.
@@ -26,6 +28,7 @@ def fork_watchdog(driver_fd: int, *others: int) -> None:
     while os.read(driver_fd, 1):
         pass
     if os.getppid() == worker:  # it may have gone to another group; else it has ended, and its number is another's
-        os.kill(worker, signal.SIGKILL)
+        os.kill(worker, signal.SIGSTOP)
+        kill([worker, *(one for one in descendants(worker) if one != os.getpid())])
     os.killpg(group, signal.SIGKILL)
     os._exit(0)

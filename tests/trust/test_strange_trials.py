@@ -16,6 +16,7 @@ import pytest
 
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
+from hptune.executors.kin import descendants
 from hptune.executors.processes import LocalExecutor
 from hptune.record import replay
 from hptune.rundir import RunPaths
@@ -194,6 +195,7 @@ def f(x):
     elif x == 113: modules_gone()
     elif x == 114:
         another_group()
+        os.fork()
         time.sleep(600)
     else: WAYS[x]()
     return x
@@ -311,26 +313,29 @@ def test_a_worker_that_goes_to_another_process_group_is_put_back_and_ended_all_t
     first, untouched = int(score(executor, 106)), score(executor, 100)
     assert score(executor, 110) == 110
     assert score(executor, 100) == untouched
-    executor.submit(Segment(1, {"x": 114}, to_epoch=1))  # moves there, and hangs
-    executor.wait(1.0)
+    executor.submit(Segment(1, {"x": 114}, to_epoch=1))  # moves there, begins a process, and hangs
+    executor.wait(0.1)
+    wait_until(lambda: len(descendants(first)) == 2)  # the watchdog is one
+    processes = [first, *descendants(first)]
     executor.close()
-    wait_until(lambda: not is_alive(first))
+    wait_until(lambda: not any(map(is_alive, processes)))
 
 
 def test_a_worker_in_another_process_group_ends_with_its_driver(tmp_path: Path) -> None:
     search = start(tmp_path, HANGS_ELSEWHERE)
     wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob("worker-*")))
-    worker = int(next(tmp_path.glob("worker-*")).read_text())
+    workers = next(tmp_path.glob("worker-*")).read_text().split()
     search.kill()
     search.communicate()
-    wait_until(lambda: not is_alive(worker))
+    wait_until(lambda: not any(is_alive(int(one)) for one in workers))
 
 
 HANGS_ELSEWHERE = """\
 import os, re
 def f(x):
     os.setpgid(0, os.getpgid(os.getppid()))
-    with open(f"worker-{x}", "w") as file: file.write(str(os.getpid()))
+    if child := os.fork():
+        with open(f"worker-{x}", "w") as file: file.write(f"{os.getpid()} {child}")
     re.match(r"(a+)+$", "a" * 60 + "b")
 """
 
