@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf, nan
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import load
 from hptune.spec.objective import Objective
+from hptune.train_best import _told
 from hptune.training.function import FunctionTrainer
 from hptune.training.worker import Worker
 from hptune.trial import Segment, SegmentResult
@@ -156,6 +158,8 @@ def test_figures_of_several_objectives_are_of_one_epoch(folder: Path) -> None:
         check(one)
     history.apply(event)
     assert history.scores(history.trials[0]) == {"a": 2.5, "b": -2.0}, "a is less in epoch 1, which has no b"
+    head = SimpleNamespace(objectives=lower("a", "b"))
+    assert _told(result, head)["training"]["score"] == 2.5, "train-best tells the same"  # type: ignore[arg-type]
     assert repr(history.trials[0].curves[0]["b"]) == repr((nan, -2.0, -3.0))
 
 
