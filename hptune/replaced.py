@@ -15,8 +15,21 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 _WATCHED = (
-    *("builtins", "sys", "os", "posixpath", "io", "time", "math", "random", "threading", "signal", "gc", "warnings"),
-    *("tempfile", "logging", "json", "pickle", "copy", "functools", "datetime", "decimal", "numpy.random"),
+    *(
+        "builtins",
+        "sys",
+        "os",
+        "time",
+        "math",
+        "random",
+        "threading",
+        "signal",
+        "warnings",
+        "json",
+        "pickle",
+        "datetime",
+    ),
+    "numpy.random",
 )
 """By their names in `sys.modules`; those that are loaded are looked at. The costs are 13 ns a name."""
 
@@ -25,7 +38,6 @@ _OTHERS = frozenset(
         *("stdin", "stdout", "stderr"),  # of sys: streams are seen to by themselves
         *("last_type", "last_value", "last_traceback", "last_exc"),
         *("tzname", "timezone", "altzone", "daylight"),  # of time, which `time.tzset` sets
-        *("tempdir", "_name_sequence"),  # of tempfile: a setting of its own; made when first needed
         "__warningregistry__",
     )
 )
