@@ -9,20 +9,19 @@ import atexit
 import io
 import os
 import sys
-import threading
 import traceback
 
 from hptune import interrupts
 from hptune.errors import HptuneError, Interrupted, printable
-from hptune.surroundings import busy_threads
+from hptune.threads import busy_threads, lasting, running
 
 
 def main() -> None:
     """The console script."""
     interrupts.take_sigterm_as_sigint()
-    before = set(threading.enumerate())
+    before = running()
     code = run(sys.argv[1:])
-    if any(not thread.daemon for thread in busy_threads(before)):  # of code that ran inline: Python would wait for them
+    if lasting(busy_threads(before)):  # of code that ran inline: Python would wait for them
         atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)

@@ -1,8 +1,8 @@
 """What trials depend on beside YAML and data: versions, Keras's settings, the user's code; and what of it has changed.
 
 A search that is resumed under other circumstances says so once, and its journal records them. Code is known by
-fingerprints of its modules (`user_code.sources`), which are taken as the model and the data are loaded: modules that
-are loaded later, and what code reads from files, are not among them.
+fingerprints of its modules (`user_code.sources`), which are taken as the model and the data are loaded: modules whose
+names code computes as it runs, and what it reads from files, are not among them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from hptune import __version__
 from hptune.errors import Problem, SpecError
+from hptune.fingerprints import spelled as of_code
 from hptune.keras_json import keras_json
 
 Circumstances: TypeAlias = dict[str, dict[str, Any]]
@@ -35,8 +36,8 @@ def told_by(event: Mapping[str, Any]) -> Circumstances:
 
 
 def changes(then: Circumstances, now: Circumstances) -> Circumstances:
-    """By part and name, [then, now] of all that is another now. What only one of both tells of is not compared, but
-    for packages that came or went.
+    """By part and name, [then, now] of all that is another now, came or went. A part of which nothing was told then is
+    not compared; nor are Keras's settings that only one of both knows.
 
     Fingerprints of code hold within one version of Python (3.11, say).
 
@@ -49,7 +50,8 @@ def changes(then: Circumstances, now: Circumstances) -> Circumstances:
         old, new = then[part], now[part]
         if part == "code" and _python(then) != _python(now):
             continue
-        names = dict.fromkeys([*old, *new]) if part == "versions" and old else [name for name in old if name in new]
+        names = [name for name in old if name in new] if part == "keras" else [*dict.fromkeys([*old, *new])]
+        names = names if old else []
         pairs = {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
         found |= {part: pairs} if pairs else {}
     return found
@@ -69,8 +71,8 @@ def spelled(changed: Circumstances) -> Iterator[str]:
         for name, (then, now) in changed.get(part, {}).items():
             what = f"{name} of keras.json" if part == "keras" else name
             yield f"{what} was {_or_absent(then)} and is {_or_absent(now)} now"
-    for file in changed.get("code", {}):
-        yield f"the code in {file} has changed"
+    for file, (was, is_) in changed.get("code", {}).items():
+        yield of_code(file, was, is_)
 
 
 def _or_absent(value: Any) -> str:

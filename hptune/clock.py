@@ -8,10 +8,10 @@ is cut off by a kill, stands in a file beside it, which a thread writes while th
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 import time
+import zlib
 from pathlib import Path
 
 from hptune import files
@@ -23,8 +23,14 @@ BEAT_S = 0.5
 BEAT_SHARE = 0.001
 """And later this share of the search's time, which is what a kill costs at most."""
 
-_WIDTH = 20
-"""Bytes of the file: always as many, so that each write replaces the last one whole."""
+_MOST_BEAT_S = 3600.0
+"""But no more, however long the journal says that it has lasted."""
+
+LONGEST_S = 100 * 366 * 86_400.0
+"""A hundred years, more than any search lasts: what a file says beyond is not believed."""
+
+_LINE = "{:19.3f} {:08x}\n"
+"""The seconds, and the checksum (CRC-32) of their text: always as many bytes, so that each write replaces the last."""
 
 
 class Clock:
@@ -69,22 +75,27 @@ class Clock:
                 files.remove(self._path, below=self._below)
 
     def _beat(self) -> None:
-        while not self._stopped.wait(max(BEAT_S, BEAT_SHARE * self.seconds())):
+        while not self._stopped.wait(min(max(BEAT_S, BEAT_SHARE * self.seconds()), _MOST_BEAT_S)):
             self._write()
 
     def _write(self) -> None:
         with contextlib.suppress(OSError, RunError):  # no room for it: the journal tells as much as it does
             if self._fd is None:  # opened once: never in another folder that takes the place of the run's
                 self._fd = files.open_descriptor(self._path, os.O_WRONLY | os.O_CREAT, below=self._below)
-            os.pwrite(self._fd, f"{self.seconds():{_WIDTH - 1}.3f}\n".encode()[:_WIDTH], 0)
+            os.pwrite(self._fd, _line(self.seconds()), 0)
             os.fsync(self._fd)
 
 
+def _line(seconds: float) -> bytes:
+    return _LINE.format(seconds, zlib.crc32(f"{seconds:.3f}".encode())).encode()
+
+
 def _written(path: Path, below: Path) -> float:
-    """The seconds in a file of a search that was cut off; 0 where there is none, or none that makes sense."""
+    """The seconds in a file of a search that was cut off; 0 where there is none, or none that can be."""
     try:
         with files.open_file(path, below=below) as file:
-            found = float(file.read(_WIDTH))
-    except (OSError, ValueError):
+            told = file.read(len(_line(0.0)))
+            found = float(told.split()[0])
+    except (OSError, ValueError, IndexError):
         return 0.0
-    return found if math.isfinite(found) and found > 0 else 0.0
+    return found if 0 < found <= LONGEST_S and _line(found) == told else 0.0

@@ -17,7 +17,7 @@ from hptune.history import SegmentKey, key_of
 from hptune.journal import LAST_TIME_S
 from hptune.spec.objective import Objective
 from hptune.trial import Purpose, Value
-from hptune.usable import score_fault, too_large
+from hptune.usable import has_gaps, known_of, score_fault, too_large
 
 MOST_REPLICAS = 10_000
 """More repeats or folds than any search has; a number from a damaged line must not fill the memory."""
@@ -217,7 +217,9 @@ def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:
         if metric in facts:
             if (told := score_fault(metric, facts[metric])) is not None:
                 raise ValueError(told)
-        elif too_large(event["curves"].get(metric, ())):
+            continue
+        curve = event["curves"].get(metric, ())
+        if too_large(known_of(curve) if has_gaps(facts, metric) else curve):
             raise ValueError(f"{metric} must be finite")
 
 

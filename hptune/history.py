@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from hptune.curves import extended, length, whole_epochs
 from hptune.spec.objective import Objective
 from hptune.trial import Curves, Segment, SegmentFailure, SegmentResult, Spent, Trial
 from hptune.usable import lasted
@@ -151,7 +152,7 @@ class History:
         """Every objective's score by metric, or None where one is missing.
 
         All are of one epoch, the one that is best by the first objective that has a value each epoch: what one model
-        attains, and the one that train-best gives out.
+        attains, and the one that train-best gives out. Epochs in which an objective has no value don't count.
         """
         lead = next((o for o in self.objectives if any(o.metric in curves for curves in trial.curves)), None)
         found = {o.metric: self._score(trial, o, epochs, lead) for o in self.objectives}
@@ -163,10 +164,11 @@ class History:
         """One score a replica, of those that reported: what means and spreads are of."""
         found = []
         for replica, curves in enumerate(trial.curves):
+            told = curves if lead is None else whole_epochs(curves, self.objectives)
             took = None
             if objective.metric == "seconds" and replica < len(trial.spent):
                 took = time_of(trial.spent[replica], epochs)
-            score = score_of(objective, curves, trial.facts, took, epochs=epochs, lead=lead)
+            score = score_of(objective, told, trial.facts, took, epochs=epochs, lead=lead)
             if score is not None:
                 found.append(score)
         return found
@@ -267,7 +269,7 @@ class History:
         trial = self.trials[number]
         self.epochs_trained += event["epochs"] - segment.from_epoch
         curves = [*trial.curves, *[{}] * (segment.replica + 1 - len(trial.curves))]
-        curves[segment.replica] = _extend(curves[segment.replica], event["curves"], segment.from_epoch)
+        curves[segment.replica] = extended(curves[segment.replica], event["curves"], segment.from_epoch)
         facts = {**event.get("facts", {}), **({"ended": True} if event["ended"] else {})}
         spent = _with(trial.spent, segment, event["seconds"])
         if event["complete"]:
@@ -275,8 +277,8 @@ class History:
         state, epochs = trial.state, trial.epochs
         reports = number not in self._waiting and state != "failed"
         if reports:
-            going = [_length(curves[replica]) for replica in self.unfinished(number, len(curves))]
-            epochs = min(going) if going else max(map(_length, curves))
+            going = [length(curves[replica]) for replica in self.unfinished(number, len(curves))]
+            epochs = min(going) if going else max(map(length, curves))
             state = "stopped" if number in self._short else "paused" if going else "completed"
         self.trials[number] = Trial(
             number,
@@ -302,7 +304,7 @@ class History:
             self._short.add(number)
             self._scored.pop(number, None)
         if number not in self._waiting:  # else one of its replicas is still being trained
-            epochs = max((_length(curves) for curves in self.trials[number].curves), default=0)
+            epochs = max((length(curves) for curves in self.trials[number].curves), default=0)
             self._set(number, state="stopped", **({"epochs": epochs} if replicas else {}))
             if replicas:
                 self._report(number)
@@ -418,7 +420,8 @@ def _with(spent: tuple[Spent, ...], segment: Segment, seconds: float) -> tuple[S
 def best_of(curves: Curves, objective: Objective, epochs: int | None = None) -> float | None:
     """The objective's best value in the first `epochs` epochs of one replica, or None where it has no value."""
     curve = curves.get(objective.metric, ())[:epochs]
-    return objective.best(curve) if curve else None
+    best = objective.best(curve) if curve else math.nan
+    return best if best == best else None
 
 
 def best_epoch(curves: Curves, lead: Objective) -> int:
@@ -429,22 +432,11 @@ def best_epoch(curves: Curves, lead: Objective) -> int:
     """
     curve = curves.get(lead.metric, ())
     best = lead.best(curve) if curve else math.nan
-    return curve.index(best) + 1 if best == best else _length(curves)
+    return curve.index(best) + 1 if best == best else length(curves)
 
 
 def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
     """The objective's value at the epoch that is best by another, `lead`."""
     cut = {metric: curves.get(metric, ())[:epochs] for metric in (lead.metric, objective.metric)}
     curve, at = cut[objective.metric], best_epoch(cut, lead) - 1
-    return curve[at] if 0 <= at < len(curve) else None
-
-
-def _length(curves: Curves) -> int:
-    return max(map(len, curves.values()), default=0)
-
-
-def _extend(curves: Curves, more: Mapping[str, Sequence[float]], from_epoch: int) -> Curves:
-    """`more` continues `curves` after `from_epoch` epochs; a metric that was not there before starts with NaN."""
-    names = dict.fromkeys([*curves, *more])
-    gap = (math.nan,) * from_epoch
-    return {name: (*(curves.get(name, gap)[:from_epoch]), *more.get(name, ())) for name in names}
+    return curve[at] if 0 <= at < len(curve) and curve[at] == curve[at] else None

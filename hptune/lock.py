@@ -50,15 +50,8 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
     Raises RunError where another process holds it, or where something else stands in the folder's or the lock's place.
     """
     new = not os.path.lexists(paths.root)
+    fd, left = _taken(paths)
     try:
-        with files.opened(paths.root, below=paths.runs, make=True):
-            fd = files.open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT, below=paths.runs)
-    except OSError as error:
-        raise RunError(
-            f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
-        ) from error
-    try:
-        left = _take(fd, paths)
         try:
             drop_unfinished(paths)
             yield left
@@ -74,17 +67,53 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
 def _drop_unbegun(paths: RunPaths, fd: int) -> None:
     """Where a spec or data can't be used, nothing stays of a folder that was made for it.
 
-    fd: the lock's; a folder that stands in the place of ours is not touched.
+    fd: the lock's; a folder that stands in the place of ours is not touched, and one whose journal was deleted (its
+    spec.yaml is older) keeps the rest.
     """
     with contextlib.suppress(RunError, OSError):  # what is raised already is the reason
-        if os.path.samestat(os.fstat(fd), paths.lock.lstat()) and not files.is_file(paths.journal, below=paths.runs):
+        begun = any(files.is_file(file, below=paths.runs) for file in (paths.spec, paths.journal))
+        if _is_at(fd, paths.lock) and not begun:
             files.remove(paths.data, below=paths.runs)
             files.remove(paths.lock, below=paths.runs)
             files.remove_if_empty(paths.root, below=paths.runs)
 
 
+class _Moved(Exception):
+    """The lock file is no longer where it was opened: its folder was moved aside, or deleted, by who held it."""
+
+
+def _taken(paths: RunPaths) -> tuple[int, str | None]:
+    """The lock's open file, locked, in the run's folder, which is made; and who left it behind."""
+    for _ in range(_TRIES):
+        try:
+            with files.opened(paths.root, below=paths.runs, make=True):
+                fd = files.open_descriptor(paths.lock, os.O_RDWR | os.O_CREAT, below=paths.runs)
+        except OSError as error:
+            raise RunError(
+                f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
+            ) from error
+        try:
+            return fd, _take(fd, paths)
+        except _Moved:
+            os.close(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    raise RunError(f"{paths.root} is moved or deleted again and again by other processes. Wait for them to end.")
+
+
+_TRIES = 20
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 def _take(fd: int, paths: RunPaths) -> str | None:
-    """Lock the open lock file and write into it who holds it; who left it behind. Raises RunError."""
+    """Lock the open lock file and write into it who holds it; who left it behind. Raises RunError, and _Moved."""
     holder = _read(fd)
     in_use = f"{paths.root} is in use by {holder or 'another process'}. Wait for it to end, or stop it."
     try:
@@ -95,6 +124,8 @@ def _take(fd: int, paths: RunPaths) -> str | None:
         raise RunError(
             f"{paths.lock} can't be locked: {error.strerror}. Name a folder elsewhere with --runs-dir."
         ) from error
+    if not _is_at(fd, paths.lock):  # a lock on it would keep nobody out
+        raise _Moved
     me = this_process()
     left = _left_behind(holder, me)
     if left is None and holder is not None:  # alive, and the kernel knows of no lock: the file system has none

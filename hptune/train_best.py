@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from hptune import files
 from hptune.checkpoints import drop_untold_weights
+from hptune.curves import whole_epochs
 from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor
 from hptune.history import History, failed, finished, score_of, stabilized, started
@@ -150,7 +151,8 @@ def _told(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]
     training = {"score": None, "epochs": 0, "seconds": round(outcome.seconds, 3), "parameters": None}
     if isinstance(outcome, SegmentFailure):
         return {"values": values, "test": {}, "error": outcome.reason, "training": training}
-    score = score_of(head.objectives[0], outcome.curves, outcome.facts, outcome.seconds)
+    curves = whole_epochs(outcome.curves, head.objectives)
+    score = score_of(head.objectives[0], curves, outcome.facts, outcome.seconds)
     training |= {"score": score, "epochs": outcome.epochs, "parameters": outcome.facts.get("parameters")}
     told = {name: outcome.facts[name] for name in ("ramp", "note") if name in outcome.facts}
     return {"values": values, "test": dict(outcome.facts.get("test", {})), **told, "training": training}

@@ -22,6 +22,9 @@ HUGE = 1e300
 MOST_TOLD = 4_000
 """Characters of a reason that are kept."""
 
+UNTOLD = "untold_in_some_epochs"
+"""The fact that names the metrics of which a training told no value in some epochs."""
+
 _DEEP = 50
 _MOST_BITS = 4_096
 
@@ -54,7 +57,12 @@ def lasted(seconds: float) -> float:
 
 
 def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:
-    """Why a result can't be scored, in a clause; None where it can."""
+    """Why a result can't be scored, in a clause; None where it can.
+
+    An epoch in which the training told no value has no score; one that has is enough, in this segment or before.
+    """
+    began = result.segment.from_epoch
+    asked = []
     for metric in (objective.metric for objective in objectives):
         if metric in result.facts:
             if (told := score_fault(metric, result.facts[metric])) is not None:
@@ -62,15 +70,32 @@ def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | No
             continue
         if metric == "seconds":
             continue
-        curve = result.curves.get(metric)
+        curve, gaps = result.curves.get(metric), has_gaps(result.facts, metric)
         if curve is None:
+            if gaps and began and result.curves:
+                continue
             return f"the objective {metric!r} is not among its metrics: {', '.join(result.curves) or 'none'}"
-        for epoch, value in enumerate(curve, start=result.segment.from_epoch + 1):
-            if not math.isfinite(value):
+        for epoch, value in enumerate(curve, start=began + 1):
+            if not (math.isfinite(value) or (gaps and math.isnan(value))):
                 return f"{metric} is {value} after epoch {epoch}"
-        if too_large(curve):
-            return f"{metric} is {max(curve, key=abs)}, and scores must be below {HUGE:g} (their sum over epochs too)"
+        known = known_of(curve) if gaps else curve
+        if too_large(known):
+            return f"{metric} is {max(known, key=abs)}, and scores must be below {HUGE:g} (their sum over epochs too)"
+        asked.append(curve)
+    if asked and not began and not any(known_of(epoch) == [*epoch] for epoch in zip(*asked, strict=False)):
+        return f"no epoch has all of the objectives: {', '.join(objective.metric for objective in objectives)}"
     return None
+
+
+def has_gaps(facts: Mapping[str, Any], metric: str) -> bool:
+    """Whether NaN in the metric's curve is the lack of a value, not a number that training came to."""
+    told = facts.get(UNTOLD, ())
+    return isinstance(told, list | tuple) and metric in told
+
+
+def known_of(values: Iterable[float]) -> list[float]:
+    """The values that are there: NaN is the lack of one."""
+    return [value for value in values if value == value]
 
 
 def score_fault(metric: str, value: Any) -> str | None:

@@ -6,18 +6,18 @@ loaded another under that name, this is told: the wrong one is never taken in si
 
 from __future__ import annotations
 
-import ast
-import hashlib
+import contextlib
 import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from hptune import surroundings
 from hptune.errors import KeyPath, Problem, SpecError, message_of, nearest
-from hptune.own_files import is_installed, is_own_file
+from hptune.fingerprints import fingerprints, imports, own_loaded, parsed, with_nul
+from hptune.own_files import is_installed
 
 
 def load_object(reference: str, folder: Path, path: KeyPath) -> Any:
@@ -52,13 +52,14 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
     top = name.partition(".")[0]
     _refuse_another(top, folder, path)
     try:
-        with surroundings.only_this_process():
+        with surroundings.only_this_process(), _bringing(folder):
             module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         where = f"no module {error.name!r} beside the YAML file ({folder}) or among the installed packages"
         raise SpecError(Problem(f"{where}. Check the name, or put {error.name}.py there.", path)) from error
     except (Exception, SystemExit) as error:  # the user's module may raise anything while it is imported
-        told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}. Mend the module."
+        where = f" ({at})" if isinstance(error, SyntaxError) and not error.filename and (at := with_nul([name])) else ""
+        told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Mend the module."
         raise SpecError(Problem(told, path)) from error
     _refuse_another(top, folder, path)
     for imported, by in _imported_beside(top, folder):
@@ -108,7 +109,8 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     waiting, seen = [name], {name}
     while waiting:
         file = beside(waiting.pop(), folder)
-        for imported in _imports(ast.parse(file.read_bytes())) if file is not None else ():
+        code = None if file is None else parsed(file)  # what can't be read is told when it is loaded, if it ever is
+        for imported in {one.partition(".")[0] for one in imports(code, name)} if code is not None else ():
             if imported not in seen and beside(imported, folder) is not None:
                 assert file is not None, "it has imported something"
                 seen.add(imported)
@@ -116,53 +118,37 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
                 yield imported, file
 
 
-def _imports(code: ast.AST) -> Iterator[str]:
-    """The first parts of the names of all modules that code imports, wherever in it."""
-    for node in ast.walk(code):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
-            yield node.module.partition(".")[0]
-
-
 # --- what the code is -----------------------------------------------------------------------------------------------
 
 
+_Brought: TypeAlias = tuple[set[str], set[str]]
+
+_BROUGHT: dict[Path, _Brought] = {}
+"""By the YAML file's folder: the modules of the user's that importing those that it names has loaded, and all of the
+user's that were loaded when it was done."""
+
+
 def sources(folder: Path) -> dict[str, str]:
-    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import.
-
-    By the file, told from the folder where it lies in it. Comments, documentation and layout don't count. A module
-    that has no text (one written in C, say) is left out.
-    """
-    waiting = {name.partition(".")[0] for name, at in _LOADED if at.resolve() == folder.resolve()}
-    seen: set[str] = set()
-    found: dict[str, str] = {}
-    while waiting:
-        top = waiting.pop()
-        seen.add(top)
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None) if name == top or name.startswith(f"{top}.") else None
-            if file is None or not is_own_file(file):
-                continue
-            try:
-                code = ast.parse(Path(file).read_bytes())
-            except (OSError, SyntaxError, ValueError):
-                continue
-            path = Path(file).resolve()
-            inside = path.is_relative_to(folder.resolve())
-            told = path.relative_to(folder.resolve()).as_posix() if inside else str(path)
-            found[told] = _fingerprint(code)
-            waiting |= set(_imports(code)) - seen
-    return dict(sorted(found.items()))
+    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import."""
+    brought, loaded = _BROUGHT.get(folder.resolve(), (set(), set()))
+    return fingerprints({*_named(folder), *brought}, loaded)
 
 
-def _fingerprint(code: ast.AST) -> str:
-    for node in ast.walk(code):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]  # asked for above
-    return hashlib.sha256(ast.dump(code).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+def nul_in_code(folder: Path) -> str | None:
+    """`FILE:LINE` of a null byte in the experiment's code, where there is one."""
+    return with_nul(_named(folder))
 
 
-def _is_text(statement: Any) -> bool:
-    """Whether it is a text that stands for itself: documentation."""
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+def _named(folder: Path) -> set[str]:
+    return {name for name, at in _LOADED if at.resolve() == folder.resolve()}
+
+
+@contextlib.contextmanager
+def _bringing(folder: Path) -> Iterator[None]:
+    """Remember which modules are loaded in the block."""
+    before = own_loaded()
+    yield
+    after = own_loaded()
+    brought, loaded = _BROUGHT.setdefault(folder, (set(), set()))
+    brought |= after - before
+    loaded |= after

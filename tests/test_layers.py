@@ -18,10 +18,10 @@ ROOT = Path(hptune.__file__).parent
 LAYERS: list[tuple[str, ...]] = [
     (
         *("errors", "files", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings"),
-        "user_code",
+        *("settings", "replaced", "threads", "fingerprints", "user_code"),
     ),
     ("trial", "spec"),
-    ("usable", "history", "journal", "event_check", "rundir", "lock", "clock"),
+    ("usable", "curves", "history", "journal", "event_check", "rundir", "lock", "clock"),
     ("circumstances", "record", "checkpoints"),
     ("training",),
     ("strategies", "executors", "reports.leaderboard", "reports.confidence"),

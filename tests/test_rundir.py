@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,33 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
         raise KeyError
     with locked(paths):
         pass
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_lock_whose_folder_is_moved_aside_as_it_is_taken_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    paths, moved, flock = RunPaths(tmp_path / "a"), [0], fcntl.flock
+
+    def moving(fd: int, how: int) -> None:
+        if moved[0] < times:  # what `--fresh` of another process does between the opening and the locking
+            paths.root.rename(tmp_path / f"a.{moved[0]}")
+            moved[0] += 1
+        flock(fd, how)
+
+    monkeypatch.setattr("fcntl.flock", moving)
+    with pytest.raises(RunError, match="again and again") if times > 1 else nullcontext(), locked(paths):
+        assert str(os.getpid()) in paths.lock.read_text()
+        assert (tmp_path / "a.0" / "lock").read_text() == ""
+
+
+def test_a_run_whose_journal_was_deleted_keeps_the_rest(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "runs" / "a")
+    with locked(paths):
+        paths.spec.write_text("")
+        paths.data.mkdir()
+    assert paths.lock.exists()
+    assert paths.data.exists()
 
 
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hptune import record
+from hptune.clock import Clock, _line
 from hptune.errors import Interrupted, RunError, SpecError, spec_error
 from hptune.journal import SYNC_EVERY_S, Journal, read
 from hptune.record import Record, replay
@@ -330,12 +331,18 @@ def test_what_is_cut_off_counts(paths: RunPaths, monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(Interrupted):
         run(paths, FakeExecutor(paths, fails=stop), InTurn(99, epochs=1), budget={"time": 45})
-    assert float(paths.clock.read_text()) == 30.0
+    assert float(paths.clock.read_text().split()[0]) == 30.0
+    damaged = paths.clock.read_bytes().replace(b"30.", b"70.")  # one bit, and what can't be, checksum and all
+    for text in (damaged, _line(9e307), _line(253_402_300_800.0), _line(float("inf")), _line(-3.0)):
+        before, _ = paths.clock.read_bytes(), paths.clock.write_bytes(text)
+        assert Clock(paths.clock, 20.0, below=paths.runs).seconds() == 20.0
+        paths.clock.write_bytes(before)
+    assert Clock(paths.clock, 40.0, below=paths.runs).seconds() == 40.0, "the journal tells more"
     record = run(paths, FakeExecutor(paths, fails=stop), InTurn(99, epochs=1), budget={"time": 45})
     assert (len(record.history.trials), record.elapsed_s) == (4, 50.0), "30, then the third again and a fourth"
 
 
-@pytest.mark.parametrize("content", ["", "no number", "nan", "inf", "-3", "1e999", "\0" * 20])
+@pytest.mark.parametrize("content", ["", "no number", "nan", "inf", "-3", "1e999", "4000.000\n", "\0" * 20])
 def test_a_clock_s_file_that_makes_no_sense_is_passed_over(paths: RunPaths, content: str) -> None:
     run(paths, FakeExecutor(paths), InTurn(2, epochs=1), budget={"time": 3600, "trials": 1})
     paths.clock.write_text(content)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hptune.errors import SpecError
+from hptune.training.reasons import reason
 from hptune.user_code import load_object
 
 PATH = ("model", "function")
@@ -73,6 +74,22 @@ def test_a_module_that_imports_one_whose_name_is_taken_is_told(tmp_path: Path) -
 def test_a_file_of_that_name_that_nobody_imports_is_nobodys_business(tmp_path: Path) -> None:
     at = folder(tmp_path / "a", my_model="def f(): return 1", types="x = 1")
     assert load_object("my_model:f", at, PATH)() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("print 'x'\n", "(legacy.py, line 1)"), ("x = 1\ny = '\0'\n", "(legacy.py:2)")], ids=["2", "nul"]
+)
+def test_a_module_that_python_can_not_read_is_told_only_where_it_is_loaded(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    at = folder(tmp_path / "a", my_model="def f(x):\n    import legacy\n", by_now="import legacy", legacy=text)
+    function = load_object("my_model:f", at, PATH)
+    with pytest.raises(SyntaxError) as raised:
+        function(1)
+    assert told in reason(raised.value, at)
+    with pytest.raises(SpecError, match="importing 'by_now' failed: SyntaxError") as refused:
+        load_object("by_now:f", at, PATH)
+    assert told in str(refused.value)
 
 
 def test_the_clash_is_told_with_its_place_before_anything_is_run(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The inline executor: segments run in this process, one at a time, when they are waited for.
 
 What the code sets in the process is put back for the driver, and is there again for the next segment. What ends the
-process (os._exit, a crash) or closes its files ends the search: that takes a process of its own.
+process (os._exit, a crash) or closes its files ends the search: that takes a process of its own. What can't be put back
+ends it too, before another trial is trained: it would not be what it is in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hptune import surroundings
+from hptune.errors import RunError
 from hptune.executors.executor import OnEpoch, Outcome, Runner, attempt
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
@@ -36,6 +38,7 @@ class InlineExecutor:
         self._on_epoch = on_epoch
         self._queue: deque[Segment] = deque()
         self._children = set(multiprocessing.active_children())
+        self._unmended = len(surroundings.unmended())
         self._by_modules: surroundings.Snapshot = {}  # what modules of the user's have set as they were imported
 
     @cached_property
@@ -50,6 +53,10 @@ class InlineExecutor:
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:  # noqa: ARG002  # nothing to wait for: it runs here
         if not self._queue:
             return []
+        if left := dict.fromkeys(surroundings.unmended()[self._unmended :]):
+            told = f"the code of an earlier trial has set what can't be put back in this process ({', '.join(left)})"
+            way = "The same command goes on in a new one; execution.executor: local has one for each that is needed"
+            raise RunError(f"{told}. {way}.")
         segment = self._queue.popleft()
         with surroundings.kept(from_imports=True), contextlib.redirect_stdout(sys.stderr):
             before = surroundings.now()
@@ -58,7 +65,7 @@ class InlineExecutor:
                 return [attempt(self._runner, segment, self._on_epoch)]
             finally:
                 after = surroundings.now()
-                self._by_modules = {name: value for name, value in after.items() if value != before[name]}
+                self._by_modules = surroundings.differing(after, before)
 
     def progress(self, segment: Segment) -> int:  # noqa: ARG002  # none runs while anybody asks
         return 0

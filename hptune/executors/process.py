@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Hashable, Mapping
 from multiprocessing.connection import Connection
 
+from hptune.executors.kin import descendants, kill
 from hptune.executors.serve import Message, Setup
 from hptune.spec.experiment import Experiment
 from hptune.spec.references import Ref
@@ -31,6 +32,9 @@ SHOWN_BYTES = 2**16
 
 _DRAIN_S = 1.0
 """How long the last words of a worker that has ended are waited for; a child of its own may hold them open."""
+
+_KILL_S = 10.0
+"""How long a worker that was killed is waited for; it takes milliseconds, but where a disk or a device hangs."""
 
 _HELD = 8
 """How many structures a worker is taken to hold: as many as `training.programs` keeps."""
@@ -121,13 +125,26 @@ class Process:
         clause."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=grace_s)
+        others = []
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGSTOP)  # it begins no more
+            others = descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError):  # the code has ended the watchdog too
             os.killpg(self.group, signal.SIGKILL)
-        code = self._process.wait()
+        self._process.kill()  # it may have gone to another group, which is not to be ended
+        kill(others)
+        code = self._ended()
         os.close(self._alive)
         self.connection.close()
         self._output.join(_DRAIN_S)
         return how_ended(code)
+
+    def _ended(self) -> int | None:
+        """Its exit code, once it was killed; None where the system does not let go of it."""
+        try:
+            return self._process.wait(timeout=_KILL_S)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _send(self, message: Setup | Segment) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
@@ -162,12 +179,14 @@ class _Output(threading.Thread):
                     _write_all(2, shown)
 
 
-def how_ended(code: int) -> str:
-    """A process's end, as a clause. code: its exit code; the signal that ended it, negative.
+def how_ended(code: int | None) -> str:
+    """A process's end, as a clause. code: its exit code; the signal that ended it, negative; None: it has not.
 
     >>> how_ended(3), how_ended(-15)
     ('ended by itself (exit code 3)', 'was killed (SIGTERM)')
     """
+    if code is None:
+        return f"was killed (SIGKILL), and has not ended after {_KILL_S:g} s: the system holds it, for a disk perhaps"
     if code >= 0:
         return f"ended by itself (exit code {code})"
     if -code == signal.SIGKILL:

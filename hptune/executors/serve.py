@@ -27,7 +27,8 @@ from hptune.executors.executor import Outcome, attempt
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.stopwatch import WATCH, Part
-from hptune.surroundings import busy_threads
+from hptune.surroundings import unmended
+from hptune.threads import busy_threads, running
 from hptune.trial import Segment, SegmentFailure
 from hptune.usable import exact
 
@@ -63,7 +64,8 @@ class Progress:
 class Ended:
     """A segment's outcome. resident: the bytes that the process holds after it. spent, notes: of its stopwatch.
 
-    haunted: threads of the user's code run on, which nothing can end but the process's end.
+    haunted: the process is not fit for another segment: threads of the user's code run on, or what
+    it has set can't be put back.
     """
 
     outcome: Outcome
@@ -103,7 +105,7 @@ def main(socket_fd: int) -> None:
     say(Ready())
     while True:
         segment = orders.get()
-        before, started = set(threading.enumerate()), time.perf_counter()
+        before, started = running(), time.perf_counter()
         outcome: Outcome
         try:
             outcome = attempt(worker, segment, say.progress)
@@ -112,7 +114,7 @@ def main(socket_fd: int) -> None:
             continue
         except KeyboardInterrupt:  # the code's own: signals are ignored here
             outcome = SegmentFailure(segment, "the code raised KeyboardInterrupt", time.perf_counter() - started)
-        haunted = bool(busy_threads(before))
+        haunted = bool(busy_threads(before) or unmended())
         say(Ended(outcome, machine.resident_bytes(), *WATCH.take(), haunted=haunted))
 
 

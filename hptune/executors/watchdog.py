@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 
+from hptune.executors.kin import descendants, kill
+
 
 def fork_watchdog(driver_fd: int, *others: int) -> None:
     """driver_fd: the reading end of a pipe whose other end the driver alone holds open.
@@ -19,10 +21,14 @@ def fork_watchdog(driver_fd: int, *others: int) -> None:
         os.close(driver_fd)
         return
     group = os.getpgrp()
+    worker = os.getppid()
     for fd in (0, 1, 2, *others):
         os.close(fd)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while os.read(driver_fd, 1):
         pass
+    if os.getppid() == worker:  # it may have gone to another group; else it has ended, and its number is another's
+        os.kill(worker, signal.SIGSTOP)
+        kill([worker, *(one for one in descendants(worker) if one != os.getpid())])
     os.killpg(group, signal.SIGKILL)
     os._exit(0)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hptune.curves import whole_epochs
 from hptune.history import History, score_of
 from hptune.record import Record, taken_over
 from hptune.reports.compare import summary
@@ -227,7 +228,8 @@ def _trained(record: Record, purpose: str, objective: Objective) -> Trained | No
     figures = {str(k): n for k, v in test.items() if (n := as_number(v)) is not None} if isinstance(test, dict) else {}
     curves = {metric: _finite(curve) for metric, curve in event["curves"].items()}
     known = {name: n for name, fact in facts.items() if (n := as_number(fact)) is not None}
-    whole = {metric: tuple(curve) for metric, curve in event["curves"].items()}
+    told = {metric: tuple(curve) for metric, curve in event["curves"].items()}
+    whole = whole_epochs(told, record.head.objectives)
     score = as_number(score_of(objective, whole, known, event["seconds"]))
     return Trained(event["trial"], values, figures, curves, score)
 

@@ -15,7 +15,8 @@ from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
 from hptune.spec.recipe import full_epochs, speaks_of_epochs
 from hptune.training.trainer import OnEpoch
-from hptune.trial import Segment, SegmentResult
+from hptune.trial import Curves, Segment, SegmentResult
+from hptune.usable import UNTOLD
 from hptune.user_code import load_object
 
 
@@ -24,7 +25,8 @@ class FunctionTrainer:
 
     The latter has a single epoch, unless the spec asks for more; then its value stands for each of them. A function
     keeps no state: what epoch 7 returns depends on the values and on 7 alone, so a segment that goes on from epoch 6
-    just calls it with 7.
+    just calls it with 7. A metric that it does not return at an epoch has no value there (NaN in the curves, and only
+    then: a NaN that is returned fails the trial), and an epoch without an objective has no score.
     """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
@@ -42,20 +44,30 @@ class FunctionTrainer:
         started = time.perf_counter()
         if segment.purpose == "probe":
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=self._facts())
-        curves: dict[str, list[float]] = {}
+        told: list[dict[str, float]] = []
         epochs = range(segment.from_epoch, segment.to_epoch)
         for epoch in epochs if self._takes_epoch else epochs[:1]:
             metrics = self._call(segment, epoch)
-            for name, value in metrics.items():
-                curves.setdefault(name, []).append(value)
+            told.append(metrics)
             if on_epoch is not None:
                 on_epoch(segment, epoch + 1, metrics)
         times = 1 if self._takes_epoch else len(epochs)
-        full = {name: tuple(values * times) for name, values in curves.items()}
-        facts: dict[str, Any] = {}
+        full = {name: values * times for name, values in _curves(told).items()}
+        facts = self._gaps(full)
         if segment.purpose in ("best", "baseline"):
-            facts["test"] = {name: values[-1] for name, values in full.items()}
+            facts["test"] = self._last(told)
         return SegmentResult(segment, segment.to_epoch, full, time.perf_counter() - started, facts=facts)
+
+    def _gaps(self, curves: Curves) -> dict[str, Any]:
+        """The fact that names the metrics without a value in some epochs; also the objectives that have none in any."""
+        gaps = [name for name, curve in curves.items() if any(map(math.isnan, curve))]
+        gaps += [one.metric for one in self.experiment.objectives if one.metric not in (*curves, "seconds")]
+        return {UNTOLD: gaps} if gaps and curves else {}
+
+    def _last(self, told: list[dict[str, float]]) -> dict[str, float]:
+        """The metrics of the last epoch that has the objectives."""
+        asked = {objective.metric for objective in self.experiment.objectives} & {name for one in told for name in one}
+        return next((one for one in reversed(told) if asked <= set(one)), told[-1])
 
     def _facts(self) -> dict[str, Any]:
         """What the probe tells. epochs: how many there are, where neither the function nor the spec speaks of them."""
@@ -91,6 +103,16 @@ class FunctionTrainer:
             if required and not always:
                 told = f"needs {name!r}, which search_space does not always give"
                 raise spec_error(f"{told}. Declare it there, or give it a default.", "model", "function")
+
+
+def _curves(told: list[dict[str, float]]) -> dict[str, tuple[float, ...]]:
+    """The metrics by name, each with a value for every epoch: NaN where the function told none.
+
+    >>> _curves([{"a": 1.0}, {"a": 2.0, "b": 3.0}])
+    {'a': (1.0, 2.0), 'b': (nan, 3.0)}
+    """
+    names = dict.fromkeys(name for one in told for name in one)
+    return {name: tuple(one.get(name, math.nan) for one in told) for name in names}
 
 
 def _number(name: str, value: Any) -> float:

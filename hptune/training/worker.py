@@ -109,7 +109,7 @@ class Worker:
         try:
             text = files.read_bytes(self._run.spec, below=self._run.runs).decode()
             beside = sorted([*self._folder.glob("*.yaml"), *self._folder.glob("*.yml")])
-            file = next((one.name for one in beside if one.read_text(encoding="utf-8") == text), self._run.spec.name)
+            file = next((one.name for one in beside if _holds(one, text)), self._run.spec.name)
         except (OSError, UnicodeDecodeError, RunError):
             return spell_path(path)
         return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
@@ -119,3 +119,11 @@ class Worker:
         if len(text) > _KEPT:  # a message may hold a whole array
             text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
         files.write_whole(self._run.trial_error(segment.trial), text, below=self._run.runs)
+
+
+def _holds(file: Path, text: str) -> bool:
+    """Whether a file holds this text; a pipe, or what else may stand beside the YAML file, is not waited for."""
+    try:
+        return file.is_file() and file.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False

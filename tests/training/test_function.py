@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hptune.errors import SegmentFailed
+from hptune.event_check import EventCheck
+from hptune.history import History, finished, started
 from hptune.record import filled
 from hptune.reports.plan import plan_data, plan_lines
 from hptune.rundir import RunPaths
 from hptune.spec.experiment import Experiment
 from hptune.spec.load import load
+from hptune.spec.objective import Objective
+from hptune.train_best import _told
 from hptune.training.function import FunctionTrainer
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.trial import Segment, SegmentResult
+from hptune.usable import UNTOLD, unusable
 
 CODE = """\
 def once(x):
@@ -25,6 +32,10 @@ def once(x):
 
 def by_epoch(x, epoch):
     return {"score": x + epoch, "told": epoch}
+
+
+def uneven(x, epoch):
+    return {"other": 1.0, **({"score": x + epoch} if epoch != 2 else {}), **({"late": -epoch} if epoch > 1 else {})}
 
 
 def seeded(x, seed):
@@ -88,6 +99,68 @@ def test_a_function_of_the_epoch_is_called_once_an_epoch(folder: Path) -> None:
     result = trainer(folder, "by_epoch").run(segment, lambda _, epoch, metrics: seen.append((epoch, dict(metrics))))
     assert (result.epochs, result.curves) == (4, {"score": (3.5, 4.5), "told": (3, 4)})
     assert seen == [(3, {"score": 3.5, "told": 3}), (4, {"score": 4.5, "told": 4})]
+
+
+def test_a_metric_keeps_its_epochs(folder: Path) -> None:
+    one = trainer(folder, "uneven")
+    result = one.run(Segment(0, {"x": 0.5}, to_epoch=3))
+    assert repr(result.curves) == repr({"other": (1.0, 1.0, 1.0), "score": (1.5, nan, 3.5), "late": (nan, -2.0, -3.0)})
+    assert unusable(result, one.experiment.objectives) is None
+    best = one.run(Segment(0, {"x": 0.5}, to_epoch=2, purpose="best"))
+    assert best.facts["test"] == {"other": 1.0, "score": 1.5}, "of the last epoch that has the objective"
+
+
+def lower(*metrics: str) -> list[Objective]:
+    return [Objective(metric=metric, goal="minimize") for metric in metrics]
+
+
+@pytest.mark.parametrize(
+    ("curves", "objectives", "from_epoch", "told"),
+    [
+        ({"a": (nan, 1.0)}, lower("a"), 0, None),
+        ({"b": (1.0,)}, lower("a"), 3, None),
+        ({}, lower("a"), 3, "the objective 'a' is not among its metrics: none"),
+        ({"b": (1.0, 1.0)}, lower("a"), 0, "the objective 'a' is not among its metrics: b"),
+        ({"a": (nan, 1.0), "b": (1.0, nan)}, lower("a", "b"), 0, "no epoch has all of the objectives: a, b"),
+        ({"a": (nan, inf)}, lower("a"), 0, "a is inf after epoch 2"),
+        ({"a": (nan, 1e300)}, lower("a"), 0, "a is 1e+300, and scores must be below 1e+300"),
+    ],
+)
+def test_an_epoch_without_an_objective_has_no_score(
+    curves: dict[str, tuple[float, ...]], objectives: list[Objective], from_epoch: int, told: str | None
+) -> None:
+    to_epoch = from_epoch + max(map(len, curves.values()), default=1)
+    result = SegmentResult(Segment(0, {}, from_epoch, to_epoch), to_epoch, curves, 1.0, facts={UNTOLD: ["a", "b"]})
+    found = unusable(result, objectives)
+    assert found is None if told is None else (found or "").startswith(told)
+
+
+HEAD: dict[str, Any] = {
+    "time": 1.0,
+    "experiment": {"objective": [{"metric": metric, "goal": "minimize"} for metric in "ab"]},
+    **{"space": {}, "facts": {}, "folder": "/"},
+}
+
+
+def test_figures_of_several_objectives_are_of_one_epoch(folder: Path) -> None:
+    (folder / "moo.py").write_text(
+        "def f(x, epoch):\n    return {'a': x + epoch, **({'b': -float(epoch)} if epoch > 1 else {})}\n"
+    )
+    given = experiment(folder, "once", "training: {epochs: 3}\n")
+    model = given.model.model_copy(update={"function": "moo:f"})
+    segment = Segment(0, {"x": 0.5}, to_epoch=3)
+    result = FunctionTrainer(given.model_copy(update={"model": model}), folder).run(segment)
+    history = History(lower("a", "b"))
+    history.apply(started(segment))
+    event = finished(result, complete=True)
+    check = EventCheck()
+    for one in ({"event": "head", **HEAD}, {**started(segment), "time": 1.0}, {**event, "time": 1.0}):
+        check(one)
+    history.apply(event)
+    assert history.scores(history.trials[0]) == {"a": 2.5, "b": -2.0}, "a is less in epoch 1, which has no b"
+    head = SimpleNamespace(objectives=lower("a", "b"))
+    assert _told(result, head)["training"]["score"] == 2.5, "train-best tells the same"  # type: ignore[arg-type]
+    assert repr(history.trials[0].curves[0]["b"]) == repr((nan, -2.0, -3.0))
 
 
 def test_each_replica_is_given_a_seed_of_its_own(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from fakes import SPEC, FakeExecutor, InTurn, Watcher
 from journals import sealed
 
 from hptune import circumstances
-from hptune.circumstances import changes, told_by
+from hptune.circumstances import changes, spelled, told_by
 from hptune.errors import SpecError
 from hptune.journal import read
 from hptune.keras_json import keras_json
@@ -92,7 +93,16 @@ def test_strict_refuses_and_leaves_the_run_as_it_was(paths: RunPaths) -> None:
 def test_of_what_is_not_known_nothing_is_said(paths: RunPaths) -> None:
     run(paths, trials=1, code=None)
     assert run(paths, trials=2, code={"m.py": "1f"}, strict=True) == []
-    assert run(paths, trials=3, code={"n.py": "1f"}) == []
+
+
+def test_code_that_came_or_went_is_a_change(paths: RunPaths) -> None:
+    run(paths, trials=1, code={"m.py": "1f", "o.py": "later 2e"})
+    (note,) = run(paths, trials=2, code={"n.py": "1f", "o.py": "2e"})
+    assert "m.py was part of the code, and is not any more; o.py is loaded with the code now, and was not" in note
+    assert "n.py is part of the code now, and was not" in note
+    assert resumptions(paths)[-1]["changed"]["code"]["m.py"] == ["1f", None]
+    with pytest.raises(SpecError, match=r"n\.py is part"):
+        run(paths, trials=3, code={"n.py": "1f", "o.py": "2e"}, strict=True)
 
 
 def test_a_journal_of_before_can_be_resumed(paths: RunPaths) -> None:
@@ -134,6 +144,100 @@ def test_a_fingerprint_is_of_what_code_does(tmp_path: Path, monkeypatch: pytest.
     assert sources(at) == first
     (at / "helping.py").write_text("def twice(x): return 3 * x\n")
     assert {name for name, one in sources(at).items() if first[name] != one} == {"helping.py"}
+
+
+def code_of(at: Path, files: dict[str, str]) -> dict[str, str]:
+    """The fingerprints of the experiment's code in a process of its own, its files being these, and of `mine`."""
+    for name in ("mine.py", "helped", "helped.py", "fast.py", "lib", "lib2"):
+        shutil.rmtree(at / name) if (at / name).is_dir() else (at / name).unlink(missing_ok=True)
+    for name, text in files.items():
+        file = at / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    script = (
+        "import json, sys; from pathlib import Path; from hptune.user_code import load_object, sources; "
+        f"at = Path({str(at)!r}); load_object('mine:f', at, ()); print(json.dumps(sources(at)))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(at / "lib"), str(at / "lib2")])}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"  # files change within a second
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    return dict(json.loads(found.stdout))
+
+
+ONE, TWO = "def s(x): return x\n", "def s(x): return 100 - x\n"
+IF_THERE = "try: from fast import s\nexcept ImportError: from helped import s\ndef f(x): return s(x)\n"
+BY_NAME = "import importlib\nh = importlib.import_module('hel' + 'ped')\ndef f(x): return h.s(x)\n"
+IMPORTS = "import helped\ndef f(x): return helped.s(x)\n"
+LATER_ON = "def f(x):\n    from helped import s\n    return s(x)\n"
+WITHIN = "from helped.parts import s\ndef f(x): return s(x)\n"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        pytest.param(
+            {"mine": IMPORTS, "helped": ONE},
+            {"mine": IMPORTS, "helped/__init__": TWO},
+            {
+                "helped.py was part of the code, and is not any more",
+                "helped/__init__.py is part of the code now, and was not",
+            },
+            id="became a package",
+        ),
+        pytest.param(
+            {"mine": IF_THERE, "helped": ONE},
+            {"mine": IF_THERE, "helped": ONE, "fast": TWO},
+            {"fast.py is part of the code now, and was not", "helped.py was loaded with the code, and is not any more"},
+            id="appeared",
+        ),
+        pytest.param(
+            {"mine": BY_NAME, "helped": ONE},
+            {"mine": BY_NAME, "helped": TWO},
+            {"the code in helped.py has changed"},
+            id="named by the code",
+        ),
+        pytest.param(
+            {"mine": IMPORTS, "lib/helped": ONE},
+            {"mine": IMPORTS, "lib2/helped": TWO},
+            {"the code in helped.py has changed"},
+            id="lies elsewhere, on the path",
+        ),
+        pytest.param(
+            {"mine": LATER_ON, "helped": ONE},
+            {"mine": LATER_ON, "helped": TWO},
+            {"the code in helped.py has changed"},
+            id="is loaded by a function",
+        ),
+        pytest.param(
+            {
+                "mine": WITHIN,
+                "helped/__init__": "",
+                "helped/parts": "from . import more\ns = more.s",
+                "helped/more": ONE,
+            },
+            {
+                "mine": WITHIN,
+                "helped/__init__": "",
+                "helped/parts": "from . import more\ns = more.s",
+                "helped/more": TWO,
+            },
+            {"the code in helped/more.py has changed"},
+            id="is a part of a package",
+        ),
+        pytest.param(
+            {"mine": IMPORTS, "lib/helped": ONE}, {"mine": IMPORTS, "lib2/helped": ONE}, set(), id="moved alone"
+        ),
+        pytest.param(
+            {"mine": IF_THERE, "helped": ONE}, {"mine": IF_THERE, "helped": "# as before\n" + ONE}, set(), id="same"
+        ),
+    ],
+)
+def test_code_is_known_whatever_way_it_is_come_by(
+    tmp_path: Path, then: dict[str, str], now: dict[str, str], told: set[str]
+) -> None:
+    old, new = code_of(tmp_path, then), code_of(tmp_path, now)
+    empty = {"versions": {}, "keras": {}}
+    assert set(spelled(changes({**empty, "code": old}, {**empty, "code": new}))) == told
 
 
 def test_the_command_tells_and_refuses(tmp_path: Path) -> None:

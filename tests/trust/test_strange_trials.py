@@ -16,6 +16,7 @@ import pytest
 
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
+from hptune.executors.kin import descendants
 from hptune.executors.processes import LocalExecutor
 from hptune.record import replay
 from hptune.rundir import RunPaths
@@ -23,7 +24,9 @@ from hptune.spec.load import from_json
 from hptune.trial import Segment, SegmentFailure, SegmentResult
 
 STRANGE = '''\
-import gc, locale, os, random, resource, signal, sys, tempfile, threading, time, warnings, zlib
+import builtins, decimal, faulthandler, gc, json, locale, logging, os, random, resource, signal, socket, sys, tempfile
+import multiprocessing, threading, time, warnings, zlib
+import _thread
 import numpy as np
 
 def seen():
@@ -32,6 +35,14 @@ def seen():
     told += [np.random.rand(), sys.getrecursionlimit(), warnings.filters, tempfile.gettempdir(), gc.isenabled()]
     told += [signal.getsignal(signal.SIGTERM) is handle, signal.getitimer(signal.ITIMER_REAL)[1], sys.path]
     told += [signal.pthread_sigmask(signal.SIG_BLOCK, ()), resource.getrlimit(resource.RLIMIT_FSIZE)]
+    told += [type(os.environ), decimal.Decimal(1) / 3, decimal.DefaultContext.prec, np.array([1 / 3]), np.geterrcall()]
+    told += [sys.argv, sys.get_int_max_str_digits(), sys.getswitchinterval(), sys.gettrace(), sys.getprofile()]
+    told += [gc.get_threshold(), gc.callbacks, faulthandler.is_enabled(), socket.getdefaulttimeout(), time.tzname]
+    told += [logging.root.level, len(logging.root.handlers), logging.root.manager.disable, sys.excepthook.__name__]
+    told += [threading.current_thread().name, os.getpgrp() == GROUP, sorted(os.sched_getaffinity(0))]
+    told += [hasattr(builtins, "mine"), hasattr(os, "mine"), sys.modules.get("json") is json, random.seed.__name__]
+    told += [time.time is None, threading.stack_size(), multiprocessing.get_start_method(allow_none=True), numpy_says()]
+    told += [np.random.get_bit_generator().__class__.__name__, time.localtime(0).tm_hour, [*zip([1], enumerate([2]))]]
     mask = os.umask(0)
     os.umask(mask)
     print("this can be printed", flush=True)
@@ -41,6 +52,12 @@ def seen():
 
 def handle(*_):
     pass
+
+def numpy_says():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        np.float64(1) / 0
+    return len(told)
 
 class Silent(Exception):
     def __str__(self): raise ValueError("no")
@@ -92,6 +109,49 @@ def settings():
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     sys.path.insert(0, "/nowhere")
 
+def more_settings():
+    decimal.getcontext().prec = 2
+    decimal.setcontext(decimal.Context(prec=3))
+    decimal.DefaultContext.prec = 4
+    np.set_printoptions(precision=2)
+    np.seterrcall(print)
+    np.random.set_bit_generator(np.random.PCG64())
+    sys.argv.append("more")
+    sys.set_int_max_str_digits(1000)
+    sys.setswitchinterval(0.5)
+    sys.settrace(lambda *_: None)
+    sys.setprofile(lambda *_: None)
+    sys.excepthook = print
+    gc.set_threshold(5, 5, 5)
+    gc.callbacks.append(lambda *_: None)
+    (faulthandler.disable if faulthandler.is_enabled() else faulthandler.enable)()
+    socket.setdefaulttimeout(3)
+    logging.root.setLevel(1)
+    logging.root.addHandler(logging.NullHandler())
+    logging.disable(50)
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+    threading.stack_size(2**20)
+    multiprocessing.set_start_method("spawn")
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+def replaced():
+    os.environ = dict(os.environ, STRANGE="2")
+    sys.path = sys.argv = None
+    builtins.zip = builtins.enumerate = builtins.getattr = builtins.len = builtins.all = None
+    builtins.mine = os.mine = 1
+    random.seed = time.time = time.perf_counter = json.dumps = os.getpid = os._exit = lambda *_: None
+    sys.modules["json"] = None
+
+def modules_gone():
+    sys.modules.clear()
+
+def modules_replaced():
+    sys.modules = {}
+
+def another_group():
+    os.setpgid(0, os.getpgid(os.getppid()))
+
 def signals():
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -109,7 +169,9 @@ WAYS = [
     lambda: raised(Silent()), lambda: raised(NoText()), lambda: raised(ValueError("half \\ud800")),
     lambda: raised(ExceptionGroup("two", [ValueError("inner"), KeyError("k")])), lambda: raised(Base("based")),
     lambda: sys.exit(Silent()), lambda: raised(GeneratorExit()),
+    more_settings, replaced, modules_replaced,
 ]
+GROUP = os.getpgrp()
 
 def f(x):
     if x == 100: return {"score": seen()}
@@ -124,6 +186,17 @@ def f(x):
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
         child.start()
         return child.pid
+    elif x == 108: _thread.start_new_thread(lambda: [(os.chdir("/"), time.sleep(0.001)) for _ in iter(int, 1)], ())
+    elif x == 109: exec("import sched\\nfrom threading import Thread\\n"
+        "s = sched.scheduler()\\ns.enter(0.3, 1, os.chdir, '/')\\nThread(target=s.run, daemon=True).start()")
+    elif x == 110: another_group()
+    elif x == 111: resource.setrlimit(resource.RLIMIT_NOFILE, (900, 900))
+    elif x == 112: builtins.float = None
+    elif x == 113: modules_gone()
+    elif x == 114:
+        another_group()
+        os.fork()
+        time.sleep(600)
     else: WAYS[x]()
     return x
 '''
@@ -137,7 +210,9 @@ FAILED = {
     15: "the code ended the process: sys.exit(<Silent>)",
     16: "GeneratorExit",
 }
-COMPLETED = range(10)
+COMPLETED = (*range(10), 17)
+EITHER = (18, 19)
+"""Without what they took away, hptune itself may not get far."""
 
 Make = Callable[..., Executor]
 
@@ -208,17 +283,86 @@ def test_what_a_trial_does_to_the_process_reaches_no_other(
     for x, told in FAILED.items():
         assert reason(executor, x).startswith(told)
         assert score(executor, 100) == untouched
+    for x in EITHER:
+        assert outcome(executor, x).segment.trial == x
+        assert score(executor, 100) == untouched, f"way {x} is seen by the next trial"
     assert (Path.cwd(), signal.getsignal(signal.SIGTERM)) == (folder, handlers)
     print("printed", file=sys.stdout, flush=True)
     print("printed", file=sys.stderr, flush=True)
 
 
-def test_the_next_trial_is_another_workers_where_a_thread_of_the_code_runs_on(make: Make) -> None:
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param(101, id="a thread"),
+        pytest.param(108, id="a thread that Python does not count"),
+        pytest.param(109, id="a thread that runs the code later, itself made from a text"),
+        pytest.param(111, id="a limit that is lowered for good"),
+    ],
+)
+def test_the_next_trial_is_another_workers_where_something_of_the_code_stays(make: Make, x: int) -> None:
     executor = make(1)
     first, untouched = score(executor, 106), score(executor, 100)
-    assert score(executor, 101) == 101
+    assert score(executor, x) == x, "its own result counts"
     assert score(executor, 100) == untouched
     assert score(executor, 106) != first
+
+
+def test_a_worker_that_goes_to_another_process_group_is_put_back_and_ended_all_the_same(make: Make) -> None:
+    executor = make(1)
+    first, untouched = int(score(executor, 106)), score(executor, 100)
+    assert score(executor, 110) == 110
+    assert score(executor, 100) == untouched
+    executor.submit(Segment(1, {"x": 114}, to_epoch=1))  # moves there, begins a process, and hangs
+    executor.wait(0.1)
+    wait_until(lambda: len(descendants(first)) == 2)  # the watchdog is one
+    processes = [first, *descendants(first)]
+    executor.close()
+    wait_until(lambda: not any(map(is_alive, processes)))
+
+
+def test_a_worker_in_another_process_group_ends_with_its_driver(tmp_path: Path) -> None:
+    search = start(tmp_path, HANGS_ELSEWHERE)
+    wait_until(lambda: any(file.stat().st_size for file in tmp_path.glob("worker-*")))
+    workers = next(tmp_path.glob("worker-*")).read_text().split()
+    search.kill()
+    search.communicate()
+    wait_until(lambda: not any(is_alive(int(one)) for one in workers))
+
+
+HANGS_ELSEWHERE = """\
+import os, re
+def f(x):
+    os.setpgid(0, os.getpgid(os.getppid()))
+    if child := os.fork():
+        with open(f"worker-{x}", "w") as file: file.write(f"{os.getpid()} {child}")
+    re.match(r"(a+)+$", "a" * 60 + "b")
+"""
+
+
+def test_what_a_trial_takes_from_python_it_takes_from_itself_alone(make: Make) -> None:
+    executor = make(1)
+    untouched = score(executor, 100)
+    assert "a number is wanted" in reason(executor, 112)
+    assert score(executor, 100) == untouched
+    executor.submit(Segment(1, {"x": 113}, to_epoch=1))  # nothing can be imported any more: it completes, or fails
+    assert len(executor.wait(60.0)) == 1
+    assert score(executor, 100) == untouched
+
+
+def test_inline_no_trial_is_trained_under_what_can_not_be_put_back(tmp_path: Path) -> None:
+    code = """\
+import resource
+def f(x):
+    if x == 1: resource.setrlimit(resource.RLIMIT_NOFILE, (900, 900))
+    return x
+"""
+    search = start(tmp_path, code, executor="inline")
+    _, err = search.communicate(timeout=60)
+    assert search.returncode == 1
+    assert "has set what can't be put back in this process (limits)" in err
+    states = [trial.state for trial in replay(RunPaths(tmp_path / "runs" / "a")).history.trials]
+    assert states[:2] == ["completed", "completed"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -186,26 +187,29 @@ def test_a_function_that_returns_anything_costs_its_trial(home: Path, workers: i
 
 
 CLOCK = """\
-import time
-KEPT = time.time, time.monotonic, time.perf_counter
+import turned
 
 def f(x):
-    time.time = lambda: [-5.0, 1e18, float(2**62), 0.0][x]
-    time.monotonic = lambda back=time.monotonic: KEPT[1]() + [-1e9, 1e6, -2e9, 0.0][x]
-    time.perf_counter = lambda: KEPT[2]() - 1e6
+    turned.at[:] = [x]
     return x
 """
 
 
 def test_clocks_may_stand_anywhere_and_be_set_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the search's own process, whose clocks the function turns."""
+    """In the search's own process, whose clocks are turned as the function says."""
     (home / "turned_clocks.py").write_text(CLOCK)
     (home / "a.yaml").write_text(
         'version: 1\nname: a\nmodel: {function: "turned_clocks:f"}\nobjective: {metric: score, goal: minimize}\n'
         "search_space: {x: {type: int, min: 0, max: 3}}\nstrategy: {name: grid}\nexecution: {executor: inline}\n"
     )
-    for name in ("time", "monotonic", "perf_counter"):
-        monkeypatch.setattr(time, name, getattr(time, name))  # put back when this is done
+    turned = ModuleType("turned")
+    at: list[int] = []
+    turned.at = at  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "turned", turned)
+    monotonic, perf_counter = time.monotonic, time.perf_counter
+    monkeypatch.setattr(time, "time", lambda: [-5.0, 1e18, float(2**62), 0.0][at[0]] if at else 1e9)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + ([-1e9, 1e6, -2e9, 0.0][at[0]] if at else 0.0))
+    monkeypatch.setattr(time, "perf_counter", lambda: perf_counter() - (1e6 if at else 0.0))
     try:
         code = command("search", "a.yaml", "--quiet")[0]
     finally:

@@ -1,0 +1,49 @@
+"""The processes that a process has begun, also those in another process group.
+
+One in a session of its own is let be: that is how a process says that it is to live on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+
+_MOST = 10_000
+"""So many are looked at: a process that begins more, faster than they are found, must not keep us for ever."""
+
+
+def descendants(process: int) -> list[int]:
+    """Its children, and theirs, of our own session; none where the system doesn't tell.
+
+    process: it must not have been waited for, else its number may be another's.
+    """
+    found = [process]
+    for one in found:
+        if len(found) > _MOST:
+            break
+        found += [child for child in _children(one) if child not in found]
+    return [one for one in found[1:] if _session(one) == os.getsid(0)]
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError):
+        for thread in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208  # in the watchdog, which loads little
+            with open(f"/proc/{process}/task/{thread}/children", encoding="ascii") as file:  # noqa: PTH123
+                found += map(int, file.read().split())
+    return found
+
+
+def _session(process: int) -> int | None:
+    try:
+        return os.getsid(process)
+    except OSError:
+        return None
+
+
+def kill(processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
