@@ -30,6 +30,8 @@ _PASSED_OVER = (types.CodeType, types.FrameType, types.BuiltinFunctionType, type
 _OF_MODULES = frozenset({"__builtins__", "__spec__", "__loader__", "__warningregistry__", "__cached__", "__file__"})
 
 
+_MANY = 1000
+
 _OF_CLASSES = frozenset({"__dict__", "__weakref__", "__module__", "__doc__"})
 
 
@@ -67,8 +69,13 @@ def _walked(things: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, Any, str]]]
             continue
         seen.add(id(thing))
         fact, inside = _told(thing)
-        yield id(thing), (thing, (type(thing), fact, tuple(map(_key, inside))), name)
-        waiting += [(one, name) for one in inside]
+        yield id(thing), (thing, (type(thing), fact, _keys(inside)), name)
+        waiting += [(one, name) for one in inside if type(one) not in _LEAVES]
+
+
+def _keys(inside: list[Any]) -> Any:
+    """What stands for all that a thing refers to; of a great many in a few bytes, a plain value by its identity too."""
+    return tuple(map(_key, inside)) if len(inside) < _MANY else (len(inside), hash(tuple(map(id, inside))))
 
 
 def _key(thing: Any) -> Any:
@@ -89,15 +96,12 @@ def _is_passed_over(thing: Any) -> bool:
 def _told(thing: Any) -> tuple[Any, list[Any]]:
     """(what its references do not tell, what it refers to)."""
     root = _root(type(thing))
-    if isinstance(thing, np.ndarray) and thing.dtype != object:
+    if isinstance(thing, np.ndarray):
         return (thing.shape, str(thing.dtype), _sum(thing)), []
     if root in ("keras", "tensorflow"):
         return _of_keras(thing)
     if root == "pandas":
-        import pandas as pd
-
-        is_table = isinstance(thing, pd.DataFrame | pd.Series | pd.Index)
-        return (int(pd.util.hash_pandas_object(thing).sum()) if is_table else repr(thing)), []
+        return _of_pandas(thing), []
     if isinstance(thing, logging.Logger):
         return (thing.level, thing.disabled, len(thing.handlers)), []
     if isinstance(thing, contextvars.ContextVar):
@@ -128,6 +132,18 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
     return tuple(held), [one for one in inside if one is not type(thing)]
 
 
+def _of_pandas(thing: Any) -> Any:
+    import pandas as pd
+
+    if isinstance(thing, pd.DataFrame):
+        columns = (thing.iloc[:, place] for place in range(thing.shape[1]))
+        return tuple(map(_of_pandas, (thing.index, thing.columns, *columns)))
+    if isinstance(thing, pd.Series | pd.Index):
+        plain = isinstance(thing.dtype, np.dtype)
+        return str(thing.dtype), _sum(np.asarray(thing) if plain else pd.util.hash_pandas_object(thing).to_numpy())
+    return repr(thing)
+
+
 def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
     """The values of its variables, and its options: what it makes for itself as it is built is left."""
     if not isinstance(thing, keras().Variable) and not hasattr(type(thing), "__dict__"):
@@ -140,6 +156,8 @@ def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
 
 
 def _sum(array: NDArray[Any]) -> int:
+    if array.dtype == object:  # which objects they are
+        array = np.fromiter(map(id, array.ravel()), np.uint64, array.size)
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
