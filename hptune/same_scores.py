@@ -163,7 +163,8 @@ def _changed_code(before: Scored, now: Scored) -> str | None:
     for old in before.sittings:
         if old["code"] and new["code"] and _python(old) != _python(new):
             return f"scored by code under Python {_python(old)}, of which can't be told whether it has changed"
-        if changed := circumstances.changes(old, new).get("code"):
+        changed = [file for file in circumstances.changes(old, new).get("code", ()) if file in old["code"]]
+        if changed:  # what has come since took no part in the scores
             return f"scored by code that has changed since: {', '.join(sorted(changed))}"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hptune.errors import Problem
@@ -18,34 +19,71 @@ MARGINS = ("hinge", "Hinge", "squared_hinge", "SquaredHinge", "categorical_hinge
 PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
 """The activations whose outputs lie in [0, 1], whatever the loss."""
 
-_AT_A_HALF = ("accuracy", "acc", "binary_accuracy", "BinaryAccuracy", "Precision", "Recall")
-"""The metrics that count what is above 0.5, unless they are told another threshold."""
+_AT_A_HALF = {
+    "accuracy": "BinaryAccuracy: {threshold: 0}",
+    "acc": "BinaryAccuracy: {threshold: 0}",
+    "binary_accuracy": "BinaryAccuracy: {threshold: 0}",
+    "BinaryAccuracy": "BinaryAccuracy: {threshold: 0}",
+    "BinaryIoU": "BinaryIoU: {threshold: 0}",
+    **{name: f"{name}: {{thresholds: 0}}" for name in ("Precision", "Recall", "TruePositives", "TrueNegatives",
+                                                       "FalsePositives", "FalseNegatives")},
+}  # fmt: skip
+"""The metrics that count what is above 0.5, unless they are told another threshold, and what tells them 0."""
 
-_THRESHOLDS = ("threshold", "thresholds")
+_OF_PROBABILITIES = {
+    "AUC": "AUC: {from_logits: true}",
+    **{
+        name: f"BinaryCrossentropy: {{from_logits: true, name: {name}}}"
+        for name in ("binary_crossentropy", "bce", "BCE")
+    },
+    "BinaryCrossentropy": "BinaryCrossentropy: {from_logits: true}",
+    **dict.fromkeys(("PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity")),
+}
+"""The metrics that take outputs for probabilities, unless they are told otherwise, and what tells them, if anything."""
+
+_TOLD = ("threshold", "thresholds", "from_logits")
 
 
 def accuracy_at_0(experiment: Experiment, task: Task, loss: Any, name: str) -> str | dict[str, Any]:
     """The metric `name`, which is accuracy, as the loss wants it cut."""
-    if not _decides_at_0(loss, several=task == "labels") or _last_is_bounded(experiment, several=task == "labels"):
+    several = task == "labels"
+    if not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several):
         return name
     return {"BinaryAccuracy": {"threshold": 0.0, "name": name}}
 
 
 def halves_of_logits(experiment: Experiment) -> list[Problem]:
-    """A remark for each metric of the YAML that cuts at 0.5 what its loss cuts at 0."""
+    """A remark for each metric of the YAML that takes for probabilities what its loss takes for logits or margins."""
     training = experiment.training
     listed = training.metrics if isinstance(training.metrics, list) else []
-    if not _decides_at_0(training.loss, several=False) or _last_is_bounded(experiment, several=False):
+    if all(
+        not _decides_at_0(training.loss, several=several) or _is_bounded(experiment, training.loss, several=several)
+        for several in (False, True)
+    ):
         return []
-    told = "counts what is above 0.5, as in Keras, and under this loss the network's outputs are told apart at 0"
     found = []
     for i, metric in enumerate(listed):
         name, given = _call(metric)
-        if name in _AT_A_HALF and all(given.get(key) is None for key in _THRESHOLDS):
-            kind, key = (name, "thresholds") if name in ("Precision", "Recall") else ("BinaryAccuracy", "threshold")
-            way = f"Say {kind}: {{{key}: 0}} if that is meant"
-            found.append(Problem(f"{name} {told}. {way}.", ("training", "metrics", i)))
+        if (told := taken_for_probabilities(name, given)) is not None:
+            found.append(Problem(told, ("training", "metrics", i)))
     return found
+
+
+def taken_for_probabilities(name: str, given: Mapping[str, Any]) -> str | None:
+    """What to say of a metric of Keras's beside a loss that takes logits or margins; None: nothing, it is told of them.
+
+    given: its arguments.
+    """
+    if any(given.get(key) for key in _TOLD) or any(given.get(key) == 0 for key in _TOLD[:2]):
+        return None
+    under = "as in Keras, and under this loss the network's outputs are told apart at 0"
+    if name in _AT_A_HALF:
+        return f"{name} counts what is above 0.5, {under}. Say {_AT_A_HALF[name]} if that is meant."
+    if name not in _OF_PROBABILITIES:
+        return None
+    way = _OF_PROBABILITIES[name]
+    remedy = f"Say {way}" if way else "End the network with a sigmoid, and drop from_logits"
+    return f"{name} takes them for probabilities, {under}. {remedy} if that is meant."
 
 
 def _decides_at_0(loss: Any, *, several: bool) -> bool:
@@ -56,11 +94,21 @@ def _decides_at_0(loss: Any, *, several: bool) -> bool:
     return name in MARGINS and (several or "ategorical" not in name)
 
 
-def _last_is_bounded(experiment: Experiment, *, several: bool) -> bool:
-    """Whether it isn't known that the last layer gives one value (or one a label) on both sides of 0."""
-    layers = experiment.model.layers if isinstance(experiment.model, LayersModel) else []
+def _is_bounded(experiment: Experiment, loss: Any, *, several: bool) -> bool:
+    """Whether it isn't known that the network gives one value (or one a label) on both sides of 0.
+
+    A loss that is said to take logits takes them, whatever the last layer is; else that must be seen of it.
+    """
+    layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
+    while layers and _call(layers[-1]) in (("Activation", {"activation": "linear"}), ("Flatten", {})):
+        layers.pop()
     name, given = _call(layers[-1]) if layers else ("", {})
-    return name != "Dense" or given.get("activation") in PROBABILITIES or not (several or given.get("units") == 1)
+    units = given.get("units")
+    if given.get("activation") in PROBABILITIES:
+        return True
+    if _call(loss)[0] in _CROSSENTROPIES and name not in ("Dense", ""):
+        return False
+    return name != "Dense" or not (several or units == 1)
 
 
 def _call(value: Any) -> tuple[str, dict[str, Any]]:

@@ -6,6 +6,15 @@ import contextlib
 from typing import Any
 
 
+def answers(thing: Any) -> bool:
+    """Whether it may be asked what it is: some objects raise at every name that they are asked for, `__class__` too."""
+    try:
+        thing.__class__  # noqa: B018  # it is asked for
+    except Exception:  # noqa: BLE001  # whatever such an object raises
+        return False
+    return True
+
+
 def attributes(thing: Any) -> dict[str, Any]:
     """What an object holds, in slots too."""
     slots = [

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune.training.attributes import attributes
+from hptune.training.attributes import answers, attributes
 from hptune.training.runtime import keras
 from hptune.training.sameness import is_known
 
@@ -31,6 +31,9 @@ _OF_MODULES = frozenset({"__builtins__", "__spec__", "__loader__", "__warningreg
 
 
 _MANY = 1000
+"""So many things in one container (the words of a vocabulary, with a vector each) are compared by identity alone."""
+
+_ITERATORS = (enumerate, zip, map, filter, reversed)
 
 _OF_CLASSES = frozenset({"__dict__", "__weakref__", "__module__", "__doc__"})
 
@@ -65,16 +68,17 @@ def _walked(things: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, Any, str]]]
             waiting.append((thing, name))
     while waiting:
         thing, name = waiting.popleft()
-        if id(thing) in seen or _is_passed_over(thing):
+        if id(thing) in seen or not answers(thing) or _is_passed_over(thing):
             continue
         seen.add(id(thing))
         fact, inside = _told(thing)
         yield id(thing), (thing, (type(thing), fact, _keys(inside)), name)
-        waiting += [(one, name) for one in inside if type(one) not in _LEAVES]
+        if len(inside) < _MANY:
+            waiting += [(one, name) for one in inside if type(one) not in _LEAVES]
 
 
 def _keys(inside: list[Any]) -> Any:
-    """What stands for all that a thing refers to; of a great many in a few bytes, a plain value by its identity too."""
+    """What stands for all that a thing refers to: of a great many the identities alone, which are not looked into."""
     return tuple(map(_key, inside)) if len(inside) < _MANY else (len(inside), hash(tuple(map(id, inside))))
 
 
@@ -97,7 +101,8 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
     """(what its references do not tell, what it refers to)."""
     root = _root(type(thing))
     if isinstance(thing, np.ndarray):
-        return (thing.shape, str(thing.dtype), _sum(thing)), []
+        mask = np.ma.getmaskarray(thing) if isinstance(thing, np.ma.MaskedArray) else np.empty(0, bool)
+        return (thing.shape, str(thing.dtype), _sum(np.asarray(thing)), _sum(mask)), []
     if root in ("keras", "tensorflow"):
         return _of_keras(thing)
     if root == "pandas":
@@ -113,14 +118,15 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
         state = thing.bit_generator.state if isinstance(thing, np.random.Generator) else thing.get_state()
         return repr(state), []
     if isinstance(thing, types.GeneratorType):
-        return (thing.gi_frame.f_lasti if thing.gi_frame is not None else -1), []
+        frame = thing.gi_frame
+        return (None, []) if frame is None else ((frame.f_lasti, *frame.f_locals), list(frame.f_locals.values()))
     if isinstance(thing, types.FunctionType):
         held = [thing.__code__, thing.__defaults__, thing.__kwdefaults__, thing.__closure__, *vars(thing).values()]
         return (id(thing.__code__), *vars(thing)), held
     if isinstance(thing, type):
         return None, [value for key, value in vars(thing).items() if key not in _OF_CLASSES]
-    if root == "itertools" or type(thing).__name__.endswith("iterator"):
-        return repr(thing.__reduce__() if hasattr(thing, "__reduce__") else thing), []
+    if root == "itertools" or type(thing).__name__.endswith("iterator") or isinstance(thing, _ITERATORS):
+        return repr(thing.__reduce__() if hasattr(thing, "__reduce__") else thing), gc.get_referents(thing)
     if isinstance(thing, collections.OrderedDict):
         return tuple(map(_key, thing)), list(thing.values())
     if isinstance(thing, bytearray | memoryview):
@@ -146,19 +152,33 @@ def _of_pandas(thing: Any) -> Any:
 
 def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
     """The values of its variables, and its options: what it makes for itself as it is built is left."""
-    if not isinstance(thing, keras().Variable) and not hasattr(type(thing), "__dict__"):
+    if _is_variable(thing):
+        return _value(thing), []
+    if not hasattr(type(thing), "__dict__"):
         return None, []
-    if isinstance(thing, keras().Variable) or hasattr(thing, "assign"):
-        return _sum(thing.numpy()), []
-    options = {name: _key(value) for name, value in attributes(thing).items() if type(value) in _LEAVES}
-    own = [value for name, value in attributes(thing).items() if _root(type(value)) == "" and name[0] != "_"]
-    return (tuple(options.items()), tuple(_sum(one.numpy()) for one in getattr(thing, "variables", ()))), own
+    held = attributes(thing)
+    options = {name: _key(value) for name, value in held.items() if type(value) in _LEAVES}
+    variables = [*getattr(thing, "variables", ()), *(value for value in held.values() if _is_variable(value))]
+    own = [value for name, value in held.items() if _root(type(value)) == "" and name[0] != "_"]
+    return (tuple(options.items()), tuple(map(_value, variables))), own
+
+
+def _is_variable(thing: Any) -> bool:
+    import tensorflow as tf
+
+    return isinstance(thing, keras().Variable | tf.Variable)
+
+
+def _value(variable: Any) -> Any:
+    return _sum(np.asarray(variable.numpy()))
 
 
 def _sum(array: NDArray[Any]) -> int:
     if array.dtype == object:  # which objects they are
         array = np.fromiter(map(id, array.ravel()), np.uint64, array.size)
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    if array.dtype.kind in "biufc":
+        return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return zlib.crc32(array.tobytes() if array.dtype.kind in "SUVmM" else repr(array.tolist()).encode())
 
 
 def _root(kind: type) -> str:

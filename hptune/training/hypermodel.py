@@ -162,7 +162,9 @@ class Builder:
         return self.build_with(hp) if self.untouched.after(model) else model
 
     def _called(self, hp: Any, beside: Iterable[str] = ()) -> Any:
-        if not self.kept_by_code:
+        if self.kept_by_code:
+            self.untouched.before_imports()
+        else:
             self.untouched.before()
         self._as_imported()
         self._settings.put()
@@ -187,7 +189,7 @@ class Builder:
         forget(self._late)
         self._late.clear()
         changed = self._changed()
-        if changed is None or changed:  # or another builder of the module has imported it anew
+        if self.kept_by_code or changed is None or changed:  # or another builder of the module has imported it anew
             self.kept_by_code.update(changed or ())
             forget(self._own[1:])
             reset_names()

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hptune.training.attributes import attributes
+from hptune.training.attributes import answers, attributes
 from hptune.training.reach import variables_in
 from hptune.training.runtime import keras
 from hptune.training.sameness import is_graph_function, is_known
@@ -54,7 +54,7 @@ class Namespace:
     def __init__(self, thing: Any) -> None:
         self._thing = thing
         self._is_own = _is_own(thing)
-        self._was = _held(thing)
+        self._was = {name: value for name, value in _held(thing).items() if answers(value)}
         self._copies = {name: copied for name, value in self._was.items() if (copied := _copied(value)) is not None}
         values = [value for value in self._was.values() if not isinstance(value, types.ModuleType | type)]
         self._graphs = [value for value in values if is_graph_function(value)]
@@ -62,7 +62,7 @@ class Namespace:
         self._variables = [(variable, variable.numpy()) for variable in variables_in(values)]
 
     def put_back(self) -> None:
-        now = _held(self._thing)
+        now = {name: value for name, value in _held(self._thing).items() if answers(value)}
         for name in [name for name, value in now.items() if name not in self._was and _is_plain(value)]:
             if self._is_own:
                 _remove(self._thing, name)
@@ -86,7 +86,7 @@ class Namespace:
     def differs(self) -> bool:
         """Whether it holds anything else than it did; what is added to a dictionary or made within a large array counts
         where a name of the thing itself stands for it."""
-        now = _held(self._thing)
+        now = {name: value for name, value in _held(self._thing).items() if answers(value)}
         if now.keys() != self._was.keys() or any(now[name] is not was for name, was in self._was.items()):
             return True
         return any(_pickled(now[name]) != copied for name, copied in self._copies.items())
@@ -123,7 +123,7 @@ def _inside(thing: Any) -> Iterator[Any]:
 
 def _parts(thing: Any) -> list[Any]:
     """What a thing holds; the functions of class and static methods; the members of an enum."""
-    held = list(_held(thing).values())
+    held = list(filter(answers, _held(thing).values()))
     return [value.__func__ if isinstance(value, staticmethod | classmethod) else value for value in held]
 
 

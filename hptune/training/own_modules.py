@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +25,30 @@ def own_modules(reference: str, folder: Path | None) -> list[ModuleType]:
         module = waiting.pop()
         if id(module) not in found:
             found[id(module)] = module
-            waiting += [one for one in map(_module_of, list(vars(module).values())) if one is not None and _is_own(one)]
+            held = [*map(_module_of, list(vars(module).values())), *map(sys.modules.get, _imported_by(module))]
+            waiting += [one for one in held if one is not None and _is_own(one)]
     return list(found.values())
+
+
+def _imported_by(module: ModuleType) -> Iterator[str]:
+    """The names of the modules that its text imports, wherever it does, and of the packages around them."""
+    try:
+        tree = ast.parse(Path(module.__file__ or "").read_bytes())
+    except (OSError, SyntaxError, ValueError):  # it has no text
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = (module.__package__ or "").split(".")
+            around = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*around, *([node.module] if node.module else [])])
+            names = [base, *(f"{base}.{one.name}" for one in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
 def forget(modules: Iterable[ModuleType]) -> None:

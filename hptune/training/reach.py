@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from hptune.training.attributes import attributes
+from hptune.training.attributes import answers, attributes
 from hptune.training.code_text import names_read
 from hptune.training.runtime import keras
 from hptune.training.sameness import is_known
@@ -30,7 +30,7 @@ def reached(things: Iterable[Any]) -> list[Any]:
     given = {id(one) for one in waiting}
     while waiting:
         thing = waiting.pop()
-        if id(thing) in found:
+        if id(thing) in found or not answers(thing):
             continue
         found[id(thing)] = thing
         if not isinstance(thing, kinds):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from hptune.spec.thresholds import taken_for_probabilities
 from hptune.training.blueprint import Blueprint
+from hptune.training.compiled import Compiled
 from hptune.training.hypermodel import Builder
 from hptune.training.program import Program
 from hptune.training.results import makes_its_own_loss
+from hptune.training.runtime import keras
+from hptune.training.signature import gives_logits
 
 NONE = "the model {why}: no reuse, every setting is built, traced and compiled anew"
 
@@ -52,6 +56,22 @@ def counts_in_python(program: Program) -> str | None:
     return f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
 
 
+def _of_logits(compiled: Compiled) -> list[str]:
+    """Notes on metrics that the code compiles, and that take for probabilities what its loss takes for logits."""
+    binary = keras().losses.BinaryCrossentropy | keras().losses.BinaryFocalCrossentropy
+    loss = compiled.loss()
+    if not (isinstance(loss, binary) and gives_logits(loss)):
+        return []
+    found = []
+    for metric in keras().tree.flatten([compiled.metrics(), compiled.weighted_metrics()]):
+        named = isinstance(metric, str)
+        known = named or type(metric).__module__.startswith("keras.")
+        name, given = (metric, {}) if named else (type(metric).__name__, metric.get_config() if known else {})
+        given = {key: value for key, value in given.items() if value not in (0.5, [0.5])}
+        found.append(taken_for_probabilities(name, given) if known else None)
+    return [told for told in found if told is not None]
+
+
 def left(builder: Builder) -> list[str]:
     """Notes on what the builder's calls were seen to leave behind, for the next to find."""
     kept = sorted(builder.kept_by_code)
@@ -63,6 +83,7 @@ def left(builder: Builder) -> list[str]:
 def told(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:
     """Notes on the model of the default values; [] where its programs are shared and it is the same each time."""
     notes = [not_validated] if not_validated is not None else []
+    notes += _of_logits(blueprint.compiled)
     if not blueprint.dialled:
         notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
     if blueprint.unproved:

@@ -68,6 +68,10 @@ class Untouched:
                 put_back(thing)
         for kept in self._kept:
             kept.put_back()
+        self.before_imports()
+
+    def before_imports(self) -> None:
+        """As `before`, of what is no module's of the user's: the environment, and what stands in Keras's place."""
         if self._patches.found():
             self._patches.undo()
         if dict(os.environ) != self._environ:

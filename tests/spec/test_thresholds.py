@@ -42,6 +42,21 @@ def test_accuracy_is_cut_where_the_loss_tells_classes_apart(tmp_path: Path, loss
     assert fill(experiment, "classes", 2) == experiment
 
 
+def test_a_last_layer_that_changes_nothing_is_looked_through(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "version: 1\nname: s\ndata: {source: breast_cancer}\nsearch_space: {n: {type: int, min: 1, max: 4}}\n"
+        "model: {layers: [Dense: {units: $n}, Dense: {units: 1}, Activation: {activation: linear}]}\n"
+        f"training: {{loss: {LOGITS}}}\n"
+    )
+    assert fill(load(tmp_path / "s.yaml").experiment, "classes", 2).training.metrics == [AT_0]
+
+
+def test_metrics_of_several_labels_under_logits_are_remarked(tmp_path: Path) -> None:
+    told = loaded(tmp_path, LOGITS, "{units: 3}", ", metrics: [binary_accuracy]").remarks
+    assert len(told) == 1
+    assert "Say BinaryAccuracy: {threshold: 0}" in told[0]
+
+
 def test_labels_of_logits_are_cut_at_0_each(tmp_path: Path) -> None:
     experiment = fill(loaded(tmp_path, LOGITS, "{units: 3}").experiment, "labels", None)
     assert experiment.training.metrics == [{"BinaryAccuracy": {"threshold": 0.0, "name": "binary_accuracy"}}]
@@ -52,7 +67,9 @@ def test_labels_of_logits_are_cut_at_0_each(tmp_path: Path) -> None:
     [
         ("[accuracy]", ["accuracy counts what is above 0.5", "Say BinaryAccuracy: {threshold: 0}"]),
         ("[mse, Recall: {name: r}]", ["metrics[1]: Recall counts what is above 0.5", "Say Recall: {thresholds: 0}"]),
-        ("[BinaryAccuracy: {threshold: 0.5}, AUC]", []),
+        ("[AUC: {name: a}]", ["AUC takes them for probabilities", "Say AUC: {from_logits: true}"]),
+        ("[PrecisionAtRecall: {recall: 0.5}]", ["End the network with a sigmoid"]),
+        ("[BinaryAccuracy: {threshold: 0.5}, AUC: {from_logits: true}, Recall: {thresholds: 0}, mae]", []),
     ],
 )
 def test_a_metric_that_cuts_logits_at_a_half_is_remarked(tmp_path: Path, metrics: str, remarked: list[str]) -> None:
