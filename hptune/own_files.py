@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 from pathlib import Path
 
 import hptune
 
-_INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
-_NOT_THE_USERS = (*_INSTALLED, str(Path(hptune.__file__).parent), "<")
+INSTALLED = tuple(sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+"""Where Python's own code lies, and that of installed packages."""
+
+_NOT_THE_USERS = (*INSTALLED, str(Path(hptune.__file__).parent) + os.sep, "<")
 """The last: code that has no file."""
 
 
@@ -19,4 +22,4 @@ def is_own_file(file: str) -> bool:
 
 def is_installed(file: str) -> bool:
     """Whether a file is Python's own or of an installed package."""
-    return file.startswith(_INSTALLED)
+    return file.startswith(INSTALLED)

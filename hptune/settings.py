@@ -99,6 +99,15 @@ def _to_handlers(handlers: dict[int, Any]) -> None:
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
+def _to_finders(finders: list[list[Any]]) -> None:
+    sys.meta_path[:], sys.path_hooks[:] = finders
+
+
+def _same_importers(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    """Whether none that was there is another; more are made as folders are looked into."""
+    return all(now.get(folder) is importer for folder, importer in then.items())
+
+
 def _running_timers() -> list[bool]:
     return [signal.getitimer(timer) != (0.0, 0.0) for timer in _TIMERS]
 
@@ -362,6 +371,8 @@ SETTINGS = {
     "hooks": Setting(_hooks, _to_hooks),
     "collection": Setting(_collection, _to_collection),
     "path": Setting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
+    "finders": Setting(lambda: [[*sys.meta_path], [*sys.path_hooks]], _to_finders),
+    "importers": Setting(lambda: dict(sys.path_importer_cache), sys.path_importer_cache.update, _same_importers),
     "arguments": Setting(lambda: [*sys.argv], lambda words: sys.argv.__setitem__(slice(None), words)),
     "filters": Setting(lambda: list(warnings.filters), _to_filters),
     "temporary": Setting(lambda: tempfile.tempdir, lambda folder: setattr(tempfile, "tempdir", folder)),

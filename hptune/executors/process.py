@@ -231,7 +231,7 @@ def _start(
             stdout=said_fd,
             stderr=said_fd,
             pass_fds=(socket_fd, data_fd, watched_fd),
-            env={**os.environ, **environment},
+            env={"PYTHONHASHSEED": "0", **os.environ, **environment},  # a set has one order in all of them
             process_group=0,
         )
     finally:

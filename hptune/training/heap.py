@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import collections
 import contextvars
+import functools
 import gc
+import io
 import logging
 import random
 import threading
 import types
 import zlib
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,9 @@ from hptune.training.sameness import is_known
 
 _LEAVES = (int, float, complex, str, bytes, bool, type(None), range, type(...), type(NotImplemented))
 _PASSED_OVER = (types.CodeType, types.FrameType, types.BuiltinFunctionType, types.GetSetDescriptorType)
-_OF_MODULES = frozenset({"__builtins__", "__spec__", "__loader__", "__warningregistry__", "__cached__", "__file__"})
+_OF_MODULES = frozenset(
+    {"__builtins__", "__spec__", "__loader__", "__warningregistry__", "__cached__", "__file__", "__annotations__"}
+)
 
 
 _MANY = 1000
@@ -35,7 +40,7 @@ _MANY = 1000
 
 _ITERATORS = (enumerate, zip, map, filter, reversed)
 
-_OF_CLASSES = frozenset({"__dict__", "__weakref__", "__module__", "__doc__"})
+_OF_CLASSES = frozenset({"__dict__", "__weakref__", "__module__", "__doc__", "__annotations__"})
 
 
 class Heap:
@@ -71,7 +76,10 @@ def _walked(things: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, Any, str]]]
         if id(thing) in seen or not answers(thing) or _is_passed_over(thing):
             continue
         seen.add(id(thing))
-        fact, inside = _told(thing)
+        try:
+            fact, inside = _told(thing)
+        except Exception:  # noqa: BLE001  # an object may raise anything as it is looked into; it then counts as changed
+            fact, inside = object(), []
         yield id(thing), (thing, (type(thing), fact, _keys(inside)), name)
         if len(inside) < _MANY:
             waiting += [(one, name) for one in inside if type(one) not in _LEAVES]
@@ -94,7 +102,7 @@ def _is_passed_over(thing: Any) -> bool:
         return is_known(thing)
     if isinstance(thing, threading.local):
         return False
-    return type(thing).__module__ in ("_abc", "_thread", "_weakref", "weakref", "_io")
+    return type(thing).__module__ in ("_abc", "_thread", "_weakref", "weakref")
 
 
 def _told(thing: Any) -> tuple[Any, list[Any]]:
@@ -103,7 +111,7 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
     if isinstance(thing, np.ndarray):
         mask = np.ma.getmaskarray(thing) if isinstance(thing, np.ma.MaskedArray) else np.empty(0, bool)
         return (thing.shape, str(thing.dtype), _sum(np.asarray(thing)), _sum(mask)), []
-    if root in ("keras", "tensorflow"):
+    if root in ("keras", "tensorflow") and not isinstance(thing, dict | list | tuple | set):
         return _of_keras(thing)
     if root == "pandas":
         return _of_pandas(thing), []
@@ -115,8 +123,17 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
     if isinstance(thing, random.Random):
         return thing.getstate(), []
     if isinstance(thing, np.random.Generator | np.random.RandomState):
-        state = thing.bit_generator.state if isinstance(thing, np.random.Generator) else thing.get_state()
-        return repr(state), []
+        if isinstance(thing, np.random.RandomState):
+            return repr(thing.get_state()), []
+        return None, [thing.bit_generator]
+    if isinstance(thing, np.random.BitGenerator):
+        return repr(thing.state), [thing.seed_seq]
+    if isinstance(thing, np.random.SeedSequence):
+        return repr(thing.state), []
+    if isinstance(thing, PurePath):
+        return str(thing), []
+    if isinstance(thing, io.IOBase):
+        return (thing.closed, None if thing.closed or not thing.seekable() else thing.tell()), []
     if isinstance(thing, types.GeneratorType):
         frame = thing.gi_frame
         return (None, []) if frame is None else ((frame.f_lasti, *frame.f_locals), list(frame.f_locals.values()))
@@ -124,7 +141,8 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
         held = [thing.__code__, thing.__defaults__, thing.__kwdefaults__, thing.__closure__, *vars(thing).values()]
         return (id(thing.__code__), *vars(thing)), held
     if isinstance(thing, type):
-        return None, [value for key, value in vars(thing).items() if key not in _OF_CLASSES]
+        held = {key: value for key, value in vars(thing).items() if key not in _OF_CLASSES}
+        return tuple(held), list(held.values())
     if root == "itertools" or type(thing).__name__.endswith("iterator") or isinstance(thing, _ITERATORS):
         return repr(thing.__reduce__() if hasattr(thing, "__reduce__") else thing), gc.get_referents(thing)
     if isinstance(thing, collections.OrderedDict):
@@ -134,7 +152,7 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
     held = attributes(thing) if not isinstance(thing, dict | list | tuple | set | frozenset) else {}
     inside = gc.get_referents(thing) if not held else [*held.values(), *gc.get_referents(thing)]
     if isinstance(thing, set | frozenset):
-        return frozenset(map(_key, thing)), []
+        return frozenset(map(_key, thing)), sorted(thing, key=id)
     return tuple(held), [one for one in inside if one is not type(thing)]
 
 
@@ -156,11 +174,24 @@ def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
         return _value(thing), []
     if not hasattr(type(thing), "__dict__"):
         return None, []
-    held = attributes(thing)
+    if type(thing).__name__.endswith("Iterator"):  # of a data set: it has no state that can be read
+        return object(), []
+    held = {name: value for name, value in attributes(thing).items() if name in _COUNT or name not in _made_by_keras()}
     options = {name: _key(value) for name, value in held.items() if type(value) in _LEAVES}
     variables = [*getattr(thing, "variables", ()), *(value for value in held.values() if _is_variable(value))]
-    own = [value for name, value in held.items() if _root(type(value)) == "" and name[0] != "_"]
-    return (tuple(options.items()), tuple(map(_value, variables))), own
+    words = thing.get_vocabulary() if hasattr(type(thing), "get_vocabulary") and thing.built else None
+    rest = [value for name, value in held.items() if not (_is_variable(value) or type(value) in _LEAVES)]
+    return (tuple(options.items()), tuple(map(_value, variables)), zlib.crc32(repr(words).encode())), rest
+
+
+_COUNT = ("built", "_trainable")
+
+
+@functools.cache
+def _made_by_keras() -> frozenset[str]:
+    """The attributes that Keras's objects make for themselves."""
+    bare = keras().layers.Layer(), keras().metrics.Metric(), keras().losses.Loss(), keras().Sequential()
+    return frozenset(name for one in bare for name in vars(one)) | {"name", "path"}
 
 
 def _is_variable(thing: Any) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hptune import surroundings
 from hptune.own_files import is_own_file
 
 
@@ -53,9 +54,11 @@ def _imported_by(module: ModuleType) -> Iterator[str]:
 
 def forget(modules: Iterable[ModuleType]) -> None:
     """Have them imported anew by who imports them next."""
-    for module in modules:
-        if sys.modules.get(module.__name__) is module:
-            del sys.modules[module.__name__]
+    gone = [module.__name__ for module in modules if sys.modules.get(module.__name__) is module]
+    if gone:
+        with surroundings.importing():  # else they are put back as a trial ends
+            for name in gone:
+                del sys.modules[name]
 
 
 @contextlib.contextmanager
@@ -66,7 +69,8 @@ def imported(keep: Callable[[ModuleType], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.meta_path.remove(watch)
+        with contextlib.suppress(ValueError):  # the code has taken it out
+            sys.meta_path.remove(watch)
 
 
 class _Watch:

@@ -15,13 +15,13 @@ import inspect
 import itertools
 import re
 import sys
-import sysconfig
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from hptune.own_files import INSTALLED
 from hptune.training.attributes import attributes
 from hptune.training.code_text import BY_ANY_NAME, as_data, handed_on, names_read
 from hptune.training.runtime import keras
@@ -42,9 +42,6 @@ _ROUTINES = (
     types.GetSetDescriptorType,
 )
 """What runs when it is called and is told by its code or its name; other things that can be called are objects."""
-
-_INSTALLED = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
-"""Where Python's own code lies, and that of installed packages: it is told by its names."""
 
 
 def described(thing: Any) -> Any:
@@ -193,7 +190,7 @@ def is_known(thing: Any) -> bool:
         return is_known(thing.__func__)
     if isinstance(thing, types.FunctionType):
         code = thing.__code__
-        if code.co_filename.startswith((*_INSTALLED, "<frozen")) and "<locals>" not in code.co_qualname:
+        if code.co_filename.startswith((*INSTALLED, "<frozen")) and "<locals>" not in code.co_qualname:
             return True
     elif isinstance(thing, _ROUTINES):
         return True  # written in C
@@ -233,7 +230,7 @@ _MADE_IN_PYTHON = 1 << 9
 
 def is_installed(module: types.ModuleType) -> bool:
     origin = getattr(getattr(module, "__spec__", None), "origin", None) or getattr(module, "__file__", None) or ""
-    return origin in ("built-in", "frozen") or origin.startswith(_INSTALLED)
+    return origin in ("built-in", "frozen") or origin.startswith(INSTALLED)
 
 
 def _named(thing: Any) -> str:

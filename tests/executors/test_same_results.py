@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -96,3 +100,24 @@ def _start_all(executor: LocalExecutor, workers: int) -> None:
             executor.submit(probe)
     while executor.wait():
         pass
+
+
+def test_a_set_has_one_order_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "ordered.py").write_text("def f(x):\n    return x + [*{'age', 'fare', 'sex', 'class'}].index('age')\n")
+    (tmp_path / "a.yaml").write_text(
+        "version: 1\nname: a\nmodel: {function: 'ordered:f'}\nsearch_space: {x: {type: float, min: 0.0, max: 1.0}}\n"
+        "objective: {metric: score, goal: minimize}\nstrategy: {name: random}\nbudget: {trials: 4}\n"
+    )
+    found = set()
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    for _ in range(3):
+        command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--quiet", "--fresh"]
+        subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+        told = subprocess.run(
+            [sys.executable, "-m", "hptune", "trials", "--run", "a", "--json"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+        found.add(tuple(sorted(row["score"] for row in json.loads(told.stdout))))
+    assert len(found) == 1

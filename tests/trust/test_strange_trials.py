@@ -40,6 +40,7 @@ def seen():
     told += [gc.get_threshold(), gc.callbacks, faulthandler.is_enabled(), socket.getdefaulttimeout(), time.tzname]
     told += [logging.root.level, len(logging.root.handlers), logging.root.manager.disable, sys.excepthook.__name__]
     told += [threading.current_thread().name, os.getpgrp() == GROUP, sorted(os.sched_getaffinity(0))]
+    told += [len(sys.meta_path), len(sys.path_hooks), None in sys.path_importer_cache.values(), [*{"a", "b", "c", "d"}]]
     told += [hasattr(builtins, "mine"), hasattr(os, "mine"), sys.modules.get("json") is json, random.seed.__name__]
     told += [time.time is None, threading.stack_size(), multiprocessing.get_start_method(allow_none=True), numpy_says()]
     told += [np.random.get_bit_generator().__class__.__name__, time.localtime(0).tm_hour, [*zip([1], enumerate([2]))]]
@@ -117,6 +118,9 @@ def more_settings():
     np.seterrcall(print)
     np.random.set_bit_generator(np.random.PCG64())
     sys.argv.append("more")
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.update(dict.fromkeys(sys.path_importer_cache))
     sys.set_int_max_str_digits(1000)
     sys.setswitchinterval(0.5)
     sys.settrace(lambda *_: None)
