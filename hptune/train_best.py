@@ -32,8 +32,21 @@ from hptune.trial import Purpose, Segment, SegmentFailure, SegmentResult, Trial,
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
 
-_PRINTED = ("trial", "values", "search_score", "search_scores", "finalist", "test", "ramp", "baseline", "model", "note")
-"""Only where there is one: `search_scores` (one a repeat or fold, of which `search_score` is the mean), `finalist` (by
+_PRINTED = (
+    "trial",
+    "values",
+    "search_score",
+    "search_scores",
+    "search_means_of",
+    "finalist",
+    "test",
+    "ramp",
+    "baseline",
+    "model",
+    "note",
+)
+"""Only where there is one: `search_scores` (one a repeat or fold, of which `search_score` is the mean; of several
+objectives how many there are, `search_means_of`), `finalist` (by
 which the winner was found, as in `best --json`), `ramp` (where its epoch was found), `note` (on the model's file)."""
 
 _OTHERWISE = "the search was run by a version of hptune that trained differently (docs/reliability.md says how)"
@@ -123,7 +136,11 @@ def _aside(paths: RunPaths) -> Iterator[RunPaths]:
 def _trainings(trial: Trial, history: History) -> dict[str, Any]:
     """Of which trainings the search's figures are means, where they are."""
     told = row(trial, history)
-    renamed = {"search_scores": told.get("scores"), "finalist": told.get("finalist")}
+    renamed = {
+        "search_scores": told.get("scores"),
+        "search_means_of": told.get("means_of"),
+        "finalist": told.get("finalist"),
+    }
     return {name: value for name, value in renamed.items() if value is not None}
 
 

@@ -74,7 +74,8 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
     finals = ["finalists' mean (95 %)"] if any("finalist" in row for row in rows) else []
     table = _table()
     objectives = next((list(row["objectives"]) for row in rows if row.get("objectives")), None)
-    for heading in ("trial", *(objectives or [metric]), *finals):
+    of = mean_of(max((row.get("means_of", 1) for row in rows), default=1))
+    for heading in ("trial", *(f"{name}{of}" for name in objectives or [metric]), *finals):
         table.add_column(cell(heading), justify="right")
     for name in names:
         table.add_column(cell(name), justify="right", style="cyan")
@@ -198,7 +199,7 @@ def winner_lines(result: Mapping[str, Any]) -> list[str]:
     final, achieved = result.get("finalist"), result["training"]["score"]
     mean = None if final is None else final["mean"]
     expected, again, found = numbers([result["search_score"], mean, achieved], 6)
-    trainings = len(result.get("search_scores", ()))
+    trainings = len(result.get("search_scores", ())) or result.get("search_means_of", 1)
     of = f", mean of {trainings}" if trainings > 1 else ""
     lines = [f"expected (search{of}) {result['metric']} {expected}"]
     if final is not None:

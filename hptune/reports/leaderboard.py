@@ -16,10 +16,10 @@ TOP = 10
 
 Row: TypeAlias = dict[str, Any]
 """One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where tries were lost `lost_seconds`; where its
-strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, and
-`score` is None; with repeats `scores`, one each, and their sample standard deviation `spread`; a finalist's `finalist`:
-{"scores", "mean", "interval": [low, high]} with the mean's 95 % interval, and `folds`, where each of the scores is the
-mean of so many."""
+strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, of
+repeats and folds their means (of so many: `means_of`), and `score` is None; with repeats `scores`, one each, and their
+sample standard deviation `spread`; a finalist's `finalist`: {"scores", "mean", "interval": [low, high]} with the mean's
+95 % interval, and `folds`, where each of the scores is the mean of so many."""
 
 
 def rows(history: History) -> list[Row]:
@@ -115,6 +115,8 @@ def row(trial: Trial, history: History) -> Row:
         found["why"] = trial.why
     if trial.state == "failed":
         found["error"] = trial.error
+    if len(trial.curves) > 1 and several:
+        found["means_of"] = len(trial.curves)
     if len(trial.curves) > 1 and not several:
         found["scores"] = scores = history.replica_scores(trial, history.objective)
         if len(scores) > 1:

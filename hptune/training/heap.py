@@ -14,6 +14,7 @@ import gc
 import io
 import logging
 import random
+import sys
 import threading
 import types
 import zlib
@@ -157,8 +158,7 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
 
 
 def _of_pandas(thing: Any) -> Any:
-    import pandas as pd
-
+    pd: Any = sys.modules["pandas"]  # it is there, as the thing is of it
     if isinstance(thing, pd.DataFrame):
         columns = (thing.iloc[:, place] for place in range(thing.shape[1]))
         return tuple(map(_of_pandas, (thing.index, thing.columns, *columns)))

@@ -55,6 +55,17 @@ def test_rows_hold_the_objectives_by_name() -> None:
     assert [column.header for column in table.columns][:3] == ["trial", "accuracy", "seconds"]
 
 
+def test_figures_that_are_means_say_so() -> None:
+    history = History(GOALS)
+    for replica in range(3):
+        segment = Segment(0, {"x": 1}, 0, 1, replica=replica)
+        history.apply(events.started(segment))
+        history.apply(events.finished(SegmentResult(segment, 1, {"accuracy": (0.5,)}, 1.0), complete=True))
+    assert rows(history)[0]["means_of"] == 3
+    headers = [column.header for column in trials_table(rows(history), "").columns]
+    assert headers[1:3] == ["accuracy (mean of 3)", "seconds (mean of 3)"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 4).map(float), st.integers(0, 4).map(float)), max_size=12))
 def test_the_front_is_what_its_definition_says(figures: list[tuple[float, float]]) -> None:
     found = {trial.number for trial in pareto_front(told(*figures))}
