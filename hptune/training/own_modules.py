@@ -34,7 +34,7 @@ def own_modules(reference: str, folder: Path | None) -> list[ModuleType]:
 def _imported_by(module: ModuleType) -> Iterator[str]:
     """The names of the modules that its text imports, wherever it does, and of the packages around them."""
     try:
-        tree = ast.parse(Path(module.__file__ or "").read_bytes())
+        tree = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes())
     except (OSError, SyntaxError, ValueError):  # it has no text
         return
     for node in ast.walk(tree):
