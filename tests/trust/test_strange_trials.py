@@ -136,7 +136,7 @@ def more_settings():
     os.environ["TZ"] = "Asia/Tokyo"
     time.tzset()
     threading.stack_size(2**20)
-    multiprocessing.set_start_method("spawn")
+    multiprocessing.set_start_method("spawn", force=True)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 def replaced():
