@@ -123,9 +123,9 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
         return _key(held), [] if type(held) in _LEAVES else [held]
     if isinstance(thing, random.Random):
         return thing.getstate(), []
-    if isinstance(thing, np.random.Generator | np.random.RandomState):
-        if isinstance(thing, np.random.RandomState):
-            return repr(thing.get_state()), []
+    if isinstance(thing, np.random.RandomState):
+        return repr(thing.get_state()), []
+    if isinstance(thing, np.random.Generator):
         return None, [thing.bit_generator]
     if isinstance(thing, np.random.BitGenerator):
         return repr(thing.state), [thing.seed_seq]

@@ -188,17 +188,27 @@ class Builder:
             return
         forget(self._late)
         self._late.clear()
-        changed = self._changed()
-        if self.kept_by_code or changed is None or changed:  # or another builder of the module has imported it anew
-            self.kept_by_code.update(changed or ())
-            forget(self._own[1:])
-            reset_names()
-            with seeded_meanwhile(self._import_seed):
-                fresh = from_code(self.reference, self._folder)
-                self.hypermodel, self._own, self._heap = fresh.hypermodel, fresh._own, None
-                self.prepare()
-            self.untouched = Untouched(self._own)
+        if not self.kept_by_code:
+            changed = self._changed()
+            if changed == []:
+                return
+            self.kept_by_code.update(changed or ())  # None: another builder of the module has imported it anew
+        self._import_anew()
+        if not self.kept_by_code:
             self._changed()
+
+    def _import_anew(self) -> None:
+        """Load the modules as if they had never been; nothing here keeps hold of what they were."""
+        for module in self._own[1:]:
+            _HEAPS.pop(id(module), None)
+        self.untouched.forget()
+        forget(self._own[1:])
+        reset_names()
+        with seeded_meanwhile(self._import_seed):
+            fresh = from_code(self.reference, self._folder)
+            self.hypermodel, self._own, self._heap = fresh.hypermodel, fresh._own, None
+            self.prepare()
+        self.untouched = Untouched(self._own)
 
     def _changed(self) -> list[str] | None:
         """The names through which the modules, or the HyperModel, hold anything else than at first; None: the module

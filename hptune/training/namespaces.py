@@ -16,7 +16,7 @@ import pickle
 import random
 import types
 from collections import deque
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,7 @@ class Namespace:
                 cache.cache_clear()
 
     def differs(self) -> bool:
-        """Whether it holds anything else than it did; what is added to a dictionary or made within a large array counts
-        where a name of the thing itself stands for it."""
+        """Whether a name stands for another thing than it did, or for one of another content, where that is copied."""
         now = {name: value for name, value in _held(self._thing).items() if answers(value)}
         if now.keys() != self._was.keys() or any(now[name] is not was for name, was in self._was.items()):
             return True
@@ -102,6 +101,13 @@ def namespaces(thing: Any) -> Iterator[Namespace]:
         if id(one) not in _SEEN:
             _SEEN[id(one)] = Namespace(one)
         yield _SEEN[id(one)]
+
+
+def forget_namespaces(some: Iterable[Namespace]) -> None:
+    """Let go of these, and of the things that they are of."""
+    gone = {id(one) for one in some}
+    for key in [key for key, one in _SEEN.items() if id(one) in gone]:
+        del _SEEN[key]
 
 
 def seen_now(thing: Any) -> list[Namespace]:

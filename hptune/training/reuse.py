@@ -53,7 +53,8 @@ def counts_in_python(program: Program) -> str | None:
     if not program.counted:
         return None
     names = ", ".join(program.counted)
-    return f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
+    told = f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
+    return f"{told} (a variable counts as they run: add_weight)"
 
 
 def _of_logits(compiled: Compiled) -> list[str]:

@@ -16,7 +16,7 @@ from weakref import ref
 
 import numpy as np
 
-from hptune.training.namespaces import namespaces
+from hptune.training.namespaces import forget_namespaces, namespaces
 from hptune.training.patches import Patches
 from hptune.training.runtime import keras
 
@@ -55,6 +55,11 @@ class Untouched:
     def __contains__(self, thing: Any) -> bool:
         """Whether a layer or a regulariser of the last model was there before the builder was called for it."""
         return id(thing) in self._there and self._is_known(thing)
+
+    def forget(self) -> None:
+        """Let go of the user's modules, which are not to be put back any more."""
+        forget_namespaces(self._kept)
+        self._kept = []
 
     def before(self) -> None:
         """To be called before each call of the builder: put everything shared back."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -206,3 +209,20 @@ def test_code_that_keeps_nothing_is_imported_once(tmp_path: Path) -> None:
     for _ in range(3):
         made.build({})
     assert not made.kept_by_code
+
+
+def test_modules_that_are_imported_anew_do_not_pile_up(tmp_path: Path) -> None:
+    code = """
+    import numpy as np
+    TABLE = np.ones(300_000)
+    def build(hp):
+        TABLE[0] += 1
+        return model(Dense(int(TABLE[0])))
+    """
+    made = builder(tmp_path, code)
+    alive = []
+    for _ in range(4):
+        assert made.build({})[0].layers[0].units == 2
+        alive.append(weakref.ref(sys.modules[made.reference.partition(":")[0]]))
+    gc.collect()
+    assert [one() is not None for one in alive] == [False, False, False, True]
