@@ -33,7 +33,8 @@ class Limits:
         if idle and self.trials is not None and len(history.trials) >= self.trials:
             return f"{len(history.trials)} of {self.trials} trials are done"
         if self.time_s is not None and elapsed_s >= self.time_s:
-            return f"{elapsed_s:.0f} s of {self.time_s:g} s were spent"
+            spent = f"{elapsed_s:.0f}" if elapsed_s >= 10 else f"{elapsed_s:.2g}"
+            return f"{spent} s of {self.time_s:g} s were spent"
         if self.epochs is not None and self._epochs_spoken_for(history) >= self.epochs:
             return f"{history.epochs_trained} of {self.epochs} epochs were trained"
         if self.target is not None and history.best is not None:

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any, TypeAlias
 
 from hptune import __version__
-from hptune.errors import Problem, SpecError
+from hptune.errors import Problem, SpecError, printable
 from hptune.fingerprints import spelled as of_code
 from hptune.keras_json import keras_json
 
@@ -98,7 +98,7 @@ def resumed(
     event = {"event": "resumed", **now, **({"changed": changed} if changed else {})}
     if not changed:
         return event, None
-    told = f"since this run was last searched, {'; '.join(spelled(changed))}"
+    told = printable(f"since this run was last searched, {'; '.join(spelled(changed))}")
     return event, f"{told}. New trials may not compare with earlier ones; --strict refuses to go on then."
 
 

@@ -147,6 +147,18 @@ def _to_blocked(signals: set[Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
+def _ids() -> list[tuple[int, int, int]]:
+    """By whose rights it works: real, effective and saved, of the user and of the group."""
+    return [os.getresuid(), os.getresgid()]
+
+
+def _to_ids(ids: list[tuple[int, int, int]]) -> None:
+    with contextlib.suppress(PermissionError):  # only a group's that the user's rights have to be there for first
+        os.setresgid(*ids[1])
+    os.setresuid(*ids[0])
+    os.setresgid(*ids[1])
+
+
 def _locale() -> str:
     return locale.setlocale(locale.LC_ALL)
 
@@ -304,6 +316,30 @@ def _to_sklearn(held: Any) -> None:
     sys.modules["sklearn"].set_config(**(usual if held is ABSENT else held))
 
 
+_POOLS: list[Any] = []
+"""The libraries that hold pools of threads, and how many modules were loaded when they were looked for."""
+
+
+def _pools() -> Any:
+    """How many threads NumPy and scikit-learn use, on which sums depend. They are looked for as modules load."""
+    tool = sys.modules.get("threadpoolctl")
+    if tool is None or not hasattr(tool, "ThreadpoolController"):
+        return ABSENT
+    if not _POOLS or _POOLS[0] != len(sys.modules):
+        _POOLS[:] = [len(sys.modules), tool.ThreadpoolController().lib_controllers]
+    return {one.filepath: one.get_num_threads() for one in _POOLS[1]}
+
+
+def _to_pools(held: Any) -> None:
+    for one in _POOLS[1]:
+        if held is not ABSENT and one.filepath in held:
+            one.set_num_threads(held[one.filepath])
+
+
+def _same_pools(now: Any, then: Any) -> bool:
+    return then is ABSENT or (now is not ABSENT and all(now.get(path) == threads for path, threads in then.items()))
+
+
 _SWITCHES = ("interactive_logging", "traceback_filtering", "flash_attention")
 _LIMITS_OF_FIT = ("max_epochs", "max_steps_per_epoch")
 
@@ -355,6 +391,7 @@ SETTINGS = {
     "modules": Setting(modules_now, put_modules, lambda _, then: len(sys.modules) >= len(then)),
     "group": Setting(os.getpgrp, lambda group: os.setpgid(0, group)),
     "folder": Setting(_folder, _to_folder, _same_folder),
+    "ids": Setting(_ids, _to_ids),
     "umask": Setting(_umask, os.umask),
     "environ": Setting(_environ, _to_environ),
     "zone": Setting(_zone, lambda _: time.tzset()),
@@ -383,6 +420,7 @@ SETTINGS = {
     "start method": Setting(_start_method, _to_start_method),
     "faults": Setting(_tells_faults, _to_telling_faults),
     "numpy": Setting(_numpy, _to_numpy),
+    "pools": Setting(_pools, _to_pools, _same_pools),
     "sklearn": Setting(_sklearn, _to_sklearn),
     "keras": Setting(_keras_config, _to_keras_config),
     "eager": Setting(_eager, _to_eager),

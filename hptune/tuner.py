@@ -6,11 +6,13 @@ Imports nothing heavy: what trains is behind the Executor.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hptune import files, interrupts
-from hptune.errors import Interrupted
+from hptune.errors import Interrupted, RunError
 from hptune.executors.executor import Executor
 from hptune.journal import Journal
 from hptune.lock import locked
@@ -28,6 +30,7 @@ from hptune.record import (
     recorded,
 )
 from hptune.rundir import RunPaths
+from hptune.spec.space import Space
 from hptune.warm_start import earlier_trials
 from hptune.watch import Watch
 
@@ -51,6 +54,7 @@ def search(
                 head = first(events)
                 if head is not None:
                     loop = _resume(request, Head(head), paths, executor)
+                    events = _points_of(joined_space(loop.record.head.experiment, Head(head).facts), events, paths)
                 else:
                     loop = _begin(request, paths, executor)
                 with Journal(paths.journal, below=paths.runs) as journal:
@@ -81,6 +85,18 @@ def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -
     if files.is_file(paths.spec, below=paths.runs) and files.read_bytes(paths.spec, below=paths.runs) != text:
         files.write_whole(paths.spec, request.text, below=paths.runs)
     return Loop(Record(head.event), replace(request, experiment=experiment), paths, executor, probed=False)
+
+
+def _points_of(space: Space, events: Iterable[dict[str, Any]], paths: RunPaths) -> Iterator[dict[str, Any]]:
+    """The events as they come. Raises RunError for a trial whose values are no point of the space."""
+    for event in events:
+        if event["event"] == "segment_started" and event["purpose"] == "trial":
+            try:
+                space.own(event["values"])
+            except (ValueError, TypeError) as error:
+                told = f"{paths.journal} holds a trial that is no point of its search space: {error}"
+                raise RunError(f"{told}. It was not written by hptune; begin anew with --fresh.") from error
+        yield event
 
 
 def search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path, *, strict: bool) -> str:

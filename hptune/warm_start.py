@@ -16,6 +16,7 @@ from hptune.record import Record, counted, replay, trained_otherwise
 from hptune.rundir import find_run
 from hptune.same_scores import Scored, measured_otherwise
 from hptune.spec.experiment import Experiment
+from hptune.spec.model import SklearnModel
 from hptune.spec.space import Space
 from hptune.trial import Trial, Values
 
@@ -72,12 +73,25 @@ def _fitting(record: Record, now: Scored, space: Space, *, fingerprint: str | No
         why = all_of_them or _unfit(trial, metrics)
         if why is None:
             try:
-                fitting.append(_spelled(trial, space.own(trial.values), metrics))
+                fitting.append(_spelled(trial, _own(space, trial.values, now.experiment), metrics))
             except ValueError as error:
                 why = str(error)
         if why is not None:
             left_out[why] += 1
     return fitting, left_out
+
+
+def _own(space: Space, values: Values, experiment: Experiment) -> Values:
+    """The values as the space spells them. Raises ValueError where they are no point of it, or another model.
+
+    scikit-learn takes 1 and 1.0 for different things: `max_features` of 1 is one feature, of 1.0 all of them.
+    """
+    own = space.own(values)
+    if isinstance(experiment.model, SklearnModel):
+        for name, value in own.items():
+            if isinstance(value, float) != isinstance(values[name], float):
+                raise ValueError(f"{name} is {values[name]!r} there and {value!r} here, which scikit-learn tells apart")
+    return own
 
 
 def _unfit(trial: Trial, metrics: list[str]) -> str | None:

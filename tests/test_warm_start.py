@@ -165,6 +165,18 @@ execution: {executor: inline}
 """
 
 
+def test_scikit_learn_tells_1_from_1_0(folder: Path) -> None:
+    Path("a.csv").write_text("x,z,y\n" + "".join(f"{i},{i % 7},{i * 0.37}\n" for i in range(60)))
+    tree = RIDGE.replace("linear_model.Ridge", "tree.DecisionTreeRegressor").replace(
+        "alpha: $alpha", "max_features: $f"
+    )
+    spec = tree.replace("alpha: {type: float, min: 0.01, max: 9, log: true}", "f: {type: choice, values: [0.5, 1.0]}")
+    told("first", spec)
+    whole = spec.replace("[0.5, 1.0]", "[1, 2]") + "warm_start: [first]\n"
+    assert "f is 1.0 there and 1 here, which scikit-learn tells apart" in told("warm", whole)
+    assert "1 of the 2 trials" in told("again", spec.replace("0.5, 1.0", "1.0, 2") + "warm_start: [first]\n")
+
+
 def test_scores_of_other_data_are_not_taken_over(folder: Path) -> None:
     def data(more: float) -> None:
         rows = "".join(f"{n},{n * n % 7},{n + more}\n" for n in range(40))

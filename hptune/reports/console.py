@@ -71,7 +71,7 @@ def values_line(values: Values) -> str:
 def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) -> Table:
     """The trials, a line each, a column for each hyperparameter that occurs. best_first: the first is the winner."""
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
-    finals = ["finalists' mean (95 %)"] if any("finalist" in row for row in rows) else []
+    finals = ["finalists' mean (95 %)"] if any(has_finals(row) for row in rows) else []
     table = _table()
     objectives = next((list(row["objectives"]) for row in rows if row.get("objectives")), None)
     of = mean_of(max((row.get("means_of", 1) for row in rows), default=1))
@@ -106,12 +106,22 @@ def score_columns(rows: Sequence[Row]) -> list[list[str]]:
     return [_with_spreads([row["score"] for row in rows], [row.get("spread") for row in rows])]
 
 
+def has_finals(row: Row) -> bool:
+    """Whether it was trained again as a finalist; one that failed in a repeat has no mean."""
+    return "finalist" in row or "finalist_failed" in row
+
+
 def finalist_column(rows: Sequence[Row]) -> list[str]:
     """The means over finalists' repeats, with half the width of their intervals; nothing for who is none."""
     finals = [row.get("finalist") for row in rows]
     means = [None if final is None else final["mean"] for final in finals]
     halves = [None if final is None else (final["interval"][1] - final["interval"][0]) / 2 for final in finals]
-    return ["" if half is None else text for half, text in zip(halves, _with_spreads(means, halves), strict=True)]
+    texts = zip(rows, halves, _with_spreads(means, halves), strict=True)
+    return [_failed(row.get("finalist_failed", 0)) if half is None else text for row, half, text in texts]
+
+
+def _failed(repeats: int) -> str:
+    return f"{repeats} failed" if repeats else ""
 
 
 def value_column(rows: Sequence[Row], name: str) -> list[str]:

@@ -17,13 +17,14 @@ from hptune.reports.console import (
     duration,
     finalist_column,
     finalist_lines,
+    has_finals,
     mean_of,
     score_columns,
     value_column,
     values_line,
 )
 from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
-from hptune.reports.spelling import identity, number, numbers, shown, shown_all
+from hptune.reports.spelling import identity, number, numbers, shown_all
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
 
 _WIDE, _HIGH = 900, 300
@@ -128,8 +129,10 @@ def _leaderboard(report: Report) -> Iterable[Element]:
     rows = report.rows
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
     metrics = [objective for row in rows[:1] for objective in row.get("objectives") or ()] or [report.objective.metric]
-    finals = any("finalist" in row for row in rows)
-    heads = ["trial", *metrics, *(["finalists' mean (95 %)"] if finals else []), *names, "epochs", "time", "state"]
+    finals = any(has_finals(row) for row in rows)
+    of = mean_of(max((row.get("means_of", 1) for row in rows), default=1))
+    final = ["finalists' mean (95 %)"] if finals else []
+    heads = ["trial", *(f"{metric}{of}" for metric in metrics), *final, *names, "epochs", "time", "state"]
     scores, means = score_columns(rows), finalist_column(rows)
     values = [value_column(rows, name) for name in names]
     cells = [
@@ -273,8 +276,10 @@ def _parameter(parameter: Parameter, report: Report) -> Element:
         places = [at[identity(dot.x)] for dot in parameter.dots]
         x = choice_axis(parameter.name, shown_all(found.values()))
     chart = Chart(x, y, width=_NARROW, height=_LOW, title=f"{parameter.name} against {report.objective.metric}")
-    for place, dot in sorted(zip(places, parameter.dots, strict=True), key=lambda pair: pair[1].trial == best):
-        told = f"trial {dot.trial}: {number(dot.y, 6)} at {_cut(shown(dot.x, 6))}"
+    texts = shown_all((dot.x for dot in parameter.dots), 6)
+    dots = zip(places, parameter.dots, texts, strict=True)
+    for place, dot, text in sorted(dots, key=lambda one: one[1].trial == best):
+        told = f"trial {dot.trial}: {number(dot.y, 6)} at {_cut(text)}"
         winner = dot.trial == best
         chart.dot(place, dot.y, told, class_="winner" if winner else _dot_class(dot), radius=4.5 if winner else 2.6)
     return chart.element

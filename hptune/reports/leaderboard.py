@@ -126,6 +126,8 @@ def row(trial: Trial, history: History) -> Row:
         found["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
         if history.folds is not None:
             found["finalist"]["folds"] = history.folds
+    elif failed := history.final_repeats(trial.number).count(None):
+        found["finalist_failed"] = failed
     return found
 
 

@@ -255,4 +255,5 @@ def _origin(record: Record) -> Iterable[tuple[str, Any]]:
     yield from (("note", note) for kind in ("warnings", "notes") for note in facts.get(kind, ()))
     rows = facts.get("rows")
     if isinstance(rows, dict):
-        yield "rows", ", ".join(f"{part} {count}" for part, count in rows.items())
+        of = " of the first fold" if record.history.folds else ""
+        yield f"rows{of}", ", ".join(f"{part} {count}" for part, count in rows.items())

@@ -65,17 +65,25 @@ def shown_all(values: Iterable[Value], digits: int = 4) -> list[str]:
     ['1', '"1"', 'True', '0.00101', '0.001012']
     >>> shown_all([1, 1.00000001])
     ['1', '1.00000001']
+    >>> shown_all([1, 1.0, 1000.0])
+    ['1', '1.0', '1000']
     """
-    return _apart(list(values), shown, digits)
+    values = list(values)
+    whole = {value for value in values if type(value) is int}
+
+    def spelled(value: Value, digits: int) -> str:
+        return repr(value) if isinstance(value, float) and value in whole else shown(value, digits)
+
+    return _apart(values, spelled, digits)
 
 
 def identity(value: Value) -> Hashable:
-    """What tells a value from others: 1, "1" and true are three (Python takes 1 and True for one).
+    """What tells a value from others: 1, 1.0, "1" and true are four (Python takes all but the text for one).
 
     >>> len({identity(value) for value in (1, "1", True, 1.0)})
-    3
+    4
     """
-    return (isinstance(value, bool), value)
+    return (type(value), value)
 
 
 def shortened(names: Sequence[str], most: int = 14) -> list[str]:

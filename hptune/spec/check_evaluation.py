@@ -37,5 +37,7 @@ def _stop_after(raw: Mapping[str, Any], folds: Any) -> Iterator[Problem]:
     if (name := section(raw, "strategy").get("name")) in HALVING:
         told = f"{name} stops what is not promising by itself, after few epochs of all folds. Drop it."
         yield Problem(told, path, on_key=True)
+    if (metric := section(raw, "objective").get("metric")) in ("seconds", "parameters"):
+        yield Problem(f"judges by the scores of folds, and {metric} is none. Drop it.", path, on_key=True)
     if isinstance(raw.get("objective"), list):
         yield Problem("goes by one score, and several objectives are given. Drop it.", path, on_key=True)

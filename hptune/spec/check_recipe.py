@@ -198,12 +198,21 @@ def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     plain = reported(raw, scope)
     curves = [f"val_{name}" for name in plain] + plain
     for path, given in objectives(raw):
-        if isinstance(given.get("metric"), str):
+        if isinstance(given.get("metric"), str) and not _may_name_itself(raw, scope):
             yield from _metric(given["metric"], [*curves, "seconds", "parameters", "penalty"], (*path, "metric"))
     for path in (("training", "early_stopping"), ("schedule",)):
         monitor = section(raw, *path).get("monitor")
         if isinstance(monitor, str):
             yield from _metric(monitor, curves, (*path, "monitor"))
+
+
+def _may_name_itself(raw: Mapping[str, Any], scope: Scope) -> bool:
+    """Whether a metric is a class of the user's, which may give itself any name: what it reports is known once it is
+    loaded."""
+    metrics = section(raw, "training").get("metrics")
+    given = [value for one in (metrics if isinstance(metrics, list) else []) for value in scope.values(one)]
+    named = [next(iter(one), "") if isinstance(one, dict) else one for one in given]
+    return any(":" in one and one.partition(":")[2][:1].isupper() for one in named if isinstance(one, str))
 
 
 def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:

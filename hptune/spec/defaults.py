@@ -105,6 +105,14 @@ def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:
     return "sparse_categorical_crossentropy"
 
 
+def ends_in_one_unit(experiment: Experiment) -> bool:
+    """Whether the last layer is `Dense` of one unit."""
+    layers = experiment.model.layers if isinstance(experiment.model, LayersModel) else []
+    last = layers[-1] if layers else None
+    args = last.get("Dense") if isinstance(last, dict) else None
+    return isinstance(args, dict) and args.get("units") == 1
+
+
 def _is_one_probability(layers: list[Any]) -> bool:
     """Whether the last layer is one sigmoid unit."""
     last = layers[-1] if layers else None

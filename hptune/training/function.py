@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hptune import seeds, surroundings
+from hptune.curves import whole_epochs
 from hptune.errors import SegmentFailed, spec_error
+from hptune.history import best_epoch
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import FunctionModel
+from hptune.spec.objective import leading
 from hptune.spec.recipe import full_epochs, speaks_of_epochs
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Curves, Segment, SegmentResult
@@ -55,7 +58,7 @@ class FunctionTrainer:
         full = {name: values * times for name, values in _curves(told).items()}
         facts = self._gaps(full)
         if segment.purpose in ("best", "baseline"):
-            facts["test"] = self._last(told)
+            facts["test"] = self._at_best(told)
         return SegmentResult(segment, segment.to_epoch, full, time.perf_counter() - started, facts=facts)
 
     def _gaps(self, curves: Curves) -> dict[str, Any]:
@@ -64,10 +67,10 @@ class FunctionTrainer:
         gaps += [one.metric for one in self.experiment.objectives if one.metric not in (*curves, "seconds")]
         return {UNTOLD: gaps} if gaps and curves else {}
 
-    def _last(self, told: list[dict[str, float]]) -> dict[str, float]:
-        """The metrics of the last epoch that has the objectives."""
-        asked = {objective.metric for objective in self.experiment.objectives} & {name for one in told for name in one}
-        return next((one for one in reversed(told) if asked <= set(one)), told[-1])
+    def _at_best(self, told: list[dict[str, float]]) -> dict[str, float]:
+        """The metrics of the epoch that the score is of."""
+        objectives = self.experiment.objectives
+        return told[best_epoch(whole_epochs(_curves(told), objectives), leading(objectives)) - 1]
 
     def _facts(self) -> dict[str, Any]:
         """What the probe tells. epochs: how many there are, where neither the function nor the spec speaks of them."""
@@ -87,6 +90,9 @@ class FunctionTrainer:
         surroundings.seed(seeds.derive(seed, "epoch", epoch))
         found = self._function(**segment.values, **extra)
         metrics = found if isinstance(found, Mapping) else {"score": found}
+        if "seconds" in metrics and any(one.metric == "seconds" for one in self.experiment.objectives):
+            told = "the function tells a metric `seconds`, and the objective of that name is how long a trial takes"
+            raise SegmentFailed(f"{told}. Give yours another name")
         return {str(name): _number(str(name), value) for name, value in metrics.items()}
 
     def _check_parameters(self, parameters: Mapping[str, inspect.Parameter]) -> None:

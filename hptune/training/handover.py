@@ -6,9 +6,10 @@ Where it does not, the weights are written for the model that the builder's code
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -178,9 +179,11 @@ def hand_over(
         return Handed(written, unusable=wanted, note=wanted)
     if written == path:
         code = {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items() if _is_importable(one)}
-        if _equal(_loaded(path, {name: objects[name] for name in code}), x, wanted):
+        with _without([one for one in {**objects, **compiled}.values() if not _is_importable(one)]):
+            loads = _equal(_loaded(path, {name: objects[name] for name in code}), x, wanted)
             given = {name: one for name, one in {**objects, **compiled}.items() if _is_importable(one)}
-            whole = _loaded(path, given, compiled=True) is not None
+            whole = loads and _loaded(path, given, compiled=True) is not None
+        if loads:
             return Handed(written, code=code, note=_how_to_load(run.in_place(path), code, compiled, whole=whole))
     if builder is not None and builder.call is not None:
         made = inner()
@@ -267,6 +270,19 @@ def _equal(model: Any, x: Any, wanted: Any) -> bool:
 
 def _close(found: Any, wanted: Any) -> bool:
     return found.shape == wanted.shape and bool(np.allclose(found, wanted, rtol=1e-3, atol=1e-4, equal_nan=True))
+
+
+@contextlib.contextmanager
+def _without(those: Sequence[Any]) -> Iterator[None]:
+    """As for who loads the file: without what a call of the builder has registered with Keras."""
+    there = keras().saving.get_custom_objects()
+    hidden = {name: one for name, one in there.items() if any(one is other for other in those)}
+    for name in hidden:
+        del there[name]
+    try:
+        yield
+    finally:
+        there.update(hidden)
 
 
 def _is_importable(one: Any) -> bool:

@@ -13,7 +13,10 @@ import functools
 import gc
 import io
 import logging
+import pickle
 import random
+import re
+import struct
 import sys
 import threading
 import types
@@ -30,7 +33,10 @@ from hptune.training.runtime import keras
 from hptune.training.sameness import is_known
 
 _LEAVES = (int, float, complex, str, bytes, bool, type(None), range, type(...), type(NotImplemented))
-_PASSED_OVER = (types.CodeType, types.FrameType, types.BuiltinFunctionType, types.GetSetDescriptorType)
+_PASSED_OVER = (types.CodeType, types.FrameType, types.GetSetDescriptorType)
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+_UNCHANGING = (re.Pattern, struct.Struct, np.dtype, np.ufunc)
+"""Made in C, without any state."""
 _OF_MODULES = frozenset(
     {"__builtins__", "__spec__", "__loader__", "__warningregistry__", "__cached__", "__file__", "__annotations__"}
 )
@@ -103,7 +109,9 @@ def _is_passed_over(thing: Any) -> bool:
         return is_known(thing)
     if isinstance(thing, threading.local):
         return False
-    return type(thing).__module__ in ("_abc", "_thread", "_weakref", "weakref")
+    if isinstance(thing, types.BuiltinFunctionType):
+        return thing.__self__ is None or isinstance(thing.__self__, types.ModuleType)
+    return type(thing).__module__ in ("_abc", "_weakref", "weakref")
 
 
 def _told(thing: Any) -> tuple[Any, list[Any]]:
@@ -148,13 +156,38 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
         return repr(thing.__reduce__() if hasattr(thing, "__reduce__") else thing), gc.get_referents(thing)
     if isinstance(thing, collections.OrderedDict):
         return tuple(map(_key, thing)), list(thing.values())
-    if isinstance(thing, bytearray | memoryview):
-        return bytes(thing), []
-    held = attributes(thing) if not isinstance(thing, dict | list | tuple | set | frozenset) else {}
-    inside = gc.get_referents(thing) if not held else [*held.values(), *gc.get_referents(thing)]
+    if any(one.__module__ == "_ctypes" for one in type(thing).__mro__):
+        return None if type(thing).__name__ == "CField" else zlib.crc32(memoryview(thing)), gc.get_referents(thing)
+    if type(thing).__name__ == "SRE_Scanner":  # it does not tell how far it is
+        return object(), []
+    if type(thing).__module__ == "_thread" and not isinstance(
+        thing, threading.local
+    ):  # a lock; it tells if it is taken
+        return repr(thing), []
     if isinstance(thing, set | frozenset):
         return frozenset(map(_key, thing)), sorted(thing, key=id)
-    return tuple(held), [one for one in inside if one is not type(thing)]
+    held = attributes(thing) if not isinstance(thing, _CONTAINERS) else {}
+    inside = [one for one in (*held.values(), *gc.get_referents(thing)) if one is not type(thing)]
+    if not inside and not isinstance(thing, (*_CONTAINERS, *_UNCHANGING)) and _has_room(type(thing)):
+        return _of_other_languages(thing)
+    return tuple(held), inside
+
+
+def _of_other_languages(thing: Any) -> tuple[Any, list[Any]]:
+    """What holds nothing that Python sees: its bytes, or its pickle. What has neither can't be known, so that it counts
+    as changed."""
+    try:
+        return zlib.crc32(memoryview(thing)), []
+    except (TypeError, BufferError):
+        return zlib.crc32(pickle.dumps(thing)), []
+
+
+def _has_room(kind: type) -> bool:
+    """Whether its objects hold anything beside what Python's attributes are kept in."""
+    if any("__slots__" in vars(one) for one in kind.__mro__):
+        return False
+    places = sum(getattr(kind, name) > 0 for name in ("__dictoffset__", "__weakrefoffset__"))
+    return kind.__itemsize__ > 0 or kind.__basicsize__ - places * struct.calcsize("P") > object.__basicsize__
 
 
 def _of_pandas(thing: Any) -> Any:
@@ -174,8 +207,10 @@ def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
         return _value(thing), []
     if not hasattr(type(thing), "__dict__"):
         return None, []
-    if type(thing).__name__.endswith("Iterator"):  # of a data set: it has no state that can be read
+    if type(thing).__name__.endswith(("Iterator", "Queue")):  # it has no state that can be read
         return object(), []
+    if hasattr(type(thing), "export") and hasattr(type(thing), "size"):  # a table that words can be added to
+        return repr([held.numpy().tolist() for held in thing.export()]), []
     held = {name: value for name, value in attributes(thing).items() if name in _COUNT or name not in _made_by_keras()}
     options = {name: _key(value) for name, value in held.items() if type(value) in _LEAVES}
     variables = [*getattr(thing, "variables", ()), *(value for value in held.values() if _is_variable(value))]

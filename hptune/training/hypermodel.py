@@ -162,7 +162,7 @@ class Builder:
         return self.build_with(hp) if self.untouched.after(model) else model
 
     def _called(self, hp: Any, beside: Iterable[str] = ()) -> Any:
-        if self.kept_by_code:
+        if self.kept_by_code or self._is_of_others():
             self.untouched.before_imports()
         else:
             self.untouched.before()
@@ -202,6 +202,8 @@ class Builder:
         for module in self._own[1:]:
             _HEAPS.pop(id(module), None)
         self.untouched.forget()
+        if self._is_of_others():
+            forget(own_modules(self.reference, self._folder))
         forget(self._own[1:])
         reset_names()
         with seeded_meanwhile(self._import_seed):
@@ -210,12 +212,20 @@ class Builder:
             self.prepare()
         self.untouched = Untouched(self._own)
 
+    def _named(self) -> Any:
+        return sys.modules.get(self.reference.partition(":")[0])
+
+    def _is_of_others(self) -> bool:
+        """Whether another builder, that of another fold, has imported the modules anew: these here are no more to be
+        put back."""
+        return bool(self.reference) and self._named() not in self._own[1:]
+
     def _changed(self) -> list[str] | None:
         """The names through which the modules, or the HyperModel, hold anything else than at first; None: the module
         is no more the one that is loaded."""
-        named = sys.modules.get(self.reference.partition(":")[0])
-        if named not in self._own[1:]:
+        if self._is_of_others():
             return None
+        named = self._named()
         of_modules = _HEAPS.get(id(named))
         if of_modules is None:
             of_modules = _HEAPS[id(named)] = Heap(self._own[1:])
@@ -223,7 +233,7 @@ class Builder:
         return [*of_modules.changed(), *self._heap.changed()]
 
 
-_NAMED_TWICE = re.compile(r"name ['\"].+['\"] is (used \d+ times|already the name of a layer)")
+_NAMED_TWICE = re.compile(r"[Nn]ame ['\"].+['\"] is (used \d+ times|already the name of a layer)")
 
 _HEAPS: dict[int, Heap] = {}
 """By the identity of the module that is named: all that it and what it imports hold, before a builder was called."""

@@ -20,7 +20,7 @@ from hptune.errors import SegmentFailed, SpecError
 from hptune.history import best_epoch
 from hptune.record import joined_space
 from hptune.rundir import RunPaths
-from hptune.spec.defaults import fill
+from hptune.spec.defaults import ends_in_one_unit, fill
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import HypermodelModel, PythonModel
 from hptune.spec.objective import Objective, leading
@@ -35,7 +35,7 @@ from hptune.training.best import Best
 from hptune.training.blueprint import Blueprint
 from hptune.training.course import RAMP_SEARCH_EPOCHS, Course, ramp_epoch, seeks_ramp, stops_falling, with_ramp_at
 from hptune.training.data import Data, Part, facts
-from hptune.training.data.given import as_given, target_as_given
+from hptune.training.data.given import as_given, beside_outputs, target_as_given
 from hptune.training.discovery import explore
 from hptune.training.handover import Handover
 from hptune.training.hypermodel import Builder, from_code
@@ -81,9 +81,28 @@ class KerasTrainer:
 
     @cached_property
     def data(self) -> Data:
-        """The samples; for a model from code as the source has them, on which code may count."""
+        """The samples; for a model, a loss or a metric from code as the source has them, on which code may count."""
         dealt, builder = self._samples.data(self._fold), self.builder
-        return as_given(dealt, ordered=builder.has_own_fit) if builder is not None and builder.reference else dealt
+        if builder is not None and builder.reference:
+            return as_given(dealt, ordered=builder.has_own_fit)
+        if not self._has_own_figures:
+            return dealt
+        return as_given(beside_outputs(dealt) if self._has_one_output(dealt) else dealt)
+
+    def _has_one_output(self, data: Data) -> bool:
+        """Whether a network that fits the target gives one number a sample: for two classes its layers tell."""
+        if data.task == "regression":
+            return True
+        loss = fill(self._given, data.task, len(data.labels or ())).training.loss
+        name = next(iter(loss), "") if isinstance(loss, Mapping) else loss
+        return isinstance(name, str) and (name.lower().startswith("binary") or ends_in_one_unit(self._given))
+
+    @property
+    def _has_own_figures(self) -> bool:
+        """Whether the YAML names a loss or a metric of the user's."""
+        training = self._given.training
+        named = [training.loss, *(training.metrics or ())]
+        return any(":" in name for one in named for name in ([one] if isinstance(one, str) else one or ()))
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -356,7 +375,8 @@ class KerasTrainer:
 
     def _test(self) -> Part | None:
         part = self._samples.test()
-        return target_as_given(part, self.data.given) if part is not None and self.builder is not None else part
+        as_given = self.builder is not None or self._has_own_figures
+        return target_as_given(part, self.data.given) if part is not None and as_given else part
 
     @property
     def _handover(self) -> Handover:

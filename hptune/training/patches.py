@@ -15,6 +15,10 @@ _OF_TENSORFLOW = ("tensorflow._api.v2", "tensorflow.python.ops")
 """Where its functions stand; more than half of its modules make graphs run, and are no functions to replace."""
 
 
+_TABLES = ("ALL_OBJECTS_DICT",)
+"""What Keras looks names up in, such as `relu`."""
+
+
 class _Space:
     """A module or a class, and its code as it was. Names that a module gains replace nothing."""
 
@@ -22,11 +26,14 @@ class _Space:
         self.owner = owner
         held = vars(owner)
         self._code = {name: one for name, one in held.items() if isinstance(one, _KINDS)}
+        self._tables = {name: dict(one) for name, one in held.items() if name in _TABLES}
         self._names, self._size = list(self._code), len(held)
 
     def is_other(self) -> bool:
         held = vars(self.owner)
         gained = isinstance(self.owner, type) and len(held) != self._size and bool(self._gained())
+        if any(held.get(name) != table for name, table in self._tables.items()):
+            return True
         return gained or any(map(is_not, map(held.get, self._names), self._code.values()))
 
     def undo(self) -> None:
@@ -35,6 +42,11 @@ class _Space:
         for name, one in self._code.items():
             if vars(self.owner).get(name) is not one:
                 setattr(self.owner, name, one)
+        for name, table in self._tables.items():
+            held = vars(self.owner)[name]
+            if held != table:
+                held.clear()
+                held.update(table)
 
     def _gained(self) -> list[str]:
         return [name for name, one in vars(self.owner).items() if isinstance(one, _KINDS) and name not in self._code]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune.keras_json import check_keras_json
 from hptune.quiet import quietly
 from hptune.surroundings import importing
 
@@ -53,6 +54,7 @@ def _set_policy(policy: Any) -> None:
 
 @cache
 def _start() -> None:
+    check_keras_json()
     with importing(), quietly():
         import tensorflow as tf
 

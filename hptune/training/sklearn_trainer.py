@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hptune import files, seeds, surroundings
-from hptune.errors import SegmentFailed, SpecError, spec_error
+from hptune.errors import RunError, SegmentFailed, SpecError, spec_error
 from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData
 from hptune.spec.defaults import fill
@@ -274,6 +274,9 @@ def save(run: RunPaths, estimator: Estimator) -> Path:
     """Write a skops file into the winner's folder, whole or not at all; where it will lie. Raises RunError."""
     from skops import io
 
+    if (year := time.localtime().tm_year) < 1980:
+        told = f"{run.best_estimator} can't be written: it is a ZIP file, which tells no time before 1980"
+        raise RunError(f"{told}, and the clock stands in {year}. Set it, then: hptune train-best --run {run.name}.")
     with files.whole_file(run.best_estimator, below=run.runs) as file:
         file.write(io.dumps(estimator))
     return run.in_place(run.best_estimator)

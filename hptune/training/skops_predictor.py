@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune.errors import RunError
 from hptune.rundir import RunPaths
 from hptune.training.answers import Outputs
 from hptune.training.data.parts import Array
@@ -25,7 +26,7 @@ class SkopsPredictor:
 
     def __init__(self, run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> None:
         """trust: types that the user names, as `module:Class`, beside the known ones. Raises RunError, SpecError."""
-        self._signature = signature
+        self._signature, self._run = signature, run
         self._estimator: Estimator = load_known(run.best_estimator, trust, run=run.name)
 
     @property
@@ -48,7 +49,15 @@ class SkopsPredictor:
         return Outputs(np.concatenate([one.numbers for one in found]), chosen)
 
     def _outputs(self, x: Array) -> Outputs:
-        """The estimator's own predictions, and for classes and labels its probabilities."""
+        """The estimator's own predictions, and for classes and labels its probabilities. Raises RunError."""
+        try:
+            return self._predicted(x)
+        except Exception as error:  # an estimator may be anybody's, and its file a stranger's
+            why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
+            way = f"Where the samples are as in training, write it anew: hptune train-best --run {self._run.name}"
+            raise RunError(f"{self._run.best_estimator} can't predict: {why}. {way}.") from error
+
+    def _predicted(self, x: Array) -> Outputs:
         given = np.asarray(self._estimator.predict(x))
         if self._signature.task == "regression":
             return Outputs(given.reshape(len(x), -1))

@@ -11,19 +11,22 @@ import importlib
 import json
 import shlex
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
+from types import MethodType, ModuleType
 from typing import Any
 from zipfile import BadZipFile, ZipFile
+
+import numpy as np
 
 from hptune.errors import RunError, spec_error
 
 DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, BadZipFile)
 """What skops and scikit-learn raise for a file that they can't take."""
 
-_NULL = "null"
 _SHOWN = 12
 
 
@@ -66,11 +69,12 @@ def load_known(path: Path, named: Sequence[str], *, run: str) -> Any:
         strange = strange_types(path, dotted)
         if strange:
             raise RunError(_refusal(path, strange, run))
-        if any(_has_memory(node) for node in _nodes(path)):
+        _import(named)
+        made = io.load(path, trusted=[*known_types(), *dotted])
+        if _has_memory(made):
             told = "names a folder of pickles (`memory`), which fitting would load"
             raise RunError(f"{path} {told}. Write it anew without: hptune train-best --run {run}")
-        _import(named)
-        return io.load(path, trusted=[*known_types(), *dotted])
+        return made
     except DAMAGED as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"{path} can't be loaded: {why}") from error
@@ -134,15 +138,30 @@ def _nodes(path: Path) -> Iterator[dict[str, Any]]:
             left.extend(one)
 
 
-def _has_memory(node: dict[str, Any]) -> bool:
-    """Whether it sets a `memory`, its own or (in a grid) another's: joblib then loads pickles from that folder.
+def _has_memory(made: Any) -> bool:
+    """Whether anything in it has a `memory`, its own or (in a grid) another's: a folder that joblib loads pickles from.
 
-    A file may have a stacking estimator call `fit` of another, so that predicting alone is no guard.
+    A file may have a stacking estimator call `fit` of another, so that predicting alone is no guard. Asked is what was
+    made of the file, since its text can say one thing and make another.
     """
-    content = node.get("content")
-    if not isinstance(content, dict):
-        return False
-    return any(
-        key.rpartition("__")[2] == "memory" and not (isinstance(value, dict) and value.get("content") == _NULL)
-        for key, value in content.items()
-    )
+    left, seen = [made], dict[int, Any]()
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type | str | bytes | int | float | ModuleType):
+            continue
+        seen[id(one)] = one
+        named = {**one} if isinstance(one, dict) else {}
+        held = getattr(one, "__dict__", {})
+        for key, value in [*named.items(), *(held.items() if isinstance(held, dict) else ())]:
+            if isinstance(key, str) and key.rpartition("__")[2] == "memory" and value is not None:
+                return True
+            left += [key, value]
+        if isinstance(one, list | tuple | set | frozenset | deque):
+            left += one
+        elif isinstance(one, np.ndarray) and one.dtype.hasobject:
+            left += one.ravel().tolist()
+        elif isinstance(one, partial):
+            left += [one.func, one.args, one.keywords]
+        elif isinstance(one, MethodType):
+            left.append(one.__self__)
+    return False

@@ -61,6 +61,7 @@ def test_a_fault_is_told_at_its_place(tmp_path: Path, old: str, new: str, place:
     ("more", "rule"),
     [
         ("evaluation: {stop_after: 1}", "there are none. Add folds: 5"),
+        ("evaluation: {folds: 3, stop_after: 1}\nobjective: {metric: seconds}", "and seconds is none. Drop it"),
         ("evaluation: {folds: 3, stop_after: 1}\nstrategy: {name: hyperband}", "hyperband stops what is not promising"),
         ("evaluation: {folds: 3, repeats: 2}", "repeats and folds can't stand together"),
     ],

@@ -48,6 +48,14 @@ def nan(x):
 
 def words(x):
     return "good"
+
+
+def rising(x, epoch):
+    return {"score": -epoch, "other": epoch}
+
+
+def seconds(x):
+    return {"seconds": 5.0}
 """
 
 SPEC = """\
@@ -221,3 +229,15 @@ def test_a_budget_of_epochs_leaves_the_trials_open_too(folder: Path) -> None:
     (folder / "spec.yaml").write_text(SPEC.replace("trials: 7", "epochs: 40"))
     told = plan_data(load(folder / "spec.yaml").experiment)
     assert (told["trials"], told["epochs"]) == (None, None)
+
+
+def test_the_winners_figures_are_of_the_epoch_that_its_score_is_of(folder: Path) -> None:
+    given = trainer(folder, "rising", "training: {epochs: 4}\n")
+    result = given.run(Segment(0, {"x": 0.5}, to_epoch=4, purpose="best"))
+    assert result.facts["test"] == {"score": -1.0, "other": 1.0}
+
+
+def test_a_metric_that_is_called_as_the_objective_of_time_is_no_such(folder: Path) -> None:
+    given = experiment(folder, "seconds").model_copy(update={"objective": Objective(metric="seconds", goal="minimize")})
+    with pytest.raises(SegmentFailed, match="Give yours another name"):
+        FunctionTrainer(given, folder).run(Segment(0, {"x": 0.5}, to_epoch=1))

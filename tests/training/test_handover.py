@@ -77,6 +77,12 @@ def subclass(hp):
     model.compile("adam", "mse")
     return model
 
+def inside(hp):
+    @keras.saving.register_keras_serializable(package="handed")
+    class Inside(Scale):
+        pass
+    return made(Inside(hp.Choice("by", [2.0, 3.0])))
+
 import tensorflow as tf
 
 class Counter(layers.Layer):
@@ -93,7 +99,7 @@ def uncounted(hp):
 """
 
 LOADED = {"named": "model.keras", "closure_loss": "model.keras"} | dict.fromkeys(
-    ("left_out", "closure", "subclass"), "model.weights.h5"
+    ("left_out", "closure", "subclass", "inside"), "model.weights.h5"
 )
 """What lies in `best/` of each."""
 
@@ -137,6 +143,12 @@ def test_every_hint_is_python_that_works(tmp_path: Path, monkeypatch: pytest.Mon
     told = json.loads(done.stdout.splitlines()[-1])
     for name, values in wanted.items():
         assert told[name] == pytest.approx(values.tolist(), rel=1e-5, abs=1e-6), name
+
+
+def test_a_class_that_only_a_call_of_the_builder_registers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    _, facts = best(tmp_path, "inside")
+    assert Path(facts["model"]).name == "model.weights.h5", "no other process could load the model"
 
 
 def test_what_no_file_brings_back_is_told_and_predicts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

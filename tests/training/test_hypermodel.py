@@ -226,3 +226,62 @@ def test_modules_that_are_imported_anew_do_not_pile_up(tmp_path: Path) -> None:
         alive.append(weakref.ref(sys.modules[made.reference.partition(":")[0]]))
     gc.collect()
     assert [one() is not None for one in alive] == [False, False, False, True]
+
+
+def test_layers_are_added_to_a_network_that_outlives_the_calls(tmp_path: Path) -> None:
+    made = builder(
+        tmp_path,
+        """
+        KEPT = model(Dense(5))
+        def build(hp):
+            KEPT.add(Dense(hp.Int("units", 1, 9)))
+            return KEPT
+        """,
+    )
+    for units in (4, 6, 4):
+        built, _ = made.build({"units": units})
+        assert [layer.units for layer in built.layers] == [5, 3, units]
+
+
+def test_builders_of_one_module_see_nothing_of_each_other(tmp_path: Path) -> None:
+    """Each fold has one in the same process."""
+    code = """
+    import functools, threading
+    LOCAL = threading.local()
+    @functools.lru_cache
+    def cached(of): return [of]
+    def build(hp):
+        LOCAL.calls = getattr(LOCAL, "calls", 0) + 1
+        cached(1).append(0)
+        return model(Dense(LOCAL.calls), Dense(len(cached(1))))
+    """
+    first = builder(tmp_path, code)
+    both = (first, from_code(first.reference, tmp_path))
+    for one in (0, 0, 1, 1, 0, 1, 0, 0):
+        assert [layer.units for layer in both[one].build({})[0].layers[:2]] == [1, 2]
+
+
+def test_what_is_made_in_other_languages_is_looked_into_or_taken_for_changed(tmp_path: Path) -> None:
+    code = """
+    import array, ctypes, hashlib, itertools, mmap, re, threading
+    import tensorflow as tf
+    TABLE = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    NUMBER, MAPPED, LOCK, NEXT = ctypes.c_int(0), mmap.mmap(-1, 8), threading.Lock(), itertools.count().__next__
+    PATTERN, LAYER = re.compile("a"), keras.layers.StringLookup(vocabulary=["a", "b"])
+    def build(hp):
+        what = hp.Choice("what", ["nothing", "table", "number", "mapped", "lock", "next"])
+        calls = int(TABLE.size()) + NUMBER.value + MAPPED[0] + LOCK.locked()
+        if what == "table": TABLE.insert(tf.constant(["a"]), tf.constant([1], tf.int64))
+        if what == "number": NUMBER.value += 1
+        if what == "mapped": MAPPED[0] += 1
+        if what == "lock": LOCK.acquire()
+        if what == "next": calls += NEXT()
+        return model(Dense(1 + calls))
+    """
+    made = builder(tmp_path, code)
+    for _ in range(2):
+        made.build({"what": "nothing"})
+    assert not made.kept_by_code
+    for what in ("table", "number", "mapped", "lock", "next"):
+        other = builder(tmp_path, code.replace('"nothing",', f'"nothing",  # {what}\n        '))
+        assert [other.build({"what": what})[0].layers[0].units for _ in range(2)] == [1, 1], what

@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -97,6 +98,29 @@ def test_no_folder_of_pickles_is_named(tmp_path: Path, deep: str) -> None:
     model.estimators_, model.stack_method_ = [inner], ["fit"]
     io.dump(model, tmp_path / "m.skops")
     assert not strange_types(tmp_path / "m.skops"), "else another rule refuses it"
+    with pytest.raises(RunError, match="a folder of pickles"):
+        load_known(tmp_path / "m.skops", [], run="t")
+
+
+@pytest.mark.parametrize("disguise", ["another's number", "one text"])
+def test_what_a_file_makes_counts_and_not_what_it_says(tmp_path: Path, disguise: str) -> None:
+    """skops takes the object of an earlier node of the same number; and attributes may come as one JSON text."""
+    text = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "is_json": True}
+    with ZipFile(streams.BytesIO(io.dumps(FeatureAgglomeration().fit(X)))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    schema = json.loads(files["schema.json"])
+    held = schema["content"]["content"]
+    if disguise == "one text":
+        schema["content"] = {**text, "__class__": "dict", "content": json.dumps({"memory": str(tmp_path)})}
+    else:
+        said = {**text, "content": json.dumps(str(tmp_path)), "__id__": 7}
+        rest = {name: node for name, node in held.items() if name not in ("metric", "memory")}
+        schema["content"]["content"] = {"metric": said, **rest, "memory": {**said, "content": "null"}}
+    with ZipFile(tmp_path / "m.skops", "w") as archive:
+        for name, content in {**files, "schema.json": json.dumps(schema).encode()}.items():
+            archive.writestr(name, content)
+    made = io.load(tmp_path / "m.skops", trusted=[*known_types()])
+    assert made.memory == str(tmp_path), "else it tries nothing"
     with pytest.raises(RunError, match="a folder of pickles"):
         load_known(tmp_path / "m.skops", [], run="t")
 

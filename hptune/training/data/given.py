@@ -22,20 +22,32 @@ class Given:
     """What reading the source has changed.
 
     column: y was [n, 1]. floats: classes were given as the floats 0.0, 1.0, …. order: of the training part's rows, the
-    one in which they lay.
+    one in which they lay. formless: one column of a table, which is as much [n] as [n, 1].
     """
 
     column: bool
     floats: bool
     order: Rows
+    formless: bool = False
 
 
-def given_form(raw: Raw, target: Target, train: Rows) -> Given:
-    """How the source had it. train: the numbers of the training part's rows in it."""
+def given_form(raw: Raw, target: Target, train: Rows, *, arrays: bool) -> Given:
+    """How the source had it. train: the numbers of the training part's rows in it. arrays: whether it gave those, so
+    that targets have a form of their own."""
+    order = np.argsort(train, kind="stable") if raw.times is None else np.arange(len(train))  # by their times already
+    if not arrays:
+        return Given(column=False, floats=False, order=order, formless=target.y.ndim == 1)
     column = raw.y.ndim == 2 and raw.y.shape[1] == 1
     numbered = target.labels == tuple(range(len(target.labels or ())))
     floats = target.task == "classes" and raw.y.dtype.kind == "f" and raw.labels is None and numbered
-    return Given(column, floats and target.y.ndim == 1, np.argsort(train, kind="stable"))
+    return Given(column, floats and target.y.ndim == 1, order)
+
+
+def beside_outputs(data: Data) -> Data:
+    """Where the source gives no form to the targets, they have that of a network with one output, [n, 1]: a metric of
+    the user's takes their difference."""
+    given = data.given
+    return data if given is None else replace(data, given=replace(given, column=given.column or given.formless))
 
 
 def as_given(data: Data, *, ordered: bool = False) -> Data:

@@ -172,7 +172,7 @@ def _data(
         ),
         preparation=prepare,
         examples=examples,
-        given=given_form(raw, target, parts.train) if isinstance(spec, NpzData | PythonData) else None,
+        given=given_form(raw, target, parts.train, arrays=isinstance(spec, NpzData | PythonData)),
     )
 
 

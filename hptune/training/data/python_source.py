@@ -7,6 +7,7 @@ are the training, the validation and the test part; or two or three data sets, w
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +77,10 @@ def _arrays(spec: PythonData, returned: Any) -> Raw:
         return Raw(x, y, (), PYTHON, PYTHON, weights=weights)
     if not (isinstance(returned, tuple | list) and len(returned) in (2, 3) and all(map(_is_samples, returned))):
         raise spec_error(f"{spec.python} returned {_told(returned)}. {_WANTED}", *PYTHON)
+    for option in ("validation", "test"):
+        if option in spec.model_fields_set:
+            told = f"{spec.python} returns its parts itself, so that this has no effect. Drop it."
+            raise spec_error(told, "data", option)
     parts = [_samples(part, f" of the {name} part") for part, name in zip(returned, PARTS, strict=False)]
     sizes = [len(y) for _, y, _ in parts]
     shapes = {x.shape[1:] for x, _, _ in parts}
@@ -108,9 +113,23 @@ def _is_samples(thing: Any) -> bool:
     return not any(isinstance(part, tuple | list | Mapping) or part is None for part in thing[:2])
 
 
+def _refuse_others(x: Any, told: str) -> None:
+    """Tables with other columns than numbers, and sparse matrices, by what they are: NumPy makes objects of them."""
+    pandas, sparse = sys.modules.get("pandas"), sys.modules.get("scipy.sparse")
+    if sparse is not None and sparse.issparse(x):
+        raise spec_error(f"{told} is a sparse matrix. Make it dense: x.toarray().", *PYTHON)
+    if pandas is not None and isinstance(x, pandas.DataFrame):
+        held = {str(name): kind for name, kind in x.dtypes.items() if not pandas.api.types.is_numeric_dtype(kind)}
+        if held:
+            columns = ", ".join(f"{name} ({kind})" for name, kind in list(held.items())[:5])
+            way = "Make numbers of them, or give the table as data.csv or data.parquet, which takes them as they are"
+            raise spec_error(f"{told} has columns that aren't numbers: {columns}. {way}.", *PYTHON)
+
+
 def _samples(thing: Any, where: str) -> Samples:
     if isinstance(thing, Mapping):
         thing = (thing["x"], thing["y"], thing.get("sample_weight"))
+    _refuse_others(thing[0], f"x{where}")
     x, y = np.asarray(unmasked(thing[0], f"x{where}", PYTHON)), array_of(unmasked(thing[1], f"y{where}", PYTHON))
     told, given = f"sample_weight{where}", None if len(thing) < 3 else thing[2]
     weights = None if given is None else given_weights(unmasked(given, told, PYTHON), told, PYTHON)

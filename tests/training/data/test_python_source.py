@@ -16,7 +16,9 @@ from hptune.training.data import python_source as source
 
 HEAD = """\
 import numpy as np
+import pandas as pd
 import tensorflow as tf
+from scipy import sparse
 x = np.arange(90, dtype="float64").reshape(30, 3)
 y = np.arange(30) % 3
 flow = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
@@ -153,6 +155,9 @@ def test_weights_come_third(folder: Path) -> None:
         ("x", "returned ndarray."),
         ("(x, y), (x,)", "returned tuple of tuple, tuple."),
         ("x, y[:29]", "x has 30 samples and y has 29."),
+        ("sparse.csr_matrix(x), y", "x is a sparse matrix. Make it dense: x.toarray()."),
+        ("pd.DataFrame({'n': y, 'word': 'a', 'day': pd.Timestamp(0)}), y", "aren't numbers: word ("),
+        ("(x, y), (pd.DataFrame({'n': y, 'day': pd.Timestamp(0)}), y)", "the validation part has columns that aren't"),
         ("x.astype(str), y", "x must be an array of numbers [n, …], got <U"),
         ("x, np.zeros((30, 2, 2))", "y must be numbers, booleans or text, [n] or [n, k]"),
         ("(x, y), (x[:, :2], y)", "samples of different shapes: train [30, 3], validation [30, 2]"),
