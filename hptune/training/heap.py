@@ -207,6 +207,8 @@ def _of_keras(thing: Any) -> tuple[Any, list[Any]]:
         return _value(thing), []
     if not hasattr(type(thing), "__dict__"):
         return None, []
+    if hasattr(type(thing), "python_function"):  # what it was traced to tells nothing but what that does
+        return None, [thing.python_function]
     if type(thing).__name__.endswith(("Iterator", "Queue")):  # it has no state that can be read
         return object(), []
     if hasattr(type(thing), "export") and hasattr(type(thing), "size"):  # a table that words can be added to
