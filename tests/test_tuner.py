@@ -18,12 +18,12 @@ from hptune import record
 from hptune.clock import Clock, _line
 from hptune.errors import Interrupted, RunError, SpecError, spec_error
 from hptune.journal import SYNC_EVERY_S, Journal, read
-from hptune.record import Record, replay
+from hptune.record import Record, joined_space, recorded, replay
 from hptune.reports.leaderboard import best_rows, figure, rows
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
 from hptune.strategies.strategy import Strategy
-from hptune.tuner import Request, search
+from hptune.tuner import Request, _points_of, search
 
 STABILIZED: dict[str, Any] = {
     "data": {"source": "digits"},
@@ -221,6 +221,15 @@ def test_a_changed_spec_is_refused_with_the_difference(paths: RunPaths, sections
     assert "--fresh" in str(refused.value)
     assert "name:" in str(refused.value)
     assert paths.journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("values", [{"x": 1e9}, {"x": "text"}, {}, {"x": 0.5, "y": 1}])
+def test_a_trial_that_is_no_point_of_the_space_is_not_taken_for_one(paths: RunPaths, values: dict[str, Any]) -> None:
+    record = run(paths, FakeExecutor(paths))
+    events = [{**event, "values": values} if "values" in event else event for event in recorded(paths)]
+    space = joined_space(record.head.experiment, record.head.facts)
+    with pytest.raises(RunError, match=r"no point of its search space: (x|y) .*--fresh"):
+        list(_points_of(space, iter(events), paths))
 
 
 def test_what_changes_no_score_may_change(paths: RunPaths) -> None:

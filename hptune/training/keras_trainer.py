@@ -412,11 +412,13 @@ class KerasTrainer:
         )
         program = programs.program(drawn)
         self._handover.check_first(drawn, program, restored=programs.restores_targets)
+        told: list[str] = []
         if builder is not None:
             if not math.isnan(drawn.learning_rate):
                 found["learning_rate"] = drawn.learning_rate
             told = [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
-            found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
+        told += reuse.ranks_apart(drawn, program.model, self.data.train.y[:16])
+        found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
         return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 
     def _cost(self, segment: Segment) -> dict[str, Any]:

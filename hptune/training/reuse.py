@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from hptune.quiet import quietly
 from hptune.spec.thresholds import taken_for_probabilities
 from hptune.training.blueprint import Blueprint
 from hptune.training.compiled import Compiled
+from hptune.training.data.parts import Array
 from hptune.training.hypermodel import Builder
+from hptune.training.own_code import is_own
 from hptune.training.program import Program
 from hptune.training.results import makes_its_own_loss
 from hptune.training.runtime import keras
@@ -71,6 +78,35 @@ def _of_logits(compiled: Compiled) -> list[str]:
         given = {key: value for key, value in given.items() if value not in (0.5, [0.5])}
         found.append(taken_for_probabilities(name, given) if known else None)
     return [told for told in found if told is not None]
+
+
+def ranks_apart(blueprint: Blueprint, model: Any, y: Array) -> list[str]:
+    """A note on metrics of the user's code that tell something else where targets are [n] and predictions [n, 1] than
+    where both are [n, 1]: Keras matches the two for its own alone. y: some targets."""
+    if getattr(model, "output_shape", None) != (None, 1) or y.ndim != 1:
+        return []
+    given = keras().tree.flatten([blueprint.compiled.metrics(), blueprint.compiled.weighted_metrics()])
+    names = ", ".join(getattr(one, "__name__", None) or one.name for one in given if _tells_them_apart(one, y))
+    told = f"{names}: the targets are given as [n] beside predictions of [n, 1], so that their difference is [n, n]"
+    return [f"{told}. Reshape them in its code, or have the data give y as [n, 1]"] if names else []
+
+
+def _tells_them_apart(metric: Any, y: Array) -> bool:
+    if not inspect.isfunction(metric):  # one that Keras's own counts by is left to that
+        return isinstance(metric, keras().metrics.Metric) and is_own(type(metric).update_state)
+    shares = np.random.default_rng(0).uniform(size=(len(y), 1)).astype(np.float32)
+    for given in (y, y.astype(np.float32)):
+        try:
+            with quietly():
+                first, second = (_mean_of(metric, one, shares) for one in (given, given[:, None]))
+        except Exception:  # noqa: BLE001  # what it can't take is told as it is trained
+            continue
+        return not np.isclose(first, second, equal_nan=True)
+    return False
+
+
+def _mean_of(metric: Callable[..., Any], *given: Array) -> float:
+    return float(np.mean(metric(*map(keras().ops.convert_to_tensor, given))))
 
 
 def left(builder: Builder) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from hptune.training.data.parts import Array
 from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
 from hptune.training.estimators import Estimator
+from hptune.training.guarded import guarded
 from hptune.training.signature import Signature
 from hptune.training.skops_types import load_known
 
@@ -27,13 +29,16 @@ class SkopsPredictor:
     def __init__(self, run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> None:
         """trust: types that the user names, as `module:Class`, beside the known ones. Raises RunError, SpecError."""
         self._signature, self._run = signature, run
-        self._estimator: Estimator = load_known(run.best_estimator, trust, run=run.name)
+        self._guard = guarded if not trust else contextlib.nullcontext  # code that is trusted may do anything
+        with self._guard():
+            self._estimator: Estimator = load_known(run.best_estimator, trust, run=run.name)
 
     @property
     def width(self) -> int:
         if self._signature.labels is not None:
             return len(self._signature.labels)
-        return int(self._outputs(np.zeros((1, self._estimator.n_features_in_))).numbers.shape[1])
+        features = getattr(self._estimator, "n_features_in_", 1)
+        return int(self._outputs(np.zeros((1, features))).numbers.shape[1])
 
     def __call__(self, samples: Samples) -> Outputs:
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
@@ -51,7 +56,8 @@ class SkopsPredictor:
     def _outputs(self, x: Array) -> Outputs:
         """The estimator's own predictions, and for classes and labels its probabilities. Raises RunError."""
         try:
-            return self._predicted(x)
+            with self._guard():
+                return self._predicted(x)
         except Exception as error:  # an estimator may be anybody's, and its file a stranger's
             why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
             way = f"Where the samples are as in training, write it anew: hptune train-best --run {self._run.name}"

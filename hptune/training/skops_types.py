@@ -71,8 +71,7 @@ def load_known(path: Path, named: Sequence[str], *, run: str) -> Any:
             raise RunError(_refusal(path, strange, run))
         _import(named)
         made = io.load(path, trusted=[*known_types(), *dotted])
-        if _has_memory(made):
-            told = "names a folder of pickles (`memory`), which fitting would load"
+        if (told := _oddity(made)) is not None:
             raise RunError(f"{path} {told}. Write it anew without: hptune train-best --run {run}")
         return made
     except DAMAGED as error:
@@ -138,11 +137,15 @@ def _nodes(path: Path) -> Iterator[dict[str, Any]]:
             left.extend(one)
 
 
-def _has_memory(made: Any) -> bool:
-    """Whether anything in it has a `memory`, its own or (in a grid) another's: a folder that joblib loads pickles from.
+_METHODS = frozenset({"predict", "predict_proba", "decision_function"})
 
-    A file may have a stacking estimator call `fit` of another, so that predicting alone is no guard. Asked is what was
-    made of the file, since its text can say one thing and make another.
+
+def _oddity(made: Any) -> str | None:
+    """What in it no estimator of scikit-learn's has; None where nothing is seen.
+
+    A `memory`, its own or (in a grid) another's: a folder that joblib loads pickles from. And other methods than those
+    that predict, which stacks and chains would call of what they hold. Asked is what was made of the file, since its
+    text can say one thing and make another. (`guarded` sees to what this does not see.)
     """
     left, seen = [made], dict[int, Any]()
     while left:
@@ -150,11 +153,14 @@ def _has_memory(made: Any) -> bool:
         if id(one) in seen or isinstance(one, type | str | bytes | int | float | ModuleType):
             continue
         seen[id(one)] = one
-        named = {**one} if isinstance(one, dict) else {}
+        items = {**one} if isinstance(one, dict) else {}
         held = getattr(one, "__dict__", {})
-        for key, value in [*named.items(), *(held.items() if isinstance(held, dict) else ())]:
+        for key, value in [*items.items(), *(held.items() if isinstance(held, dict) else ())]:
             if isinstance(key, str) and key.rpartition("__")[2] == "memory" and value is not None:
-                return True
+                return "names a folder of pickles (`memory`), which fitting would load"
+            names = [value] if isinstance(value, str) else value
+            if key in ("stack_method_", "chain_method_") and not _METHODS.issuperset(names):
+                return f"would call other methods than those that predict ({key})"
             left += [key, value]
         if isinstance(one, list | tuple | set | frozenset | deque):
             left += one
@@ -164,4 +170,4 @@ def _has_memory(made: Any) -> bool:
             left += [one.func, one.args, one.keywords]
         elif isinstance(one, MethodType):
             left.append(one.__self__)
-    return False
+    return None

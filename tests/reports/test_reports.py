@@ -118,6 +118,7 @@ def test_finalists_are_ranked_by_their_means_and_the_noise_is_told(second: list[
     best = best_rows(run.history)
     assert [row["trial"] for row in best] == [0, 1, 2, 3], "one that failed at a repeat is no finalist"
     assert best[0]["finalist"]["mean"] == pytest.approx(0.83)
+    assert [row.get("finalist_failed") for row in best] == [None, None, 1, None]
     assert best[0]["finalist"]["interval"] == pytest.approx([0.75547, 0.90453], abs=1e-5)
     lines = drawn(trials_table(best, "score", best_first=True)).splitlines()
     assert "finalists' mean (95 %)" in lines[0]

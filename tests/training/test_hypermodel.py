@@ -285,3 +285,15 @@ def test_what_is_made_in_other_languages_is_looked_into_or_taken_for_changed(tmp
     for what in ("table", "number", "mapped", "lock", "next"):
         other = builder(tmp_path, code.replace('"nothing",', f'"nothing",  # {what}\n        '))
         assert [other.build({"what": what})[0].layers[0].units for _ in range(2)] == [1, 1], what
+
+
+def test_names_that_keras_looks_up_are_put_back(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        if hp.Boolean("other"):
+            keras.src.activations.ALL_OBJECTS_DICT["relu"] = keras.activations.linear
+        return model(Dense(4, "relu"))
+    """
+    made = builder(tmp_path, code)
+    told = [made.build({"other": other})[0].layers[0].activation.__name__ for other in (True, False, True, False)]
+    assert told == ["linear", "relu", "linear", "relu"]

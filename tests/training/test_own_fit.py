@@ -655,3 +655,16 @@ def test_what_a_models_own_fit_passes_over_is_told(tmp_path: Path, change: str, 
     found = trial(one, 3)
     assert (found.facts.get("note") is None) == (told is None)
     assert told is None or told in found.facts["note"]
+
+
+def test_rows_of_a_table_come_in_its_order(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{row},{row * 0.5}\n" for row in range(60)))
+    fit = """
+    def fit(self, hp, model, x, y, validation_data, callbacks=None, epochs=1, verbose=0, batch_size=None):
+        assert (np.diff(x[:, 0]) > 0).all() and np.allclose(y, x[:, 0] * 0.5)
+        return float(len(x))
+    """
+    head = HEAD.replace("python: 'own_code:arrays'", "csv: t.csv, target: y").replace("Input((4,))", "Input((1,))")
+    one = worker(tmp_path, fit, MAE, head)
+    (tmp_path / "own_code.py").write_text((tmp_path / "own_code.py").read_text().replace("Input((4,))", "Input((1,))"))
+    assert trial(one).curves["my_mae"][0] == 36.0

@@ -18,7 +18,7 @@ from hptune import circumstances
 from hptune.circumstances import changes, spelled, told_by
 from hptune.errors import SpecError
 from hptune.journal import read
-from hptune.keras_json import keras_json
+from hptune.keras_json import check_keras_json, keras_json
 from hptune.record import replay
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
@@ -260,3 +260,25 @@ def test_the_command_tells_and_refuses(tmp_path: Path) -> None:
     assert went_on.returncode == 0
     assert went_on.stderr.count("the code in mine.py has changed") == 1
     assert told_by(next(read(tmp_path / "runs" / "a" / "journal.jsonl")))["code"].keys() == {"mine.py"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"floatx": "float99"}, "floatx must be float16 or float32 or float64, got 'float99'"),
+        ({"epsilon": "small"}, "epsilon must be a number"),
+        ({"image_data_format": 1}, "image_data_format must be channels_last or"),
+    ],
+)
+def test_what_keras_would_refuse_without_a_word_is_told(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    set_keras(tmp_path, **settings)
+    with pytest.raises(SpecError, match=words) as error:
+        check_keras_json()
+    assert str(tmp_path / "keras" / "keras.json") in str(error.value)
+
+
+def test_a_stranger_s_versions_move_no_cursor(paths: RunPaths) -> None:
+    facts = {"versions": {"python": "\x1b[2J"}, "keras": {}, "code": {}}
+    _, told = circumstances.resumed(facts, facts, {}, strict=False)
+    assert told is not None
+    assert "\x1b" not in told

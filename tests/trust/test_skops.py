@@ -5,20 +5,24 @@ from __future__ import annotations
 import ast
 import io as streams
 import json
+import os
+import pickle
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from sklearn.cluster import FeatureAgglomeration
-from sklearn.ensemble import StackingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import RandomForestRegressor, StackingClassifier, StackingRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVR
 from skops import io
 
 from hptune import __main__ as program
@@ -26,6 +30,8 @@ from hptune.errors import RunError, SpecError
 from hptune.predict import predict
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
+from hptune.training.guarded import guarded
+from hptune.training.skops_predictor import SkopsPredictor
 from hptune.training.skops_types import known_types, load_known, strange_types
 from hptune.training.worker import Worker
 from hptune.trial import Segment, SegmentResult
@@ -95,7 +101,7 @@ def test_no_folder_of_pickles_is_named(tmp_path: Path, deep: str) -> None:
     else:
         inner = GridSearchCV(inner, {deep: [str(tmp_path)]})
     model = StackingClassifier([("a", LogisticRegression())]).fit(X, Y)
-    model.estimators_, model.stack_method_ = [inner], ["fit"]
+    model.estimators_ = [inner]
     io.dump(model, tmp_path / "m.skops")
     assert not strange_types(tmp_path / "m.skops"), "else another rule refuses it"
     with pytest.raises(RunError, match="a folder of pickles"):
@@ -123,6 +129,49 @@ def test_what_a_file_makes_counts_and_not_what_it_says(tmp_path: Path, disguise:
     assert made.memory == str(tmp_path), "else it tries nothing"
     with pytest.raises(RunError, match="a folder of pickles"):
         load_known(tmp_path / "m.skops", [], run="t")
+
+
+def predicted(folder: Path, model: Any, x: Any) -> Any:
+    """What a run predicts whose winner is this model."""
+    run = RunPaths(folder / "runs" / "t")
+    run.best_estimator.parent.mkdir(parents=True)
+    io.dump(model, run.best_estimator)
+    signature: Any = SimpleNamespace(labels=None, task="regression", preparation=lambda samples, rows: samples)
+    return SkopsPredictor(run, signature)(x).numbers
+
+
+def stack_that_calls(method: str, inner: Any) -> Any:
+    model = StackingRegressor([("a", LinearRegression())], LinearRegression()).fit(X, X[:, 0])
+    model.estimators_, model.stack_method_ = inner, [method]
+    return model
+
+
+@pytest.mark.parametrize("method", ["fit", "tofile", "set_params"])
+def test_stacks_call_nothing_but_what_predicts(tmp_path: Path, method: str) -> None:
+    with pytest.raises(RunError, match=r"other methods than those that predict \(stack_method_\)"):
+        predicted(tmp_path, stack_that_calls(method, [LinearRegression()]), X)
+
+
+@pytest.mark.parametrize("way", ["pickle", "write", "process"])
+def test_an_estimator_that_predicts_can_do_nothing_else(tmp_path: Path, way: str) -> None:
+    """Whatever leads there: here types that the test alone knows."""
+    file = tmp_path / "file"
+    file.write_bytes(pickle.dumps(Path("x")))
+    does = {
+        "pickle": lambda: pickle.loads(file.read_bytes()),
+        "write": lambda: X.tofile(tmp_path / "written"),
+        "process": lambda: os.system("true"),
+    }[way]
+    with guarded(), pytest.raises(PermissionError, match="as it predicts"):
+        does()
+    does()
+
+
+def test_scikit_learns_own_estimators_predict_under_guard(tmp_path: Path) -> None:
+    forest = RandomForestRegressor(5, n_jobs=2, random_state=0).fit(X, X[:, 0])
+    union = make_union(StandardScaler(), FunctionTransformer(), n_jobs=2)
+    model = StackingRegressor([("a", forest), ("b", make_pipeline(union, SVR()))], LinearRegression()).fit(X, X[:, 0])
+    assert predicted(tmp_path, model, X)[:, 0] == pytest.approx(model.predict(X))
 
 
 def tree_of_mine(folder: Path, name: str) -> str:
