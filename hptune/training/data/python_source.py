@@ -78,7 +78,7 @@ def _arrays(spec: PythonData, returned: Any) -> Raw:
     if not (isinstance(returned, tuple | list) and len(returned) in (2, 3) and all(map(_is_samples, returned))):
         raise spec_error(f"{spec.python} returned {_told(returned)}. {_WANTED}", *PYTHON)
     for option in ("validation", "test"):
-        if option in spec.model_fields_set:
+        if getattr(spec, option) != type(spec).model_fields[option].default:
             told = f"{spec.python} returns its parts itself, so that this has no effect. Drop it."
             raise spec_error(told, "data", option)
     parts = [_samples(part, f" of the {name} part") for part, name in zip(returned, PARTS, strict=False)]

@@ -68,6 +68,13 @@ def test_parts_stay_as_they_were_returned(folder: Path) -> None:
     assert data.train.x[:, 0].tolist() != sorted(data.train.x[:, 0])
 
 
+@pytest.mark.parametrize("option", ["validation", "test"])
+def test_how_to_split_is_refused_where_parts_are_returned(folder: Path, option: str) -> None:
+    parts = "(x[:15], y[:15]), (x[15:], y[15:])"
+    assert refused(folder, parts, **{option: 0.4}).startswith(f"data.{option}: ")
+    assert load(folder, parts, **{option: 0.2}), "a run's head has every default in it"
+
+
 def test_two_parts_leave_no_test_part(folder: Path) -> None:
     data = load(folder, "(x[:15], y[:15]), (x[15:], y[15:])")
     assert (data.test, dict(data.rows)) == (None, {"train": 15, "validation": 15, "test": 0})
