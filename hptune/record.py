@@ -134,7 +134,11 @@ class Head:
         """The space that is searched: the YAML's, and what the model's code declares."""
         from hptune.spec.space import Space
 
-        return Space(_domains(self.event["space"]))
+        try:
+            return Space(_domains(self.event["space"]))
+        except (ValueError, TypeError) as error:
+            lines = str(error).splitlines()
+            raise RunError(f"the journal's head tells of a search space that is none: {lines[0]}") from error
 
 
 def _earlier_trial(number: int, told: Mapping[str, Any]) -> Trial:
@@ -307,6 +311,15 @@ def recorded(paths: RunPaths) -> Iterator[dict[str, Any]]:
 def first(events: Iterator[dict[str, Any]]) -> Event | None:
     """The head; None for an empty journal."""
     return next(events, None)
+
+
+def check_point(space: Space, values: Values, paths: RunPaths) -> None:
+    """Raises RunError for values of a trial that no search of hptune's would have tried."""
+    try:
+        space.own(values)
+    except (ValueError, TypeError) as error:
+        told = f"{paths.journal} holds a trial that is no point of its search space: {error}"
+        raise RunError(f"{told}. It was not written by hptune; search anew with --fresh.") from error
 
 
 def check_same_spec(head: Head, experiment: Experiment) -> None:

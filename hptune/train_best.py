@@ -23,7 +23,7 @@ from hptune.history import History, failed, finished, score_of, stabilized, star
 from hptune.journal import Journal
 from hptune.lock import locked
 from hptune.probing import probe
-from hptune.record import Head, check_same_data, replay, trained_otherwise
+from hptune.record import Head, check_point, check_same_data, replay, trained_otherwise
 from hptune.reports.leaderboard import plain_json, ranked, row
 from hptune.rundir import RunPaths
 from hptune.spec.recipe import resolve
@@ -74,6 +74,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         if not trials:
             raise RunError(f"no trial of {paths.name} has succeeded, so there is no winner. See `hptune trials`.")
         trial = trials[0]
+        check_point(head.space, trial.values, paths)
         scores = record.history.scores(trial)
         assert scores is not None, "a ranked trial without a score"
         search_score = scores[record.history.objectives[0].metric]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hptune import files, interrupts
-from hptune.errors import Interrupted, RunError
+from hptune.errors import Interrupted
 from hptune.executors.executor import Executor
 from hptune.journal import Journal
 from hptune.lock import locked
@@ -22,6 +22,7 @@ from hptune.record import (
     Head,
     Record,
     check_any_succeeded,
+    check_point,
     check_same_spec,
     filled,
     first,
@@ -54,7 +55,7 @@ def search(
                 head = first(events)
                 if head is not None:
                     loop = _resume(request, Head(head), paths, executor)
-                    events = _points_of(joined_space(loop.record.head.experiment, Head(head).facts), events, paths)
+                    events = _points_of(loop.record.head.space, events, paths)
                 else:
                     loop = _begin(request, paths, executor)
                 with Journal(paths.journal, below=paths.runs) as journal:
@@ -91,11 +92,7 @@ def _points_of(space: Space, events: Iterable[dict[str, Any]], paths: RunPaths) 
     """The events as they come. Raises RunError for a trial whose values are no point of the space."""
     for event in events:
         if event["event"] == "segment_started" and event["purpose"] == "trial":
-            try:
-                space.own(event["values"])
-            except (ValueError, TypeError) as error:
-                told = f"{paths.journal} holds a trial that is no point of its search space: {error}"
-                raise RunError(f"{told}. It was not written by hptune; begin anew with --fresh.") from error
+            check_point(space, event["values"], paths)
         yield event
 
 

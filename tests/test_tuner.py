@@ -18,7 +18,7 @@ from hptune import record
 from hptune.clock import Clock, _line
 from hptune.errors import Interrupted, RunError, SpecError, spec_error
 from hptune.journal import SYNC_EVERY_S, Journal, read
-from hptune.record import Record, joined_space, recorded, replay
+from hptune.record import Head, Record, joined_space, recorded, replay
 from hptune.reports.leaderboard import best_rows, figure, rows
 from hptune.rundir import RunPaths
 from hptune.spec.load import from_json
@@ -230,6 +230,12 @@ def test_a_trial_that_is_no_point_of_the_space_is_not_taken_for_one(paths: RunPa
     space = joined_space(record.head.experiment, record.head.facts)
     with pytest.raises(RunError, match=r"no point of its search space: (x|y) .*--fresh"):
         list(_points_of(space, iter(events), paths))
+
+
+def test_a_head_whose_space_is_none_is_told(paths: RunPaths) -> None:
+    head = run(paths, FakeExecutor(paths)).head
+    with pytest.raises(RunError, match="search space that is none"):
+        _ = Head({**head.event, "space": {"x": 5}}).space
 
 
 def test_what_changes_no_score_may_change(paths: RunPaths) -> None:

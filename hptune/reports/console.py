@@ -61,11 +61,20 @@ def cell(text: str) -> str:
 
 
 def values_line(values: Values) -> str:
+    """Whole floats as such, since another line may have the integer.
+
+    >>> values_line({"units": 64, "rate": 0.123456, "share": 1.0})
+    'units=64 rate=0.1235 share=1.0'
     """
-    >>> values_line({"units": 64, "rate": 0.123456})
-    'units=64 rate=0.1235'
-    """
-    return " ".join(f"{printable(name)}={shown(value)}" for name, value in values.items())
+    told = {name: _floating(value) or shown(value) for name, value in values.items()}
+    return " ".join(f"{printable(name)}={text}" for name, text in told.items())
+
+
+def _floating(value: object) -> str | None:
+    return repr(value) if isinstance(value, float) and value.is_integer() and abs(value) < _HUGE else None
+
+
+_HUGE = 1e6
 
 
 def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) -> Table:

@@ -115,10 +115,9 @@ def as_taken(
         notes = (f"{told} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
     elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > FAR:
         which = f" {outputs[int(np.argmax(np.abs(mean) / deviation))]!r}" if len(outputs) > 1 else ""
-        told = (
-            f"the target{which} lies {far:.3g} of its deviations from 0, where Keras's r2_score, which adds up squares"
-        )
-        notes = (f"{told} in float32, has few digits left. Take a constant off it, or choose another metric.",)
+        told = f"the target{which} lies {far:.3g} of its deviations from 0, where sums of squares in float32 (Keras's"
+        way = "Take a constant off it, or choose another metric"
+        notes = (f"{told} r2_score, or such as metrics of your own make) have few digits left. {way}.",)
     return Taken(y, offset, (*notes, *_floored(target.y, needs)))
 
 
