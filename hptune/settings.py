@@ -147,16 +147,17 @@ def _to_blocked(signals: set[Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
-def _ids() -> list[tuple[int, int, int]]:
-    """By whose rights it works: real, effective and saved, of the user and of the group."""
-    return [os.getresuid(), os.getresgid()]
+def _ids() -> list[Any]:
+    """By whose rights it works: real, effective and saved, of the user and of the group; and the other groups."""
+    return [os.getresuid(), os.getresgid(), os.getgroups()]
 
 
-def _to_ids(ids: list[tuple[int, int, int]]) -> None:
-    with contextlib.suppress(PermissionError):  # only a group's that the user's rights have to be there for first
-        os.setresgid(*ids[1])
-    os.setresuid(*ids[0])
-    os.setresgid(*ids[1])
+def _to_ids(ids: list[Any]) -> None:
+    user, group, groups = ids
+    os.setresuid(*user)  # first of all: the others may need the rights
+    os.setresgid(*group)
+    if os.getgroups() != groups:
+        os.setgroups(groups)
 
 
 def _locale() -> str:
@@ -322,8 +323,11 @@ _POOLS: list[Any] = []
 
 def _pools() -> Any:
     """How many threads NumPy and scikit-learn use, on which sums depend. They are looked for as modules load."""
-    tool = sys.modules.get("threadpoolctl")
-    if tool is None or not hasattr(tool, "ThreadpoolController"):
+    if "numpy" not in sys.modules:
+        return ABSENT
+    try:
+        import threadpoolctl as tool  # type: ignore[import-untyped,import-not-found]
+    except ImportError:  # scikit-learn has it
         return ABSENT
     if not _POOLS or _POOLS[0] != len(sys.modules):
         _POOLS[:] = [len(sys.modules), tool.ThreadpoolController().lib_controllers]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from hptune.errors import RunError
+from hptune.errors import RunError, printable
 from hptune.rundir import RunPaths
 from hptune.training.answers import Outputs
 from hptune.training.data.parts import Array
@@ -23,15 +25,26 @@ BATCH = 4096
 """So many samples are prepared and predicted at once."""
 
 
+def _warned(message: Warning | str, *_: Any) -> None:
+    print(f"note: {printable(str(message))}", file=sys.stderr)  # noqa: T201  # texts of the file may be in it
+
+
 class SkopsPredictor:
     """Gives the probability of each class; of a model that has none, 1 for the class that it predicts."""
 
     def __init__(self, run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> None:
         """trust: types that the user names, as `module:Class`, beside the known ones. Raises RunError, SpecError."""
         self._signature, self._run = signature, run
-        self._guard = guarded if not trust else contextlib.nullcontext  # code that is trusted may do anything
+        self._trusted = bool(trust)  # such code may do anything
         with self._guard():
             self._estimator: Estimator = load_known(run.best_estimator, trust, run=run.name)
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """For what the file has made: what it may do, and what it may say."""
+        with contextlib.nullcontext() if self._trusted else guarded(), warnings.catch_warnings():
+            warnings.showwarning = _warned  # type: ignore[assignment]
+            yield
 
     @property
     def width(self) -> int:

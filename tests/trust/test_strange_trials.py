@@ -28,7 +28,6 @@ import builtins, decimal, faulthandler, gc, json, locale, logging, os, random, r
 import multiprocessing, threading, time, warnings, zlib
 import _thread
 import numpy as np
-import threadpoolctl
 
 def seen():
     """What a trial may see of its surroundings, as a number."""
@@ -44,7 +43,7 @@ def seen():
     told += [len(sys.meta_path), len(sys.path_hooks), None in sys.path_importer_cache.values(), [*{"a", "b", "c", "d"}]]
     told += [hasattr(builtins, "mine"), hasattr(os, "mine"), sys.modules.get("json") is json, random.seed.__name__]
     told += [time.time is None, threading.stack_size(), multiprocessing.get_start_method(allow_none=True), numpy_says()]
-    told += [os.geteuid(), [one.get_num_threads() for one in threadpoolctl.ThreadpoolController().lib_controllers]]
+    told += [os.geteuid(), os.getgroups(), threads()]
     told += [np.random.get_bit_generator().__class__.__name__, time.localtime(0).tm_hour, [*zip([1], enumerate([2]))]]
     mask = os.umask(0)
     os.umask(mask)
@@ -52,6 +51,10 @@ def seen():
     print("and this", file=sys.stderr, flush=True)
     os.fstat(1), os.fstat(2)
     return zlib.crc32(repr([*told, mask]).encode())
+
+def threads():
+    import threadpoolctl
+    return [one.get_num_threads() for one in threadpoolctl.ThreadpoolController().lib_controllers]
 
 def handle(*_):
     pass
@@ -140,7 +143,9 @@ def more_settings():
     threading.stack_size(2**20)
     multiprocessing.set_start_method("spawn", force=True)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    import threadpoolctl
     threadpoolctl.threadpool_limits(1)
+    if os.getuid() == 0: os.setgroups([5, 6])
     if os.getuid() == 0: os.seteuid(65534)
 
 def replaced():
