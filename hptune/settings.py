@@ -326,7 +326,7 @@ def _pools() -> Any:
     if "numpy" not in sys.modules:
         return ABSENT
     try:
-        import threadpoolctl as tool  # type: ignore[import-untyped,import-not-found]
+        import threadpoolctl as tool  # type: ignore[import-untyped]
     except ImportError:  # scikit-learn has it
         return ABSENT
     if not _POOLS or _POOLS[0] != len(sys.modules):
