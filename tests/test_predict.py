@@ -99,6 +99,17 @@ def test_a_damaged_signature_is_told(folder: Path, text: str) -> None:
     assert "signature.json is damaged. Write it anew: hptune train-best --run flats" in told
 
 
+@pytest.mark.parametrize("odd", [{"labels": 5}, {"shape": None}, {"features": {"a": 1}}, {"raw": []}, {"more": 1}])
+def test_a_signature_of_other_types_is_damaged(folder: Path, odd: dict[str, object]) -> None:
+    path = folder / "runs/flats/best/signature.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({**json.loads(whole), **odd}))
+    code, _, told = run(folder, "predict", "--input", "flats.csv")
+    path.write_text(whole)
+    assert code == 1
+    assert "signature.json is damaged" in told
+
+
 def test_notes_are_told_beside_the_winner_too(tmp_path: Path) -> None:
     """That Keras's MAPE divides by no less than 1e-7: by train-best and in the report."""
     rows = "".join(f"{n},{(n % 7 + 1) * 1e-12}\n" for n in range(60))

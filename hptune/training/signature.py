@@ -9,9 +9,10 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from hptune import files
 from hptune.errors import RunError, spec_error
@@ -123,9 +124,11 @@ def read_signature(run: RunPaths) -> Signature:
         raise _damaged(run) from error
     try:
         del told["version"]
-        lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
-        return Signature(**{**told, **lists, "preparation": Preparation.from_json(told["preparation"])})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        kinds = get_type_hints(Signature)
+        preparation = Preparation.from_json(told.pop("preparation"))
+        fields = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in told.items()}
+        return Signature(**fields, preparation=preparation)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(run) from error
 
 
