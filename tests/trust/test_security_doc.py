@@ -83,6 +83,10 @@ HELD = {
     "`data: {keras: …}`": ["tests/training/data/test_keras_sets.py::"],
     "`make fuzz` gives": [f"{FUZZ}::test_specs", f"{FUZZ}::test_journals", f"{FUZZ}::test_states"],
     "The tests try 250": [f"{FUZZ}::test_tables"],
+    "And while a model without types that you trust": [
+        f"{SKOPS}::test_an_estimator_that_predicts_can_do_nothing_else",
+        f"{SKOPS}::test_predict_is_guarded",
+    ],
 }
 """How each sentence begins that promises something, and the tests that show it: FILE::the beginning of a name."""
 

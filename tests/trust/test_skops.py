@@ -167,6 +167,14 @@ def test_an_estimator_that_predicts_can_do_nothing_else(tmp_path: Path, way: str
     does()
 
 
+def test_predict_is_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LinearRegression().fit(X, X[:, 0])
+    monkeypatch.setattr(LinearRegression, "predict", lambda _, x: x.tofile(tmp_path / "written"))
+    with pytest.raises(RunError, match=r"can't predict: PermissionError: it writes as it predicts"):
+        predicted(tmp_path, model, X)
+    assert not (tmp_path / "written").exists()
+
+
 def test_scikit_learns_own_estimators_predict_under_guard(tmp_path: Path) -> None:
     forest = RandomForestRegressor(5, n_jobs=2, random_state=0).fit(X, X[:, 0])
     union = make_union(StandardScaler(), FunctionTransformer(), n_jobs=2)
