@@ -138,7 +138,8 @@ class Head:
             return Space(_domains(self.event["space"]))
         except (ValueError, TypeError) as error:
             lines = str(error).splitlines()
-            raise RunError(f"the journal's head tells of a search space that is none: {lines[0]}") from error
+            told = f"the head of the run's journal.jsonl tells of a search space that is none: {lines[0]}"
+            raise RunError(f"{told}. It was not written by hptune; search anew with --fresh.") from error
 
 
 def _earlier_trial(number: int, told: Mapping[str, Any]) -> Trial:

@@ -326,17 +326,17 @@ def _pools() -> Any:
     if "numpy" not in sys.modules:
         return ABSENT
     try:
-        import threadpoolctl as tool  # type: ignore[import-untyped]
+        import threadpoolctl  # type: ignore[import-untyped]
     except ImportError:  # scikit-learn has it
         return ABSENT
     if not _POOLS or _POOLS[0] != len(sys.modules):
-        _POOLS[:] = [len(sys.modules), tool.ThreadpoolController().lib_controllers]
+        _POOLS[:] = [len(sys.modules), threadpoolctl.ThreadpoolController().lib_controllers]
     return {one.filepath: one.get_num_threads() for one in _POOLS[1]}
 
 
 def _to_pools(held: Any) -> None:
     for one in _POOLS[1]:
-        if held is not ABSENT and one.filepath in held:
+        if one.filepath in held:
             one.set_num_threads(held[one.filepath])
 
 

@@ -83,7 +83,7 @@ def trials_table(rows: Sequence[Row], metric: str, *, best_first: bool = False) 
     finals = ["finalists' mean (95 %)"] if any(has_finals(row) for row in rows) else []
     table = _table()
     objectives = next((list(row["objectives"]) for row in rows if row.get("objectives")), None)
-    of = mean_of(max((row.get("means_of", 1) for row in rows), default=1))
+    of = means_of(rows)
     for heading in ("trial", *(f"{name}{of}" for name in objectives or [metric]), *finals):
         table.add_column(cell(heading), justify="right")
     for name in names:
@@ -152,6 +152,11 @@ def mean_of(trainings: int) -> str:
     (' (mean of 5)', '')
     """
     return f" (mean of {trainings})" if trainings > 1 else ""
+
+
+def means_of(rows: Sequence[Row]) -> str:
+    """The same for several objectives of all the trials in a table."""
+    return mean_of(max((row.get("means_of", 1) for row in rows), default=1))
 
 
 def finalist_lines(rows: Sequence[Row]) -> list[str]:

@@ -19,6 +19,7 @@ from hptune.reports.console import (
     finalist_lines,
     has_finals,
     mean_of,
+    means_of,
     score_columns,
     value_column,
     values_line,
@@ -130,7 +131,7 @@ def _leaderboard(report: Report) -> Iterable[Element]:
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
     metrics = [objective for row in rows[:1] for objective in row.get("objectives") or ()] or [report.objective.metric]
     finals = any(has_finals(row) for row in rows)
-    of = mean_of(max((row.get("means_of", 1) for row in rows), default=1))
+    of = means_of(rows)
     final = ["finalists' mean (95 %)"] if finals else []
     heads = ["trial", *(f"{metric}{of}" for metric in metrics), *final, *names, "epochs", "time", "state"]
     scores, means = score_columns(rows), finalist_column(rows)

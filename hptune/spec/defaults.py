@@ -5,6 +5,7 @@ Everything else has its default in its own section.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,25 +100,21 @@ def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:
         return "binary_crossentropy"
     if experiment.data is not None and experiment.data.one_hot:
         return "categorical_crossentropy"
-    layers = experiment.model.layers if isinstance(experiment.model, LayersModel) else []
-    if classes in (2, None) and _is_one_probability(layers):
+    if classes in (2, None) and ends_in_one_unit(experiment) and _last_dense(experiment).get("activation") == "sigmoid":
         return "binary_crossentropy"
     return "sparse_categorical_crossentropy"
 
 
 def ends_in_one_unit(experiment: Experiment) -> bool:
     """Whether the last layer is `Dense` of one unit."""
+    return bool(_last_dense(experiment).get("units") == 1)
+
+
+def _last_dense(experiment: Experiment) -> Mapping[str, Any]:
+    """What the YAML says of the last layer, where that is `Dense`."""
     layers = experiment.model.layers if isinstance(experiment.model, LayersModel) else []
-    last = layers[-1] if layers else None
-    args = last.get("Dense") if isinstance(last, dict) else None
-    return isinstance(args, dict) and args.get("units") == 1
-
-
-def _is_one_probability(layers: list[Any]) -> bool:
-    """Whether the last layer is one sigmoid unit."""
-    last = layers[-1] if layers else None
-    args = last.get("Dense") if isinstance(last, dict) else None
-    return isinstance(args, dict) and args.get("units") == 1 and args.get("activation") == "sigmoid"
+    args = layers[-1].get("Dense") if layers and isinstance(layers[-1], dict) else None
+    return args if isinstance(args, dict) else {}
 
 
 def _objective(experiment: Experiment, metrics: Any, task: Task | None) -> Objective:

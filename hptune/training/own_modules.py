@@ -53,17 +53,12 @@ def _imported_by(module: ModuleType) -> Iterator[str]:
 
 
 def forget(modules: Iterable[ModuleType]) -> None:
-    """Have them imported anew by who imports them next; also where others of their files are loaded by now."""
-    gone = {module.__name__ for module in modules if _is_of_its_file(sys.modules.get(module.__name__), module)}
+    """Have them imported anew by who imports them next."""
+    gone = [module.__name__ for module in modules if sys.modules.get(module.__name__) is module]
     if gone:
         with surroundings.importing():  # else they are put back as a trial ends
             for name in gone:
                 del sys.modules[name]
-
-
-def _is_of_its_file(one: Any, module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    return one is module or (file is not None and getattr(one, "__file__", None) == file)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import sys
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from hptune.predict import predict
 from hptune.rundir import RunPaths
 from hptune.spec.load import load
 from hptune.training.guarded import guarded
+from hptune.training.sklearn_trainer import save
 from hptune.training.skops_predictor import SkopsPredictor
 from hptune.training.skops_types import known_types, load_known, strange_types
 from hptune.training.worker import Worker
@@ -165,6 +167,12 @@ def test_an_estimator_that_predicts_can_do_nothing_else(tmp_path: Path, way: str
     with guarded(), pytest.raises(PermissionError, match="as it predicts"):
         does()
     does()
+
+
+def test_a_clock_that_the_file_can_not_tell_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(0))
+    with pytest.raises(RunError, match=r"the clock stands in 1970\. Set it, then: hptune train-best --run t"):
+        save(RunPaths(tmp_path / "runs" / "t"), LinearRegression())
 
 
 def test_predict_is_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
