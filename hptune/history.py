@@ -103,6 +103,7 @@ class History:
     epochs_trained: over all trials and replicas; `epochs_of_finalists` are beside these, and in no budget.
     stabilized: the segments that have seen to an architecture's stabilised weights; append-only.
     finals: by trial that is a finalist, by replica, the score; None where that training failed.
+    finals_failed: by such a trial, why its repeats failed.
     folds: of the cross-validation; a finalist's repeat is the whole of it, so many replicas in a row. None: one split.
     """
 
@@ -119,6 +120,7 @@ class History:
         self.epochs_trained = self.epochs_of_finalists = 0
         self.stabilized: list[Segment] = []
         self.finals: dict[int, dict[int, float | None]] = {}
+        self.finals_failed: dict[int, list[str]] = {}
         self._waiting: dict[int, int] = {}  # trial -> how many of its replicas are under way
         self._complete: dict[int, set[int]] = {}  # trial -> the replicas that need no more epochs
         self._short: set[int] = set()  # trials that were stopped before all their replicas were trained
@@ -313,6 +315,7 @@ class History:
         segment = self._take(event)
         if segment.purpose == "finalist":
             self._test(segment, None)
+            self.finals_failed.setdefault(segment.trial, []).append(event["reason"])
         if segment.purpose != "trial":
             return
         trial = self.trials[segment.trial]

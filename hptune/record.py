@@ -210,7 +210,7 @@ def counted(reasons: Mapping[str, int]) -> str:
 
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
     """The experiment with the defaults that depend on the data. Raises SpecError where one can't be told."""
-    from hptune.spec.defaults import fill
+    from hptune.spec.defaults import fill, is_one_hot
 
     labels = facts.get("classes")
     shape = facts.get("y", {}).get("shape")
@@ -219,6 +219,7 @@ def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
         facts.get("task"),
         len(labels) if labels is not None else None,
         outputs=None if shape is None else math.prod(shape),
+        one_hot=is_one_hot(facts.get("task"), shape or ()),
         rows=facts.get("rows", {}).get("train"),
         epochs=facts.get("epochs"),
     )

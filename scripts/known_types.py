@@ -18,10 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn import feature_selection, linear_model, metrics, neighbors, neural_network, pipeline, preprocessing, svm
+from sklearn import (
+    calibration,
+    feature_selection,
+    linear_model,
+    metrics,
+    neighbors,
+    neural_network,
+    pipeline,
+    preprocessing,
+    svm,
+)
 from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, GradientBoostingRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier as HistClassifier
 from sklearn.ensemble import HistGradientBoostingRegressor as HistRegressor
+from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401  # named by this
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.tree import DecisionTreeClassifier
@@ -44,6 +55,9 @@ TARGETS = (
     X[:, :2],
     np.array(["a", "b", "c"])[_CLASSES],
 )
+
+UFUNCS = sorted({f.__name__ for f in vars(np).values() if isinstance(f, np.ufunc) and (f.nin, f.nout) == (1, 1)})
+"""numpy's functions of one number: what `FunctionTransformer` and transformed targets are given. They only compute."""
 
 _NOT_SAVED = {"Birch", "FrozenEstimator"}
 """What skops can't save, and what is made of a fitted estimator."""
@@ -100,6 +114,10 @@ def _others() -> Iterator[Any]:
     yield pipeline.make_pipeline(preprocessing.StandardScaler(), svm.SVC(probability=True, kernel="rbf"))
     yield pipeline.make_pipeline(preprocessing.OneHotEncoder(), linear_model.LogisticRegression())
     yield BaggingClassifier(svm.LinearSVC(), n_estimators=2)
+    for method in ("sigmoid", "isotonic", "temperature"):
+        yield calibration.CalibratedClassifierCV(svm.LinearSVC(), cv=2, method=method)
+    for name in UFUNCS:
+        yield preprocessing.FunctionTransformer(getattr(np, name))
     for average in ParameterGrid({"encode": ["onehot", "ordinal"], "strategy": ["uniform", "quantile", "kmeans"]}):
         yield preprocessing.KBinsDiscretizer(n_bins=3, **average)
 

@@ -19,7 +19,8 @@ Row: TypeAlias = dict[str, Any]
 strategy gave a reason `why`; where failed `error`; with several objectives `objectives`, the scores by metric, of
 repeats and folds their means (of so many: `means_of`), and `score` is None; with repeats `scores`, one each, and their
 sample standard deviation `spread`; a finalist's `finalist`: {"scores", "mean", "interval": [low, high]} with the mean's
-95 % interval, and `folds`, where each of the scores is the mean of so many."""
+95 % interval, and `folds`, where each of the scores is the mean of so many; one that failed in repeats has how many as
+`finalist_failed` and the first reason as `finalist_error`."""
 
 
 def rows(history: History) -> list[Row]:
@@ -128,6 +129,7 @@ def row(trial: Trial, history: History) -> Row:
             found["finalist"]["folds"] = history.folds
     elif failed := history.final_repeats(trial.number).count(None):
         found["finalist_failed"] = failed
+        found["finalist_error"] = history.finals_failed[trial.number][0]
     return found
 
 

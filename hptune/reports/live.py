@@ -108,7 +108,8 @@ class Lines(Silent):
         told = " ".join(
             "failed" if score is None else text for score, text in zip(scores, numbers(scores), strict=True)
         )
-        print(f"finalist, trial {finalist.number}, again: {told}", file=sys.stderr)  # noqa: T201  # a renderer
+        why = f": {printable(self._record.history.finals_failed[finalist.number][-1])}" if scores[-1] is None else ""
+        print(f"finalist, trial {finalist.number}, again: {told}{why}", file=sys.stderr)  # noqa: T201  # a renderer
 
     def noted(self, note: str) -> None:
         print(f"note: {note}", file=sys.stderr)  # noqa: T201  # a renderer

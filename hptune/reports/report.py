@@ -129,12 +129,18 @@ def make_report(record: Record, *, name: str, size_bytes: int) -> Report:
         front=_front(shown, history, best),
         curves=_curves(shown, order, objective),
         parameters=_parameters(shown, scores, record.head.event["space"]),
-        failures=Counter(t.error or "" for t in history.trials if t.state == "failed").most_common(20),
+        failures=_failures(history).most_common(20),
         winner=_trained(record, "best", objective),
         baseline=_trained(record, "baseline", objective),
         spec=list(_leaves(record.head.event["experiment"])),
         origin=list(_origin(record)),
     )
+
+
+def _failures(history: History) -> Counter[str]:
+    """How many trials failed, and repeats of finalists, by the reason."""
+    of_finalists = (f"as a finalist: {reason}" for failed in history.finals_failed.values() for reason in failed)
+    return Counter(t.error or "" for t in history.trials if t.state == "failed") + Counter(of_finalists)
 
 
 def as_number(value: object) -> float | None:

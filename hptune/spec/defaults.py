@@ -5,7 +5,7 @@ Everything else has its default in its own section.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,15 @@ def fill(
     classes: int | None = None,
     *,
     outputs: int | None = None,
+    one_hot: bool = False,
     rows: int | None = None,
     epochs: int | None = None,
 ) -> Experiment:
     """`experiment` with its loss, metrics and objective filled in, where they were left out.
 
     task: what the target is, None where there is no data (a function). classes: how many, where known. outputs: the
-    values of one sample of the target, where known; each layer `Output` is a Dense of that size then. rows: of the
+    values of one sample of the target, where known; each layer `Output` is a Dense of that size then. one_hot: whether
+    the classes come as one-hot rows, as they do by `data.one_hot` or where the data has them so. rows: of the
     training part, where known; what `guided` begins doubling the batch size at is then filled in too. epochs: where
     the model's code says how many there are.
     A model from code keeps what its builder compiled; only its objective is filled in. Filling twice changes nothing.
@@ -77,7 +79,7 @@ def fill(
     experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
     if task is not None and isinstance(experiment.model, COMPILED_HERE):
-        loss = training.loss if training.loss is not None else _loss(experiment, task, classes)
+        loss = training.loss if training.loss is not None else _loss(experiment, task, classes, one_hot)
         metrics = training.metrics if training.metrics is not None else [_metric(experiment, task, loss)]
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
     if epochs is not None and "epochs" not in training.model_fields_set:
@@ -93,16 +95,21 @@ def _metric(experiment: Experiment, task: Task, loss: Any) -> Any:
     return _METRICS[task] if task == "regression" else accuracy_at_0(experiment, task, loss, _METRICS[task])
 
 
-def _loss(experiment: Experiment, task: Task, classes: int | None) -> str:
+def _loss(experiment: Experiment, task: Task, classes: int | None, one_hot: bool) -> str:
     if task == "regression":
         return "mean_squared_error"
     if task == "labels":
         return "binary_crossentropy"
-    if experiment.data is not None and experiment.data.one_hot:
+    if one_hot or (experiment.data is not None and experiment.data.one_hot):
         return "categorical_crossentropy"
     if classes in (2, None) and ends_in_one_unit(experiment) and _last_dense(experiment).get("activation") == "sigmoid":
         return "binary_crossentropy"
     return "sparse_categorical_crossentropy"
+
+
+def is_one_hot(task: Task | None, shape: Sequence[int]) -> bool:
+    """Whether a target of this shape, of one sample, is a row with a 1 at its class."""
+    return task == "classes" and len(shape) == 1 and shape[0] > 1
 
 
 def ends_in_one_unit(experiment: Experiment) -> bool:

@@ -46,6 +46,14 @@ def weights_keyword(estimator: Estimator) -> str | None:
     return f"{last[0]}__sample_weight" if last is not None else "sample_weight"
 
 
+def steps_without_weights(estimator: Estimator) -> list[str]:
+    """The steps of a pipeline that could use sample weights and get none: scikit-learn gives them to the last alone."""
+    from sklearn.pipeline import Pipeline
+
+    before = estimator.steps[:-1] if isinstance(estimator, Pipeline) else ()
+    return [type(step).__name__ for _, step in before if _takes_weights(step)]
+
+
 def _takes_weights(estimator: Estimator) -> bool:
     """Whether its `fit` takes them, or hands them to one that does, as `TransformedTargetRegressor` does."""
     from sklearn.compose import TransformedTargetRegressor

@@ -20,7 +20,7 @@ from hptune.errors import SegmentFailed, SpecError
 from hptune.history import best_epoch
 from hptune.record import joined_space
 from hptune.rundir import RunPaths
-from hptune.spec.defaults import ends_in_one_unit, fill
+from hptune.spec.defaults import ends_in_one_unit, fill, is_one_hot
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import HypermodelModel, PythonModel
 from hptune.spec.objective import Objective, leading
@@ -107,8 +107,8 @@ class KerasTrainer:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment with the defaults that the data decides."""
-        labels, shape = self.data.labels, self.data.train.y.shape[1:]
-        return fill(self._given, self.data.task, len(labels) if labels else None, outputs=math.prod(shape))
+        task, classes, shape = self.data.task, len(self.data.labels or ()) or None, self.data.train.y.shape[1:]
+        return fill(self._given, task, classes, outputs=math.prod(shape), one_hot=is_one_hot(task, shape))
 
     @cached_property
     def builder(self) -> Builder | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
@@ -71,6 +72,11 @@ class Signature:
         """Whether a sample is a row of columns of several kinds."""
         return bool(self.preparation.encodings)
 
+    @property
+    def columns(self) -> int:
+        """The numbers that a prepared sample has, laid out flat."""
+        return self.preparation.width if self.is_table else math.prod(self.shape)
+
 
 def signature_of(
     experiment: Experiment, data: Data, *, logits: bool = False, margins: bool = False, raw: bool = True
@@ -121,7 +127,7 @@ def read_signature(run: RunPaths) -> Signature:
         way = f"Train it first: hptune train-best --run {run.name}"
         raise spec_error(f"{run.name} has no best model to predict with. {way}") from error
     except ValueError as error:
-        raise _damaged(run) from error
+        raise damaged(run) from error
     try:
         del told["version"]
         kinds = get_type_hints(Signature)
@@ -129,10 +135,11 @@ def read_signature(run: RunPaths) -> Signature:
         fields = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in told.items()}
         return Signature(**fields, preparation=preparation)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(run) from error
+        raise damaged(run) from error
 
 
-def _damaged(run: RunPaths) -> RunError:
+def damaged(run: RunPaths) -> RunError:
+    """What is told of a signature that can't be what train-best wrote."""
     return RunError(f"{run.best_signature} is damaged. Write it anew: hptune train-best --run {run.name}")
 
 

@@ -35,6 +35,10 @@ from hptune.training.skops_types import strange_types, trust_note
 from hptune.training.trainer import OnEpoch
 from hptune.trial import Segment, SegmentResult, Value
 
+_WEIGHTS_OF_STEPS = (
+    "sample weights go to the pipeline's last step alone, as in scikit-learn; {steps} could take them too and gets none"
+)
+
 
 class SklearnTrainer:
     """Fits in one thread, so that results are the same in one worker and in many.
@@ -144,7 +148,11 @@ class SklearnTrainer:
             raise spec_error(f"{told}, or limit: 100000.", "data")
         self._check_task(data)
         self._check_scorers(data)
-        return facts(data)
+        found = facts(data)
+        steps = estimators.steps_without_weights(self._any_estimator()) if data.train.sample_weight is not None else ()
+        if steps:
+            found["notes"] = [*found.get("notes", ()), _WEIGHTS_OF_STEPS.format(steps=", ".join(steps))]
+        return found
 
     def _check_task(self, data: Data) -> None:
         """That a classifier meets classes, and a regressor numbers."""

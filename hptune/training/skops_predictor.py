@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from hptune.training.data.raw import take
 from hptune.training.data.unseen import Samples
 from hptune.training.estimators import Estimator
 from hptune.training.guarded import guarded
-from hptune.training.signature import Signature
+from hptune.training.signature import Signature, damaged
 from hptune.training.skops_types import load_known
 
 BATCH = 4096
@@ -26,7 +27,18 @@ BATCH = 4096
 
 
 def _warned(message: Warning | str, *_: Any) -> None:
-    print(f"note: {printable(str(message))}", file=sys.stderr)  # noqa: T201  # texts of the file may be in it
+    print(f"note: {message}", file=sys.stderr)  # noqa: T201  # a renderer
+
+
+class _Spelled(io.TextIOBase):
+    """A stream to the screen for what may hold texts of the file: their control characters are spelled out."""
+
+    def __init__(self, screen: TextIO) -> None:
+        self._screen = screen
+
+    def write(self, text: str) -> int:
+        self._screen.write(printable(text, keep="\n"))
+        return len(text)
 
 
 class SkopsPredictor:
@@ -42,7 +54,12 @@ class SkopsPredictor:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         """For what the file has made: what it may do, and what it may say."""
-        with contextlib.nullcontext() if self._trusted else guarded(), warnings.catch_warnings():
+        said = _Spelled(sys.stderr)
+        with contextlib.ExitStack() as held:
+            held.enter_context(contextlib.nullcontext() if self._trusted else guarded())
+            held.enter_context(warnings.catch_warnings())
+            held.enter_context(contextlib.redirect_stdout(said))  # what stands there is the predictions
+            held.enter_context(contextlib.redirect_stderr(said))
             warnings.showwarning = _warned  # type: ignore[assignment]
             yield
 
@@ -50,8 +67,13 @@ class SkopsPredictor:
     def width(self) -> int:
         if self._signature.labels is not None:
             return len(self._signature.labels)
-        features = getattr(self._estimator, "n_features_in_", 1)
-        return int(self._outputs(np.zeros((1, features))).numbers.shape[1])
+        if self._signature.targets:
+            return len(self._signature.targets)
+        try:
+            one = np.zeros((1, self._signature.columns))
+        except (MemoryError, ValueError) as error:
+            raise damaged(self._run) from error
+        return int(self._outputs(one).numbers.shape[1])
 
     def __call__(self, samples: Samples) -> Outputs:
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)

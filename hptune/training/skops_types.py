@@ -90,7 +90,7 @@ def _refusal(path: Path, strange: Sequence[str], run: str) -> str:
     shown = ", ".join(map(_reference, strange[:_SHOWN]))
     more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
     return (
-        f"{path} holds {shown}{more}, which files of scikit-learn's own estimators don't: loading it may run any code. "
+        f"{path} holds {shown}{more}, which hptune does not know: loading it may run any code. "
         f"Where you know who wrote it and trust it: {_command(strange[:_SHOWN], '--run', run)}"
     )
 
@@ -137,7 +137,9 @@ def _nodes(path: Path) -> Iterator[dict[str, Any]]:
             left.extend(one)
 
 
-_METHODS = frozenset({"predict", "predict_proba", "decision_function"})
+_METHODS = frozenset({"predict", "predict_proba", "decision_function", "predict_log_proba", "auto"})
+_NAMES_METHODS = frozenset({"stack_method_", "chain_method_", "response_method", "_response_method"})
+"""The attributes by which stacks, chains, thresholds and scorers are told what to call of what they hold."""
 
 
 def _oddity(made: Any) -> str | None:
@@ -158,8 +160,8 @@ def _oddity(made: Any) -> str | None:
         for key, value in [*items.items(), *(held.items() if isinstance(held, dict) else ())]:
             if isinstance(key, str) and key.rpartition("__")[2] == "memory" and value is not None:
                 return "names a folder of pickles (`memory`), which fitting would load"
-            names = [value] if isinstance(value, str) else value
-            if key in ("stack_method_", "chain_method_") and not _METHODS.issuperset(names):
+            names = value if isinstance(value, list | tuple) else [value]
+            if key in _NAMES_METHODS and not all(isinstance(n, str | None) and n in {*_METHODS, None} for n in names):
                 return f"would call other methods than those that predict ({key})"
             left += [key, value]
         if isinstance(one, list | tuple | set | frozenset | deque):

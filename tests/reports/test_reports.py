@@ -119,6 +119,7 @@ def test_finalists_are_ranked_by_their_means_and_the_noise_is_told(second: list[
     assert [row["trial"] for row in best] == [0, 1, 2, 3], "one that failed at a repeat is no finalist"
     assert best[0]["finalist"]["mean"] == pytest.approx(0.83)
     assert [row.get("finalist_failed") for row in best] == [None, None, 1, None]
+    assert [row.get("finalist_error") for row in best] == [None, None, "boom", None]
     assert best[0]["finalist"]["interval"] == pytest.approx([0.75547, 0.90453], abs=1e-5)
     lines = drawn(trials_table(best, "score", best_first=True)).splitlines()
     assert "finalists' mean (95 %)" in lines[0]
@@ -215,7 +216,7 @@ def test_lines_tell_of_each_test_of_a_finalist(capsys: pytest.CaptureFixture[str
     view.begun(run, Limits())
     repeat(run, 0, 0.8, None)
     view.tested(run.history.trials[0])
-    assert capsys.readouterr().err.splitlines()[-1] == "finalist, trial 0, again: 0.8 failed"
+    assert capsys.readouterr().err.splitlines()[-1] == "finalist, trial 0, again: 0.8 failed: boom"
 
 
 def drawn(renderable: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hptune.errors import SpecError
-from hptune.spec.defaults import KnownTask, Task, fill, known_task
+from hptune.spec.defaults import KnownTask, Task, fill, is_one_hot, known_task
 from hptune.spec.experiment import Experiment
 from hptune.spec.objective import Objective
 
@@ -38,6 +38,21 @@ def test_the_loss_follows_the_task(
     goal = ("val_accuracy", "maximize") if task == "classes" else ("val_loss", "minimize")
     assert filled.objective == Objective(metric=goal[0], goal=goal[1])  # type: ignore[arg-type]
     assert fill(filled, task, classes) == filled
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "loss"),
+    [
+        ("classes", (3,), "categorical_crossentropy"),
+        ("classes", (), "sparse_categorical_crossentropy"),
+        ("classes", (1,), "sparse_categorical_crossentropy"),
+        ("labels", (3,), "binary_crossentropy"),
+        ("regression", (3,), "mean_squared_error"),
+    ],
+)
+def test_the_loss_follows_rows_that_are_one_hot(task: Task, shape: tuple[int, ...], loss: str) -> None:
+    filled = fill(experiment(SOFTMAX), task, 3, one_hot=is_one_hot(task, shape))
+    assert filled.training.loss == loss
 
 
 def test_what_was_given_stays() -> None:

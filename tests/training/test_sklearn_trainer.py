@@ -132,6 +132,8 @@ def test_weights_reach_the_last_step_or_are_refused(tmp_path: Path) -> None:
     plain = worker(tmp_path, text.replace("sample_weight: w, ", "")).run(Segment(0, {"c": 1.0}, replica=0))
     weighted = worker(tmp_path, text).run(Segment(0, {"c": 1.0}, replica=0))
     assert weighted.curves != plain.curves
+    (note,) = worker(tmp_path, text).run(Segment(0, {}, purpose="probe")).facts["notes"]
+    assert note.endswith("StandardScaler could take them too and gets none")
     knn = text.replace("linear_model.LogisticRegression: {C", "neighbors.KNeighborsClassifier: {p")
     with pytest.raises(SegmentFailed, match="takes no sample weights"):
         worker(tmp_path, knn).run(Segment(0, {"c": 1.0}, replica=0))

@@ -54,6 +54,24 @@ def test_labels_several_of_which_hold_at_once(tmp_path: Path) -> None:
     assert chances[0, 0] > 0.5 > chances[0, 1]
 
 
+def test_one_hot_rows_of_the_data_are_trained_on_unasked(tmp_path: Path) -> None:
+    x = np.random.RandomState(0).normal(size=(90, 3))
+    np.savez(tmp_path / "d.npz", x=x, y=np.eye(3, dtype=bool)[x.argmax(1)])
+    text = """
+        version: 1
+        name: rows
+        data: {npz: d.npz}
+        model: {layers: [Dense: {units: 3, activation: softmax}]}
+        search_space: {lr: {type: choice, values: [0.1]}}
+        training: {epochs: 8, optimizer: {learning_rate: $lr}}
+        """
+    (tmp_path / "spec.yaml").write_text(dedent(text))
+    loaded = load(tmp_path / "spec.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "rows"))
+    assert worker.run(Segment(0, {}, purpose="probe")).facts["task"] == "classes"
+    assert worker.run(Segment(0, {"lr": 0.1}, to_epoch=8)).curves["val_accuracy"][-1] > 0.7
+
+
 def test_several_numbers_each_in_its_own_unit(tmp_path: Path) -> None:
     _, result = train(tmp_path, "target: [big, small]", "Dense: {units: 2}")
     assert result.curves["val_mae"][-1] < 20  # predicting the means: 25

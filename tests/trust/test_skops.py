@@ -7,6 +7,7 @@ import io as streams
 import json
 import os
 import pickle
+import subprocess
 import sys
 import time
 import warnings
@@ -18,9 +19,9 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from sklearn.cluster import FeatureAgglomeration
-from sklearn.ensemble import RandomForestRegressor, StackingClassifier, StackingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, StackingClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
@@ -152,6 +153,54 @@ def stack_that_calls(method: str, inner: Any) -> Any:
 def test_stacks_call_nothing_but_what_predicts(tmp_path: Path, method: str) -> None:
     with pytest.raises(RunError, match=r"other methods than those that predict \(stack_method_\)"):
         predicted(tmp_path, stack_that_calls(method, [LinearRegression()]), X)
+
+
+def test_a_threshold_calls_nothing_but_what_predicts(tmp_path: Path) -> None:
+    model = FixedThresholdClassifier(LogisticRegression()).fit(X, Y).set_params(response_method="fit")
+    with pytest.raises(RunError, match=r"other methods than those that predict \(response_method\)"):
+        predicted(tmp_path, model, X)
+
+
+def test_what_an_estimator_says_is_spelled_out_and_no_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def says(_: Any, x: Any) -> Any:
+        print("to the \x1b]0;title")
+        warnings.warn("of \x1b[31m red", UserWarning, stacklevel=1)
+        return x[:, 0]
+
+    model = LinearRegression().fit(X, X[:, 0])
+    monkeypatch.setattr(LinearRegression, "predict", says)
+    predicted(tmp_path, model, X)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[:2] == ["to the \\x1b]0;title", "note: of \\x1b[31m red"]
+
+
+def test_a_first_prediction_is_quiet(tmp_path: Path) -> None:
+    """scikit-learn asks how many cores there are, which begins a process: in one that has not asked before."""
+    io.dump(HistGradientBoostingRegressor(max_iter=3).fit(X, X[:, 0]), tmp_path / "m.skops")
+    code = f"""
+import numpy as np
+from hptune.training.guarded import guarded
+from hptune.training.skops_types import load_known
+from pathlib import Path
+with guarded():
+    made = load_known(Path({str(tmp_path / "m.skops")!r}), [], run="t")
+    made.predict(np.zeros((2000, 4)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_an_estimator_need_not_tell_how_many_columns_it_was_given(tmp_path: Path) -> None:
+    model = make_pipeline(FunctionTransformer(np.square), LinearRegression()).fit(X, X[:, :2])
+    del model[-1].n_features_in_
+    run = RunPaths(tmp_path / "runs" / "t")
+    run.best_estimator.parent.mkdir(parents=True)
+    io.dump(model, run.best_estimator)
+    signature: Any = SimpleNamespace(labels=None, targets=(), task="regression", columns=4)
+    assert SkopsPredictor(run, signature).width == 2
 
 
 @pytest.mark.parametrize("way", ["pickle", "write", "process"])
@@ -298,7 +347,8 @@ def test_the_list_holds_no_function_that_runs_text() -> None:
         "sklearn.cluster._kmeans._kmeans_single_lloyd",
         "sklearn.utils.validation.check_array",
     }
-    functions = {one for one in known_types() if not _is_class(one)} - kept
+    walk = script()
+    functions = {one for one in known_types() if not _is_class(one)} - kept - {f"numpy.{name}" for name in walk.UFUNCS}
     assert all(one.startswith(("sklearn.metrics.", "sklearn.feature_selection.")) for one in functions), functions
     packages = {one.partition(".")[0] for one in known_types()}
     assert packages == {"builtins", "functools", "numpy", "scipy", "sklearn"}

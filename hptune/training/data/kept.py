@@ -39,8 +39,8 @@ def kept(path: Path, write: Callable[[Output], Any]) -> Any:
     """Have the file `path` there; what `write` said (JSON data) when it wrote it, now or before.
 
     The folder that it lies in is no link, or the file is not made. A file beside it, `<path>.json`, is written last: it
-    has the size and the checksum (CRC-32), by which a damaged file is known. Raises RunError where it can't be written,
-    and what `write` raises.
+    has what was said, the size and a checksum of both (CRC-32), by which a damaged file is known. Raises RunError where
+    it can't be written, and what `write` raises.
     """
     below, marker = path.parent.parent, path.with_name(f"{path.name}.json")
     there, said = _said(path, marker, below)
@@ -50,7 +50,7 @@ def kept(path: Path, write: Callable[[Output], Any]) -> Any:
     with files.whole_file(path, below=below) as file:
         summed = _Summed(file)
         said = write(summed)
-    text = json.dumps({"bytes": summed.size, "crc": summed.crc, "said": said})
+    text = json.dumps({"bytes": summed.size, "crc": _with_said(summed.crc, said), "said": said})
     files.write_whole(marker, text, below=below)
     return said
 
@@ -71,4 +71,9 @@ def _said(path: Path, marker: Path, below: Path) -> tuple[bool, Any]:
                 size, crc = size + len(block), zlib.crc32(block, crc)
     except OSError:  # a disk that can't read it has damaged it
         return False, None
-    return (size, crc) == expected[:2], expected[2]
+    return (size, _with_said(crc, expected[2])) == expected[:2], expected[2]
+
+
+def _with_said(crc: int, said: Any) -> int:
+    """The checksum of a file, carried on over what was said of it."""
+    return zlib.crc32(json.dumps(said).encode(), crc)
