@@ -116,6 +116,9 @@ def parsed(file: Path) -> ast.Module | None:
         return None
 
 
+_IMPORTING = ("__import__", "import_module", "importlib.import_module")
+
+
 def imports(code: ast.AST, package: str = "") -> Iterator[str]:
     """The names of all modules that code imports, wherever in it, and of what may be modules: what it has from them.
 
@@ -123,6 +126,8 @@ def imports(code: ast.AST, package: str = "") -> Iterator[str]:
 
     >>> list(imports(ast.parse("import a.b\\nfrom . import c\\nfrom ..d import e"), "p.q"))
     ['a.b', 'p.q', 'p.q.c', 'p.d', 'p.d.e']
+    >>> list(imports(ast.parse("__import__('f'); importlib.import_module('g.h'); import_module(name)")))
+    ['f', 'g.h']
     """
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
@@ -134,6 +139,14 @@ def imports(code: ast.AST, package: str = "") -> Iterator[str]:
             if above:
                 yield above
                 yield from (f"{above}.{alias.name}" for alias in node.names if alias.name != "*")
+        elif isinstance(node, ast.Call) and (name := _imported_by_call(node)) is not None:
+            yield name
+
+
+def _imported_by_call(node: ast.Call) -> str | None:
+    """The module that `__import__("name")` or `import_module("name")` names in so many words."""
+    first = node.args[0] if node.args and ast.unparse(node.func) in _IMPORTING else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value else None
 
 
 def _fingerprint(file: Path) -> str:

@@ -51,10 +51,10 @@ def predict(
     from hptune.training.answers import answers, columns, no_probabilities
     from hptune.training.data.unseen import read_unseen
     from hptune.training.predictor import open_predictor
-    from hptune.training.signature import read_signature
+    from hptune.training.signature import any_of, read_signature
 
     signature = read_signature(run)
-    kind = "outputs" if signature.labels is None else "scores" if signature.margins else "probabilities"
+    kind = "outputs" if signature.labels is None else "scores" if any_of(signature.margins) else "probabilities"
     pieces = read_unseen(signature, file)
     predictor = open_predictor(run, signature, trust)
     names = columns(signature, predictor.width)

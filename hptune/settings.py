@@ -21,13 +21,10 @@ import time
 import warnings
 from collections.abc import Callable
 from operator import eq
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from hptune.keras_json import keras_json
+from hptune import libraries
 from hptune.replaced import modules_now, names_now, put_modules, put_names
-
-ABSENT: Final = "not loaded"
-"""What a library is set to that is not loaded; put back, it is what the library begins with."""
 
 
 class Setting(NamedTuple):
@@ -242,154 +239,6 @@ def _same_context(now: contextvars.Context, then: contextvars.Context) -> bool:
     return True
 
 
-# --- libraries ------------------------------------------------------------------------------------------------------
-
-
-def _logging() -> Any:
-    root = getattr(sys.modules.get("logging"), "root", None)
-    if root is None:
-        return ABSENT
-    return root.level, root.disabled, [*root.handlers], [*root.filters], root.manager.disable
-
-
-def _to_logging(held: Any) -> None:
-    root = sys.modules["logging"].root
-    level, root.disabled, root.handlers[:], root.filters[:], root.manager.disable = (
-        (30, False, [], [], 0) if held is ABSENT else held
-    )
-    root.setLevel(level)  # it also forgets what loggers have found to be enabled
-
-
-def _timeout() -> Any:
-    """Of new sockets."""
-    socket = sys.modules.get("_socket")
-    return ABSENT if socket is None else socket.getdefaulttimeout()
-
-
-def _to_timeout(held: Any) -> None:
-    sys.modules["_socket"].setdefaulttimeout(None if held is ABSENT else held)
-
-
-def _start_method() -> Any:
-    """Of child processes; once it is set, Python refuses to have it set again."""
-    module = sys.modules.get("multiprocessing")
-    return ABSENT if module is None else module.get_start_method(allow_none=True)
-
-
-def _to_start_method(held: Any) -> None:
-    sys.modules["multiprocessing"].set_start_method(None if held is ABSENT else held, force=True)
-
-
-def _tells_faults() -> Any:
-    module = sys.modules.get("faulthandler")
-    return module is not None and module.is_enabled()
-
-
-def _to_telling_faults(on: bool) -> None:
-    module = sys.modules["faulthandler"]
-    (module.enable if on else module.disable)()
-
-
-def _numpy() -> Any:
-    """How it prints (part of the context from NumPy 2.2 on), and what its own functions draw from."""
-    random = sys.modules.get("numpy.random")
-    if random is None or not hasattr(random, "get_bit_generator"):  # it is just being imported
-        return ABSENT
-    return sys.modules["numpy"].get_printoptions(), random.get_bit_generator()
-
-
-def _to_numpy(held: Any) -> None:
-    if held is ABSENT:
-        sys.modules["numpy.random"].set_bit_generator(sys.modules["numpy.random"].MT19937())
-    else:
-        options, generator = held
-        sys.modules["numpy"].set_printoptions(**options)
-        sys.modules["numpy.random"].set_bit_generator(generator)
-
-
-def _sklearn() -> Any:
-    config = getattr(sys.modules.get("sklearn"), "get_config", None)
-    return ABSENT if config is None else config()
-
-
-def _to_sklearn(held: Any) -> None:
-    usual = getattr(sys.modules.get("sklearn._config"), "_global_config", {})
-    sys.modules["sklearn"].set_config(**(usual if held is ABSENT else held))
-
-
-_POOLS: list[Any] = []
-"""The libraries that hold pools of threads, and how many modules were loaded when they were looked for."""
-
-
-def _pools() -> Any:
-    """How many threads NumPy and scikit-learn use, on which sums depend. They are looked for as modules load."""
-    if "numpy" not in sys.modules:
-        return ABSENT
-    try:
-        import threadpoolctl  # type: ignore[import-untyped]
-    except ImportError:  # scikit-learn has it
-        return ABSENT
-    if not _POOLS or _POOLS[0] != len(sys.modules):
-        _POOLS[:] = [len(sys.modules), threadpoolctl.ThreadpoolController().lib_controllers]
-    return {one.filepath: one.get_num_threads() for one in _POOLS[1]}
-
-
-def _to_pools(held: Any) -> None:
-    for one in _POOLS[1]:
-        if one.filepath in held:
-            one.set_num_threads(held[one.filepath])
-
-
-def _same_pools(now: Any, then: Any) -> bool:
-    return then is ABSENT or (now is not ABSENT and all(now.get(path) == threads for path, threads in then.items()))
-
-
-_SWITCHES = ("interactive_logging", "traceback_filtering", "flash_attention")
-_LIMITS_OF_FIT = ("max_epochs", "max_steps_per_epoch")
-
-
-def _keras_config() -> Any:
-    """What `keras.config` holds; ABSENT also where a part of Keras is loaded: it is just being imported."""
-    config = getattr(sys.modules.get("keras"), "config", None)
-    if config is None or not hasattr(config, "dtype_policy"):
-        return ABSENT
-    held = config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy()
-    switches = [getattr(config, f"is_{name}_enabled", bool)() for name in _SWITCHES]
-    return *held, switches, [getattr(config, name, int)() for name in _LIMITS_OF_FIT]
-
-
-def _to_keras_config(held: Any) -> None:
-    config: Any = sys.modules["keras"].config
-    usual = keras_json()  # for code that was the first to load Keras
-    fallback = (usual["floatx"], usual["epsilon"], usual["image_data_format"], usual["floatx"], _USUAL, (None, None))
-    floatx, epsilon, image_data_format, policy, switches, limits = fallback if held is ABSENT else held
-    config.set_floatx(floatx)
-    config.set_epsilon(epsilon)
-    config.set_image_data_format(image_data_format)
-    config.set_dtype_policy(policy)
-    for name, on in zip(_SWITCHES, switches, strict=True):
-        if on is not None and getattr(config, f"is_{name}_enabled", bool)() != on:
-            getattr(config, f"{'enable' if on else 'disable'}_{name}")()
-    for name, most in zip(_LIMITS_OF_FIT, limits, strict=True):
-        if getattr(config, name, int)() != most and hasattr(config, f"set_{name}"):
-            getattr(config, f"set_{name}")(most)
-
-
-_USUAL = (True, True, None)
-"""The switches of Keras as it begins; None: what the machine can."""
-
-
-def _eager() -> Any:
-    config = getattr(sys.modules.get("tensorflow"), "config", None)
-    if config is None or not hasattr(config, "functions_run_eagerly"):
-        return ABSENT
-    return config.functions_run_eagerly()
-
-
-def _to_eager(held: Any) -> None:
-    sys.modules["tensorflow"].config.run_functions_eagerly(held is True)
-
-
 SETTINGS = {
     "names": Setting(names_now, put_names),
     "modules": Setting(modules_now, put_modules, lambda _, then: len(sys.modules) >= len(then)),
@@ -419,14 +268,6 @@ SETTINGS = {
     "temporary": Setting(lambda: tempfile.tempdir, lambda folder: setattr(tempfile, "tempdir", folder)),
     "context": Setting(contextvars.copy_context, _to_context, _same_context),
     "decimal": Setting(_decimal, _to_decimal),
-    "logging": Setting(_logging, _to_logging),
-    "timeout": Setting(_timeout, _to_timeout),
-    "start method": Setting(_start_method, _to_start_method),
-    "faults": Setting(_tells_faults, _to_telling_faults),
-    "numpy": Setting(_numpy, _to_numpy),
-    "pools": Setting(_pools, _to_pools, _same_pools),
-    "sklearn": Setting(_sklearn, _to_sklearn),
-    "keras": Setting(_keras_config, _to_keras_config),
-    "eager": Setting(_eager, _to_eager),
+    **{name: Setting(*of) for name, of in libraries.SETTINGS.items()},
 }
 """In the order in which they are put back: what Python's names stand for comes first."""

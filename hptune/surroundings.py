@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sys
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from hptune.libraries import ABSENT
 from hptune.replaced import put_names
-from hptune.settings import ABSENT, SETTINGS
+from hptune.settings import SETTINGS
 
 Snapshot: TypeAlias = dict[str, Any]
 """By the name of a setting, what it is; what can't be told is left out."""
@@ -131,13 +131,6 @@ def importing() -> Iterator[None]:
 
 _OPEN: list[Snapshot] = []
 """What the blocks of `kept` will put back, the outermost first."""
-
-
-def seed(number: int) -> None:
-    """Let the generators that a process has for all, Python's and NumPy's, begin anew."""
-    random.seed(number)
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed(number % 2**32)
 
 
 # --- streams --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ ROOT = Path(hptune.__file__).parent
 LAYERS: list[tuple[str, ...]] = [
     (
         *("errors", "files", "interrupts", "keras_json", "own_files", "quiet", "seeds", "stopwatch", "surroundings"),
-        *("settings", "replaced", "threads", "fingerprints", "user_code"),
+        *("settings", "replaced", "threads", "fingerprints", "user_code", "generators", "libraries"),
     ),
     ("trial", "spec"),
     ("usable", "curves", "history", "journal", "event_check", "rundir", "lock", "clock"),

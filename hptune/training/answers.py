@@ -72,7 +72,7 @@ def _answer(signature: Signature, numbers: Array, chosen: Array | None) -> Answe
     if labels is None:
         return Answer(plain[0], ()) if len(plain) == 1 else Answer([*plain], plain)
     if signature.task == "labels":
-        holds = numbers > (0.0 if signature.margins else 0.5) if chosen is None else chosen == 1
+        holds = numbers > np.where(signature.margins, 0.0, 0.5) if chosen is None else chosen == 1
         return Answer([label for label, one in zip(labels, holds.tolist(), strict=True) if one], plain)
     return Answer(labels[int(np.argmax(numbers) if chosen is None else chosen)], plain)
 
@@ -86,7 +86,7 @@ def _numbers(signature: Signature, outputs: Array) -> Array:
     """Probabilities where there are labels, one for each; else the outputs as they are. Raises RunError for NaN."""
     if not np.isfinite(outputs).all():
         raise RunError("the model answers NaN or infinity to a sample; nothing was predicted. Train another winner.")
-    outputs = outputs.astype(np.float64) if signature.logits else outputs
+    outputs = outputs.astype(np.float64) if np.any(signature.logits) else outputs
     if signature.labels is None:
         return outputs
     wanted = len(signature.labels)
@@ -94,25 +94,28 @@ def _numbers(signature: Signature, outputs: Array) -> Array:
     if outputs.shape[1] != wanted and not alone:
         told = f"the model gives {outputs.shape[1]} numbers a sample, and there are {wanted} classes"
         raise RunError(f"{told}. Predict with best/model.keras itself.")
-    if signature.logits:
-        outputs = 1 / (1 + np.exp(-outputs)) if alone or signature.task == "labels" else _softmax(outputs)
+    if np.any(signature.logits):
+        of_each = alone or signature.task == "labels"
+        outputs = np.where(signature.logits, _sigmoid(outputs), outputs) if of_each else _softmax(outputs)
     first = -outputs if signature.margins else 1 - outputs
     return np.concatenate([first, outputs], axis=1) if alone else outputs
 
 
 def no_probabilities(signature: Signature, outputs: Outputs) -> tuple[float, float] | None:
     """The least and the greatest of what is told as probabilities and is none, under a loss of the user's own, say."""
-    numbers = outputs.numbers
-    if (
-        signature.labels is None
-        or signature.logits
-        or signature.margins
-        or outputs.chosen is not None
-        or not numbers.size
-    ):
+    if signature.labels is None or outputs.chosen is not None:
+        return None
+    told = np.logical_or(signature.logits, signature.margins)
+    numbers = outputs.numbers[:, np.broadcast_to(~told, outputs.numbers.shape[1:])]
+    if not numbers.size:
         return None
     low, high = float(np.min(numbers)), float(np.max(numbers))
     return (low, high) if low < -_ROUNDING or high > 1 + _ROUNDING else None
+
+
+def _sigmoid(logits: Array) -> Array:
+    with np.errstate(over="ignore"):  # 1 / inf is 0
+        return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def _softmax(logits: Array) -> Array:

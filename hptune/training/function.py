@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hptune import seeds, surroundings
+from hptune import generators, seeds
 from hptune.curves import whole_epochs
 from hptune.errors import SegmentFailed, spec_error
 from hptune.history import best_epoch
@@ -87,8 +87,8 @@ class FunctionTrainer:
         seed = seeds.derive(self.experiment.seed, "function", dict(segment.values), segment.replica)
         if self._takes_seed:
             extra["seed"] = seed
-        surroundings.seed(seeds.derive(seed, "epoch", epoch))
-        found = self._function(**segment.values, **extra)
+        with generators.begun(seeds.derive(seed, "epoch", epoch)):
+            found = self._function(**segment.values, **extra)
         metrics = found if isinstance(found, Mapping) else {"score": found}
         if "seconds" in metrics and any(one.metric == "seconds" for one in self.experiment.objectives):
             told = "the function tells a metric `seconds`, and the objective of that name is how long a trial takes"

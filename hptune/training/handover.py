@@ -27,13 +27,13 @@ from hptune.training.blueprint import Blueprint
 from hptune.training.data import Data
 from hptune.training.export import for_users, prepared_examples, raw_samples, save_model, save_weights, side_by_side
 from hptune.training.hypermodel import Builder
-from hptune.training.last_layer import last_activation
+from hptune.training.last_layer import activation_of, last_activation
 from hptune.training.own_code import is_own, own_objects
 from hptune.training.program import Program
 from hptune.training.results import has_call
 from hptune.training.runtime import keras
 from hptune.training.several_outputs import columns_of
-from hptune.training.signature import gives_logits, gives_margins, signature_of, write_signature
+from hptune.training.signature import Each, gives_logits, gives_margins, signature_of, write_signature
 from hptune.training.variables import plain_variables, put
 from hptune.trial import Values
 
@@ -135,10 +135,20 @@ class Handover:
     def _seed(self) -> int:
         return seeds.derive(self.experiment.seed, "build")
 
+    def _kinds(self, model: Any, loss: Any) -> tuple[Each, Each]:
+        """Whether the outputs are logits, and margins; of several outputs one for each label."""
+        if not isinstance(loss, Mapping):
+            return gives_logits(loss), gives_margins(loss) and last_activation(model) not in PROBABILITIES
+        ends = model.output if isinstance(model.output, Mapping) else {}
+        order = sorted((column, name) for name, column in columns_of(tuple(loss), self.data).items())
+        logits = tuple(gives_logits(loss[name]) for _, name in order)
+        apart = (gives_margins(loss[name]) and activation_of(ends.get(name)) not in PROBABILITIES for _, name in order)
+        return logits, tuple(apart)
+
     def _signed(self, handed: Handed, *, model: Any, loss: Any, raw: bool) -> dict[str, Any]:
-        margins = gives_margins(loss) and last_activation(model) not in PROBABILITIES
+        logits, margins = self._kinds(model, loss)
         signature = replace(
-            signature_of(self.experiment, self.data, logits=gives_logits(loss), margins=margins, raw=raw),
+            signature_of(self.experiment, self.data, logits=logits, margins=margins, raw=raw),
             code=handed.code,
             folder=str(self.folder.resolve()),
             built=handed.built,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,25 +16,57 @@ from hptune.training.runtime import keras
 BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
 """The losses that want a value for each class."""
 
-_RANGES = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "relu": (0.0, np.inf), "tanh": (-1.0, 1.0),
-           "softplus": (0.0, np.inf), "exponential": (0.0, np.inf), "hard_sigmoid": (0.0, 1.0)}  # fmt: skip
-"""What an activation can give, where that is bounded."""
+_INF = np.inf
+_RANGES = {
+    **dict.fromkeys(("sigmoid", "softmax", "hard_sigmoid", "sparse_sigmoid", "sparsemax"), (0.0, 1.0)),
+    **dict.fromkeys(("relu", "softplus", "exponential", "squareplus", "sparse_plus"), (0.0, _INF)),
+    **dict.fromkeys(("tanh", "softsign", "hard_tanh"), (-1.0, 1.0)),
+    **dict.fromkeys(("log_sigmoid", "log_softmax"), (-_INF, 0.0)),
+    **dict.fromkeys(("elu", "celu"), (-1.0, _INF)),
+    "relu6": (0.0, 6.0),
+    "selu": (-1.7581, _INF),
+    "gelu": (-0.17, _INF),
+    **dict.fromkeys(("silu", "hard_silu"), (-0.375, _INF)),
+    "mish": (-0.309, _INF),
+}
+"""What an activation can give at its defaults, where that is bounded; a little more where it has no round figure."""
+
+_PASSING = frozenset(
+    {
+        *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
+        *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
+    }
+)
+"""Keras's layers that give nothing beyond what they are given."""
 
 
-def check_last_layer(model: Any, loss: Any, data: Data, path: KeyPath) -> None:
+def check_last_layer(
+    model: Any, loss: Any, data: Data, path: KeyPath, *, columns: Mapping[str, int] = MappingProxyType({})
+) -> None:
     """Raise SpecError, with the remedy, where the model's last layer can't give what the target and the loss need.
 
-    path: where the last layer stands in the YAML. Models of several outputs, those whose shapes are known only once
-    they ran and those that compute their own loss, or have a loss of one's own (which may be one over embeddings), are
-    passed over; so is what an activation of one's own may give.
+    path: where the last layer stands in the YAML. columns: of several outputs, which column of the target each learns.
+    Models whose shapes are known only once they ran and those that compute their own loss are passed over; under a loss
+    of one's own, which may be one over embeddings, so is all but which values the output can have; and so is what an
+    activation of one's own may give.
     """
-    shape = getattr(model, "output_shape", None)
-    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple) or makes_its_own_loss(model):
+    if makes_its_own_loss(model):
         return
+    if columns:
+        for name, column in columns.items():
+            activation = activation_of(model.output[name])
+            if activation is not None and data.task == "regression":
+                _check_range(activation, data, path, column=column, what=f"{name}'s {activation}")
+        return
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+        return
+    activation = last_activation(model)
     if not _is_keras_own(loss):
+        if activation is not None and data.task == "regression" and data.target_scale is not None:
+            _check_range(activation, data, path)
         return
     _check_size(shape, loss, data, path)
-    activation = last_activation(model)
     if activation is None:
         return
     if activation == "softmax" and shape[-1] == 1:
@@ -95,33 +129,47 @@ def _refuse(told: str, remedy: str, path: KeyPath) -> NoReturn:
 
 
 def last_activation(model: Any) -> str | None:
-    """The name of Keras's own activation that the output comes out of; None where that is not known."""
-    layer = model
-    while isinstance(layer, keras().Model):
+    """The name of Keras's own activation that the only output comes out of; None where that is not known."""
+    outputs = getattr(model, "outputs", None)
+    return activation_of(outputs[0]) if outputs else None
+
+
+def activation_of(tensor: Any) -> str | None:
+    """The name of Keras's own activation that a symbolic tensor comes out of; None where that is not known."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return None
+    layer = history.operation
+    if isinstance(layer, keras().Model):
         outputs = getattr(layer, "outputs", None)
-        history = getattr(outputs[0], "_keras_history", None) if outputs else None
-        if history is None:
-            return None
-        layer = history.operation
+        return activation_of(outputs[history.tensor_index]) if outputs else None
+    if type(layer).__name__ in _PASSING and type(layer).__module__.startswith("keras."):
+        (given,) = layer._inbound_nodes[history.node_index].input_tensors
+        return activation_of(given)
     if isinstance(layer, keras().layers.Softmax):
         return "softmax"
+    if isinstance(layer, keras().layers.ReLU):
+        return "relu" if layer.negative_slope == 0 else None
     own = getattr(layer, "activation", None)
     name = getattr(own, "__name__", None)
     return name if name is not None and own is getattr(keras().activations, name, None) else None
 
 
-def _check_range(activation: str, data: Data, path: KeyPath) -> None:
+def _check_range(
+    activation: str, data: Data, path: KeyPath, *, column: int | None = None, what: str | None = None
+) -> None:
     """Numbers that are standardised while training lie on both sides of 0."""
     if activation not in _RANGES:
         return
     low, high = _RANGES[activation]
+    told = f"{what or activation} gives values from {low:g} to {high:g}"
     if data.target_scale is not None:
-        told = f"{activation} gives values from {low:g} to {high:g}, and the target is standardised while training"
-        _refuse(told, "Drop the activation, or say data.scale: none", path)
-    least, most = float(data.train.y.min()), float(data.train.y.max())
+        way = "Drop the activation, or say data.scale: none"
+        _refuse(f"{told}, and the target is standardised while training", way, path)
+    y = data.train.y if column is None else data.train.y[:, column]
+    least, most = float(y.min()), float(y.max())
     if least < low or most > high:
-        told = f"{activation} gives values from {low:g} to {high:g}, and the target has {least:g} to {most:g}"
-        _refuse(told, "Drop the activation", path)
+        _refuse(f"{told}, and the target has {least:g} to {most:g}", "Drop the activation", path)
 
 
 def _check_probabilities(activation: str, loss: Any, data: Data, path: KeyPath) -> None:

@@ -134,11 +134,17 @@ class FitProbe:
             told = f"{type(error).__name__}: {line[:200]}"
             self._note(f"the HyperModel's fit, tried on one batch, failed after model.fit ({told})")
         own_epochs = self._own_epochs(seen, tally, keywords)
-        if own_epochs and training.epochs != type(training).model_fields["epochs"].default and self._is_given("epochs"):
+        given = training.epochs != type(training).model_fields["epochs"].default and self._is_given("epochs")
+        if own_epochs and given:
             self._tell(
                 "the HyperModel's fit has epochs of its own. Drop it, or let fit take epochs", "training", "epochs"
             )
-        if self._rungs and own_epochs:
+        elif own_epochs is None and given:
+            self._note(
+                "whether the HyperModel's fit trains for training.epochs can't be seen: it trains other models than "
+                "build's, and passes no callbacks on"
+            )
+        if self._rungs and own_epochs is not False:
             self._tell(
                 "trains in rungs, and the HyperModel's fit has epochs of its own. Choose a strategy that trains each "
                 "trial once, or let fit take epochs",
@@ -179,8 +185,8 @@ class FitProbe:
             found[name] = ("data", "class_weight") if by_class else ("data", *([own] if own is not None else []))
         return found
 
-    def _own_epochs(self, seen: Seen, tally: Tally, keywords: Mapping[str, Any]) -> bool:
-        """Whether the `fit` trains otherwise than for the epochs that it was asked for."""
+    def _own_epochs(self, seen: Seen, tally: Tally, keywords: Mapping[str, Any]) -> bool | None:
+        """Whether the `fit` trains otherwise than for the epochs that it was asked for; None where it can't be seen."""
         if "epochs" not in keywords:
             return True
         if seen.calls:
@@ -189,7 +195,7 @@ class FitProbe:
             return EPOCHS not in (*every, *lengths, sum(every), sum(lengths))
         if tally.epochs:
             return tally.epochs[-1].epoch != EPOCHS
-        return not fit_call.names(self._way.builder.fit, "epochs")
+        return False if fit_call.names(self._way.builder.fit, "epochs") else None
 
     def _check_compiled(self, model: Any, optimizer: Any) -> None:
         """The optimizer, loss and metrics that the YAML names must be those that trained."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from hptune.errors import HptuneError, KeyPath, Problem, SegmentFailed, SpecError, spec_error
 from hptune.spec.experiment import Experiment
-from hptune.spec.model import LayersModel
+from hptune.spec.model import LayersModel, SavedModel
 from hptune.spec.recipe import Recipe, resolve
 from hptune.spec.space import Space
 from hptune.training.blueprint import SMOOTHING, Blueprint
@@ -17,6 +18,7 @@ from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import SMOOTHABLE
 from hptune.training.points import points
 from hptune.training.reasons import LayerError, is_fatal, reason
+from hptune.training.several_outputs import columns_of
 from hptune.trial import Values
 
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
@@ -47,7 +49,10 @@ def check_recipes(
         try:
             blueprint = draw(resolve(experiment, values), values)
             check_smoothing(blueprint)
-            check_last_layer(blueprint.build()[0], blueprint.compiled.loss(), data, _last_layer(experiment))
+            columns = columns_of(blueprint.outputs, data)
+            made, loss = blueprint.build()[0], blueprint.compiled.loss()
+            seen = replace(data, target_scale=None) if isinstance(experiment.model, SavedModel) else data
+            check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
             check_objective(experiment, *name_metrics(blueprint))
             return blueprint, values
         except SegmentFailed as failed:

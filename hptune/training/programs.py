@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from hptune.training.data import Data
 from hptune.training.export import behind, in_own_unit
 from hptune.training.guard import apart
 from hptune.training.hypermodel import Builder
+from hptune.training.last_layer import check_last_layer
 from hptune.training.losses import standardized
 from hptune.training.program import Program
 from hptune.training.results import build_as_fit, has_call, has_own_steps, is_whole, packed, told_by
@@ -250,6 +251,10 @@ class Programs:
 
         def around(model: Any) -> Any:
             check_outputs(model, columns)
+            if self._builder is None:
+                _check_last(
+                    model, blueprint, data if self.restores_targets else replace(data, target_scale=None), columns
+                )
             if has_own_steps(model):
                 _check_steps(blueprint, front, xla=xla)
             return behind(front, in_own_unit(model, data, columns) if self.restores_targets else model, data)
@@ -294,6 +299,14 @@ class Programs:
 
 class NeedsFit(SegmentFailed):
     """No program can train these values' model: Keras's own `fit` is to."""
+
+
+def _check_last(model: Any, blueprint: Blueprint, data: Data, columns: Mapping[str, int]) -> None:
+    """The last layer of any point, as that of the first is checked before the search. Raises SegmentFailed."""
+    try:
+        check_last_layer(model, blueprint.compiled.loss(), data, (), columns=columns)
+    except SpecError as error:
+        raise SegmentFailed("; ".join(one.message for one in error.problems)) from error
 
 
 def _check_steps(blueprint: Blueprint, front: Sequence[Any], *, xla: bool) -> None:

@@ -93,7 +93,8 @@ def ranks_apart(blueprint: Blueprint, model: Any, y: Array) -> list[str]:
 
 def _tells_them_apart(metric: Any, y: Array) -> bool:
     if not inspect.isfunction(metric):  # one that Keras's own counts by is left to that
-        return isinstance(metric, keras().metrics.Metric) and is_own(type(metric).update_state)
+        own = isinstance(metric, keras().metrics.Metric) and is_own(type(metric).update_state)
+        return own and not _is_known_alike(metric, y)
     shares = np.random.default_rng(0).uniform(size=(len(y), 1)).astype(np.float32)
     for given in (y, y.astype(np.float32)):
         try:
@@ -103,6 +104,18 @@ def _tells_them_apart(metric: Any, y: Array) -> bool:
             continue
         return not np.isclose(first, second, equal_nan=True)
     return False
+
+
+def _is_known_alike(metric: Any, y: Array) -> bool:
+    """Whether another of its kind is seen to tell the same of both forms."""
+    shares = np.random.default_rng(0).uniform(size=(len(y), 1)).astype(np.float32)
+    try:
+        first, second = (type(metric).from_config(metric.get_config()) for _ in range(2))
+        first.update_state(y, shares)
+        second.update_state(y[:, None], shares)
+        return bool(np.allclose(first.result(), second.result(), equal_nan=True))
+    except Exception:  # noqa: BLE001  # it can't be made anew: it is not known
+        return False
 
 
 def _mean_of(metric: Callable[..., Any], *given: Array) -> float:

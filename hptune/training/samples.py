@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ from hptune import seeds
 from hptune.spec.data import PythonData
 from hptune.spec.dials import NESTED_LAYERS
 from hptune.spec.experiment import Experiment
+from hptune.spec.graph import FROM, INPUT
+from hptune.spec.keras_table import layer_arguments, names, table
 from hptune.spec.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.stopwatch import counts
 from hptune.training.data import Data, Part, flow, load_data, load_folds, load_joined
@@ -25,6 +27,12 @@ OF_CODES = frozenset(
     {"Embedding", "ReversibleEmbedding", "IntegerLookup", "Hashing", "HashedCrossing", "CategoryEncoding"}
 )
 """Keras's layers that take whole numbers for words or categories."""
+
+PREPARING = frozenset({"Rescaling", "Normalization", "Discretization"})
+"""Keras's layers whose numbers are those of raw samples, where these are what they are given."""
+
+_BEFORE = frozenset({"Input", "InputLayer", "Reshape", "Flatten", "Permute", "Resizing", "CenterCrop", "Identity"})
+"""Layers that leave the numbers of samples as they are."""
 
 OF_DIFFERENCES = frozenset(
     {
@@ -43,6 +51,9 @@ OF_QUOTIENTS = frozenset(
 )
 """Those that divide by the target, or by its length, and by no less than Keras's epsilon."""
 
+OF_OWN_SCALE = frozenset(names("losses")) - OF_DIFFERENCES - {"LogCosh"}
+"""Keras's losses that take values from 0 on, in [0, 1] or of a certain length, or divide by the target."""
+
 OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
 """Those that are of the target's unit, and no sums of its squares on the way."""
 
@@ -52,20 +63,27 @@ def needs_of(experiment: Experiment) -> Needs:
     model = experiment.model
     if isinstance(model, SklearnModel):
         return Needs(wide=True, numbers=True)
-    if not isinstance(model, LayersModel | ApplicationModel):
-        return Needs()
-    names = set(_layers(model.layers)) if isinstance(model, LayersModel) else set()
-    own = any(":" in name for name in names)
     training = experiment.training
-    told = training.metrics if training is not None else None
-    metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _metrics(one)]
     loss = training.loss if training is not None else None
     losses = [*loss, *loss.values()] if isinstance(loss, dict) else [loss]  # one with arguments, or one for each output
+    losses = [name for one in losses if isinstance(one, str | dict) for name in _metrics(one)]
+    losses = [name for one in losses for name in _choices(one, experiment)]
+    own_scale = tuple(name for name in losses if name in OF_OWN_SCALE) or _with_delta(loss)
+    if not isinstance(model, LayersModel | ApplicationModel):
+        return Needs(own_scale=own_scale)
+    layers = set(_layers(model.layers)) if isinstance(model, LayersModel) else set()
+    own = any(":" in name for name in layers)
+    first = _first(model.layers, model.inputs or ()) if isinstance(model, LayersModel) else ()
+    told = training.metrics if training is not None else None
+    metrics = [name for one in (told.values() if isinstance(told, dict) else [told or []]) for name in _metrics(one)]
     return Needs(
-        numbers=None if own else not names & OF_CODES,
+        numbers=None if own else not layers & OF_CODES,
+        prepares=next((name for name in first if name in PREPARING), "") or _of_bytes(model),
         squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
-        floors=tuple(name for name in (*metrics, *losses) if isinstance(name, str) and name in OF_QUOTIENTS),
+        own_scale=own_scale,
+        own_losses=tuple(name for name in losses if ":" in name),
+        floors=tuple(name for name in (*metrics, *losses) if name in OF_QUOTIENTS),
     )
 
 
@@ -81,6 +99,47 @@ def _layers(items: Any) -> Iterator[str]:
                 yield from (
                     found for key in ("layers", *NESTED_LAYERS) if key in inside for found in _layers(inside[key])
                 )
+
+
+def _first(items: Sequence[Any], inputs: Iterable[str]) -> Iterator[str]:
+    """The layers that are given the samples: the first of a list, behind what leaves their numbers as they are, and all
+    that name an input."""
+    named = {INPUT, *inputs}
+    begins = True
+    for one in items:
+        name, given = next(iter(one.items())) if isinstance(one, dict) and one else (one, {})
+        sources = given.get(FROM) if isinstance(given, dict) else None
+        of = sources if isinstance(sources, list) else [sources]
+        if begins or named & {source for source in of if isinstance(source, str)}:
+            yield name
+        begins = begins and name in _BEFORE
+
+
+def _choices(name: str, experiment: Experiment) -> list[str]:
+    """What a name can be, where it is a `$name` of the search space."""
+    domain = experiment.search_space.get(name[1:]) if name.startswith("$") else None
+    values = getattr(domain, "values", [name])
+    return [value for value in values if isinstance(value, str)]
+
+
+def _with_delta(loss: Any) -> tuple[str, ...]:
+    """Huber's loss with a `delta`, which is in the target's unit."""
+    if not isinstance(loss, dict):
+        return ()
+    given = [name for name in ("Huber", "huber") if isinstance(loss.get(name), dict) and "delta" in loss[name]]
+    return (
+        (f"{given[0]} with a delta",) if given else tuple(found for one in loss.values() for found in _with_delta(one))
+    )
+
+
+def _of_bytes(model: LayersModel | ApplicationModel) -> str:
+    """A layer that takes pictures from 0 to 255, as Keras's layers with a `value_range` do unless they are told."""
+    for one in model.layers if isinstance(model, LayersModel) else []:
+        name, given = next(iter(one.items())) if isinstance(one, dict) and one else (one, None)
+        known = layer_arguments(name) if name in table()["layers"] else {}
+        if "value_range" in known and list((given or {}).get("value_range", [0, 255])) != [0, 1]:
+            return str(name)
+    return ""
 
 
 def _metrics(items: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -26,6 +26,15 @@ from hptune.training.data.parts import Data
 from hptune.trial import Value
 
 VERSION = 1
+
+Each: TypeAlias = bool | tuple[bool, ...]
+"""Of all outputs, or one of each."""
+
+
+def any_of(each: Each) -> bool:
+    """Whether it is so of one output at least."""
+    return each if isinstance(each, bool) else any(each)
+
 
 PICTURE = "picture"
 """What stands for a picture's file where the columns of a table would be named."""
@@ -43,7 +52,7 @@ class Signature:
     labels: the classes (of `task: labels`, the names of what may hold), in the order of the outputs; None: numbers.
     targets: the names of the numbers that are predicted; () where they have none.
     logits: outputs are logits and no probabilities yet. margins: outputs are scores that are told apart at 0, which no
-        probabilities can be made of.
+        probabilities can be made of. Of a model of several outputs, one for each label.
     code: what of the user's own loads the model, {name: module:name}. folder: where that is looked for.
     built: {"by": module:name, "values": …} where the builder makes the model and its weights alone are kept.
     unusable: why nothing can be predicted with it.
@@ -59,8 +68,8 @@ class Signature:
     picture: tuple[int, int, int] | None = None
     labels: tuple[Value, ...] | None = None
     targets: tuple[str, ...] = ()
-    logits: bool = False
-    margins: bool = False
+    logits: bool | tuple[bool, ...] = False
+    margins: bool | tuple[bool, ...] = False
     raw: bool = True
     code: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
@@ -79,7 +88,7 @@ class Signature:
 
 
 def signature_of(
-    experiment: Experiment, data: Data, *, logits: bool = False, margins: bool = False, raw: bool = True
+    experiment: Experiment, data: Data, *, logits: Each = False, margins: Each = False, raw: bool = True
 ) -> Signature:
     """The signature of a model that was trained on `data`."""
     spec = experiment.data

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hptune import files, seeds, surroundings
+from hptune import files, generators, seeds, surroundings
 from hptune.errors import RunError, SegmentFailed, SpecError, spec_error
 from hptune.rundir import RunPaths
 from hptune.spec.data import ImagesData
@@ -108,7 +108,6 @@ class SklearnTrainer:
             return seeds.derive(self.experiment.seed, "estimator", dict(segment.values), segment.replica, name)
 
         estimator = estimators.seeded(estimator, seed_of)
-        surroundings.seed(seed_of(""))  # for what takes no random_state
         weights: dict[str, Any] = {}
         if train.sample_weight is not None:
             keyword = estimators.weights_keyword(estimator)
@@ -116,7 +115,7 @@ class SklearnTrainer:
                 raise SegmentFailed(f"{type(estimator).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
         wanted = target(train, labels if takes_labels(estimator) else None)
-        with surroundings.only_this_process():
+        with surroundings.only_this_process(), generators.begun(seed_of("")):  # for what takes no random_state
             return estimator.fit(table(train), wanted, **weights)
 
     # --- train-best ---------------------------------------------------------------------------------------------

@@ -197,3 +197,31 @@ def test_a_model_that_can_t_be_exported_right_ends_the_search_before_it_begins(
     made, _ = worker(tmp_path, "data: {csv: t.csv, target: y}")
     with pytest.raises(SpecError, match="differ from the trained one's by up to"):
         made.run(Segment(0, {"v": 4}, to_epoch=0, purpose="probe"))
+
+
+@pytest.mark.parametrize(
+    ("loss", "ends"),
+    [
+        ("{BinaryCrossentropy: {from_logits: true}}", ("", "")),
+        ("{a: {BinaryCrossentropy: {from_logits: true}}, b: binary_crossentropy}", ("", ", activation: sigmoid")),
+        ("hinge", ("", "")),
+    ],
+)
+def test_labels_of_several_outputs_are_predicted_as_they_are_measured(
+    tmp_path: Path, loss: str, ends: tuple[str, str]
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    labels = {"b": (x[:, 0] > 0.9).astype(int), "a": (x[:, 1] + 0.3 * rng.normal(size=200) > -0.8).astype(int)}
+    written(tmp_path / "t.csv", {"t": np.arange(200), "p": x[:, 0], "q": x[:, 1], **labels})
+    of_a, of_b = ends
+    heads = HEADS.replace("name: a", f"name: a{of_a}").replace("name: b", f"name: b{of_b}")
+    training = f"training: {{epochs: 12, loss: {loss}, optimizer: {{name: sgd, learning_rate: 0.1}}}}"
+    made, run = worker(tmp_path, "data: {csv: t.csv, target: [a, b], time: t, test: 0.3}", heads, training)
+    test = best(made)["test"]
+    out = io.StringIO()
+    predict(run, tmp_path / "t.csv", out)
+    holds = [set(line["prediction"].split(";")) for line in csv.DictReader(io.StringIO(out.getvalue()))][140:]
+    for name, y in labels.items():
+        right = np.mean([(name in one) == bool(held) for one, held in zip(holds, y[140:], strict=True)])
+        assert test[f"{name}_binary_accuracy"] == pytest.approx(right, abs=1e-6)

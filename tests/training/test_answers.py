@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hptune.errors import RunError
-from hptune.training.answers import Outputs, answers, columns
+from hptune.training.answers import Outputs, answers, columns, no_probabilities
 from hptune.training.data.inputs import Preparation
 from hptune.training.signature import Signature
 
@@ -41,6 +41,14 @@ def test_logits_become_probabilities() -> None:
     shares = (0.09003057, 0.24472847, 0.66524096)
     assert told(signature(labels=("a", "b", "c"), logits=True), [[1, 2, 3]]) == [("c", shares)]
     assert told(signature("labels", labels=("a", "b"), logits=True), [[-1, 1]]) == [(["b"], (0.2689414, 0.7310586))]
+
+
+def test_each_of_several_outputs_has_its_own_cut() -> None:
+    one = signature("labels", labels=("a", "b", "c"), logits=(True, False, False), margins=(False, False, True))
+    held = [(["a", "c"], (0.5744425, 0.4, 0.1)), (["b"], (0.4255575, 0.6, -0.1))]
+    assert told(one, [[0.3, 0.4, 0.1], [-0.3, 0.6, -0.1]]) == held
+    assert no_probabilities(one, Outputs(np.array([[9.0, 0.4, -9.0]]))) is None
+    assert no_probabilities(one, Outputs(np.array([[9.0, 1.5, -9.0]]))) == (1.5, 1.5)
 
 
 def test_several_labels_hold_or_none() -> None:

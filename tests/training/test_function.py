@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from math import inf, nan
 from pathlib import Path
 from textwrap import dedent
@@ -241,3 +244,47 @@ def test_a_metric_that_is_called_as_the_objective_of_time_is_no_such(folder: Pat
     given = experiment(folder, "seconds").model_copy(update={"objective": Objective(metric="seconds", goal="minimize")})
     with pytest.raises(SegmentFailed, match="Give yours another name"):
         FunctionTrainer(given, folder).run(Segment(0, {"x": 0.5}, to_epoch=1))
+
+
+DRAWING = """\
+def f(x):
+    import random
+    first = random.random()
+    import keras, numpy as np, tensorflow as tf
+    inputs, targets = np.linspace(0, 1, 24).reshape(12, 2), np.arange(12.0)
+    layers = [keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "mse")
+    return {
+        "score": model.fit(inputs, targets, epochs=1, batch_size=4, verbose=0).history["loss"][0],
+        "python": first,
+        "python, later": random.random(),
+        "numpy": np.random.random(),
+        "keras": float(keras.random.uniform((1,))[0]),
+        "tensorflow": float(tf.random.uniform((1,))[0]),
+        "shuffled": float(next(iter(tf.data.Dataset.range(1000).shuffle(1000)))),
+    }
+"""
+
+ASKED = """\
+import json
+from pathlib import Path
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+loaded = load(Path("spec.yaml"))
+worker = Worker(loaded.experiment, loaded.folder, RunPaths(Path("runs/a")))
+told = [worker.run(Segment(n, {"x": x}, to_epoch=1)).curves for n, x in enumerate([0.5, 0.25, 0.5])]
+print(json.dumps(told))
+"""
+
+
+def test_what_libraries_draw_depends_on_the_trial_alone(folder: Path) -> None:
+    """The first trial of a process loads them: no other may tell that."""
+    experiment(folder, "f")
+    (folder / "trained_functions.py").write_text(DRAWING)
+    ran = subprocess.run([sys.executable, "-c", ASKED], cwd=folder, capture_output=True, text=True, check=True)
+    first, other, again = json.loads(ran.stdout.splitlines()[-1])
+    assert first == again
+    assert [name for name in first if first[name] == other[name]] == []

@@ -1,5 +1,6 @@
 """The last layer against the target and the loss: what can't work is told before the first trial, with the way out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from hptune.errors import SpecError
+from hptune.spec import keras_table
 from hptune.spec.data import NpzData
 from hptune.training.data import Data, load_data
-from hptune.training.last_layer import check_last_layer
+from hptune.training.last_layer import _RANGES, check_last_layer
 
 PATH = ("model", "layers", 3)
 N = 60
@@ -53,7 +55,6 @@ FITS = [
     ("three", lambda: dense(3), loss(SPARSE, from_logits=True)),
     ("three", lambda: model(keras.layers.Dense(3), keras.layers.Softmax()), loss(SPARSE)),
     ("three", lambda: model(keras.layers.Dense(3), keras.layers.Activation("softmax")), loss(SPARSE)),
-    ("three", lambda: model(keras.layers.Dense(3), keras.layers.Reshape((3,))), loss(SPARSE)),  # not known
     ("three", lambda: dense(3, lambda x: x), loss(SPARSE)),  # the user's own
     ("two", lambda: dense(1, "sigmoid"), loss("BinaryCrossentropy")),
     ("two", lambda: dense(2, "softmax"), loss(SPARSE)),
@@ -122,3 +123,52 @@ def test_a_bounded_activation_may_hold_numbers_that_are_not_standardised(data: d
         check_last_layer(dense(1, "relu"), loss("MeanSquaredError"), plain, PATH)
     shares = replace(plain, train=replace(plain.train, y=np.abs(plain.train.y) / 10))
     check_last_layer(dense(1, "sigmoid"), loss("MeanSquaredError"), shares, PATH)
+
+
+SPREAD = np.concatenate([-np.geomspace(1e-3, 1e4, 400)[::-1], np.geomspace(1e-3, 1e4, 400)]).astype("float32")[:, None]
+
+
+@pytest.mark.parametrize("name", keras_table.names("activations"))
+def test_what_an_activation_can_give_is_known(name: str) -> None:
+    """Beside what it gives: of one number, or of many beside each other."""
+    activation = keras.activations.get(name)
+    if not callable(activation) or name in ("glu", "threshold"):  # halves what it is given; wants arguments
+        return
+    found = np.concatenate([np.ravel(activation(SPREAD)), np.ravel(activation(SPREAD.T))])
+    found = found[np.isfinite(found)]
+    low, high = _RANGES.get(activation.__name__, (-np.inf, np.inf))
+    assert low <= found.min() <= found.max() <= high + 1e-6
+    assert low > -np.inf or found.min() < -1e3, f"{name} gives nothing below {found.min()}"
+    assert high < np.inf or found.max() > 1e3, f"{name} gives nothing above {found.max()}"
+
+
+L = keras.layers
+BEHIND: list[Callable[[], list[Any]]] = [
+    lambda: [L.Dense(1, "softplus")],
+    lambda: [L.Dense(1), L.ReLU()],
+    lambda: [L.Dense(1), L.Activation("softplus"), L.Reshape((1,))],
+    lambda: [L.Dense(1, "relu"), L.Dropout(0.1), L.Flatten(), L.Identity()],
+    lambda: [L.Reshape((4, 1)), L.Dense(1, "exponential"), L.GlobalAveragePooling1D()],
+    lambda: [keras.Sequential([keras.Input((4,)), L.Dense(1, "sigmoid")])],
+]
+
+
+@pytest.mark.parametrize("layers", BEHIND)
+@pytest.mark.parametrize("of", ["mse", "own"])
+def test_what_can_not_give_a_standardised_number_is_told(data: dict[str, Data], layers: Any, of: str) -> None:
+    made = model(*layers())
+    with pytest.raises(SpecError, match=r"gives values from 0 to .* standardised .* data\.scale: none"):
+        check_last_layer(made, loss("mse") if of == "mse" else (lambda y, p: y - p), data["number"], PATH)
+    plain = replace(data["number"], target_scale=None, train=replace(data["number"].train, y=np.linspace(0, 1, N)))
+    check_last_layer(made, loss("mse"), plain, PATH)
+
+
+def test_a_relu_that_lets_through_is_no_bound(data: dict[str, Data]) -> None:
+    check_last_layer(model(L.Dense(1), L.ReLU(negative_slope=0.1)), loss("mse"), data["number"], PATH)
+
+
+def test_each_of_several_outputs_is_looked_at(data: dict[str, Data]) -> None:
+    put = keras.Input((4,))
+    made = keras.Model(put, {"a": L.Dense(1)(put), "b": L.Dense(1, "softplus")(put)})
+    with pytest.raises(SpecError, match="b's softplus gives values from 0 to inf"):
+        check_last_layer(made, {"a": loss("mse"), "b": loss("mse")}, data["numbers"], PATH, columns={"a": 0, "b": 1})

@@ -373,6 +373,20 @@ def test_its_own_batch_size_and_epochs_stand(tmp_path: Path) -> None:
     assert "training.epochs: has no effect, since the HyperModel's fit has epochs of its own" in told
 
 
+def test_epochs_of_other_models_are_not_known_and_said_to_be_so(tmp_path: Path) -> None:
+    fit = """
+    def fit(self, hp, model, *args, callbacks=None, **kwargs):
+        other = keras.models.clone_model(model)
+        other.compile("sgd", "mse", metrics=["mae"])
+        return other.fit(*args, **kwargs).history["val_mae"][-1]
+    """
+    given = probe(worker(tmp_path, fit, "training: {epochs: 3}\nobjective: {metric: score, goal: minimize}\n"))
+    assert any(note.startswith("whether the HyperModel's fit trains for training.epochs") for note in given["notes"])
+    sys.modules.pop("own_code")
+    text = "training: {epochs: 3}\nobjective: {metric: score, goal: minimize}\nstrategy: {name: hyperband}\n"
+    assert "strategy.name: trains in rungs" in refused(tmp_path, fit, text)
+
+
 def test_the_yaml_compiles_the_model(tmp_path: Path) -> None:
     text = "training: {epochs: 2, optimizer: {name: adam, learning_rate: 0.02}, loss: mae, metrics: [mse]}\n"
     one = worker(tmp_path, PASSES, text)

@@ -28,7 +28,12 @@ def test_no_graph_outlives_its_program(
             "name": "a",
             "data": {"source": "digits", "limit": 100},
             "model": {
-                "layers": ["Flatten", {"Dense": {"units": "$units", "activation": "relu"}}, {"Dense": {"units": 10}}]
+                "layers": [
+                    "Flatten",
+                    {"Dense": {"units": "$units", "activation": "relu"}},
+                    {"Dense": {"units": 10}},
+                    "Softmax",
+                ]
             },
             "search_space": {"units": {"type": "int", "min": 1, "max": 9}},
             "training": {"optimizer": optimizer},

@@ -175,6 +175,9 @@ def learn(raw: Raw, train: Rows, scale: Scale, needs: Needs = PLAIN) -> Preparat
     made = Preparation(encodings, None, needs.wide)
     if scale == "none" or made.words:
         return made
+    if scale == "auto" and needs.raw:
+        _check_codes(x, train, raw, needs)
+        return made
     columns = stretches(train, made.width, lambda rows: _matrix(x, rows, encodings))
     learnt = learnt_by("standardize" if scale == "auto" else scale, columns)
     assert learnt is not None, "a rule that scales"
@@ -182,6 +185,20 @@ def learn(raw: Raw, train: Rows, scale: Scale, needs: Needs = PLAIN) -> Preparat
     offset, divisor = np.where(plain, 0.0, learnt[0]), np.where(plain, 1.0, learnt[1])
     check_scale((offset, divisor), [e.name for e in encodings for _ in range(e.width)], raw.x_path)
     return Preparation(encodings, (offset, divisor), needs.wide)
+
+
+def _check_codes(columns: tuple[Column, ...], train: Rows, raw: Raw, needs: Needs) -> None:
+    """Numbers that stand for words must be whole, and such that float32 tells them apart. Raises SpecError."""
+    if needs.numbers is not False or needs.prepares:
+        return
+    for column in columns:
+        values = column.values[train] if column.kind in ("number", "date") else np.empty(0)
+        values = values[~np.isnan(values)]
+        if (values != np.floor(values)).any() or (np.abs(values) > 2**24).any():
+            told = (
+                f"column {column.name!r} holds fractions, or numbers above {2**24:,}, and a layer takes it for words."
+            )
+            raise spec_error(f"{told} Leave it out of data.features, or say data.scale: standardize.", *raw.x_path)
 
 
 def _learnt_of_array(x: Array | Mapped, train: Rows, rule: Rule) -> tuple[Array, Array] | None:

@@ -121,7 +121,8 @@ def _data(
 ) -> Data:
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
-    scale = "standardize" if isinstance(spec, ImagesData) and spec.scale == "auto" else spec.scale
+    level = isinstance(spec, ImagesData) and spec.scale == "auto" and not needs.raw
+    scale = "standardize" if level else spec.scale
     if isinstance(spec, KerasData) and spec.is_text:
         needs = replace(needs, numbers=False)
     prepare = learn(raw, parts.train, scale, needs)
@@ -138,7 +139,7 @@ def _data(
     most = HELD_BYTES * (2 if needs.wide else 1)  # as many numbers either way
     streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
 
-    standardised = target.task == "regression" and spec.scale != "none"
+    standardised = needs.standardise(target.task, spec.scale)
     taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path, outputs=raw.outputs)
 
     path = ("data", "sample_weight") if isinstance(spec, CsvData | ParquetData) else raw.x_path
@@ -169,6 +170,7 @@ def _data(
             *notes_on(raw, parts.train, prepare, scale, needs),
             *untaught(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
             *taken.notes,
+            *needs.kept_scale(target.task, spec.scale),
         ),
         preparation=prepare,
         examples=examples,

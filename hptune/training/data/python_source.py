@@ -195,7 +195,7 @@ def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test
     lacking: tuple[str, ...] = ()
     if target.task == "classes" and labels is not None and seen[0].targets.ndim == 1:
         lacking = lacking_note(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
-    standardised = target.task == "regression" and spec.scale != "none"
+    standardised = needs.standardise(target.task, spec.scale)
     every = np.arange(len(target.y))
     taken = as_taken(target, every, needs, standardised=standardised, path=PYTHON)
     if taken.offset is not None:
@@ -222,6 +222,7 @@ def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test
         notes=(
             *costs(seen[0].inputs, remedy="Scale it in the data set, or take a constant off it"),
             *taken.notes,
+            *needs.kept_scale(target.task, spec.scale),
             *lacking,
             *others,
         ),

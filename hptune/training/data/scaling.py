@@ -59,7 +59,7 @@ def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
     of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest."""
     if scale in ("standardize", "none"):
         return scale
-    if scale == "auto" and needs.numbers is False:  # words, whatever their rank
+    if scale == "auto" and needs.raw:  # whatever their rank
         return "none"
     if x.ndim >= 4 and x.shape[-1] in CHANNELS:
         return "pixels" if scale == "auto" else "unit pixels"
@@ -72,6 +72,8 @@ def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
 
 def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> tuple[str, ...]:
     """What the user should be told of how x was scaled. learnt: its `Preparation`."""
+    if scale == "auto" and needs.prepares:
+        return (f"samples are given to the model as they are: its {needs.prepares} prepares them",)
     if isinstance(raw.x, tuple):
         return _costly(raw.x, train) if learnt.scale is None and not needs.wide else ()
     rule = rule_of(raw.x, scale, needs)

@@ -1,0 +1,103 @@
+"""The random generators that a process has for all: Python's, NumPy's, TensorFlow's, Keras's and PyTorch's.
+
+A library may be loaded before the first trial, or only as the first trial's code runs: no trial may tell that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+
+def _numpy(number: int) -> None:
+    sys.modules["numpy"].random.seed(number % 2**32)
+
+
+def _tensorflow(number: int) -> None:
+    tensorflow: Any = sys.modules["tensorflow"]
+    tensorflow.random.set_seed(number)
+
+
+def _keras(number: int) -> None:
+    """As Keras has its own seed set, which sets the seeds of others too."""
+    keras: Any = sys.modules["keras"]
+    with _unmoved():
+        keras.utils.set_random_seed(number % 2**32)
+
+
+def _torch(number: int) -> None:
+    torch: Any = sys.modules["torch"]
+    torch.manual_seed(number)
+
+
+_LIBRARIES: dict[str, Callable[[int], None]] = {
+    "numpy": _numpy,
+    "tensorflow": _tensorflow,
+    "keras": _keras,
+    "torch": _torch,
+}
+
+
+@contextlib.contextmanager
+def begun(number: int) -> Iterator[None]:
+    """Have all of them begin anew, and in the block those too that are only then loaded.
+
+    number: of at least 0; NumPy and Keras are given it modulo 2**32.
+    """
+    random.seed(number)
+    for name, seed in _LIBRARIES.items():
+        if _is_whole(sys.modules.get(name)):
+            seed(number)
+    watch: Any = _Watch(number)
+    sys.meta_path.insert(0, watch)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the code has taken it out
+            sys.meta_path.remove(watch)
+
+
+def _is_whole(module: ModuleType | None) -> bool:
+    """Whether it is loaded, and not just being."""
+    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
+
+
+@contextlib.contextmanager
+def _unmoved() -> Iterator[None]:
+    """Have Python's and NumPy's generators stand after the block where they stood before."""
+    before = random.getstate()
+    numpy: Any = sys.modules.get("numpy")
+    drawn = numpy.random.get_state() if _is_whole(numpy) else None
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        if drawn is not None:
+            numpy.random.set_state(drawn)
+
+
+class _Watch:
+    """Finds modules as Python does, and seeds each library once it is loaded."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        seed = _LIBRARIES.get(name)
+        spec = PathFinder.find_spec(name, path, target) if seed is not None else None
+        if seed is None or spec is None or spec.loader is None:
+            return None  # the finders behind this one see to it
+        load = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            with _unmoved():
+                load(module)
+            seed(self._number)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec

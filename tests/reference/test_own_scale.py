@@ -1,0 +1,166 @@
+"""Losses and layers that speak of the numbers as they are: they are given them, beside Keras on the plain arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from hptune.errors import SpecError
+from hptune.rundir import RunPaths
+from hptune.spec.load import load
+from hptune.training.samples import OF_DIFFERENCES, OF_OWN_SCALE, Samples
+from hptune.training.worker import Worker
+from hptune.trial import Segment
+
+CODE = """
+import numpy as np
+r = np.random.RandomState(0)
+x = r.normal(size=(60, 2))
+y = r.randint(1, 40, 60) / 40
+def parts():
+    return (x[:40], y[:40]), (x[40:], y[40:])
+def own(y_true, y_pred):
+    return abs(y_true - y_pred)
+"""
+
+
+def trained(folder: Path, loss: str) -> tuple[list[str], float]:
+    """The notes, and val_loss of a network that predicts 0.25 and learns nothing."""
+    (folder / "scale_data.py").write_text(CODE)
+    text = f"""
+        version: 1
+        name: t
+        data: {{python: "scale_data:parts", task: regression}}
+        model:
+          layers: [Dense: {{units: 1, kernel_initializer: zeros, bias_initializer: {{Constant: {{value: 0.25}}}}}}]
+        search_space: {{r: {{type: choice, values: [1.0e-20]}}}}
+        training: {{epochs: 1, batch_size: 20, loss: {loss}, optimizer: {{name: sgd, learning_rate: $r}}}}
+        """
+    (folder / "spec.yaml").write_text(dedent(text))
+    loaded = load(folder / "spec.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+    notes = list(worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ()))
+    return notes, worker.run(Segment(0, {"r": 1e-20}, to_epoch=1)).curves["val_loss"][0]
+
+
+def plain(loss: Any) -> float:
+    held: dict[str, Any] = {}
+    exec(CODE, held)
+    y = held["y"][40:, None].astype("float32")
+    return float(np.mean(loss(y, np.full_like(y, 0.25))))
+
+
+NAMES = [
+    "msle",
+    "mape",
+    "poisson",
+    "kl_divergence",
+    "binary_crossentropy",
+    "cosine_similarity",
+    "MeanSquaredLogarithmicError",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_of_its_own_scale_is_given_the_target_as_it_is(tmp_path: Path, name: str) -> None:
+    notes, told = trained(tmp_path, name)
+    assert told == pytest.approx(plain(keras.losses.get(name)), rel=1e-5)
+    assert f"the target is trained on as it is, and not standardised: {name} is of its own scale" in notes
+
+
+def test_a_delta_is_in_the_target_s_unit(tmp_path: Path) -> None:
+    notes, told = trained(tmp_path, "{Huber: {delta: 0.1}}")
+    assert told == pytest.approx(plain(keras.losses.Huber(delta=0.1)), rel=1e-5)
+    assert notes[-1].endswith("Huber with a delta is of its own scale")
+
+
+def test_a_loss_of_the_users_is_said_to_be_given_it_standardised(tmp_path: Path) -> None:
+    notes, told = trained(tmp_path, '"scale_data:own"')
+    assert notes[-1].startswith("scale_data:own is given the target standardised")
+    assert notes[-1].endswith("say data.scale: none.")
+    assert told > 2 * plain(lambda y, p: np.abs(y - p)), "in deviations"
+
+
+def test_every_loss_of_keras_is_of_one_kind_or_the_other() -> None:
+    """That of differences doesn't change when both move; the others do, or are no loss of numbers."""
+    y, p = np.array([[0.2], [0.7]], "float32"), np.array([[0.4], [0.3]], "float32")
+    for name in sorted(OF_DIFFERENCES & {one for one in dir(keras.losses) if one[0].islower()}):
+        loss = keras.losses.get(name)
+        assert np.allclose(loss(y, p), loss(y + 1, p + 1), rtol=1e-5), name
+    for name in NAMES:
+        loss = keras.losses.get(name)
+        assert name in OF_OWN_SCALE
+        assert name == "cosine_similarity" or not np.allclose(loss(y, p), loss(y + 1, p + 1)), name
+
+
+def given(folder: Path, data: str, layers: str) -> tuple[Any, tuple[str, ...]]:
+    text = f"""
+        version: 1
+        name: t
+        data: {data}
+        model: {{layers: {layers}}}
+        search_space: {{r: {{type: choice, values: [0.1]}}}}
+        training: {{epochs: 1, optimizer: {{learning_rate: $r}}}}
+        """
+    (folder / "spec.yaml").write_text(dedent(text))
+    loaded = load(folder / "spec.yaml")
+    found = Samples(loaded.experiment, folder).data(None)
+    return found.train.x, found.notes
+
+
+CODES = np.arange(60) % 20
+PICTURES = np.random.RandomState(0).randint(0, 256, (60, 6, 6, 1)).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [f"{code},{code % 3},{'ab'[code % 2]}" for code in CODES]
+    (tmp_path / "t.csv").write_text("one,two,y\n" + "\n".join(lines))
+    (tmp_path / "f.csv").write_text("one,two,y\n" + "\n".join(line.replace(",", ".5,", 1) for line in lines))
+    np.savez(tmp_path / "p.npz", x=PICTURES, y=CODES % 2)
+    return tmp_path
+
+
+EMBEDDING = "[Embedding: {input_dim: 20, output_dim: 2}, Flatten, Output]"
+
+
+def test_words_in_a_table_stay_what_they_are(folder: Path) -> None:
+    x, _ = given(folder, "{csv: t.csv, target: y}", EMBEDDING)
+    assert set(x[:, 0].tolist()) <= set(CODES.tolist())
+    assert set(x[:, 1].tolist()) == {0, 1, 2}
+    with pytest.raises(SpecError, match=r"column 'one' holds fractions, .* data\.scale: standardize"):
+        given(folder, "{csv: f.csv, target: y}", EMBEDDING)
+    standardised, _ = given(folder, "{csv: f.csv, target: y, scale: standardize}", EMBEDDING)
+    assert abs(standardised.mean()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        ("[Rescaling: {scale: 0.1}, Flatten, Output]", "Rescaling"),
+        ("[Flatten, Rescaling: {scale: 0.1}, Output]", "Rescaling"),
+        ("[{Normalization: {mean: 9.0, variance: 4.0, axis: null}}, Flatten, Output]", "Normalization"),
+        ("[{RandomFlip: {}}, {RandomBrightness: {factor: 0.2}}, Flatten, Output]", "RandomBrightness"),
+        ("[{RandomContrast: {factor: 0.2, value_range: [0, 255]}}, Flatten, Output]", "RandomContrast"),
+    ],
+)
+@pytest.mark.parametrize("source", ["{csv: t.csv, target: y}", "{npz: p.npz}"])
+def test_what_a_layer_prepares_is_given_to_it_as_it_is(folder: Path, source: str, layers: str, name: str) -> None:
+    if "csv" in source:
+        layers = layers.replace("Flatten, ", "")
+    x, notes = given(folder, source, layers)
+    assert float(x.max()) == (19 if "csv" in source else 255)
+    assert f"samples are given to the model as they are: its {name} prepares them" in notes
+
+
+def test_a_range_that_is_given_is_taken_for_that_of_the_samples(folder: Path) -> None:
+    layers = "[{RandomBrightness: {factor: 0.2, value_range: [0, 1]}}, Flatten, Output]"
+    x, notes = given(folder, "{npz: p.npz}", layers)
+    assert (float(x.max()), notes) == (1.0, ())
+    x, _ = given(folder, "{npz: p.npz}", "[Flatten, {Dense: {units: 2}}, {Rescaling: {scale: 2.0}}, Output]")
+    assert float(x.max()) == 1.0
