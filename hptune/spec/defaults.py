@@ -17,7 +17,7 @@ from hptune.spec.model import COMPILED_HERE, LayersModel, SklearnModel
 from hptune.spec.objective import Objective
 from hptune.spec.output import output_size, with_output
 from hptune.spec.sections import Guided
-from hptune.spec.thresholds import accuracy_at_0
+from hptune.spec.thresholds import accuracies
 
 MANY_ROWS = 50_000
 """Of more samples than these, batches of 32 make an epoch too long to begin with."""
@@ -80,7 +80,7 @@ def fill(
     training = experiment.training
     if task is not None and isinstance(experiment.model, COMPILED_HERE):
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes, one_hot)
-        metrics = training.metrics if training.metrics is not None else [_metric(experiment, task, loss)]
+        metrics = training.metrics if training.metrics is not None else _metrics(experiment, task, loss)
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
     if epochs is not None and "epochs" not in training.model_fields_set:
         training = training.model_copy(update={"epochs": epochs})
@@ -91,8 +91,8 @@ def fill(
     return experiment.model_copy(update={"training": training, "objective": objective, "strategy": strategy})
 
 
-def _metric(experiment: Experiment, task: Task, loss: Any) -> Any:
-    return _METRICS[task] if task == "regression" else accuracy_at_0(experiment, task, loss, _METRICS[task])
+def _metrics(experiment: Experiment, task: Task, loss: Any) -> Any:
+    return [_METRICS[task]] if task == "regression" else accuracies(experiment, task, loss, _METRICS[task])
 
 
 def _loss(experiment: Experiment, task: Task, classes: int | None, one_hot: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hptune.errors import Problem
+from hptune.errors import KeyPath, Problem
 from hptune.spec.data import Task
 from hptune.spec.experiment import Experiment
 from hptune.spec.model import LayersModel
@@ -44,29 +44,57 @@ _OF_PROBABILITIES = {
 _TOLD = ("threshold", "thresholds", "from_logits")
 
 
-def accuracy_at_0(experiment: Experiment, task: Task, loss: Any, name: str) -> str | dict[str, Any]:
-    """The metric `name`, which is accuracy, as the loss wants it cut."""
+def accuracies(experiment: Experiment, task: Task, loss: Any, name: str) -> Any:
+    """The metric `name`, which is accuracy, as the loss wants it cut: in a list, or of several outputs by each."""
+    outputs = outputs_of(experiment)
+    each = {one: [_accuracy(experiment, task, loss_of(loss, one), name, one)] for one in outputs or (None,)}
+    if all(found == [name] for found in each.values()):
+        return [name]
+    return each if outputs else each[None]
+
+
+def _accuracy(
+    experiment: Experiment, task: Task, loss: Any, name: str, output: str | None = None
+) -> str | dict[str, Any]:
     several = task == "labels"
-    if not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several):
+    if not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output):
         return name
     return {"BinaryAccuracy": {"threshold": 0.0, "name": name}}
+
+
+def outputs_of(experiment: Experiment) -> tuple[str, ...]:
+    """The outputs of a network of several; () of one."""
+    model = experiment.model
+    names = model.outputs if isinstance(model, LayersModel) else None
+    return tuple(names) if names is not None and len(names) > 1 else ()
+
+
+def loss_of(loss: Any, output: str | None) -> Any:
+    """The loss of an output, where each has its own."""
+    return loss[output] if output is not None and isinstance(loss, dict) and output in loss else loss
 
 
 def halves_of_logits(experiment: Experiment) -> list[Problem]:
     """A remark for each metric of the YAML that takes for probabilities what its loss takes for logits or margins."""
     training = experiment.training
-    listed = training.metrics if isinstance(training.metrics, list) else []
-    if all(
-        not _decides_at_0(training.loss, several=several) or _is_bounded(experiment, training.loss, several=several)
-        for several in (False, True)
-    ):
-        return []
+    outputs = outputs_of(experiment)
     found = []
-    for i, metric in enumerate(listed):
-        name, given = _call(metric)
-        if (told := taken_for_probabilities(name, given)) is not None:
-            found.append(Problem(told, ("training", "metrics", i)))
-    return found
+    for output in outputs or (None,):
+        loss = loss_of(training.loss, output)
+        if all(
+            not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output)
+            for several in (False, True)
+        ):
+            continue
+        own: Any = training.metrics
+        place: KeyPath = ("training", "metrics")
+        if isinstance(own, dict):
+            own, place = own.get(str(output)), (*place, str(output))
+        for i, metric in enumerate(own if isinstance(own, list) else []):
+            name, given = _call(metric)
+            if (told := taken_for_probabilities(name, given)) is not None:
+                found.append(Problem(told, (*place, i)))
+    return list(dict.fromkeys(found))
 
 
 def taken_for_probabilities(name: str, given: Mapping[str, Any]) -> str | None:
@@ -94,12 +122,14 @@ def _decides_at_0(loss: Any, *, several: bool) -> bool:
     return name in MARGINS and (several or "ategorical" not in name)
 
 
-def _is_bounded(experiment: Experiment, loss: Any, *, several: bool) -> bool:
+def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str | None = None) -> bool:
     """Whether it isn't known that the network gives one value (or one a label) on both sides of 0.
 
     A loss that is said to take logits takes them, whatever the last layer is; else that must be seen of it.
     """
     layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
+    while output is not None and layers and _call(layers[-1])[1].get("name") != output:
+        layers.pop()
     while layers and _call(layers[-1]) in (("Activation", {"activation": "linear"}), ("Flatten", {})):
         layers.pop()
     name, given = _call(layers[-1]) if layers else ("", {})
