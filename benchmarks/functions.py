@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeAlias
 
-from hptune.seeds import derive
-from hptune.trial import Values
+from hptune.base.seeds import derive
+from hptune.base.trial import Values
 
 Regret: TypeAlias = Callable[[Values], float]
 Space: TypeAlias = Mapping[str, Mapping[str, Any]]

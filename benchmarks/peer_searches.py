@@ -255,10 +255,10 @@ def arithmetic(job: Job) -> None:
     Told is the fastest of the epochs after the first, in seconds, of the whole epoch as one compiled function over
     samples in memory on one thread (hptune's own).
     """
-    from hptune.rundir import RunPaths
-    from hptune.spec.load import load
+    from hptune.base.trial import Segment
+    from hptune.experiment.reading.load import load
+    from hptune.run.rundir import RunPaths
     from hptune.training.worker import Worker
-    from hptune.trial import Segment
 
     spec = Path(job.spec)
     worker = Worker(load(spec, []).experiment, spec.parent, RunPaths(spec.parent / "yardstick"))

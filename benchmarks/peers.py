@@ -147,7 +147,7 @@ def _write_parts(spec: Path) -> Path:
     """The arrays as hptune splits and scales them, for those who read no YAML."""
     import numpy as np
 
-    from hptune.spec.load import load
+    from hptune.experiment.reading.load import load
     from hptune.training.data import load_data
 
     experiment = load(spec, []).experiment

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 SPEC = """\
 version: 1

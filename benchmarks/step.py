@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from hptune.spec import schedules
-from hptune.spec.recipe import LayerCall, Recipe
-from hptune.spec.training import Initialization, Schedule, Training
-from hptune.training import blueprint as blueprints
-from hptune.training.blueprint import Blueprint
+from hptune.experiment import schedules
+from hptune.experiment.recipe import LayerCall, Recipe
+from hptune.experiment.training import Initialization, Schedule, Training
+from hptune.training.core.program import Program, Setting
 from hptune.training.data import Part
-from hptune.training.program import Program, Setting
+from hptune.training.models import blueprint as blueprints
+from hptune.training.models.blueprint import Blueprint
 
 DENSE = (
     LayerCall("Flatten", {}),

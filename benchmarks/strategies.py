@@ -27,11 +27,11 @@ sys.path.insert(0, str(HERE.parent / "tests" / "strategies"))  # the driver that
 from simulate import make_experiment, simulate, space_of, strategy_of  # noqa: E402  # found by the line above
 
 from benchmarks.functions import FIDELITIES, MAX_EPOCHS, PROBLEMS, Fidelities, Problem  # noqa: E402
-from hptune import history as events  # noqa: E402
-from hptune.history import History  # noqa: E402
-from hptune.seeds import derive  # noqa: E402
+from hptune.base.seeds import derive  # noqa: E402
+from hptune.base.trial import Segment, SegmentResult, Trial, Values  # noqa: E402
+from hptune.run import history as events  # noqa: E402
+from hptune.run.history import History  # noqa: E402
 from hptune.strategies.strategy import Done, Strategy  # noqa: E402
-from hptune.trial import Segment, SegmentResult, Trial, Values  # noqa: E402
 
 Curve: TypeAlias = list[float]
 """The regret of what is best by then, after each trial, or after each epoch."""

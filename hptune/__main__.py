@@ -11,9 +11,9 @@ import os
 import sys
 import traceback
 
-from hptune import interrupts
-from hptune.errors import HptuneError, Interrupted, printable
-from hptune.threads import busy_threads, lasting, running
+from hptune.base import interrupts
+from hptune.base.errors import HptuneError, Interrupted, printable
+from hptune.base.threads import busy_threads, lasting, running
 
 
 def main() -> None:

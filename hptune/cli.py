@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hptune import __version__
-from hptune.errors import RunError, SpecError, printable
+from hptune.base.errors import RunError, SpecError, printable
 
 if TYPE_CHECKING:
-    from hptune.rundir import RunPaths
-    from hptune.spec.load import Loaded
+    from hptune.experiment.reading.load import Loaded
+    from hptune.run.rundir import RunPaths
 
 app = typer.Typer(
     name="hptune",
@@ -150,15 +150,15 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Run the search. The same command again resumes it, or continues it when its budget was raised."""
+    from hptune.base.stopwatch import WATCH
     from hptune.executors.choose import executor_for
-    from hptune.lock import move_aside
     from hptune.reports.compare import summary
     from hptune.reports.console import stderr
     from hptune.reports.live import view
-    from hptune.rundir import RunPaths
-    from hptune.stopwatch import WATCH
+    from hptune.run.lock import move_aside
+    from hptune.run.rundir import RunPaths
+    from hptune.search.tuner import Request, search, search_command
     from hptune.strategies.strategy import choose, load_library, trial_limit
-    from hptune.tuner import Request, search, search_command
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
     experiment, folder = loaded.experiment, loaded.folder
@@ -229,10 +229,10 @@ def train_best(
 ) -> None:
     """Train the winner in full, measure it on the test part beside the baseline, and write best/."""
     from hptune.executors.choose import executor_for
-    from hptune.formats import check_formats, export
     from hptune.reports.console import stdout, winner_lines, winner_table
     from hptune.reports.live import told_before, view
-    from hptune.train_best import printed, train_best
+    from hptune.winner.formats import check_formats, export
+    from hptune.winner.train_best import printed, train_best
 
     paths, record = _replay(run, runs_dir)
     head = record.head
@@ -266,8 +266,8 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The winner's predictions for raw samples, as CSV: the prediction, then a column a class or output."""
-    from hptune.predict import predict
-    from hptune.rundir import find_run
+    from hptune.run.rundir import find_run
+    from hptune.winner.predict import predict
 
     paths, to = find_run(runs_dir, run), output if output is not None else sys.stdout
     left_out = predict(paths, file, to, as_json=as_json, trust=trust or [], noted=_note)
@@ -288,7 +288,7 @@ def reproduce(
 ) -> None:
     """Train a trial again and compare its curves with the journal's; exit code 1 where they differ."""
     from hptune.executors.choose import thrown_away
-    from hptune.reproduce import asked_for, reproduce, result_lines
+    from hptune.winner.reproduce import asked_for, reproduce, result_lines
 
     number, record = asked_for(trial, alone), _replay(run, runs_dir)[1]
     with thrown_away(record.head.experiment, record.head.folder, alone=alone is not None) as executor:
@@ -312,10 +312,10 @@ def report(
 
     It needs nothing else, and loads nothing; the winner stands beside the baseline where train-best was run.
     """
-    from hptune.files import output_file, whole_file
+    from hptune.base.files import output_file, whole_file
     from hptune.reports.html import html
     from hptune.reports.report import make_report
-    from hptune.rundir import size_bytes
+    from hptune.run.rundir import size_bytes
 
     paths, record = _replay(run, runs_dir)
     path = output if output is not None else paths.report
@@ -330,7 +330,7 @@ def runs(runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
     """The runs in the folder, the newest first."""
     from hptune.reports.compare import run_row
     from hptune.reports.console import runs_table, stdout
-    from hptune.rundir import list_runs
+    from hptune.run.rundir import list_runs
 
     rows = [run_row(paths) for paths in list_runs(runs_dir)]
     if as_json:
@@ -351,7 +351,7 @@ def compare(
     """Two runs side by side: their best trials, and where their experiments differ."""
     from hptune.reports.compare import comparison
     from hptune.reports.console import comparison_tables, stdout
-    from hptune.rundir import find_run
+    from hptune.run.rundir import find_run
 
     told = comparison(find_run(runs_dir, run_a), find_run(runs_dir, run_b))
     if as_json:
@@ -363,7 +363,7 @@ def compare(
 @app.command()
 def schema() -> None:
     """The JSON Schema of the YAML, for editors."""
-    from hptune.spec.schema import json_schema
+    from hptune.experiment.reading.schema import json_schema
 
     _say(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
@@ -372,7 +372,7 @@ def schema() -> None:
 
 
 def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> Loaded:
-    from hptune.spec.load import load
+    from hptune.experiment.reading.load import load
 
     loaded = load(config, sets or [])
     for remark in loaded.remarks if remarks else ():
@@ -392,15 +392,15 @@ def _placed(loaded: Loaded) -> Iterator[None]:
 def _probed(loaded: Loaded) -> dict[str, Any]:
     """The probe's facts."""
     from hptune.executors.choose import thrown_away
-    from hptune.probing import probe
+    from hptune.search.probing import probe
 
     with thrown_away(loaded.experiment, loaded.folder) as executor:
         return probe(executor, epochs=1)
 
 
 def _replay(run: str | None, runs_dir: Path) -> tuple[RunPaths, Any]:
-    from hptune.record import replay
-    from hptune.rundir import find_run
+    from hptune.run.record import replay
+    from hptune.run.rundir import find_run
 
     paths = find_run(runs_dir, run)
     record = replay(paths)

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hptune.errors import Problem, SpecError
-from hptune.spec.data import part_sizes
+from hptune.base.errors import Problem, SpecError
+from hptune.experiment.data import part_sizes
 
 if TYPE_CHECKING:
-    from hptune.training.data.survey import Survey
+    from hptune.training.data.table.survey import Survey
 
 RARE = 3
 """A class that is so many times as rare as another is told, with the key that makes up for it."""
@@ -44,7 +44,7 @@ def starter(name: str) -> str:
 
 def fitted(name: str, data: Path, target: str | None, *, folder: Path) -> str:
     """The YAML text for a table. folder: where the YAML will stand, which the path in it starts from."""
-    from hptune.training.data.survey import data_options, survey
+    from hptune.training.data.table.survey import data_options, survey
 
     found = survey(data, target)
     options = {found.key: os.path.relpath(data, folder), **data_options(found)}

@@ -1,4 +1,4 @@
-"""Write `hptune/spec/keras_api.json`: the names and arguments of Keras's public classes, from the installed Keras.
+"""Write `hptune/experiment/keras_api.json`: names and arguments of Keras's public classes, from the installed Keras.
 
 With this table a YAML is checked in milliseconds and without TensorFlow. Run it after raising Keras:
 
@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # after the line above, which keeps TensorFlow quiet
 
-FILE = Path(__file__).parent.parent / "hptune" / "spec" / "keras_api.json"
+FILE = Path(__file__).parent.parent / "hptune" / "experiment" / "keras_api.json"
 
 # Base classes, and layers that can't be said in YAML or take their input from elsewhere.
 _NO_LAYERS = {"Layer", "Wrapper", "Input", "InputLayer", "Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer"}

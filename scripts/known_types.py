@@ -1,4 +1,4 @@
-"""Write `hptune/training/known_types.txt`: the types that files of scikit-learn's own estimators hold.
+"""Write `hptune/training/export/known_types.txt`: the types that files of scikit-learn's own estimators hold.
 
 `hptune predict` makes these of a `model.skops` and nothing else that its user has not named. Every estimator of the
 installed scikit-learn that may stand in an experiment is fitted, under options that change what it keeps, and saved:
@@ -41,9 +41,9 @@ from sklearn.utils._test_common.instance_generator import _construct_instances
 from skops import io
 from skops.io import _trusted_types
 
-from hptune.training.skops_types import types_in
+from hptune.training.export.skops_types import types_in
 
-FILE = Path(__file__).parent.parent / "hptune" / "training" / "known_types.txt"
+FILE = Path(__file__).parent.parent / "hptune" / "training" / "export" / "known_types.txt"
 
 X = np.abs(np.random.RandomState(0).normal(size=(60, 4))) + 0.1
 _CLASSES = np.arange(60) % 3

@@ -36,9 +36,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hptune.record import recorded, replay
 from hptune.reports.leaderboard import rows
-from hptune.rundir import RunPaths, size_bytes
+from hptune.run.record import recorded, replay
+from hptune.run.rundir import RunPaths, size_bytes
 
 FUNCTION = """\
 version: 1

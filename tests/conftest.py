@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from hptune.quiet import quietly
+from hptune.base.quiet import quietly
 from hptune.training import runtime
 
 with quietly():

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hptune import seeds
+from hptune.base import seeds
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Trial, Value
 from hptune.executors.executor import Outcome
-from hptune.history import History
-from hptune.rundir import RunPaths
+from hptune.run.history import History
+from hptune.run.rundir import RunPaths
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
-from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial, Value
 
 Learn = Callable[[Mapping[str, Value], int, int], float]
 """(values, epoch from 1, replica) -> the score after that epoch."""

@@ -17,7 +17,7 @@ from benchmarks import figures, peers, peers_report, workloads
 from benchmarks.figures import Report, Run, summarised
 from benchmarks.measure import measured
 from benchmarks.workloads import IMAGES, WORKLOADS, Workload, structure_of, write_images
-from hptune.spec.load import load
+from hptune.experiment.reading.load import load
 
 
 @pytest.mark.parametrize("module", [figures, peers_report, workloads])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hptune import history as events
-from hptune.budget import Limits
-from hptune.history import History
-from hptune.spec.objective import Objective
-from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
+from hptune.experiment.objective import Objective
+from hptune.run import history as events
+from hptune.run.history import History
+from hptune.search.budget import Limits
 
 
 def told(*scores: float | None) -> History:

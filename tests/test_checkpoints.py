@@ -12,14 +12,14 @@ from fakes import SPEC, FakeExecutor, Halving, Watcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hptune.errors import Interrupted, RunError
+from hptune.base.errors import Interrupted, RunError
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.executors.executor import Outcome
-from hptune.history import best_epoch
-from hptune.record import Record, replay
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.trial import Segment, SegmentFailure, SegmentResult
-from hptune.tuner import Request, search
+from hptune.experiment.reading.load import from_json
+from hptune.run.history import best_epoch
+from hptune.run.record import Record, replay
+from hptune.run.rundir import RunPaths
+from hptune.search.tuner import Request, search
 
 
 class Scored(FakeExecutor):

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hptune.history import History, best_of, failed, finished, lost, segment_key, stabilized, started, stopped
-from hptune.spec.objective import Objective
-from hptune.trial import Segment, SegmentFailure, SegmentResult
-from hptune.usable import unusable
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
+from hptune.experiment.objective import Objective
+from hptune.run.history import History, best_of, failed, finished, lost, segment_key, stabilized, started, stopped
+from hptune.run.usable import unusable
 
 UP = Objective(metric="score", goal="maximize")
 DOWN = Objective(metric="score", goal="minimize")

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.errors import RunError
-from hptune.journal import Journal, checksum, decode, encode, read
+from hptune.base.errors import RunError
+from hptune.run.journal import Journal, checksum, decode, encode, read
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 _ANY_TEXT = st.text(st.characters(exclude_categories=[]))  # halves of surrogate pairs too
@@ -176,8 +176,10 @@ class Disk:
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.lines = 100.0, -1
-        monkeypatch.setattr("hptune.journal.time.monotonic", lambda: self.now)
-        monkeypatch.setattr("hptune.journal.os.fsync", lambda _: setattr(self, "lines", path.read_bytes().count(b"\n")))
+        monkeypatch.setattr("hptune.run.journal.time.monotonic", lambda: self.now)
+        monkeypatch.setattr(
+            "hptune.run.journal.os.fsync", lambda _: setattr(self, "lines", path.read_bytes().count(b"\n"))
+        )
 
 
 def test_a_power_cut_costs_a_tenth_of_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +225,7 @@ def test_a_disk_that_fails_is_told_and_the_file_is_closed(tmp_path: Path, monkey
 
     before = len(list(Path("/dev/fd").iterdir()))
     journal = Journal(tmp_path / "journal.jsonl")
-    monkeypatch.setattr("hptune.journal.os.fsync", fail)
+    monkeypatch.setattr("hptune.run.journal.os.fsync", fail)
     with pytest.raises(RunError, match=r"journal\.jsonl can't be written: Input/output error\."):
         journal.close()
     assert len(list(Path("/dev/fd").iterdir())) == before
@@ -233,7 +235,7 @@ def test_the_name_of_a_new_journal_and_of_its_folder_are_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr("hptune.files.sync_folder", synced.append)
+    monkeypatch.setattr("hptune.base.files.sync_folder", synced.append)
     for times in (1, 2):  # whoever made it may have been killed before it was there for good
         with Journal(tmp_path / "journal.jsonl"):
             assert synced == [tmp_path, tmp_path.parent] * times

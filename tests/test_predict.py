@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from hptune import __main__ as main
-from hptune.predict import _write_csv
-from hptune.training.answers import Outputs, answers, columns
 from hptune.training.data.inputs import Preparation
-from hptune.training.signature import Signature
+from hptune.training.export.answers import Outputs, answers, columns
+from hptune.training.export.signature import Signature
+from hptune.winner.predict import _write_csv
 
 SPEC = """\
 version: 1

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from fakes import FakeExecutor, InTurn, Watcher
 
-from hptune.history import History, finished, started
-from hptune.journal import Journal, read
-from hptune.pruning import FIRST, unpromising
-from hptune.record import Record, replay
+from hptune.base.trial import Segment, SegmentResult, Value
+from hptune.experiment.objective import Objective
+from hptune.experiment.reading.load import from_json
 from hptune.reports.leaderboard import best_rows, rows
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.spec.objective import Objective
-from hptune.trial import Segment, SegmentResult, Value
-from hptune.tuner import Request, search
+from hptune.run.history import History, finished, started
+from hptune.run.journal import Journal, read
+from hptune.run.record import Record, replay
+from hptune.run.rundir import RunPaths
+from hptune.search.pruning import FIRST, unpromising
+from hptune.search.tuner import Request, search
 
 SPEC: dict[str, Any] = {
     "version": 1,

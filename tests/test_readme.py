@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from hptune import __main__ as main
-from hptune.spec.schema import json_schema
+from hptune.experiment.reading.schema import json_schema
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

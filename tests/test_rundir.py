@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import RunError, SpecError
-from hptune.files import write_whole
-from hptune.lock import locked, move_aside
-from hptune.rundir import RunPaths, find_run, list_runs
+from hptune.base.errors import RunError, SpecError
+from hptune.base.files import write_whole
+from hptune.run.lock import locked, move_aside
+from hptune.run.rundir import RunPaths, find_run, list_runs
 
 
 def _run(runs: Path, name: str, written: float) -> RunPaths:
@@ -52,8 +52,8 @@ def test_a_second_process_is_refused_with_the_holders_pid(tmp_path: Path) -> Non
     paths = RunPaths(tmp_path / "a")
     code = f"""
 from pathlib import Path
-from hptune.lock import locked
-from hptune.rundir import RunPaths
+from hptune.run.lock import locked
+from hptune.run.rundir import RunPaths
 with locked(RunPaths(Path({str(paths.root)!r}))):
     print("held", flush=True)
     input()

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from hptune import __main__ as main
-from hptune.errors import SpecError
-from hptune.spec.load import load
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import load
 from hptune.starter import write_starter
 
 ROWS = 60

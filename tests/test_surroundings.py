@@ -10,7 +10,7 @@ import numpy as np
 import sklearn
 import tensorflow as tf
 
-from hptune import surroundings
+from hptune.base import surroundings
 
 
 def settings() -> list[object]:

@@ -14,16 +14,16 @@ from fakes import SPEC, FakeExecutor, Halving, InTurn, Watcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hptune import record
-from hptune.clock import Clock, _line
-from hptune.errors import Interrupted, RunError, SpecError, spec_error
-from hptune.journal import SYNC_EVERY_S, Journal, read
-from hptune.record import Head, Record, joined_space, recorded, replay
+from hptune.base.errors import Interrupted, RunError, SpecError, spec_error
+from hptune.experiment.reading.load import from_json
 from hptune.reports.leaderboard import best_rows, figure, rows
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
+from hptune.run import record
+from hptune.run.clock import Clock, _line
+from hptune.run.journal import SYNC_EVERY_S, Journal, read
+from hptune.run.record import Head, Record, joined_space, recorded, replay
+from hptune.run.rundir import RunPaths
+from hptune.search.tuner import Request, _points_of, search
 from hptune.strategies.strategy import Strategy
-from hptune.tuner import Request, _points_of, search
 
 STABILIZED: dict[str, Any] = {
     "data": {"source": "digits"},
@@ -771,7 +771,7 @@ def test_after_a_power_cut_anywhere_it_goes_on_from_the_states_that_the_journal_
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", appended)
         patch.setattr(Journal, "sync", synced)
-        patch.setattr("hptune.journal.time.monotonic", lambda: now[0])
+        patch.setattr("hptune.run.journal.time.monotonic", lambda: now[0])
         calm = run(paths, FakeExecutor(paths), checkpoints={"keep": 1})
     assert len(cuts) > 20
     assert sum(cut.journal.stat().st_size < paths.journal.stat().st_size for cut in cuts) > 20
@@ -796,7 +796,7 @@ class Written:
 
         monkeypatch.setattr(Journal, "append", counted)
         monkeypatch.setattr(Journal, "sync", synced)
-        monkeypatch.setattr("hptune.journal.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("hptune.run.journal.time.monotonic", lambda: self.now)
 
 
 def test_who_waits_long_for_a_worker_has_the_disk_up_to_date(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,16 +15,16 @@ from fakes import FakeExecutor, Watcher
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hptune import seeds
-from hptune.history import History
-from hptune.journal import Journal, read
-from hptune.record import Record
+from hptune.base import seeds
+from hptune.base.trial import Segment, Trial, Value
+from hptune.experiment.reading.load import from_json
 from hptune.reports.leaderboard import rows
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
+from hptune.run.history import History
+from hptune.run.journal import Journal, read
+from hptune.run.record import Record
+from hptune.run.rundir import RunPaths
+from hptune.search.tuner import Request, search
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
-from hptune.trial import Segment, Trial, Value
-from hptune.tuner import Request, search
 
 SPEC = {**FUNCTION, "strategy": {"name": "tpe"}}
 STABILIZED: dict[str, Any] = {

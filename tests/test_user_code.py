@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
+from hptune.base.user_code import load_object
 from hptune.training.reasons import reason
-from hptune.user_code import load_object
 
 PATH = ("model", "function")
 

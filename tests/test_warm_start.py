@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from hptune import record
+from hptune.base.errors import SpecError
 from hptune.cli import app
-from hptune.errors import SpecError
+from hptune.run import record
 
 SPEC = """\
 version: 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 
+from hptune.base.trial import Segment
 from hptune.executors.executor import OnEpoch, Outcome
 from hptune.executors.processes import LocalExecutor
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.trial import Segment
+from hptune.experiment.experiment import Experiment
+from hptune.run.rundir import RunPaths
 
 
 class AloneExecutor:

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from hptune.executors.executor import Executor, OnEpoch
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
+from hptune.experiment.experiment import Experiment
+from hptune.run.rundir import RunPaths
 
 
 def executor_for(

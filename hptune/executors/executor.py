@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
-from hptune.errors import SegmentFailed
-from hptune.trial import Segment, SegmentFailure, SegmentResult
-from hptune.usable import lasted, plain_result, shortened
+from hptune.base.errors import SegmentFailed
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
+from hptune.run.usable import lasted, plain_result, shortened
 
 Outcome: TypeAlias = SegmentResult | SegmentFailure
 

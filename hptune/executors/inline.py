@@ -14,12 +14,12 @@ from collections import deque
 from functools import cached_property
 from pathlib import Path
 
-from hptune import surroundings
-from hptune.errors import RunError
+from hptune.base import surroundings
+from hptune.base.errors import RunError
+from hptune.base.trial import Segment
 from hptune.executors.executor import OnEpoch, Outcome, Runner, attempt
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.trial import Segment
+from hptune.experiment.experiment import Experiment
+from hptune.run.rundir import RunPaths
 
 
 class InlineExecutor:

@@ -18,11 +18,11 @@ from collections import deque
 from collections.abc import Hashable, Mapping
 from multiprocessing.connection import Connection
 
+from hptune.base.trial import Segment
 from hptune.executors.kin import descendants, kill
 from hptune.executors.serve import Message, Setup
-from hptune.spec.experiment import Experiment
-from hptune.spec.references import Ref
-from hptune.trial import Segment
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.space.references import Ref
 
 START_TIMEOUT_S = 600.0
 """How long a worker may take until it is ready: TensorFlow and the user's modules are imported in it."""

@@ -18,17 +18,17 @@ from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from hptune.errors import HptuneError, RunError
+from hptune.base.errors import HptuneError, RunError
+from hptune.base.interrupts import suspending
+from hptune.base.stopwatch import WATCH
+from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors import machine
 from hptune.executors.executor import OnEpoch, Outcome
 from hptune.executors.process import Process, shape_of
 from hptune.executors.serve import Ended, Message, Progress, Ready, Refused, Setup
 from hptune.executors.staffing import Staffing
-from hptune.interrupts import suspending
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.stopwatch import WATCH
-from hptune.trial import Segment, SegmentFailure
+from hptune.experiment.experiment import Experiment
+from hptune.run.rundir import RunPaths
 
 _LOOK_S = 1.0
 """How often, in seconds, workers that say nothing are looked at."""

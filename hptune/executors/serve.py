@@ -21,16 +21,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from hptune.errors import HptuneError
+from hptune.base.errors import HptuneError
+from hptune.base.stopwatch import WATCH, Part
+from hptune.base.surroundings import unmended
+from hptune.base.threads import busy_threads, running
+from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors import machine
 from hptune.executors.executor import Outcome, attempt
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.stopwatch import WATCH, Part
-from hptune.surroundings import unmended
-from hptune.threads import busy_threads, running
-from hptune.trial import Segment, SegmentFailure
-from hptune.usable import exact
+from hptune.experiment.experiment import Experiment
+from hptune.run.rundir import RunPaths
+from hptune.run.usable import exact
 
 TELL_EVERY_S = 0.1
 """Seconds between two messages of progress at least."""
@@ -95,7 +95,7 @@ def main(socket_fd: int) -> None:
     setup: Setup = driver.recv()
     threading.Thread(target=_listen, args=(driver, orders), daemon=True).start()
     WATCH.asked = setup.profile
-    from hptune.training.data.shared import SharedData
+    from hptune.training.data.store.shared import SharedData
     from hptune.training.worker import Worker
 
     worker = Worker(setup.experiment, setup.folder, setup.run, SharedData(setup.data_fd))

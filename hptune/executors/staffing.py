@@ -13,9 +13,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from hptune.base.trial import Segment
 from hptune.executors import machine
-from hptune.spec.sections import Execution
-from hptune.trial import Segment
+from hptune.experiment.sections import Execution
 
 PAYS = 2.0
 """Another worker is started where what is left takes more than so many times as long as a start."""

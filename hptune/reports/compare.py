@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hptune.errors import RunError, SpecError, spell_path
-from hptune.record import Record, differences, replay
+from hptune.base.errors import RunError, SpecError, spell_path
 from hptune.reports.leaderboard import best_rows, counts, figure, objective_name
-from hptune.rundir import RunPaths, size_bytes
+from hptune.run.record import Record, differences, replay
+from hptune.run.rundir import RunPaths, size_bytes
 
 
 def run_row(paths: RunPaths) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from importlib.resources import files
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
-from hptune.record import spell_json
 from hptune.reports.console import (
     duration,
     finalist_column,
@@ -27,6 +26,7 @@ from hptune.reports.console import (
 from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
 from hptune.reports.spelling import identity, number, numbers, shown_all
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
+from hptune.run.record import spell_json
 
 _WIDE, _HIGH = 900, 300
 _NARROW, _LOW = 430, 230

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from hptune.history import History
+from hptune.base.trial import Trial
 from hptune.reports.confidence import mean_interval
-from hptune.trial import Trial
+from hptune.run.history import History
 
 TOP = 10
 """So many trials are shown unless it is said."""

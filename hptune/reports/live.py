@@ -19,17 +19,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hptune.budget import Limits
-from hptune.errors import printable
-from hptune.record import Record, taken_over
+from hptune.base.errors import printable
+from hptune.base.trial import Purpose, Segment, Trial
+from hptune.experiment.checks.search import idle_workers
+from hptune.experiment.checks.space import remarks
+from hptune.experiment.thresholds import halves_of_logits
 from hptune.reports.console import duration, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
 from hptune.reports.spelling import number, numbers
-from hptune.spec.check_search import idle_workers
-from hptune.spec.check_space import remarks
-from hptune.spec.thresholds import halves_of_logits
-from hptune.trial import Purpose, Segment, Trial
-from hptune.watch import Watch
+from hptune.run.record import Record, taken_over
+from hptune.search.budget import Limits
+from hptune.search.watch import Watch
 
 _SHOWN = 5
 _REPAINTS_A_SECOND = 8

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hptune.errors import RunError, spec_error
+from hptune.base.errors import RunError, spec_error
+from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor
-from hptune.probing import probe
-from hptune.record import filled, joined_space
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import DECLARING, FunctionModel, SklearnModel
+from hptune.experiment.space.references import Ref
 from hptune.reports.plan import curve
 from hptune.reports.spelling import number
-from hptune.spec.experiment import Experiment
-from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
-from hptune.spec.references import Ref
-from hptune.trial import Segment, SegmentFailure
+from hptune.run.record import filled, joined_space
+from hptune.search.probing import probe
 
 SMOOTHING = 0.9
 """How much of the moving average each step keeps."""

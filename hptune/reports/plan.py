@@ -7,22 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hptune.record import filled, joined_space, spell_json
+from hptune.base.user_code import load_object
+from hptune.experiment import schedules
+from hptune.experiment.data import training_rows
+from hptune.experiment.defaults import known_task
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import DECLARING, FunctionModel, SklearnModel
+from hptune.experiment.reading.load import to_json
+from hptune.experiment.recipe import resolve, speaks_of_epochs
+from hptune.experiment.sections import Evaluation, Grid, Guided
+from hptune.experiment.space.references import concrete
+from hptune.experiment.space.space import FloatDomain, Space
+from hptune.experiment.training import Schedule
 from hptune.reports.console import duration
 from hptune.reports.spelling import number
-from hptune.spec import schedules
-from hptune.spec.data import training_rows
-from hptune.spec.defaults import known_task
-from hptune.spec.experiment import Experiment
-from hptune.spec.load import to_json
-from hptune.spec.model import DECLARING, FunctionModel, SklearnModel
-from hptune.spec.recipe import resolve, speaks_of_epochs
-from hptune.spec.references import concrete
-from hptune.spec.sections import Evaluation, Grid, Guided
-from hptune.spec.space import FloatDomain, Space
-from hptune.spec.training import Schedule
+from hptune.run.record import filled, joined_space, spell_json
 from hptune.strategies.plan import Plan, plan
-from hptune.user_code import load_object
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 60, 6

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hptune.stopwatch import Part
+from hptune.base.stopwatch import Part
 
 _MEANS: Mapping[Part, str] = {
     "start": "TensorFlow and the user's modules loaded in the workers",

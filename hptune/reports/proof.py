@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hptune.errors import RunError, spec_error
+from hptune.base.errors import RunError, spec_error
+from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor
-from hptune.probing import probe
-from hptune.record import filled, joined_space, spell_json
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.reports.console import duration
-from hptune.spec.experiment import Experiment
-from hptune.spec.model import FunctionModel, SklearnModel
-from hptune.trial import Segment, SegmentFailure
+from hptune.run.record import filled, joined_space, spell_json
+from hptune.search.probing import probe
 
 
 def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:

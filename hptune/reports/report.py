@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hptune.curves import whole_epochs
-from hptune.history import History, score_of
-from hptune.record import Record, taken_over
+from hptune.base.trial import Trial, TrialState, Value, Values
+from hptune.experiment.objective import Objective
+from hptune.experiment.space.domains import as_float
 from hptune.reports.compare import summary
 from hptune.reports.leaderboard import Row, objective_name, ranked, row
 from hptune.reports.spelling import identity
-from hptune.spec.domains import as_float
-from hptune.spec.objective import Objective
-from hptune.trial import Trial, TrialState, Value, Values
+from hptune.run.curves import whole_epochs
+from hptune.run.history import History, score_of
+from hptune.run.record import Record, taken_over
 
 MOST_DOTS = 1_500
 """More trials than this are thinned out in the charts; the best are always there."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from hptune.errors import plain_text, printable
-from hptune.trial import Value
+from hptune.base.errors import plain_text, printable
+from hptune.base.trial import Value
 
 _ALL_DIGITS = 17
 """No two floats read alike in so many."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from xml.etree.ElementTree import Element, SubElement
 
-from hptune.errors import printable
+from hptune.base.errors import printable
 from hptune.reports.spelling import number, shortened
 
 Child: TypeAlias = "Element | str | None"

@@ -16,14 +16,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
-from hptune.history import History
-from hptune.spec.experiment import Experiment
-from hptune.spec.sections import Asha
-from hptune.spec.space import Space
+from hptune.base.trial import Trial
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.sections import Asha
+from hptune.experiment.space.space import Space
+from hptune.run.history import History
 from hptune.strategies.plan import rungs_of
 from hptune.strategies.sampled import Points
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
-from hptune.trial import Trial
 
 
 class AshaStrategy:

@@ -16,15 +16,15 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from hptune.history import History, best_of
-from hptune.spec.experiment import Experiment
-from hptune.spec.objective import Objective
-from hptune.spec.roles import roles
-from hptune.spec.sections import Guided
-from hptune.spec.space import Domain, Space, point_key
+from hptune.base.trial import Trial, Value
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.objective import Objective
+from hptune.experiment.sections import Guided
+from hptune.experiment.space.roles import roles
+from hptune.experiment.space.space import Domain, Space, point_key
+from hptune.run.history import History, best_of
 from hptune.strategies.sampled import Point
 from hptune.strategies.strategy import Done, Wait
-from hptune.trial import Trial, Value
 
 _LOSS = Objective(metric="val_loss", goal="minimize")
 

@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from hptune.history import History
-from hptune.spec.experiment import Experiment
-from hptune.spec.recipe import full_epochs
-from hptune.spec.sections import Hyperband
-from hptune.spec.space import Space
+from hptune.base.trial import Trial
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.recipe import full_epochs
+from hptune.experiment.sections import Hyperband
+from hptune.experiment.space.space import Space
+from hptune.run.history import History
 from hptune.strategies.plan import Rung, brackets
 from hptune.strategies.sampled import Points
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait, bounded
-from hptune.trial import Trial
 
 
 @dataclass(frozen=True, slots=True)

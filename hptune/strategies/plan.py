@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 from operator import mul
 
-from hptune.spec.experiment import Experiment
-from hptune.spec.recipe import full_epochs
-from hptune.spec.sections import Asha, Guided, Hyperband
-from hptune.spec.space import Space
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.recipe import full_epochs
+from hptune.experiment.sections import Asha, Guided, Hyperband
+from hptune.experiment.space.space import Space
 from hptune.strategies.strategy import bounded, check, trial_limit
 
 

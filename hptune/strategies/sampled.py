@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Protocol, TypeAlias
 
-from hptune.errors import Problem, SpecError, unknown
-from hptune.history import History
-from hptune.seeds import derive
-from hptune.spec.check_search import LEARNING
-from hptune.spec.experiment import Experiment
-from hptune.spec.recipe import full_epochs
-from hptune.spec.space import Domain, Space, point_key
+from hptune.base.errors import Problem, SpecError, unknown
+from hptune.base.seeds import derive
+from hptune.base.trial import Trial, Value
+from hptune.experiment.checks.search import LEARNING
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.recipe import full_epochs
+from hptune.experiment.space.space import Domain, Space, point_key
+from hptune.run.history import History
 from hptune.strategies.strategy import Decision, Done, Start, Wait, trial_limit
-from hptune.trial import Trial, Value
 
 Point: TypeAlias = dict[str, Value]
 PointKey: TypeAlias = tuple[tuple[str, str, Value], ...]

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from hptune.errors import SpecError
-from hptune.history import History
-from hptune.spec.check_search import unserved
-from hptune.spec.experiment import Experiment
-from hptune.spec.roles import miscast
-from hptune.spec.sections import (
+from hptune.base.errors import SpecError
+from hptune.base.trial import Trial, Values
+from hptune.experiment.checks.search import unserved
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.sections import (
     Asha,
     Bayesian,
     BayesOpt,
@@ -31,8 +30,9 @@ from hptune.spec.sections import (
     Random,
     Tpe,
 )
-from hptune.spec.space import Space
-from hptune.trial import Trial, Values
+from hptune.experiment.space.roles import miscast
+from hptune.experiment.space.space import Space
+from hptune.run.history import History
 
 if TYPE_CHECKING:
     from hptune.strategies.sampled import Point, Sampler
@@ -125,11 +125,11 @@ def load_library(experiment: Experiment) -> None:
     """Import what the strategy needs, which may take seconds; whoever waits for something else calls it early."""
     match getattr(experiment.strategy, "sampler", experiment.strategy):
         case Tpe() | CmaEs() | Qmc() | Nsga2():
-            from hptune.strategies import optuna  # noqa: F401
+            from hptune.strategies.samplers import optuna  # noqa: F401
         case BayesOpt():
-            from hptune.strategies import bayes_opt  # noqa: F401
+            from hptune.strategies.samplers import bayes_opt  # noqa: F401
         case Random() | Grid() | Bayesian() | KerasTunerOracle():
-            from hptune.strategies import keras_tuner
+            from hptune.strategies.samplers import keras_tuner
 
             keras_tuner.library()
 
@@ -168,7 +168,7 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
 
 def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Sequence[Point]) -> Sampler:
     """Where the strategy's points come from. first: those that come before them."""
-    from hptune.strategies import keras_tuner
+    from hptune.strategies.samplers import keras_tuner
 
     options = experiment.strategy
     source = options.sampler if isinstance(options, Hyperband | Asha) else options
@@ -180,11 +180,11 @@ def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Seque
         case Bayesian():
             return keras_tuner.BayesianSampler(experiment, space)
         case KerasTunerOracle():
-            from hptune.strategies.oracle import OracleSampler
+            from hptune.strategies.samplers.oracle import OracleSampler
 
             return OracleSampler(experiment, space, folder=folder, enqueued=len(first))
         case BayesOpt():
-            from hptune.strategies.bayes_opt import BayesOptSampler
+            from hptune.strategies.samplers.bayes_opt import BayesOptSampler
 
             return BayesOptSampler(experiment, space)
         case Guided():
@@ -192,13 +192,13 @@ def _sampler(experiment: Experiment, space: Space, *, folder: Path, first: Seque
 
             return GuidedSampler(experiment, space)
         case Narrowing():
-            from hptune.strategies.narrowing import NarrowingSampler
+            from hptune.strategies.samplers.narrowing import NarrowingSampler
 
             return NarrowingSampler(experiment, space)
         case Tpe() | CmaEs() | Qmc() | Nsga2():
-            from hptune.strategies.by_rung import ByRung
-            from hptune.strategies.optuna import OptunaSampler
             from hptune.strategies.plan import rungs_of
+            from hptune.strategies.samplers.by_rung import ByRung
+            from hptune.strategies.samplers.optuna import OptunaSampler
 
             sampler = OptunaSampler(experiment, space, source)
             return sampler if source is options else ByRung(sampler, rungs_of(experiment, space))

@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from hptune.errors import KeyPath, message_of
-from hptune.own_files import is_own_file
-from hptune.user_code import nul_in_code
+from hptune.base.errors import KeyPath, message_of
+from hptune.base.own_files import is_own_file
+from hptune.base.user_code import nul_in_code
 
 _IN_TEXT = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
 """A place in the code as tracebacks have it, which TensorFlow writes into its messages."""

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from hptune.keras_json import check_keras_json
-from hptune.quiet import quietly
-from hptune.surroundings import importing
+from hptune.base.keras_json import check_keras_json
+from hptune.base.quiet import quietly
+from hptune.base.surroundings import importing
 
 
 def start(precision: str | None = None) -> None:

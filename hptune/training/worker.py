@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hptune import files, surroundings
-from hptune.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.spec.marks import read
-from hptune.spec.model import FunctionModel, SklearnModel
-from hptune.stopwatch import counts
-from hptune.training.data.shared import SharedData
-from hptune.training.folded import FoldedTrainer
+from hptune.base import files, surroundings
+from hptune.base.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
+from hptune.base.stopwatch import counts
+from hptune.base.trial import Segment, SegmentResult
+from hptune.base.user_code import sources
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import FunctionModel, SklearnModel
+from hptune.experiment.reading.marks import read
+from hptune.run.rundir import RunPaths
+from hptune.training.data.store.shared import SharedData
 from hptune.training.reasons import LayerError, is_fatal, reason
-from hptune.training.trainer import OnEpoch, Trainer
-from hptune.trial import Segment, SegmentResult
-from hptune.user_code import sources
+from hptune.training.trainers.folded import FoldedTrainer
+from hptune.training.trainers.trainer import OnEpoch, Trainer
 
 _KEPT = 2**16
 """Characters of a traceback that are kept on the disk."""
@@ -81,11 +81,11 @@ class Worker:
     def trainer(self) -> Trainer:
         if self._trainer is None:
             if isinstance(self._experiment.model, FunctionModel):
-                from hptune.training.function import FunctionTrainer
+                from hptune.training.trainers.function import FunctionTrainer
 
                 self._trainer = FunctionTrainer(self._experiment, self._folder)
             elif isinstance(self._experiment.model, SklearnModel):
-                from hptune.training.sklearn_trainer import SklearnTrainer
+                from hptune.training.trainers.sklearn_trainer import SklearnTrainer
 
                 self._trainer = SklearnTrainer(self._experiment, self._folder, self._run, self._shared)
             else:
@@ -93,8 +93,8 @@ class Worker:
         return self._trainer
 
     def _keras_trainer(self) -> Trainer:
-        from hptune.training.keras_trainer import KerasTrainer
-        from hptune.training.samples import Samples
+        from hptune.training.trainers.keras_trainer import KerasTrainer
+        from hptune.training.trainers.samples import Samples
 
         folds = self._experiment.evaluation.folds
         samples = Samples(self._experiment, self._folder, self._shared, self._run.data)

@@ -10,7 +10,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
 def main() -> int:
-    from hptune.quiet import quietly
+    from hptune.base.quiet import quietly
 
     with quietly():
         from . import table, walk

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from hptune import seeds
-from hptune.errors import HptuneError, SegmentFailed, SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training import state as states
-from hptune.training.state import State
+from hptune.base import seeds
+from hptune.base.errors import HptuneError, SegmentFailed, SpecError
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.core import state as states
+from hptune.training.core.state import State
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 from . import plain, samples
 from .case import EPOCHS, Case, Missing, names_in, with_values

@@ -19,13 +19,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from hptune import seeds
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training import state as states
+from hptune.base import seeds
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.core import state as states
 from hptune.training.runtime import Settings, reset_names
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 from .guide import Guide
 from .people import BATCH, EPOCHS, SEED, same, trained

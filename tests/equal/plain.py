@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune import seeds
+from hptune.base import seeds
 
 from .case import Tree
 from .rates import rates

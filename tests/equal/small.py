@@ -21,10 +21,10 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 
-from hptune.errors import SegmentFailed
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.trial import Segment
+from hptune.base.errors import SegmentFailed
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 
 EPOCHS = 3
 
@@ -538,12 +538,12 @@ def fresh_processes(workers: int = 2) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [
-            "hptune.quiet",
+            "hptune.base.quiet",
             "tensorflow",
             "keras",
             "keras_tuner",
             "hptune.training.worker",
-            "hptune.training.keras_trainer",
+            "hptune.training.trainers.keras_trainer",
         ]
     )
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:

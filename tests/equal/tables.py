@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from hptune.spec import keras_table
+from hptune.experiment import keras_table
 
 COMMON = ("activity_regularizer", "autocast", "dtype", "name", "trainable")
 """What every layer takes."""

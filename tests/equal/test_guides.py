@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from hptune import __main__ as main
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 from .guide import GUIDES, LAYERS, START, STEP, Guide
 

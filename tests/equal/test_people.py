@@ -32,7 +32,8 @@ def test_where_the_description_says_too_little_the_results_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Break one rule: what a closure holds counts for nothing. The look before each point must find it."""
-    from hptune.training import blueprint, sameness
+    from hptune.training.models import blueprint
+    from hptune.training.own import sameness
 
     from . import people
 
@@ -42,7 +43,7 @@ def test_where_the_description_says_too_little_the_results_tell(
     monkeypatch.setattr(sameness, "_function", lambda function, _: function.__name__)
     for name in ("activation_closure", "closure_loss"):
         assert not people.differences(tmp_path, name)
-    from hptune.training import programs
+    from hptune.training.trainers import programs
 
     monkeypatch.setattr(programs, "apart", lambda *_: None)
     assert people.differences(tmp_path, "activation_closure"), "then the second trial is the first one's"

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import RunError, SpecError
+from hptune.base.errors import RunError, SpecError
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.executors import processes
 from hptune.executors.alone import AloneExecutor
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
 from hptune.executors.process import shape_of
 from hptune.executors.processes import LocalExecutor
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.experiment.reading.load import from_json
+from hptune.run.rundir import RunPaths
 
 CODE = """\
 import os, sys, time
@@ -283,7 +283,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_executors import local
-from hptune.trial import Segment
+from hptune.base.trial import Segment
 executor = local(Path.cwd(), lambda *_: None, workers=1)
 executor.submit(Segment(0, {"x": 7}, to_epoch=1))
 executor.wait()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hptune.base.trial import Segment, SegmentResult
 from hptune.executors import processes
 from hptune.executors.processes import LocalExecutor
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import from_json
+from hptune.run.rundir import RunPaths
 
 
 @pytest.mark.slow

@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from hptune.base.trial import Segment, SegmentResult
 from hptune.executors.executor import Executor
 from hptune.executors.inline import InlineExecutor
 from hptune.executors.processes import LocalExecutor
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.spec.load import from_json
-from hptune.trial import Segment, SegmentResult
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.reading.load import from_json
+from hptune.run.rundir import RunPaths
 
 Learnt: TypeAlias = dict[int, tuple[Any, bytes]]
 

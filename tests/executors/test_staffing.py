@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hptune.base.trial import Segment
 from hptune.executors import machine
 from hptune.executors.machine import share_gpus
 from hptune.executors.staffing import Staffing
-from hptune.spec.sections import Execution
-from hptune.trial import Segment
+from hptune.experiment.sections import Execution
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hptune.spec.data import DATA_KINDS
+from hptune.experiment.data import DATA_KINDS
 from hptune.training.data import load_data, load_folds, load_joined
 from hptune.training.data.needs import Needs
 

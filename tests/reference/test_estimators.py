@@ -20,11 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from hptune.predict import predict
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.winner.predict import predict
 
 SCALED = "sklearn.preprocessing.StandardScaler"
 
@@ -205,7 +205,7 @@ def test_scorers_see_the_labels_of_the_file(tmp_path: Path, labels: tuple[Any, .
     from sklearn.metrics import get_scorer
 
     from hptune.training.data.parts import Part
-    from hptune.training.sklearn_trainer import measured
+    from hptune.training.trainers.sklearn_trainer import measured
 
     rng = np.random.default_rng(6)
     x = rng.normal(size=(150, 2))
@@ -237,7 +237,7 @@ def test_texts_are_scored_by_their_order(tmp_path: Path) -> None:
     from sklearn.metrics import f1_score
 
     from hptune.training.data.parts import Part
-    from hptune.training.sklearn_trainer import measured
+    from hptune.training.trainers.sklearn_trainer import measured
 
     rng = np.random.default_rng(7)
     x = rng.normal(size=(120, 1))
@@ -248,7 +248,7 @@ def test_texts_are_scored_by_their_order(tmp_path: Path) -> None:
 
 
 def test_class_weights_are_by_the_labels_and_an_outlier_detector_is_no_classifier(tmp_path: Path) -> None:
-    from hptune.errors import SpecError
+    from hptune.base.errors import SpecError
 
     rng = np.random.default_rng(8)
     x = rng.normal(size=(120, 2))

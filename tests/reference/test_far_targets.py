@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from hptune.errors import SpecError
-from hptune.predict import predict
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.winner.predict import predict
 
 MODEL = "model: {layers: [Dense: {units: $v, activation: relu}, Output]}"
 HEADS = "model: {layers: [{Dense: {units: $v, name: h}}, {Dense: {units: 1, name: a, from: h}}, \
@@ -83,7 +83,7 @@ def rows_of(folder: Path, rows: int) -> list[int]:
     text = f"version: 1\nname: r\ndata: {{npz: rows.npz, scale: none}}\n{MODEL}\n"
     (folder / "rows.yaml").write_text(f"{text}search_space: {{v: {{type: int, min: 4, max: 8}}}}\n")
     loaded = load(folder / "rows.yaml")
-    from hptune.training.samples import Samples
+    from hptune.training.trainers.samples import Samples
 
     test = Samples(loaded.experiment, folder).test()
     assert test is not None
@@ -188,7 +188,7 @@ def test_a_model_that_can_t_be_exported_right_ends_the_search_before_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Break the export: what stands before the model forgets the mean."""
-    from hptune.training import raw_rows
+    from hptune.training.export.export import raw_rows
 
     plain = raw_rows.in_float32
     monkeypatch.setattr(raw_rows, "in_float32", lambda offset, divisor: plain(offset * 0, divisor))

@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hptune.trial import Segment
+from hptune.base.trial import Segment
 
 from . import asked, plain
 from .differences import close
@@ -132,7 +132,7 @@ def test_weights_count_in_the_fit_and_not_in_the_figures(tmp_path: Path) -> None
     model = "sklearn.neighbors.KNeighborsClassifier, params: {n_neighbors: $v}"
     import re
 
-    from hptune.errors import SegmentFailed
+    from hptune.base.errors import SegmentFailed
 
     with pytest.raises(SegmentFailed, match=re.escape("takes no sample weights")):
         of_sklearn(tmp_path, options, model, value=3)

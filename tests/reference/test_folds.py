@@ -19,9 +19,9 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
 from hptune.training.data import load_data, load_folds
-from hptune.training.data.folds import lacking
+from hptune.training.data.split.folds import lacking
 
 from . import asked, plain
 from .differences import close, same

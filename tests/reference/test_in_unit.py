@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hptune.training.in_unit import in_float32, in_float64, needs_float64
+from hptune.training.export.in_unit import in_float32, in_float64, needs_float64
 from hptune.training.runtime import keras
 
 

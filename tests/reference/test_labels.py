@@ -16,11 +16,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
+from hptune.base.errors import SpecError
+from hptune.run.rundir import RunPaths
 from hptune.training.data.inputs import Encoding, Preparation
-from hptune.training.data.unseen import read_unseen
-from hptune.training.signature import Signature, read_signature, write_signature
+from hptune.training.export.signature import Signature, read_signature, write_signature
+from hptune.training.export.unseen import read_unseen
 
 from . import asked
 

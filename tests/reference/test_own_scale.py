@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training.samples import OF_DIFFERENCES, OF_OWN_SCALE, Samples
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.trainers.samples import OF_DIFFERENCES, OF_OWN_SCALE, Samples
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 CODE = """
 import numpy as np

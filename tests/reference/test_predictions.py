@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
 
 from . import asked, plain
 from .differences import close, same

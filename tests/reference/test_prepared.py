@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
 
 from . import asked, plain
 from .differences import close, same

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import datasets
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
 from hptune.training.data import load_data
 
 from . import asked, plain

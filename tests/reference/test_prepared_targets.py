@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils.class_weight import compute_sample_weight
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
 
 from . import asked, plain
 from .differences import close, same

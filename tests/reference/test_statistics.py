@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hptune import history as events
-from hptune.history import History
-from hptune.pruning import FIRST, unpromising
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.objective import Objective
 from hptune.reports.confidence import difference_interval, mean_interval, t_quantile
 from hptune.reports.leaderboard import best_rows, pareto_front, row, rows
 from hptune.reports.lr_range import SMOOTHING, smoothed
 from hptune.reports.profile import profile_rows
-from hptune.spec.objective import Objective
-from hptune.trial import Segment, SegmentResult
+from hptune.run import history as events
+from hptune.run.history import History
+from hptune.search.pruning import FIRST, unpromising
 
 from .differences import apart, close, same
 from .draw import FAR, Array, cases, floats

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hptune import __main__ as main
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import from_json
 from hptune.reports.lr_range import can_draw, range_lines, smoothed, suggest, write_png
-from hptune.spec.load import from_json
 
 STEPS = 240
 RATES = [1e-7 * 10 ** (8 * step / (STEPS - 1)) for step in range(STEPS)]

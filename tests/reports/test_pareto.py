@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune import history as events
-from hptune.history import History
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
+from hptune.experiment.objective import Objective
 from hptune.reports.console import trials_table
 from hptune.reports.leaderboard import best_rows, front_left_out, objective_name, pareto_front, rows, shown_of
-from hptune.spec.objective import Objective
-from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.run import history as events
+from hptune.run.history import History
 
 GOALS = [Objective(metric="accuracy", goal="maximize"), Objective(metric="seconds", goal="minimize")]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.reading.assemble import assemble
 from hptune.reports.plan import plan_data, plan_lines
-from hptune.spec.assemble import assemble
-from hptune.spec.experiment import Experiment
 
 
 def experiment(schedule: dict[str, Any], data: dict[str, Any] | None = None) -> Experiment:

@@ -10,9 +10,9 @@ from typing import get_args
 
 import pytest
 
-from hptune import stopwatch
+from hptune.base import stopwatch
+from hptune.base.stopwatch import Part, Stopwatch, counts
 from hptune.reports.profile import profile_rows
-from hptune.stopwatch import Part, Stopwatch, counts
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hptune.executors.inline import InlineExecutor
+from hptune.experiment.reading.load import load
 from hptune.reports.proof import proof, proof_lines
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training.dials import Dial
+from hptune.run.rundir import RunPaths
+from hptune.training.models.dials import Dial
 
 HEAD = "version: 1\nname: t\nstrategy: {name: random}\nexecution: {executor: inline}\n"
 
@@ -84,7 +84,7 @@ def test_a_dial_that_does_not_count_is_told(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_keras_does_not_train_is_refused(tmp_path: Path) -> None:
-    from hptune.errors import SpecError
+    from hptune.base.errors import SpecError
 
     with pytest.raises(SpecError, match="not trained by Keras"):
         proved(

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hptune import __main__ as program
-from hptune.history import failed, finished, started
-from hptune.journal import Journal
-from hptune.record import Record, replay
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.reports.html import html
 from hptune.reports.report import MOST_DOTS, Report, as_number, make_report
 from hptune.reports.svg import choice_axis, number_axis, without_outliers
-from hptune.rundir import RunPaths
-from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.run.history import failed, finished, started
+from hptune.run.journal import Journal
+from hptune.run.record import Record, replay
+from hptune.run.rundir import RunPaths
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hptune.budget import Limits
-from hptune.history import failed, finished, lost, started
-from hptune.record import Record
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.reports.compare import summary
 from hptune.reports.console import (
     comparison_tables,
@@ -26,7 +24,9 @@ from hptune.reports.leaderboard import best_rows, ranked, rows
 from hptune.reports.live import Lines, Screen, told
 from hptune.reports.plan import curve
 from hptune.reports.report import make_report
-from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.run.history import failed, finished, lost, started
+from hptune.run.record import Record
+from hptune.search.budget import Limits
 
 
 def record(goal: str = "maximize", facts: dict[str, Any] | None = None) -> Record:

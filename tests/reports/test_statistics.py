@@ -10,13 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats  # scikit-learn brings it
 
-from hptune.history import History, finished, started
-from hptune.pruning import FIRST, unpromising
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.objective import Objective
 from hptune.reports.confidence import difference_interval, mean_interval
 from hptune.reports.console import finalist_lines
 from hptune.reports.leaderboard import best_rows, row
-from hptune.spec.objective import Objective
-from hptune.trial import Segment, SegmentResult
+from hptune.run.history import History, finished, started
+from hptune.search.pruning import FIRST, unpromising
 
 pytestmark = pytest.mark.filterwarnings("ignore:Precision loss")  # scipy's, of scores that are all the same
 

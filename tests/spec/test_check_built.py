@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.load import from_json, load, to_json
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import from_json, load, to_json
 
 SPACE = "search_space: {rate: {type: float, min: 1e-4, max: 1e-2}, net: {type: choice, values: [MobileNetV2, Unknown]}}"
 TRAINING = "training: {optimizer: {learning_rate: $rate}}"

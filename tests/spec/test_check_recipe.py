@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec import check_recipe
-from hptune.spec.experiment import Experiment
-from hptune.spec.keras_table import arguments
-from hptune.spec.load import load
+from hptune.base.errors import SpecError
+from hptune.experiment.checks import recipe as check_recipe
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.keras_table import arguments
+from hptune.experiment.reading.load import load
 
 HEAD = """\
 version: 1

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.directions import direction
-from hptune.spec.load import from_json, load, to_json
-from hptune.spec.scorers import SCORERS
+from hptune.base.errors import SpecError
+from hptune.experiment.directions import direction
+from hptune.experiment.reading.load import from_json, load, to_json
+from hptune.experiment.scorers import SCORERS
 
 FOREST = """\
 version: 1

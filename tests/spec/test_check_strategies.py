@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.load import load
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import load
 
 SPEC = """\
 version: 1

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.defaults import KnownTask, Task, fill, is_one_hot, known_task
-from hptune.spec.experiment import Experiment
-from hptune.spec.objective import Objective
+from hptune.base.errors import SpecError
+from hptune.experiment.defaults import KnownTask, Task, fill, is_one_hot, known_task
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.objective import Objective
 
 SOFTMAX: list[Any] = [{"Dense": {"units": 3, "activation": "softmax"}}]
 SIGMOID: list[Any] = [{"Dense": {"units": 1, "activation": "sigmoid"}}]
@@ -94,8 +94,8 @@ def test_the_tasks_of_the_built_in_sources() -> None:
 def test_the_built_in_sources_are_what_scikit_learn_holds() -> None:
     from sklearn import datasets
 
-    from hptune.spec.data import SOURCE_ROWS
-    from hptune.spec.defaults import SOURCE_TASKS
+    from hptune.experiment.data import SOURCE_ROWS
+    from hptune.experiment.defaults import SOURCE_TASKS
 
     for name, known in SOURCE_TASKS.items():
         target = getattr(datasets, f"load_{name}")().target

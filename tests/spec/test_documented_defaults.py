@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hptune.spec.base import Spec
-from hptune.spec.data import Augment, KerasData, SourceData
-from hptune.spec.sections import STRATEGIES, Checkpoints, Evaluation, Execution, Finalists
-from hptune.spec.training import SCHEDULE_OPTIONS, EarlyStopping, Lottery, Training, WarmedUp
+from hptune.experiment.base import Spec
+from hptune.experiment.data import Augment, KerasData, SourceData
+from hptune.experiment.sections import STRATEGIES, Checkpoints, Evaluation, Execution, Finalists
+from hptune.experiment.training import SCHEDULE_OPTIONS, EarlyStopping, Lottery, Training, WarmedUp
 
 PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
 

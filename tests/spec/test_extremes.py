@@ -19,13 +19,13 @@ import yaml
 from pydantic import BaseModel
 
 from hptune import __main__ as program
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
+from hptune.experiment.data import DATA_KINDS
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import MODEL_KINDS
+from hptune.experiment.reading.load import load, to_json
 from hptune.reports.leaderboard import plain_json
 from hptune.reports.plan import plan_data, plan_lines
-from hptune.spec.data import DATA_KINDS
-from hptune.spec.experiment import Experiment
-from hptune.spec.load import load, to_json
-from hptune.spec.model import MODEL_KINDS
 
 EXTREMES: list[Any] = [
     0, -1, 10**9, 2**53 + 1, 2**63, 10**400, 5e-324, 1e300, 1e308, -1e308, float("inf"), float("-inf"), float("nan"),

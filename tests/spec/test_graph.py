@@ -8,13 +8,13 @@ from textwrap import dedent, indent
 
 import pytest
 
-from hptune.errors import SegmentFailed, SpecError
-from hptune.spec.defaults import fill
-from hptune.spec.experiment import Experiment
-from hptune.spec.graph import Graph, LayerCall, wire
-from hptune.spec.load import load
-from hptune.spec.model import LayersModel
-from hptune.spec.recipe import resolve
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.experiment.defaults import fill
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.graph import Graph, LayerCall, wire
+from hptune.experiment.model import LayersModel
+from hptune.experiment.reading.load import load
+from hptune.experiment.recipe import resolve
 
 SPACE = """
 search_space:

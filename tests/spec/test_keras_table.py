@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from hptune.spec.directions import DIRECTIONS, direction
-from hptune.spec.keras_table import arguments, names, reported_name, table
+from hptune.experiment.directions import DIRECTIONS, direction
+from hptune.experiment.keras_table import arguments, names, reported_name, table
 from hptune.training import runtime
 
 ROOT = Path(__file__).parents[2]

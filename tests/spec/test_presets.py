@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.experiment import Experiment
-from hptune.spec.load import from_json, load, to_json
-from hptune.spec.model import LayersModel
-from hptune.spec.presets import PRESETS
-from hptune.spec.recipe import resolve
-from hptune.spec.references import Ref
-from hptune.spec.space import IntDomain, Space
+from hptune.base.errors import SpecError
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import LayersModel
+from hptune.experiment.presets import PRESETS
+from hptune.experiment.reading.load import from_json, load, to_json
+from hptune.experiment.recipe import resolve
+from hptune.experiment.space.references import Ref
+from hptune.experiment.space.space import IntDomain, Space
 
 TRAINED = {"learning_rate", "batch_size"}
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.errors import SegmentFailed, SpecError
-from hptune.spec.assemble import assemble
-from hptune.spec.data import Augment
-from hptune.spec.experiment import Experiment
-from hptune.spec.graph import LayerCall
-from hptune.spec.load import from_json, to_json
-from hptune.spec.recipe import full_epochs, resolve
-from hptune.spec.references import Ref, bind, spell, uses
-from hptune.spec.space import Space
-from hptune.spec.training import Initialization, KernelPenalty, Lottery, Regularization, Schedule
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.experiment.data import Augment
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.graph import LayerCall
+from hptune.experiment.reading.assemble import assemble
+from hptune.experiment.reading.load import from_json, to_json
+from hptune.experiment.recipe import full_epochs, resolve
+from hptune.experiment.space.references import Ref, bind, spell, uses
+from hptune.experiment.space.space import Space
+from hptune.experiment.training import Initialization, KernelPenalty, Lottery, Regularization, Schedule
 
 TREE: dict[str, Any] = {
     "version": 1,

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from hptune.errors import SegmentFailed
-from hptune.spec.schedules import by_epoch, counts_steps, cycle_ends, plateau_multiplier, rates, table
-from hptune.spec.training import SCHEDULE_OPTIONS, Schedule
+from hptune.base.errors import SegmentFailed
+from hptune.experiment.schedules import by_epoch, counts_steps, cycle_ends, plateau_multiplier, rates, table
+from hptune.experiment.training import SCHEDULE_OPTIONS, Schedule
 from hptune.training import runtime
 
 R, EPOCHS, STEPS = 0.1, 12, 7

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hptune.spec.load import load
-from hptune.spec.marks import read
-from hptune.spec.schema import json_schema
+from hptune.experiment.reading.load import load
+from hptune.experiment.reading.marks import read
+from hptune.experiment.reading.schema import json_schema
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SCHEMA = json_schema()

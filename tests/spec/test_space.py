@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.spec.conditions import Conditions, key
-from hptune.spec.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key, unreached
+from hptune.experiment.space.conditions import Conditions, key
+from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key, unreached
 
 UNIT = st.floats(0, 1)
 

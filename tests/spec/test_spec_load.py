@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import Problem, SpecError
-from hptune.spec.load import MOST_BYTES, load
-from hptune.spec.space import Space
+from hptune.base.errors import Problem, SpecError
+from hptune.experiment.reading.load import MOST_BYTES, load
+from hptune.experiment.space.space import Space
 
 GOOD = """\
 version: 1
@@ -459,7 +459,8 @@ def test_a_later_override_wins(write: Write) -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from pathlib import Path; from hptune.spec.load import load; load(Path('configs/digits.yaml'));"
+        "import sys; from pathlib import Path; from hptune.experiment.reading.load import load;"
+        "load(Path('configs/digits.yaml'));"
         "print([m for m in sys.modules if m.split('.')[0] in"
         " {'tensorflow', 'keras', 'keras_tuner', 'numpy', 'sklearn', 'optuna', 'pandas', 'rich', 'typer'}])"
     )

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.spec import marks
-from hptune.spec.marks import read, read_value
+from hptune.experiment.reading import marks
+from hptune.experiment.reading.marks import read, read_value
 
 
 @pytest.mark.parametrize(

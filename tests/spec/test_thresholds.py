@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hptune.spec.defaults import fill
-from hptune.spec.load import Loaded, load
+from hptune.experiment.defaults import fill
+from hptune.experiment.reading.load import Loaded, load
 
 LOGITS = "{BinaryCrossentropy: {from_logits: true}}"
 AT_0 = {"BinaryAccuracy": {"threshold": 0.0, "name": "accuracy"}}

@@ -11,13 +11,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hptune import history as events
-from hptune.history import Event, History
-from hptune.spec.experiment import Experiment
-from hptune.spec.recipe import full_epochs
-from hptune.spec.space import Space
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Values
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.recipe import full_epochs
+from hptune.experiment.space.space import Space
+from hptune.run import history as events
+from hptune.run.history import Event, History
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Strategy, Wait, choose
-from hptune.trial import Segment, SegmentFailure, SegmentResult, Values
 
 Curve = Callable[[Values, int], float | Mapping[str, float] | None]
 """(values, epoch from 1) -> the metric `score` after that epoch, or several by name; None: the training fails there."""

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from simulate import Simulation, make_experiment, simulate, space_of, strategy_of
 
-from hptune.history import History, finished, started
-from hptune.seeds import derive
+from hptune.base.seeds import derive
+from hptune.base.trial import Segment, SegmentResult, Trial, Values
+from hptune.run.history import History, finished, started
 from hptune.strategies.asha import AshaStrategy
-from hptune.strategies.by_rung import ByRung
 from hptune.strategies.plan import Plan, Rung, plan, rung_epochs
 from hptune.strategies.sampled import Point, Points
+from hptune.strategies.samplers.by_rung import ByRung
 from hptune.strategies.strategy import Continue, Done, Start
-from hptune.trial import Segment, SegmentResult, Trial, Values
 
 CUBE = {name: {"type": "float", "min": 0.0, "max": 1.0} for name in "xy"}
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from simulate import make_experiment, simulate, space_of
 
-from hptune.errors import SpecError
-from hptune.spec import check_search
-from hptune.spec.problems import validate
-from hptune.spec.sections import STRATEGIES
-from hptune.strategies.bayes_opt import _Listed
+from hptune.base.errors import SpecError
+from hptune.base.trial import Values
+from hptune.experiment.checks import search as check_search
+from hptune.experiment.reading.problems import validate
+from hptune.experiment.sections import STRATEGIES
+from hptune.strategies.samplers.bayes_opt import _Listed
 from hptune.strategies.strategy import Done, check
-from hptune.trial import Values
 
 PLANE = {name: {"type": "float", "min": -1.0, "max": 1.0} for name in "xy"}
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hptune.history import History, failed, finished, started
-from hptune.spec.objective import Objective
-from hptune.strategies.by_rung import ByRung
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Trial
+from hptune.experiment.objective import Objective
+from hptune.run.history import History, failed, finished, started
 from hptune.strategies.sampled import RESULTS
-from hptune.trial import Segment, SegmentFailure, SegmentResult, Trial
+from hptune.strategies.samplers.by_rung import ByRung
 
 RUNGS = (1, 3, 9)
 

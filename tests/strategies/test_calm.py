@@ -10,7 +10,7 @@ import sys
 SCRIPT = """
 import json
 from threadpoolctl import threadpool_info
-from hptune.strategies.calm import calm
+from hptune.strategies.samplers.calm import calm
 
 def threads():
     return [pool["num_threads"] for pool in threadpool_info()]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from simulate import Simulation, by_trial, make_experiment, prefix_histories, simulate, space_of, strategy_of
 
-from hptune.history import History
-from hptune.spec.experiment import Experiment
-from hptune.spec.space import point_key
+from hptune.base.trial import Values
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.space.space import point_key
+from hptune.run.history import History
 from hptune.strategies.strategy import Done, Start
-from hptune.trial import Values
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "random": {"name": "random"},

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from simulate import Simulation, make_experiment, prefix_histories, simulate, space_of, strategy_of
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
+from hptune.base.trial import Values
+from hptune.experiment.defaults import fill
+from hptune.experiment.reading.load import load
+from hptune.experiment.space.references import Ref
+from hptune.experiment.space.roles import roles
 from hptune.reports.plan import plan_data
-from hptune.spec.defaults import fill
-from hptune.spec.load import load
-from hptune.spec.references import Ref
-from hptune.spec.roles import roles
 from hptune.strategies.strategy import Done, Start, Wait, check
-from hptune.trial import Values
 
 SPACE = {
     "rate": {"type": "float", "min": 1e-6, "max": 1.0, "log": True, "default": 1e-3},

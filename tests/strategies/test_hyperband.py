@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from simulate import Simulation, by_trial, make_experiment, simulate, space_of, strategy_of
 
-from hptune.history import History
-from hptune.spec.experiment import Experiment
+from hptune.base.trial import Values
+from hptune.experiment.experiment import Experiment
+from hptune.run.history import History
 from hptune.strategies.hyperband import HyperbandStrategy
 from hptune.strategies.sampled import Points
 from hptune.strategies.strategy import Continue, Done, Start, Wait
-from hptune.trial import Values
 
 LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 

@@ -13,12 +13,12 @@ import keras_tuner
 import pytest
 from simulate import make_experiment, simulate, space_of, strategy_of
 
-from hptune import history as events
-from hptune.history import History
-from hptune.spec.experiment import Experiment
-from hptune.strategies.keras_tuner import BayesianSampler, Coding, GridSampler, RandomSampler
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Values
+from hptune.experiment.experiment import Experiment
+from hptune.run import history as events
+from hptune.run.history import History
+from hptune.strategies.samplers.keras_tuner import BayesianSampler, Coding, GridSampler, RandomSampler
 from hptune.strategies.strategy import Start
-from hptune.trial import Segment, SegmentFailure, SegmentResult, Values
 
 LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 SCORE = keras_tuner.Objective("score", "min")
@@ -271,6 +271,6 @@ def test_start_epochs_follow_a_searched_number_of_epochs() -> None:
 
 
 def _ref(name: str) -> Any:
-    from hptune.spec.references import Ref
+    from hptune.experiment.space.references import Ref
 
     return Ref(name)

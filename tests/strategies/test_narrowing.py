@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from simulate import Simulation, make_experiment, simulate, space_of
 
-from hptune.strategies.narrowing import SHRINK, near
+from hptune.base.trial import Values
+from hptune.strategies.samplers.narrowing import SHRINK, near
 from hptune.strategies.strategy import Start
-from hptune.trial import Values
 
 LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 

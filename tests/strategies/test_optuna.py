@@ -10,11 +10,11 @@ import optuna
 import pytest
 from simulate import make_experiment, simulate, space_of, strategy_of
 
-from hptune.history import History
-from hptune.seeds import derive
-from hptune.spec.space import point_key
+from hptune.base.seeds import derive
+from hptune.base.trial import Values
+from hptune.experiment.space.space import point_key
+from hptune.run.history import History
 from hptune.strategies.strategy import Start
-from hptune.trial import Values
 
 LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 PLANE = {name: {"type": "float", "min": -1.0, "max": 1.0} for name in "xyz"}

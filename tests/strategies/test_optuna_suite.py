@@ -20,11 +20,11 @@ from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveS
 from optuna.trial import FrozenTrial, TrialState
 from simulate import make_experiment, strategy_of
 
-from hptune import history as events
-from hptune.errors import SpecError
-from hptune.history import History
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
+from hptune.run import history as events
+from hptune.run.history import History
 from hptune.strategies.strategy import Start
-from hptune.trial import Segment, SegmentFailure, SegmentResult
 
 
 class AsOptuna(BaseSampler):

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from simulate import Simulation, make_experiment, prefix_histories, simulate, strategy_of
 
-from hptune.errors import RunError, SpecError
-from hptune.spec.experiment import Experiment
+from hptune.base.errors import RunError, SpecError
+from hptune.base.trial import Values
+from hptune.experiment.experiment import Experiment
 from hptune.strategies.strategy import Done
-from hptune.trial import Values
 
 SPACE = {"x": {"type": "float", "min": 0.0, "max": 1.0}, "kind": {"type": "choice", "values": ["a", None]}}
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulate import make_experiment, simulate, space_of
 
-from hptune.errors import SpecError
+from hptune.base.errors import SpecError
 from hptune.strategies.plan import Plan, Rung, brackets, plan
 
 CUBE = {name: {"type": "float", "min": 0.0, "max": 1.0} for name in "xy"}

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from simulate import make_experiment, simulate, space_of
 
-from hptune.errors import SpecError
-from hptune.history import History
-from hptune.spec.space import point_key
+from hptune.base.errors import SpecError
+from hptune.experiment.space.space import point_key
+from hptune.run.history import History
 from hptune.strategies.sampled import Point, Points, Sampled, enqueued, first_points
 from hptune.strategies.strategy import Done, Wait
 

@@ -11,10 +11,10 @@ import keras_tuner
 import pytest
 from simulate import Simulation, make_experiment, simulate, space_of, strategy_of
 
-from hptune.errors import SpecError
-from hptune.spec.load import load
-from hptune.spec.space import FloatDomain, IntDomain
-from hptune.strategies.keras_tuner import Coding
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import load
+from hptune.experiment.space.space import FloatDomain, IntDomain
+from hptune.strategies.samplers.keras_tuner import Coding
 
 PROBS = [0.0, 1e-9, *(i / 97 for i in range(1, 97)), 1 - 1e-9]
 

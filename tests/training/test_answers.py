@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import RunError
-from hptune.training.answers import Outputs, answers, columns, no_probabilities
+from hptune.base.errors import RunError
 from hptune.training.data.inputs import Preparation
-from hptune.training.signature import Signature
+from hptune.training.export.answers import Outputs, answers, columns, no_probabilities
+from hptune.training.export.signature import Signature
 
 
 def signature(task: str = "classes", **options: Any) -> Signature:

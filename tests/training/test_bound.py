@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 CODE = """
 import functools, weakref
@@ -312,7 +312,7 @@ def test_the_points_that_need_it_alone_are_trained_by_fit_and_say_so(tmp_path: P
 
 
 def test_what_fit_can_t_do_fails_such_a_point_and_is_told(tmp_path: Path, code: str) -> None:
-    from hptune.errors import SegmentFailed
+    from hptune.base.errors import SegmentFailed
 
     one = worker(tmp_path, "schedule: {name: cosine}\n")
     assert one.run(Segment(0, {"kind": "stock", "k": 0.1}, to_epoch=1)).curves

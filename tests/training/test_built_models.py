@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training.applications import prepared
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.models.applications import prepared
 from hptune.training.runtime import keras
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 HEAD = """
 version: 1
@@ -159,7 +159,7 @@ def test_training_goes_on_from_the_saved_weights(tmp_path: Path) -> None:
 
 
 def _recipe(one: Worker) -> tuple[Any, Any]:
-    from hptune.spec.recipe import resolve
+    from hptune.experiment.recipe import resolve
 
     trainer: Any = one.trainer()
     return resolve(trainer.experiment, {"rate": 1e-2}), {"rate": 1e-2}

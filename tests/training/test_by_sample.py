@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.training.by_sample import is_by_sample
+from hptune.training.core.by_sample import is_by_sample
 from hptune.training.runtime import keras
 
 L = keras().layers

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.formats import check_formats, export
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.data.inputs import Preparation, learn
 from hptune.training.data.raw import Column, Raw
-from hptune.training.export import save_model
-from hptune.training.raw_rows import behind_raw_rows
+from hptune.training.export.export import save_model
+from hptune.training.export.raw_rows import behind_raw_rows
+from hptune.training.export.signature import Signature, read_signature, write_signature
 from hptune.training.runtime import keras
-from hptune.training.signature import Signature, read_signature, write_signature
+from hptune.winner.formats import check_formats, export
 
 
 def save(run: RunPaths, model: Any, preparation: Preparation | None = None) -> None:
@@ -110,7 +110,7 @@ def experiment(tmp_path: Path, model: str) -> Any:
 
 
 def test_formats_are_checked_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hptune.formats.find_spec", lambda _: None)
+    monkeypatch.setattr("hptune.winner.formats.find_spec", lambda _: None)
     layers = experiment(tmp_path, "{layers: [Dense: {units: $n}, Dense: {units: 3, activation: softmax}]}")
     check_formats(["keras", "tflite"], layers)
     with pytest.raises(
@@ -140,7 +140,7 @@ def test_a_format_replaces_the_one_that_is_there_and_nothing_is_left_beside(tmp_
 
 
 def test_a_wrong_answer_is_found_whatever_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hptune.training import convert
+    from hptune.training.export.export import convert
 
     run = RunPaths(tmp_path / "r")
     model = table(run, {"age": "number", "city": "category"})

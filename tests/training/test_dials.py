@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.spec import dials as table
-from hptune.spec.keras_table import arguments, names
-from hptune.training.dials import Dial, attach, in_config, in_model
-from hptune.training.keras_objects import make_layer
+from hptune.experiment import dials as table
+from hptune.experiment.keras_table import arguments, names
+from hptune.training.models.dials import Dial, attach, in_config, in_model
+from hptune.training.models.keras_objects import make_layer
 from hptune.training.runtime import keras
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from test_hypermodel import builder
 
-from hptune.errors import SegmentFailed, SpecError
-from hptune.record import joined_space
-from hptune.spec.load import load
-from hptune.spec.space import ChoiceDomain, FloatDomain, IntDomain, Space
-from hptune.training.discovery import Explored, discover, explore
-from hptune.training.hypermodel import Builder, keras_tuner
-from hptune.training.points import LARGEST, within_reach
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.experiment.reading.load import load
+from hptune.experiment.space.space import ChoiceDomain, FloatDomain, IntDomain, Space
+from hptune.run.record import joined_space
+from hptune.training.models.discovery import Explored, discover, explore
+from hptune.training.models.hypermodel import Builder, keras_tuner
+from hptune.training.trainers.points import LARGEST, within_reach
 
 BUILD = "def build(hp):\n"
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.data import load_folds
-from hptune.training.samples import Samples
+from hptune.training.trainers.samples import Samples
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 IRIS = """\
 version: 1

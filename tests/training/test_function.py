@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import SegmentFailed
-from hptune.event_check import EventCheck
-from hptune.history import History, finished, started
-from hptune.record import filled
+from hptune.base.errors import SegmentFailed
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.objective import Objective
+from hptune.experiment.reading.load import load
 from hptune.reports.plan import plan_data, plan_lines
-from hptune.rundir import RunPaths
-from hptune.spec.experiment import Experiment
-from hptune.spec.load import load
-from hptune.spec.objective import Objective
-from hptune.train_best import _told
-from hptune.training.function import FunctionTrainer
+from hptune.run.event_check import EventCheck
+from hptune.run.history import History, finished, started
+from hptune.run.record import filled
+from hptune.run.rundir import RunPaths
+from hptune.run.usable import UNTOLD, unusable
+from hptune.training.trainers.function import FunctionTrainer
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
-from hptune.usable import UNTOLD, unusable
+from hptune.winner.train_best import _told
 
 CODE = """\
 def once(x):
@@ -269,10 +269,10 @@ def f(x):
 ASKED = """\
 import json
 from pathlib import Path
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.run.rundir import RunPaths
+from hptune.experiment.reading.load import load
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.base.trial import Segment
 loaded = load(Path("spec.yaml"))
 worker = Worker(loaded.experiment, loaded.folder, RunPaths(Path("runs/a")))
 told = [worker.run(Segment(n, {"x": x}, to_epoch=1)).curves for n, x in enumerate([0.5, 0.25, 0.5])]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.training.dials import Dial
-from hptune.training.fused import fuse
+from hptune.training.core.fused import fuse
+from hptune.training.models.dials import Dial
 from hptune.training.runtime import keras
 
 STEPS = 5

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.graph import LayerCall, wire
-from hptune.spec.load import load
-from hptune.training.data.unseen import read_unseen
-from hptune.training.graphs import build
-from hptune.training.predictor import KerasPredictor
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.graph import LayerCall, wire
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.export.predictor import KerasPredictor
+from hptune.training.export.signature import read_signature
+from hptune.training.export.unseen import read_unseen
+from hptune.training.models.graphs import build
 from hptune.training.runtime import keras
-from hptune.training.signature import read_signature
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 RESIDUAL = """
 version: 1

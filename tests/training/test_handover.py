@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training.predictor import open_predictor
-from hptune.training.signature import read_signature
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.export.predictor import open_predictor
+from hptune.training.export.signature import read_signature
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 CODE = """
 import keras, numpy as np

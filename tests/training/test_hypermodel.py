@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.space import FloatDomain, IntDomain
-from hptune.training.discovery import discover
-from hptune.training.hypermodel import Builder, from_code
+from hptune.base.errors import SpecError
+from hptune.experiment.space.space import FloatDomain, IntDomain
+from hptune.training.models.discovery import discover
+from hptune.training.models.hypermodel import Builder, from_code
 
 HEAD = """
 import keras, keras_tuner

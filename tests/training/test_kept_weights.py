@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hptune import __main__ as program
-from hptune.training.best import Best
+from hptune.training.core.best import Best
 
 CODE = """
 import numpy as np
@@ -120,7 +120,7 @@ class Counted:
     ],
 )
 def test_the_first_of_the_best_epochs_is_taken(scores: tuple[float, ...], above: float | None, epoch: int) -> None:
-    from hptune.spec.objective import Objective
+    from hptune.experiment.objective import Objective
 
     best = Best(Objective(metric="score", goal="maximize"), above)
     for at, score in enumerate(scores, start=1):

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SegmentFailed, SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.data import load_data
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 DIGITS = """
 version: 1
@@ -455,7 +455,8 @@ def test_the_strength_of_an_augmentation_is_its_bound() -> None:
     """With a dial at s the layers do to pictures what stock layers built with s do."""
     from types import SimpleNamespace
 
-    from hptune.training import augment, runtime
+    from hptune.training import runtime
+    from hptune.training.models import augment
 
     keras = runtime.keras()
     x = np.random.default_rng(0).uniform(size=(20, 8, 8, 1)).astype(np.float32)

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec import keras_table
-from hptune.spec.data import NpzData
+from hptune.base.errors import SpecError
+from hptune.experiment import keras_table
+from hptune.experiment.data import NpzData
 from hptune.training.data import Data, load_data
-from hptune.training.last_layer import _RANGES, check_last_layer
+from hptune.training.trainers.last_layer import _RANGES, check_last_layer
 
 PATH = ("model", "layers", 3)
 N = 60

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SegmentFailed
-from hptune.training.losses import is_mean_over_samples, smoothed, standardized
+from hptune.base.errors import SegmentFailed
+from hptune.training.core.losses import is_mean_over_samples, smoothed, standardized
 from hptune.training.runtime import keras
 
 MEAN, DEVIATION = np.asarray(100.0), np.asarray(30.0)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Curves, Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
 from hptune.training.worker import Worker
-from hptune.trial import Curves, Segment
 
 OWN = """
 import random, keras, numpy as np

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune import seeds
-from hptune.errors import SegmentFailed, SpecError
-from hptune.record import Head, check_same_spec, filled, head_event, joined_space
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.spec.objective import Objective
-from hptune.training.returned import Tally, earned
+from hptune.base import seeds
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.objective import Objective
+from hptune.experiment.reading.load import load
+from hptune.run.record import Head, check_same_spec, filled, head_event, joined_space
+from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
+from hptune.training.trainers.returned import Tally, earned
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 CODE = """
 import keras, keras_tuner, numpy as np, tensorflow as tf

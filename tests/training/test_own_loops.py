@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 CODE = """
 import keras, numpy as np, tensorflow as tf

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.predict import predict
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training.answers import Outputs, answers
-from hptune.training.export import prepared_examples
-from hptune.training.predictor import open_predictor
-from hptune.training.signature import read_signature
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.export.answers import Outputs, answers
+from hptune.training.export.export import prepared_examples
+from hptune.training.export.predictor import open_predictor
+from hptune.training.export.signature import read_signature
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.winner.predict import predict
 
 SPACE = "search_space: {n: {type: int, min: 4, max: 8}}\n"
 DENSE = "model: {layers: [Dense: {units: $n, activation: relu}, Dense: {units: %d%s}]}\n" + SPACE

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune import seeds
-from hptune.spec import schedules
-from hptune.spec.graph import Graph, LayerCall
-from hptune.spec.recipe import Recipe
-from hptune.spec.training import Initialization, Schedule, Training
-from hptune.training import blueprint as blueprints
+from hptune.base import seeds
+from hptune.experiment import schedules
+from hptune.experiment.graph import Graph, LayerCall
+from hptune.experiment.recipe import Recipe
+from hptune.experiment.training import Initialization, Schedule, Training
 from hptune.training import runtime
-from hptune.training import state as states
+from hptune.training.core import state as states
+from hptune.training.core.program import Program, Setting
+from hptune.training.core.state import State
+from hptune.training.core.streamed import sample_order
 from hptune.training.data import Part
-from hptune.training.program import Program, Setting
-from hptune.training.stabilize import stabilize
-from hptune.training.state import State
-from hptune.training.streamed import sample_order
+from hptune.training.models import blueprint as blueprints
+from hptune.training.trainers.stabilize import stabilize
 
 EPOCHS = 6
 
@@ -238,7 +238,7 @@ def test_initial_weights_depend_on_the_architecture_and_not_on_the_dials() -> No
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
-    from hptune.errors import SegmentFailed
+    from hptune.base.errors import SegmentFailed
 
     _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
     exploding = replace(turned, rates=np.full_like(turned.rates, 1e30))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.training import programs
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import from_json
+from hptune.run.rundir import RunPaths
+from hptune.training.trainers import programs
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 
 @pytest.mark.parametrize("optimizer", [{"name": "adam"}, {"name": "sgd", "momentum": 0.9, "clipnorm": 1.0}])

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.spec.data import TextColumn
+from hptune.experiment.data import TextColumn
 from hptune.training.data.inputs import Preparation, learn
 from hptune.training.data.raw import Column, Raw, take
-from hptune.training.raw_rows import as_inputs, behind_raw_rows, input_names
+from hptune.training.export.raw_rows import as_inputs, behind_raw_rows, input_names
 from hptune.training.runtime import keras
 
 ROWS = 40

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import KeyPath
+from hptune.base.errors import KeyPath
 from hptune.training.reasons import LayerError, is_fatal, place, reason
 from hptune.training.runtime import keras
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.own.sameness import described
 from hptune.training.runtime import keras
-from hptune.training.sameness import described
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 CODE = """
 import keras, numpy as np

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from skops import io as skops
 
-from hptune.predict import predict
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.winner.predict import predict
 
 TABLE = """\
 version: 1

@@ -13,14 +13,14 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import get_scorer_names
 
-from hptune import seeds
-from hptune.errors import SegmentFailed, SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.spec.scorers import SCORERS
+from hptune.base import seeds
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.base.trial import Segment
+from hptune.experiment.reading.load import load
+from hptune.experiment.scorers import SCORERS
+from hptune.run.rundir import RunPaths
 from hptune.training.data import load_folds
 from hptune.training.worker import Worker
-from hptune.trial import Segment
 
 FOREST = """\
 version: 1
@@ -163,10 +163,10 @@ def test_the_worker_never_loads_tensorflow(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.run.rundir import RunPaths
+from hptune.experiment.reading.load import load
 from hptune.training.worker import Worker
-from hptune.trial import Segment
+from hptune.base.trial import Segment
 loaded = load(Path("spec.yaml"))
 worker = Worker(loaded.experiment, loaded.folder, RunPaths(Path("runs/forest")))
 for purpose in ("probe", "trial", "best"):

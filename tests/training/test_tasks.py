@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 N = 200
 

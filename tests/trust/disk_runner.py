@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hptune import __main__ as program
-from hptune.errors import HptuneError
-from hptune.training.data.kept import Output, kept
+from hptune.base.errors import HptuneError
+from hptune.training.data.store.kept import Output, kept
 
 TOLD = b"T"
 CACHE = Path("runs/a/data/images-1.u8")

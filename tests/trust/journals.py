@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hptune.journal import checksum, encode
+from hptune.run.journal import checksum, encode
 
 _OLD = re.compile(rb',"crc":"[0-9a-f]{8}"(?=}$)')
 

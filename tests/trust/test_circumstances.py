@@ -14,16 +14,16 @@ import pytest
 from fakes import SPEC, FakeExecutor, InTurn, Watcher
 from journals import sealed
 
-from hptune import circumstances
-from hptune.circumstances import changes, spelled, told_by
-from hptune.errors import SpecError
-from hptune.journal import read
-from hptune.keras_json import check_keras_json, keras_json
-from hptune.record import replay
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.tuner import Request, search
-from hptune.user_code import load_object, sources
+from hptune.base.errors import SpecError
+from hptune.base.keras_json import check_keras_json, keras_json
+from hptune.base.user_code import load_object, sources
+from hptune.experiment.reading.load import from_json
+from hptune.run import circumstances
+from hptune.run.circumstances import changes, spelled, told_by
+from hptune.run.journal import read
+from hptune.run.record import replay
+from hptune.run.rundir import RunPaths
+from hptune.search.tuner import Request, search
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def code_of(at: Path, files: dict[str, str]) -> dict[str, str]:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
     script = (
-        "import json, sys; from pathlib import Path; from hptune.user_code import load_object, sources; "
+        "import json, sys; from pathlib import Path; from hptune.base.user_code import load_object, sources; "
         f"at = Path({str(at)!r}); load_object('mine:f', at, ()); print(json.dumps(sources(at)))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(at / "lib"), str(at / "lib2")])}

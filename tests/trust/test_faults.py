@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from hptune.errors import RunError
-from hptune.files import write_whole
-from hptune.journal import Journal
-from hptune.lock import locked
-from hptune.record import replay
+from hptune.base.errors import RunError
+from hptune.base.files import write_whole
 from hptune.reports import leaderboard
-from hptune.rundir import RunPaths
+from hptune.run.journal import Journal
+from hptune.run.lock import locked
+from hptune.run.record import replay
+from hptune.run.rundir import RunPaths
 
 SPEC = """\
 version: 1

@@ -29,11 +29,11 @@ from journals import resealed
 from mutations import as_yaml, bomb, garbled, mutated
 
 from hptune import __main__ as program
+from hptune.base.errors import HptuneError
 from hptune.cli import app
-from hptune.errors import HptuneError
-from hptune.journal import Journal
-from hptune.training import state as states
-from hptune.training.state import Damaged, State
+from hptune.run.journal import Journal
+from hptune.training.core import state as states
+from hptune.training.core.state import Damaged, State
 
 CASES = int(os.environ.get("HPTUNE_FUZZ", "250"))
 ROUND = int(os.environ.get("HPTUNE_FUZZ_ROUND", CASES))
@@ -243,7 +243,7 @@ TABLE = "area,rooms,district,when,rent\n" + "".join(
 def test_tables(home: Path, number: int) -> None:
     from pydantic import TypeAdapter, ValidationError
 
-    from hptune.spec.data import CsvData
+    from hptune.experiment.data import CsvData
     from hptune.training.data.load import load_data
 
     random = Random(number)

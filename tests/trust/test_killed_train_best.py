@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hptune.training.skops_types import load_known
+from hptune.training.export.skops_types import load_known
 
 SPEC = """\
 version: 1

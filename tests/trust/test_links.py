@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from hptune import __main__ as program
-from hptune.errors import RunError
-from hptune.files import (
+from hptune.base.errors import RunError
+from hptune.base.files import (
     is_file,
     make_folder,
     move,
@@ -320,7 +320,7 @@ def test_a_folder_takes_the_place_of_another_whole(
     tmp_path: Path, exchanges: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchanges:
-        monkeypatch.setattr("hptune.files._exchanged", lambda *_: False)
+        monkeypatch.setattr("hptune.base.files._exchanged", lambda *_: False)
     old, new, aside = (tmp_path / name for name in ("best", "tmp-best", "tmp-replaced"))
     for folder in (old, new):
         (folder / "inside").mkdir(parents=True)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import RunError
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.training import state as states
-from hptune.training.state import Damaged, State
+from hptune.base.errors import RunError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import from_json
+from hptune.run.rundir import RunPaths
+from hptune.training.core import state as states
+from hptune.training.core.state import Damaged, State
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
 
 SPEC: dict[str, Any] = {
     "version": 1,

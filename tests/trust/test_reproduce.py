@@ -19,13 +19,13 @@ from fakes import FakeExecutor, Halving, Watcher
 from journals import sealed
 
 from hptune import __main__ as program
-from hptune.errors import SpecError
-from hptune.journal import read
-from hptune.record import TRAINING, Record, replay
-from hptune.reproduce import compare, reproduce, result_lines
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.tuner import Request, search
+from hptune.base.errors import SpecError
+from hptune.experiment.reading.load import from_json
+from hptune.run.journal import read
+from hptune.run.record import TRAINING, Record, replay
+from hptune.run.rundir import RunPaths
+from hptune.search.tuner import Request, search
+from hptune.winner.reproduce import compare, reproduce, result_lines
 
 SPEC = {**FUNCTION, "evaluation": {"repeats": 2}}
 

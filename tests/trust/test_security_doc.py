@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hptune import __main__ as program
+from hptune.base.errors import SpecError
 from hptune.cli import app
-from hptune.errors import SpecError
-from hptune.spec.load import load
+from hptune.experiment.reading.load import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,8 +189,8 @@ def test_a_pickled_lambda_in_a_keras_file_is_not_run(tmp_path: Path) -> None:
 
     import keras
 
-    from hptune.rundir import RunPaths
-    from hptune.training.predictor import load_best
+    from hptune.run.rundir import RunPaths
+    from hptune.training.export.predictor import load_best
 
     run, seen = RunPaths(tmp_path / "runs" / "a"), tmp_path / "ran"
     run.best.mkdir(parents=True)

@@ -28,16 +28,16 @@ from sklearn.svm import SVR
 from skops import io
 
 from hptune import __main__ as program
-from hptune.errors import RunError, SpecError
-from hptune.predict import predict
-from hptune.rundir import RunPaths
-from hptune.spec.load import load
-from hptune.training.guarded import guarded
-from hptune.training.sklearn_trainer import save
-from hptune.training.skops_predictor import SkopsPredictor
-from hptune.training.skops_types import known_types, load_known, strange_types
+from hptune.base.errors import RunError, SpecError
+from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.training.export.guarded import guarded
+from hptune.training.export.skops_predictor import SkopsPredictor
+from hptune.training.export.skops_types import known_types, load_known, strange_types
+from hptune.training.trainers.sklearn_trainer import save
 from hptune.training.worker import Worker
-from hptune.trial import Segment, SegmentResult
+from hptune.winner.predict import predict
 
 SPEC = """\
 version: 1
@@ -182,8 +182,8 @@ def test_a_first_prediction_is_quiet(tmp_path: Path) -> None:
     io.dump(HistGradientBoostingRegressor(max_iter=3).fit(X, X[:, 0]), tmp_path / "m.skops")
     code = f"""
 import numpy as np
-from hptune.training.guarded import guarded
-from hptune.training.skops_types import load_known
+from hptune.training.export.guarded import guarded
+from hptune.training.export.skops_types import load_known
 from pathlib import Path
 with guarded():
     made = load_known(Path({str(tmp_path / "m.skops")!r}), [], run="t")

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
 from hptune.executors.kin import descendants
 from hptune.executors.processes import LocalExecutor
-from hptune.record import replay
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.trial import Segment, SegmentFailure, SegmentResult
+from hptune.experiment.reading.load import from_json
+from hptune.run.record import replay
+from hptune.run.rundir import RunPaths
 
 STRANGE = '''\
 import builtins, decimal, faulthandler, gc, json, locale, logging, os, random, resource, signal, socket, sys, tempfile

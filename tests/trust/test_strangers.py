@@ -14,11 +14,11 @@ import pytest
 from journals import sealed
 
 from hptune import __main__ as program
-from hptune.errors import RunError
-from hptune.event_check import EventCheck
-from hptune.files import whole_file, write_whole
-from hptune.lock import Holder, locked, this_process
-from hptune.rundir import RunPaths, size_bytes
+from hptune.base.errors import RunError
+from hptune.base.files import whole_file, write_whole
+from hptune.run.event_check import EventCheck
+from hptune.run.lock import Holder, locked, this_process
+from hptune.run.rundir import RunPaths, size_bytes
 
 HEAD = {
     "event": "head", "time": 1.0, "experiment": {"objective": {"metric": "score", "goal": "maximize"}}, "space": {},

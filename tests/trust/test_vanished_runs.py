@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hptune.errors import RunError
-from hptune.journal import Journal
-from hptune.rundir import RunPaths
+from hptune.base.errors import RunError
+from hptune.run.journal import Journal
+from hptune.run.rundir import RunPaths
 
 SPEC = """\
 version: 1

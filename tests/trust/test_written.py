@@ -21,18 +21,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hptune import __main__ as program
-from hptune.errors import RunError, SegmentFailed
+from hptune.base.errors import RunError, SegmentFailed
+from hptune.base.trial import Segment, SegmentResult
 from hptune.executors.executor import Outcome, attempt
 from hptune.executors.serve import Progress, _Voice
-from hptune.journal import LAST_TIME_S, Journal, read
-from hptune.record import replay
+from hptune.experiment.reading.load import from_json
 from hptune.reports.html import html
 from hptune.reports.leaderboard import best_rows, plain_json, rows
 from hptune.reports.report import make_report
-from hptune.rundir import RunPaths
-from hptune.spec.load import from_json
-from hptune.trial import Segment, SegmentResult
-from hptune.tuner import Request, search
+from hptune.run.journal import LAST_TIME_S, Journal, read
+from hptune.run.record import replay
+from hptune.run.rundir import RunPaths
+from hptune.search.tuner import Request, search
 
 # --- whatever its types allow -----------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ def test_progress_of_odd_metrics_is_of_numbers(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_file_with_half_a_pair_is_written(tmp_path: Path) -> None:
-    from hptune.files import write_whole
+    from hptune.base.files import write_whole
 
     write_whole(tmp_path / "a.json", json.dumps({"a": "\ud800"}, ensure_ascii=False))
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": "\ud800"}

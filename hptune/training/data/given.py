@@ -12,8 +12,8 @@ import numpy as np
 
 from hptune.training.data.parts import Array, Data, Part
 from hptune.training.data.raw import Raw
-from hptune.training.data.split import Rows
-from hptune.training.data.stream import Stored
+from hptune.training.data.split.split import Rows
+from hptune.training.data.store.stream import Stored
 from hptune.training.data.target import Target
 
 

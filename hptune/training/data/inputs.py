@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hptune.errors import SpecError, spec_error
-from hptune.spec.data import Kind
+from hptune.base.errors import SpecError, spec_error
+from hptune.experiment.data import Kind
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Raw
@@ -31,9 +31,9 @@ from hptune.training.data.scaling import (
     statistics,
     stretches,
 )
-from hptune.training.data.split import Rows
-from hptune.training.data.stream import Mapped, Source
-from hptune.training.data.words import Vocabulary, learn_words
+from hptune.training.data.split.split import Rows
+from hptune.training.data.store.stream import Mapped, Source
+from hptune.training.data.table.words import Vocabulary, learn_words
 
 MOST_CATEGORIES = 1000
 """More different texts than this in a column are names or free text, which one-hot columns don't serve."""

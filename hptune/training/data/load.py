@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hptune import seeds
-from hptune.errors import KeyPath, spec_error
-from hptune.spec.data import (
+from hptune.base import seeds
+from hptune.base.errors import KeyPath, spec_error
+from hptune.experiment.data import (
     CsvData,
     DataSpec,
     ImagesData,
@@ -19,25 +19,25 @@ from hptune.spec.data import (
     PythonData,
     SourceData,
 )
-from hptune.training.data.csv_table import read_csv
-from hptune.training.data.deal import deal
 from hptune.training.data.examples import examples_of
-from hptune.training.data.folds import fold_splits, joined
 from hptune.training.data.given import given_form
-from hptune.training.data.images import read_images
 from hptune.training.data.inputs import Preparation, learn, untaught
-from hptune.training.data.keras_sets import read_keras
 from hptune.training.data.needs import PLAIN, Needs
-from hptune.training.data.npz import read_npz
-from hptune.training.data.parquet_table import read_parquet
 from hptune.training.data.parts import Array, Data, Part
-from hptune.training.data.python_source import read_python
 from hptune.training.data.raw import Raw, fingerprint
 from hptune.training.data.scaling import notes_on, statistics
-from hptune.training.data.sklearn_sets import read_source
-from hptune.training.data.split import Split
-from hptune.training.data.spool import is_spooled, prepared_on_disk
-from hptune.training.data.stream import HELD_BYTES, Stored, blocks
+from hptune.training.data.sources.csv_table import read_csv
+from hptune.training.data.sources.images import read_images
+from hptune.training.data.sources.keras_sets import read_keras
+from hptune.training.data.sources.npz import read_npz
+from hptune.training.data.sources.parquet_table import read_parquet
+from hptune.training.data.sources.python_source import read_python
+from hptune.training.data.sources.sklearn_sets import read_source
+from hptune.training.data.split.deal import deal
+from hptune.training.data.split.folds import fold_splits, joined
+from hptune.training.data.split.split import Split
+from hptune.training.data.store.spool import is_spooled, prepared_on_disk
+from hptune.training.data.store.stream import HELD_BYTES, Stored, blocks
 from hptune.training.data.target import Target, as_taken, read_target, untrained
 from hptune.training.data.weights import class_weights, product, refuse_all_0
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune.spec.data import Task
-from hptune.trial import Value
+from hptune.base.trial import Value
+from hptune.experiment.data import Task
 
 if TYPE_CHECKING:
-    from hptune.training.data.flow import Flow
     from hptune.training.data.inputs import Preparation
     from hptune.training.data.raw import Column
+    from hptune.training.data.sources.flow import Flow
 
 Array: TypeAlias = NDArray[Any]
 

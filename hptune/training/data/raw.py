@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune.errors import KeyPath, SpecError, spec_error
-from hptune.spec.data import Kind, TextColumn
+from hptune.base.errors import KeyPath, SpecError, spec_error
+from hptune.base.trial import Value
+from hptune.experiment.data import Kind, TextColumn
 from hptune.training.data.parts import Array
-from hptune.training.data.stream import Source, blocks
-from hptune.trial import Value
+from hptune.training.data.store.stream import Source, blocks
 
 Fill: TypeAlias = Literal["mean", "median", "most_frequent"]
 

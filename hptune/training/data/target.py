@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hptune.errors import KeyPath, spec_error
-from hptune.spec.data import Task
-from hptune.training.data.cells import are_integers, shortest
+from hptune.base.errors import KeyPath, spec_error
+from hptune.base.trial import Value
+from hptune.experiment.data import Task
 from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import COSTLY, statistics
-from hptune.training.data.split import Rows, Split
-from hptune.trial import Value
+from hptune.training.data.split.split import Rows, Split
+from hptune.training.data.table.cells import are_integers, shortest
 
 FEW = 20
 """At most so many distinct whole numbers are taken for classes."""

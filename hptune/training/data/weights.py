@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hptune.errors import KeyPath, Problem, SpecError, spec_error, unknown
+from hptune.base.errors import KeyPath, Problem, SpecError, spec_error, unknown
 from hptune.training.data.parts import Array
-from hptune.training.data.split import Rows
+from hptune.training.data.split.split import Rows
 from hptune.training.data.target import Target
 
 

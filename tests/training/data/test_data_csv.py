@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.data import CsvData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import CsvData
 from hptune.training.data import Data, load_data
-from hptune.training.data.csv_table import read_csv
+from hptune.training.data.sources.csv_table import read_csv
 
 HEADER = "age,city,bought"
 

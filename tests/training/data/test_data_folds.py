@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.errors import SpecError
-from hptune.spec.data import CsvData, SourceData
-from hptune.spec.load import from_json
+from hptune.base.errors import SpecError
+from hptune.experiment.data import CsvData, SourceData
+from hptune.experiment.reading.load import from_json
 from hptune.training.data import facts, load_data, load_folds, load_joined
-from hptune.training.data.folds import fold_splits, lacking
-from hptune.training.data.split import split
-from hptune.training.samples import Samples
+from hptune.training.data.split.folds import fold_splits, lacking
+from hptune.training.data.split.split import split
+from hptune.training.trainers.samples import Samples
 
 
 @st.composite

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.data import CsvData, NpzData, SourceData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import CsvData, NpzData, SourceData
 from hptune.training.data import Data, facts, load_data
 
 HERE = Path()
@@ -133,7 +133,7 @@ def test_another_process_gets_the_same_parts_and_fingerprint(tmp_path):
     write_csv(tmp_path, table())
     data = load_csv(tmp_path, limit=50)
     code = (
-        "import sys, json; from pathlib import Path; from hptune.spec.data import CsvData\n"
+        "import sys, json; from pathlib import Path; from hptune.experiment.data import CsvData\n"
         "from hptune.training.data import load_data\n"
         "d = load_data(CsvData(csv='t.csv', target='y', limit=50), folder=Path(sys.argv[1]), seed=0)\n"
         "print(json.dumps([d.fingerprint, d.train.x.tolist(), d.validation.y.tolist()]))"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.data import NpzData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import NpzData
 from hptune.training.data import load_data
 
 X, Y = np.zeros((30, 2)), np.arange(30) % 2

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.spec.data import SourceData
+from hptune.experiment.data import SourceData
 from hptune.training.data import Data, load_data
-from hptune.training.data.shared import SharedData
+from hptune.training.data.store.shared import SharedData
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_a_reader_that_fails_leaves_it_to_the_next(fd: int) -> None:
 READER = """\
 import sys
 from pathlib import Path
-from hptune.spec.data import SourceData
+from hptune.experiment.data import SourceData
 from hptune.training.data import load_data
-from hptune.training.data.shared import SharedData
+from hptune.training.data.store.shared import SharedData
 def read():
     print("read")
     return load_data(SourceData(source="digits"), folder=Path(), seed=0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hptune.training.data.split import apportion, forward, grouped, part_sizes, split, subset
+from hptune.training.data.split.split import apportion, forward, grouped, part_sizes, split, subset
 
 shares = st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.3, 0.45])
 

@@ -13,14 +13,16 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from hptune.errors import SpecError
-from hptune.spec.data import CsvData, ParquetData
-from hptune.training.data import Data, load_data, parquet_table, spool
-from hptune.training.data.cells import Typed, read_cells
-from hptune.training.data.csv_table import csv_sheets
+from hptune.base.errors import SpecError
+from hptune.experiment.data import CsvData, ParquetData
+from hptune.training.data import Data, load_data
 from hptune.training.data.inputs import Preparation
-from hptune.training.data.parquet_table import parquet_sheets
-from hptune.training.data.stream import Mapped, Stored
+from hptune.training.data.sources import parquet_table
+from hptune.training.data.sources.csv_table import csv_sheets
+from hptune.training.data.sources.parquet_table import parquet_sheets
+from hptune.training.data.store import spool
+from hptune.training.data.store.stream import Mapped, Stored
+from hptune.training.data.table.cells import Typed, read_cells
 
 N = 60
 COLUMNS: dict[str, list[Any]] = {

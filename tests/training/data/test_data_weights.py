@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.data import CsvData, SourceData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import CsvData, SourceData
 from hptune.training.data import Data, load_data, load_folds
 from hptune.training.data.needs import Needs
 

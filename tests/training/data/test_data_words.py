@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.spec.data import TextColumn
-from hptune.training.data.words import Vocabulary, learn_words
+from hptune.experiment.data import TextColumn
+from hptune.training.data.table.words import Vocabulary, learn_words
 
 TRAINING = [
     "The cat sat on the mat.",

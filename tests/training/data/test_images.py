@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hptune.errors import SpecError
-from hptune.spec.data import ImagesData
-from hptune.training.data import Data, images, load_data
-from hptune.training.data.images import read_picture
-from hptune.training.data.picture_headers import Undecodable
+from hptune.base.errors import SpecError
+from hptune.experiment.data import ImagesData
+from hptune.training.data import Data, load_data
+from hptune.training.data.sources import images
+from hptune.training.data.sources.images import read_picture
+from hptune.training.data.sources.picture_headers import Undecodable
 
 
 def picture(path: Path, level: int = 100, shape: tuple[int, ...] = (4, 4, 3), kind: str = "png") -> None:

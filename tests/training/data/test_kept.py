@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hptune.training.data.kept import Output, kept
+from hptune.training.data.store.kept import Output, kept
 
 SAID = {"bad": [19], "rows": 3, "of": None}
 

@@ -12,8 +12,8 @@ import keras.src.utils.file_utils as keras_files
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.data import KerasData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import KerasData
 from hptune.training.data import Data, load_data
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hptune.errors import SpecError
-from hptune.spec.data import CsvData, DataSpec, NpzData, ParquetData, PythonData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import CsvData, DataSpec, NpzData, ParquetData, PythonData
 from hptune.training.data import Data, load_data
 from hptune.training.data.needs import Needs
 
@@ -125,8 +125,8 @@ def test_pictures_without_channels_and_sequences_are_told_apart_by_their_values(
 
 
 def test_what_embeds_is_told_by_its_class(tmp_path: Path) -> None:
-    from hptune.spec.load import load
-    from hptune.training.samples import needs_of
+    from hptune.experiment.reading.load import load
+    from hptune.training.trainers.samples import needs_of
 
     space = "search_space: {a: {type: float, min: 0.1, max: 1}}\ntraining: {optimizer: {learning_rate: $a}}"
     for layers, numbers in (

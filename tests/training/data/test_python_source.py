@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hptune.errors import SpecError
-from hptune.spec.data import PythonData
+from hptune.base.errors import SpecError
+from hptune.experiment.data import PythonData
 from hptune.training.data import Data, load_data, load_folds
-from hptune.training.data import python_source as source
+from hptune.training.data.sources import python_source as source
 
 HEAD = """\
 import numpy as np

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hptune.spec.data import NpzData, PythonData
-from hptune.spec.graph import Graph
-from hptune.spec.recipe import LayerCall, Recipe
-from hptune.spec.training import Initialization, Schedule, Training
-from hptune.training import blueprint as blueprints
-from hptune.training.data import Data, load_data, stream
-from hptune.training.data import npz as npz_files
-from hptune.training.data.shared import SharedData
-from hptune.training.data.stream import Mapped, Stored, blocks
-from hptune.training.program import Program, Setting
-from hptune.training.streamed import leaves
+from hptune.experiment.data import NpzData, PythonData
+from hptune.experiment.graph import Graph
+from hptune.experiment.recipe import LayerCall, Recipe
+from hptune.experiment.training import Initialization, Schedule, Training
+from hptune.training.core.program import Program, Setting
+from hptune.training.core.streamed import leaves
+from hptune.training.data import Data, load_data
+from hptune.training.data.sources import npz as npz_files
+from hptune.training.data.store import stream
+from hptune.training.data.store.shared import SharedData
+from hptune.training.data.store.stream import Mapped, Stored, blocks
+from hptune.training.models import blueprint as blueprints
 
 LAYERS = (
     LayerCall("Conv2D", {"filters": 3, "kernel_size": 3}),
@@ -202,7 +203,7 @@ def test_a_data_set_is_trained_on_and_resumed_to_the_bit(tmp_path: Path) -> None
 
 
 def test_an_epoch_of_a_data_set_has_every_sample_once_in_an_order_of_its_own(tmp_path: Path) -> None:
-    from hptune.training.streamed import batches
+    from hptune.training.core.streamed import batches
 
     data = flowing(tmp_path, "parts")
     way = batches(data.train)
@@ -222,7 +223,7 @@ def test_an_epoch_of_a_data_set_has_every_sample_once_in_an_order_of_its_own(tmp
 
 def test_the_first_steps_of_an_epoch_are_its_first_whatever_was_read_before(tmp_path: Path) -> None:
     """A draw of the lottery trains a few steps of each epoch; what it leaves of one is no part of the next."""
-    from hptune.training.streamed import batches
+    from hptune.training.core.streamed import batches
 
     way = batches(flowing(tmp_path, "parts").train)
 
@@ -259,7 +260,7 @@ def test_all_programs_share_one_way_of_a_part_and_it_goes_with_the_part(pictures
     import gc
     import weakref
 
-    from hptune.training.streamed import batches
+    from hptune.training.core.streamed import batches
 
     for option in (True, False):
         data = loaded(pictures, stream=option)

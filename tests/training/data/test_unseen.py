@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hptune.errors import SpecError
-from hptune.rundir import RunPaths
-from hptune.training.data import unseen
+from hptune.base.errors import SpecError
+from hptune.run.rundir import RunPaths
 from hptune.training.data.inputs import Encoding, Preparation
-from hptune.training.data.unseen import read_unseen
-from hptune.training.signature import Signature, read_signature, write_signature
+from hptune.training.export.export import unseen
+from hptune.training.export.signature import Signature, read_signature, write_signature
+from hptune.training.export.unseen import read_unseen
 
 ENCODINGS = (
     Encoding("age", "number", fill=40.0),

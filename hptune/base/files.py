@@ -1,0 +1,364 @@
+"""Files in a folder that may be anybody's: read, written and deleted there, and nowhere that a link in it points to.
+
+Each function takes `below`, the folder from which on no link is followed; unless given, the one that the path names,
+as it is named. Folders are opened one inside the other, and what is done is done in the folder that is open, whatever
+its name stands for meanwhile. What is no plain file or folder (a link, a pipe, a device) is refused before it is
+opened, so that nothing waits for it.
+
+What has been written is on the disk when a function returns: the bytes before the name, the name before the answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from hptune.base.errors import RunError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFREG: "a file",
+}
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of Linux's renameat2."""
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, below: Path | None = None, make: bool = False) -> Iterator[int]:
+    """The descriptor of a folder. make: it is made where it is not there, with those that it lies in.
+
+    Raises RunError where something else is in its place, OSError (FileNotFoundError, say) where it can't be opened.
+    """
+    base = below if below is not None else path
+    if make:
+        _make_base(base)
+    fd, reached = os.open(base, os.O_RDONLY | os.O_DIRECTORY), base
+    try:
+        for name in path.relative_to(base).parts:
+            reached = reached / name
+            inner = _entered(fd, name, reached, make=make)
+            os.close(fd)
+            fd = inner
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def names(path: Path, *, below: Path | None = None) -> list[str]:
+    """What lies in a folder, sorted; nothing where it is not there. Raises RunError."""
+    try:
+        with opened(path, below=below) as folder:
+            return sorted(os.listdir(folder))  # noqa: PTH208  # of a descriptor
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
+
+
+def is_file(path: Path, *, below: Path | None = None) -> bool:
+    """Whether a file is there. Raises RunError where something else is."""
+    try:
+        with opened(path.parent, below=below) as folder:
+            return _is_plain(folder, path, stat.S_IFREG)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
+
+
+def open_descriptor(path: Path, flags: int, *, below: Path | None = None) -> int:
+    """A descriptor of a plain file; made under os.O_CREAT. Raises RunError where something else is there, OSError."""
+    with opened(path.parent, below=below) as folder:
+        new = not _is_plain(folder, path, stat.S_IFREG)
+        fd = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, dir_fd=folder)
+        try:
+            if not stat.S_ISREG(mode := os.fstat(fd).st_mode):
+                raise _refusal(path, mode)
+            if new:
+                os.fsync(folder)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def open_file(path: Path, *, below: Path | None = None) -> BinaryIO:
+    """A plain file, to read. Raises RunError where something else is there, OSError where it can't be opened."""
+    return os.fdopen(open_descriptor(path, os.O_RDONLY, below=below), "rb")
+
+
+def read_bytes(path: Path, *, below: Path | None = None) -> bytes:
+    """All of a plain file. Raises FileNotFoundError, and RunError where it can't be read or something else is there."""
+    try:
+        with open_file(path, below=below) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write that is there whole or not at all: temporary file, fsync, rename, fsync of the name. Makes its
+    folder. A link that stands in its place is replaced.
+
+    Raises RunError where it can't be written; what stood there before then stays.
+    """
+    part = f"{path.name}.{os.getpid()}.part"  # two workers may write the same weights
+    try:
+        with opened(path.parent, below=below, make=True) as folder:
+            _is_plain(folder, path, stat.S_IFREG, stat.S_IFLNK)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=folder)  # of a process that was killed
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(part, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+            except BaseException:
+                with contextlib.suppress(OSError):  # what is raised is the reason; a full disk needs the room
+                    os.unlink(part, dir_fd=folder)
+                raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that the user has named, to write: links are followed, and it is there whole or not at all.
+
+    What is no file (a terminal, a pipe, /dev/null) is written to as it is. Raises RunError.
+    """
+    if path.is_dir():
+        raise RunError(f"{path} can't be written: it is a folder. Name another file.")
+    if path.exists() and not path.is_file():
+        try:
+            with path.open("wb") as file:
+                yield file
+        except OSError as error:
+            raise RunError(f"{path} can't be written: {error.strerror}. Name another file.") from error
+    else:
+        with whole_file(path.resolve()) as file:
+            yield file
+
+
+def write_whole(path: Path, text: str, *, below: Path | None = None) -> None:
+    """Write a text file by `whole_file`, halves of surrogate pairs as \\udXXX, which JSON reads. Raises RunError."""
+    with whole_file(path, below=below) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def make_folder(path: Path, *, below: Path) -> None:
+    """Make a folder where it is not there, with those that it lies in. Raises RunError."""
+    try:
+        with opened(path, below=below, make=True):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def remove(path: Path, *, below: Path) -> None:
+    """Delete a file, or a folder with all that is in it, where it is there. Raises RunError, also for anything else."""
+    try:
+        with opened(path.parent, below=below) as folder:
+            if _is_plain(folder, path, stat.S_IFREG, stat.S_IFDIR):
+                if stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    shutil.rmtree(path.name, dir_fd=folder)
+                else:
+                    os.unlink(path.name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _undeletable(path, error) from error
+
+
+def remove_if_empty(path: Path, *, below: Path) -> None:
+    """Delete a folder in which nothing lies. Raises RunError."""
+    try:
+        with opened(path.parent, below=below) as folder:
+            os.rmdir(path.name, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise _undeletable(path, error) from error
+
+
+def rename_folder(path: Path, other: Path, *, below: Path) -> None:
+    """Give a folder another name in the folder that it lies in. Raises RunError."""
+    try:
+        with opened(path.parent, below=below) as folder:
+            os.rename(path.name, other.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+    except OSError as error:
+        raise unwritable(other, error) from error
+
+
+def move(source: Path, path: Path, *, below: Path) -> None:
+    """Put what is written at `source` in the place `path`, in which there is nothing but perhaps a file.
+
+    All of it is on the disk before. Raises RunError.
+    """
+    try:
+        _sync_all(source, below=below)
+        with opened(source.parent, below=below) as old, opened(path.parent, below=below) as new:
+            os.replace(source.name, path.name, src_dir_fd=old, dst_dir_fd=new)
+            os.fsync(new)
+            os.fsync(old)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def replace_folder(source: Path, path: Path, aside: Path, *, below: Path) -> None:
+    """Put the folder `source` in the place of the folder `path`, at once; all three lie in one folder.
+
+    What was there before is deleted. All of the new one is on the disk before. Where the system can't exchange two
+    folders, the old one stands at `aside` for a moment: `restore_folder` brings it back. Raises RunError.
+    """
+    try:
+        _sync_all(source, below=below)
+        with opened(path.parent, below=below) as folder:
+            if not _is_plain(folder, path, stat.S_IFDIR):
+                os.rename(source.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            elif not _exchanged(folder, source.name, path.name):
+                os.rename(path.name, aside.name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.rename(source.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    remove(source, below=below)
+    remove(aside, below=below)
+
+
+def restore_folder(path: Path, aside: Path, *, below: Path) -> None:
+    """Bring back what `replace_folder` has put aside, where it was killed before anything else stood in its place.
+
+    Raises RunError.
+    """
+    there = names(path.parent, below=below)
+    if aside.name in there and path.name not in there:
+        rename_folder(aside, path, below=below)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, as fsync has the bytes of a file. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# --- how ------------------------------------------------------------------------------------------------------------
+
+
+def _make_base(base: Path) -> None:
+    for folder in [one for one in (*reversed(base.parents), base) if not one.exists()]:
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def _entered(fd: int, name: str, reached: Path, *, make: bool) -> int:
+    """A folder in the folder `fd`, opened."""
+    assert name != "..", reached
+    try:
+        return os.open(name, _FOLDER, dir_fd=fd)
+    except FileNotFoundError:
+        if not make:
+            raise
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise _refusal(reached, os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode) from error
+    with contextlib.suppress(FileExistsError):  # another worker was faster
+        os.mkdir(name, dir_fd=fd)
+        os.fsync(fd)
+    return _entered(fd, name, reached, make=False)
+
+
+def _is_plain(folder: int, path: Path, *kinds: int) -> bool:
+    """Whether anything of these kinds is there; False where nothing is. Raises RunError for another kind."""
+    try:
+        mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_IFMT(mode) not in kinds:
+        raise _refusal(path, mode)
+    return True
+
+
+def _exchanged(folder: int, one: str, other: str) -> bool:
+    """Exchange two names; whether the system could. Raises OSError."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # an older C library, or another system
+        return False
+    if rename(folder, os.fsencode(one), folder, os.fsencode(other), ctypes.c_uint(_EXCHANGE)) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code))
+
+
+def _sync_all(path: Path, *, below: Path) -> None:
+    """Have a file, or a folder with all that is in it, on the disk. Raises OSError, and RunError for a link."""
+    with opened(path.parent, below=below) as folder:
+        if stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+            for inside, _, files, fd in os.fwalk(path.name, topdown=False, dir_fd=folder):
+                for name in files:
+                    _sync_one(fd, Path(inside) / name)
+                os.fsync(fd)
+        else:
+            _sync_one(folder, path)
+
+
+def _sync_one(folder: int, path: Path) -> None:
+    _is_plain(folder, path, stat.S_IFREG)
+    fd = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _refusal(path: Path, mode: int) -> RunError:
+    return RunError(
+        f"{path} can't be used: it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}. Nothing is read, written or deleted "
+        "through one inside a run's folder. Move it away, or put what belongs there in its place, then run the same "
+        "command again."
+    )
+
+
+def _undeletable(path: Path, error: OSError) -> RunError:
+    told = f"{path} can't be deleted: {error.strerror}"
+    return RunError(f"{told}. Give the right to write, then run the same command again.")
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """What to tell where a file or folder can't be written."""
+    return RunError(
+        f"{path} can't be written: {error.strerror or error}. Make room or give the right to write, then run the "
+        "same command again."
+    )

@@ -1,0 +1,195 @@
+"""Which modules of the user's an experiment depends on, and a fingerprint of each, by which a change is seen.
+
+They are found in two ways. By their text: what the modules that the YAML names import, anywhere in them, and what that
+imports. And by what was loaded as those were imported, whose names code may have computed. Both depend on the files
+alone, and on nothing that functions import as they run: so what is taken at the beginning of two sittings compares.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from hptune.base.own_files import is_own_file
+
+LATER = "later "
+"""What the fingerprint of a module begins with that was not loaded as the others were imported: a function imports it,
+or what was tried in its place was found."""
+
+
+def own_loaded() -> set[str]:
+    """The names of all modules of the user's that are loaded."""
+    return {
+        name
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and is_own_file(getattr(module, "__file__", None) or "<")
+    }
+
+
+def fingerprints(modules: Iterable[str], loaded: set[str]) -> dict[str, str]:
+    """By its file, as the module's name has it (`helper/parts.py`, wherever it lies), a fingerprint of each module of
+    the user's among these, and of those that they import. loaded: those that were, when all had been imported.
+
+    Comments, documentation and layout don't count. What can't be read as Python is known by its bytes.
+    """
+    found = {}
+    for name, file in _reached(modules):
+        told = name.replace(".", "/") + ("/__init__" if file.stem == "__init__" else "") + file.suffix
+        found[told] = ("" if name in loaded else LATER) + _fingerprint(file)
+    return dict(sorted(found.items()))
+
+
+def with_nul(modules: Iterable[str]) -> str | None:
+    """`FILE:LINE` of the first null byte in one of the modules' files, of which Python tells no place."""
+    for _, file in _reached(modules):
+        text = _bytes(file)
+        if (at := text.find(b"\0")) >= 0 and file.suffix == ".py":
+            line = text.count(b"\n", 0, at) + 1
+            return f"{file.name}:{line}"
+    return None
+
+
+def _reached(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Each module of the user's among these, and that these import, with its file."""
+    waiting = [*modules]
+    seen: set[str] = set()
+    others: set[str] = set()  # packages that are not the user's
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        top = name.partition(".")[0]
+        file = None if top in others else _file_of(name)
+        if file is None or not is_own_file(str(file)):
+            others |= {top} if file is not None else set()
+            continue
+        yield name, file
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
+        code = parsed(file)
+        waiting += [] if code is None else _with_parents(imports(code, package))
+
+
+def _file_of(name: str) -> Path | None:
+    """Where the module is loaded from, or would be; nothing is imported for it."""
+    module = sys.modules.get(name)
+    if module is not None:
+        file = getattr(module, "__file__", None)
+        return Path(file) if isinstance(file, str) else None
+    parent = name.rpartition(".")[0]
+    places = _places(parent) if parent else None
+    try:
+        spec = PathFinder.find_spec(name, places) if places is None or places else None
+    except Exception:  # noqa: BLE001  # strange names, and folders that can't be read
+        return None
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
+
+
+def _places(package: str) -> list[str]:
+    """The folders in which a package's modules are looked for."""
+    loaded = sys.modules.get(package)
+    if loaded is not None:
+        return [*getattr(loaded, "__path__", ())]
+    file = _file_of(package)
+    if file is not None:
+        return [str(file.parent)] if file.stem == "__init__" else []
+    inside = package.replace(".", "/")  # a package without an __init__.py
+    return [str(place) for entry in sys.path if (place := Path(entry) / inside).is_dir()]
+
+
+def _with_parents(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        parts = name.split(".")
+        yield from (".".join(parts[: n + 1]) for n in range(len(parts)))
+
+
+def parsed(file: Path) -> ast.Module | None:
+    """The code of a file; None where Python could not read it either."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+_IMPORTING = ("__import__", "import_module", "importlib.import_module")
+
+
+def imports(code: ast.AST, package: str = "") -> Iterator[str]:
+    """The names of all modules that code imports, wherever in it, and of what may be modules: what it has from them.
+
+    package: that of the code's own module, from which relative imports count.
+
+    >>> list(imports(ast.parse("import a.b\\nfrom . import c\\nfrom ..d import e"), "p.q"))
+    ['a.b', 'p.q', 'p.q.c', 'p.d', 'p.d.e']
+    >>> list(imports(ast.parse("__import__('f'); importlib.import_module('g.h'); import_module(name)")))
+    ['f', 'g.h']
+    """
+    for node in ast.walk(code):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            above = ".".join([*base, *([node.module] if node.module else [])])
+            if above:
+                yield above
+                yield from (f"{above}.{alias.name}" for alias in node.names if alias.name != "*")
+        elif isinstance(node, ast.Call) and (name := _imported_by_call(node)) is not None:
+            yield name
+
+
+def _imported_by_call(node: ast.Call) -> str | None:
+    """The module that `__import__("name")` or `import_module("name")` names in so many words."""
+    first = node.args[0] if node.args and ast.unparse(node.func) in _IMPORTING else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value else None
+
+
+def _fingerprint(file: Path) -> str:
+    code = parsed(file)
+    try:
+        text = _bytes(file) if code is None else ast.dump(_without_texts(code)).encode("utf-8", "backslashreplace")
+    except (RecursionError, MemoryError):  # it is nested too deep
+        text = _bytes(file)
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _without_texts(code: ast.Module) -> ast.Module:
+    """The code without its documentation."""
+    for node in ast.walk(code):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]  # asked for above
+    return code
+
+
+def _is_text(statement: Any) -> bool:
+    """Whether it is a text that stands for itself."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def spelled(file: str, then: str | None, now: str | None) -> str:
+    """A change of a module's fingerprint in words; None: it was no part of the code, or is none any more.
+
+    >>> spelled("m.py", "later 1f", "1f")
+    'm.py is loaded with the code now, and was not'
+    """
+    if then is None:
+        return f"{file} is part of the code now, and was not"
+    if now is None:
+        return f"{file} was part of the code, and is not any more"
+    if then.removeprefix(LATER) != now.removeprefix(LATER):
+        return f"the code in {file} has changed"
+    if then.startswith(LATER):
+        return f"{file} is loaded with the code now, and was not"
+    return f"{file} was loaded with the code, and is not any more"

@@ -1,0 +1,46 @@
+"""What Keras's own file of settings says, read without Keras."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hptune.base.errors import Problem, SpecError
+
+_USUAL: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
+
+
+def keras_json() -> dict[str, Any]:
+    """`floatx`, `epsilon`, `backend` and `image_data_format` as `keras.json` has them; Keras's defaults for the rest.
+
+    As Keras does, it passes over a file that it can't read.
+    """
+    try:
+        told = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = {}
+    return _USUAL | {name: told[name] for name in _USUAL if isinstance(told, dict) and name in told}
+
+
+def check_keras_json() -> None:
+    """Raises SpecError for what Keras would refuse with nothing but an AssertionError."""
+    told = keras_json()
+    wanted = {name: " or ".join(known) for name, known in _KNOWN.items() if told[name] not in known}
+    wanted |= {} if isinstance(told["epsilon"], float) else {"epsilon": "a number such as 1e-7"}
+    for name, what in wanted.items():
+        raise SpecError(Problem(f"{_path()}: {name} must be {what}, got {told[name]!r}. Mend the file."))
+
+
+_KNOWN = {"floatx": ("float16", "float32", "float64"), "image_data_format": ("channels_last", "channels_first")}
+
+
+def _path() -> Path:
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home is not None else Path("~/.keras").expanduser()) / "keras.json"

@@ -1,0 +1,154 @@
+"""Loading what the YAML names as `module:name`; modules are looked for beside the YAML file first.
+
+A module beside the YAML file wins over one of the same name elsewhere. Where it can't, because Python or a library has
+loaded another under that name, this is told: the wrong one is never taken in silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from hptune.base import surroundings
+from hptune.base.errors import KeyPath, Problem, SpecError, message_of, nearest
+from hptune.base.fingerprints import fingerprints, imports, own_loaded, parsed, with_nul
+from hptune.base.own_files import is_installed
+
+
+def load_object(reference: str, folder: Path, path: KeyPath) -> Any:
+    """The object that `reference` names. `path` is where it stands in the YAML, for the SpecError that this raises."""
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name:
+        told = f"must be module:name, got {reference!r}. Write for example {module_name or 'module'}:build."
+        raise SpecError(Problem(told, path))
+    found: Any = _LOADED.get((module_name, folder))
+    if found is None or sys.modules.get(module_name) is not found:
+        with surroundings.importing():
+            found = _LOADED[module_name, folder] = _load_module(module_name, folder.resolve(), path)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            close = nearest(part, [n for n in dir(found) if not n.startswith("_")])
+            hint = f" Did you mean {close!r}?" if close else ""
+            raise SpecError(Problem(f"{module_name!r} has no {part!r}.{hint}", path))
+        found = getattr(found, part)
+    return found
+
+
+_LOADED: dict[tuple[str, Path], ModuleType] = {}
+"""What was loaded and looked at, by name and the YAML file's folder."""
+
+
+def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
+    """folder: the YAML file's, resolved."""
+    if sys.path[:1] != [str(folder)]:
+        sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
+    importlib.invalidate_caches()
+    _forget_others(folder)
+    top = name.partition(".")[0]
+    _refuse_another(top, folder, path)
+    try:
+        with surroundings.only_this_process(), _bringing(folder):
+            module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        where = f"no module {error.name!r} beside the YAML file ({folder}) or among the installed packages"
+        raise SpecError(Problem(f"{where}. Check the name, or put {error.name}.py there.", path)) from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything while it is imported
+        where = f" ({at})" if isinstance(error, SyntaxError) and not error.filename and (at := with_nul([name])) else ""
+        told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Mend the module."
+        raise SpecError(Problem(told, path)) from error
+    _refuse_another(top, folder, path)
+    for imported, by in _imported_beside(top, folder):
+        _refuse_another(imported, folder, path, by=by)
+    return module
+
+
+def beside(name: str, folder: Path) -> Path | None:
+    """The file of the module `name` in the folder; None where there is none."""
+    return next((file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()), None)
+
+
+def _comes_from(module: ModuleType, file: Path) -> bool:
+    loaded = getattr(module, "__file__", None)
+    return loaded is not None and Path(loaded).resolve() == file.resolve()
+
+
+def _forget_others(folder: Path) -> None:
+    """Have modules loaded again that an experiment of another folder has loaded under the name of one of this folder's.
+
+    In a process that runs several: Python would take the first for all.
+    """
+    for name in {entry.stem for entry in folder.iterdir()} & set(sys.modules) - {"__main__"}:
+        file, loaded = beside(name, folder), getattr(sys.modules[name], "__file__", None)
+        if file is None or loaded is None or is_installed(loaded) or _comes_from(sys.modules[name], file):
+            continue
+        for one in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+            del sys.modules[one]
+
+
+def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None = None) -> None:
+    """Raises SpecError where another module is loaded under the name of one beside the YAML file.
+
+    by: the file of the user's that imports it; None: the YAML names it.
+    """
+    file, module = beside(name, folder), sys.modules.get(name)
+    if file is None or module is None or _comes_from(module, file):
+        return
+    where = getattr(module, "__file__", None) or "built into Python"
+    who = "" if by is None else f"{by.name} imports {name!r}, and "
+    told = f"{who}beside the YAML file is {file}, but another module {name!r} is loaded already ({where})"
+    raise SpecError(Problem(f"{told}. Rename yours, to my_{name} say, here and where it is imported.", path))
+
+
+def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The modules beside the YAML file that the module `name` there imports, and those that these import; by which."""
+    waiting, seen = [name], {name}
+    while waiting:
+        file = beside(waiting.pop(), folder)
+        code = None if file is None else parsed(file)  # what can't be read is told when it is loaded, if it ever is
+        for imported in {one.partition(".")[0] for one in imports(code, name)} if code is not None else ():
+            if imported not in seen and beside(imported, folder) is not None:
+                assert file is not None, "it has imported something"
+                seen.add(imported)
+                waiting.append(imported)
+                yield imported, file
+
+
+# --- what the code is -----------------------------------------------------------------------------------------------
+
+
+_Brought: TypeAlias = tuple[set[str], set[str]]
+
+_BROUGHT: dict[Path, _Brought] = {}
+"""By the YAML file's folder: the modules of the user's that importing those that it names has loaded, and all of the
+user's that were loaded when it was done."""
+
+
+def sources(folder: Path) -> dict[str, str]:
+    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import."""
+    brought, loaded = _BROUGHT.get(folder.resolve(), (set(), set()))
+    return fingerprints({*_named(folder), *brought}, loaded)
+
+
+def nul_in_code(folder: Path) -> str | None:
+    """`FILE:LINE` of a null byte in the experiment's code, where there is one."""
+    return with_nul(_named(folder))
+
+
+def _named(folder: Path) -> set[str]:
+    return {name for name, at in _LOADED if at.resolve() == folder.resolve()}
+
+
+@contextlib.contextmanager
+def _bringing(folder: Path) -> Iterator[None]:
+    """Remember which modules are loaded in the block."""
+    before = own_loaded()
+    yield
+    after = own_loaded()
+    brought, loaded = _BROUGHT.setdefault(folder, (set(), set()))
+    brought |= after - before
+    loaded |= after

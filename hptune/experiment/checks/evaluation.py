@@ -1,0 +1,43 @@
+"""Checks how a point is scored: folds in place of a validation part, and what halving leaves to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hptune.base.errors import Problem
+from hptune.experiment.checks.recipe import section
+from hptune.experiment.checks.search import HALVING, kind_of_model
+from hptune.experiment.estimators import DEFAULT_FOLDS
+
+
+def evaluation(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """That folds are asked for where there are samples to deal, and a validation part where something needs it."""
+    given = section(raw, "evaluation")
+    kind = kind_of_model(raw)
+    if given.get("folds") is not None and kind == "function":
+        told = "needs samples to deal into folds, and a function brings its own data. Drop it, or use repeats."
+        yield Problem(told, ("evaluation", "folds"), on_key=True)
+    yield from _stop_after(raw, given.get("folds") or (DEFAULT_FOLDS if kind == "sklearn" else None))
+    if section(raw, "data").get("validation") is not None and kind == "sklearn":
+        told = "can't stand beside a scikit-learn model, which is scored by folds (evaluation.folds). Drop it."
+        yield Problem(told, ("data", "validation"), on_key=True)
+
+
+def _stop_after(raw: Mapping[str, Any], folds: Any) -> Iterator[Problem]:
+    """That there are folds to spare, and one score to judge by which nothing else judges by already."""
+    path = ("evaluation", "stop_after")
+    after = section(raw, "evaluation").get("stop_after")
+    if after is None:
+        return
+    if folds is None:
+        yield Problem("counts folds, and there are none. Add folds: 5, or drop it.", path, on_key=True)
+    elif isinstance(after, int) and isinstance(folds, int) and after >= folds:
+        yield Problem(f"must be below the {folds} folds, so that some are spared, got {after}. Lower it.", path)
+    if (name := section(raw, "strategy").get("name")) in HALVING:
+        told = f"{name} stops what is not promising by itself, after few epochs of all folds. Drop it."
+        yield Problem(told, path, on_key=True)
+    if (metric := section(raw, "objective").get("metric")) in ("seconds", "parameters"):
+        yield Problem(f"judges by the scores of folds, and {metric} is none. Drop it.", path, on_key=True)
+    if isinstance(raw.get("objective"), list):
+        yield Problem("goes by one score, and several objectives are given. Drop it.", path, on_key=True)

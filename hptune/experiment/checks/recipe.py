@@ -1,0 +1,288 @@
+"""Checks what is trained and how: optimizer, loss, metrics, regularisation, initialisation, objective, augmentation.
+
+Each check takes the sections as the user wrote them, with `$name` bound, and passes over what another has told already.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hptune.base.errors import KeyPath, Problem, unknown
+from hptune.experiment.checks.keras_names import Scope, all_of, argument, named
+from hptune.experiment.checks.space import needs_of
+from hptune.experiment.defaults import SOURCE_TASKS
+from hptune.experiment.directions import whole_metric
+from hptune.experiment.keras_table import Arguments, arguments, names, reported_name
+from hptune.experiment.reading.problems import show, unknown_key
+from hptune.experiment.space.references import Ref
+from hptune.experiment.training import Optimizer
+
+
+def numbers(values: list[Any]) -> list[float]:
+    """The numbers among `values`."""
+    return [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+def section(raw: Mapping[str, Any], *path: str) -> dict[str, Any]:
+    """The section at `path`; empty where it is not there or is no section."""
+    value: Any = raw
+    for part in path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value if isinstance(value, dict) else {}
+
+
+# --- optimizer ----------------------------------------------------------------------------------------------------
+
+
+def optimizer(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """The optimizer's name, and that it has each argument under every setting that gives it one."""
+    path = ("training", "optimizer")
+    given = section(raw, *path)
+    name = given.get("name", Optimizer().name)
+    choices = [value for value in scope.values(name) if isinstance(value, str)]
+    known = {choice: arguments("optimizers", choice) for choice in choices if choice in names("optimizers")}
+    for choice in choices:
+        if choice not in known:
+            told = unknown("optimizer", choice, [n for n in names("optimizers") if n.islower()], show=20)
+            yield Problem(f"{name} can be {show(choice)}: {told}" if isinstance(name, Ref) else told, (*path, "name"))
+            return
+    for key, value in given.items():
+        if key == "name":
+            continue
+        if known and not any(key in have for have in known.values()):
+            yield _no_argument(key, known, (*path, key))
+            continue
+        for choice, have in known.items():
+            if key not in have and can_meet(value, name, choice, scope):
+                yield not_under(key, value, name, choice, [c for c in known if key in known[c]], path)
+                break
+        else:
+            holder = next((have for have in known.values() if key in have), None)
+            if holder is not None and key not in Optimizer.model_fields:
+                yield from argument(holder, key, value, (*path, key), scope)
+    yield from _clipping(given, scope)
+
+
+def _no_argument(key: str, known: Mapping[str, Arguments], path: KeyPath) -> Problem:
+    having = [name for name in names("optimizers") if name.islower() and key in arguments("optimizers", name)]
+    if having:
+        told = f"{' and '.join(known)} has no {key}, which belongs to {', '.join(having)}. Drop it."
+        return Problem(told, path, on_key=True)
+    every = {key for have in known.values() for key in have}
+    return unknown_key(key, sorted(every - {"name"}), path, f"argument of {' or '.join(known)}")
+
+
+def _clipping(given: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """At most one of Keras's three rules under any setting."""
+    rules = [key for key in ("clipnorm", "global_clipnorm", "clipvalue") if given.get(key) is not None]
+    for one, other in itertools.combinations(rules, 2):
+        if _together(given[one], given[other], scope):
+            told = f"{one} and {other} can't stand together: gradients are clipped by one rule. Drop one"
+            remedy = "or make both a $name, under conditions that exclude each other"
+            yield Problem(f"{told}, {remedy}.", ("training", "optimizer", other), on_key=True)
+            return
+
+
+def _together(a: Any, b: Any, scope: Scope) -> bool:
+    if isinstance(a, Ref) and isinstance(b, Ref):
+        return scope.conditions.together(a.name, scope.conditions.needs(b.name))
+    return True
+
+
+def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
+    """Whether `value` can be given while `name` has the value `choice`."""
+    if not isinstance(name, Ref):
+        return True
+    needs = needs_of(name.name, choice)
+    if isinstance(value, Ref) and value.name in scope.domains:
+        return scope.conditions.together(value.name, needs)
+    return scope.conditions.together(name.name, needs)
+
+
+def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
+    shown = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
+    """`key` is given under a `choice` of `name` that has no such key; `having` do."""
+    told = f"{choice} has no {key}, and {name} can be {choice} while {key} is given."
+    if isinstance(value, Ref):
+        remedy = f"Give {value.name} in search_space the condition when: {{{name.name}: {shown}}}."
+    else:
+        remedy = f"Make it a $name with the condition when: {{{name.name}: {shown}}}."
+    return Problem(f"{told} {remedy}", (*path, key), on_key=True)
+
+
+# --- loss, metrics, and the names they report under -----------------------------------------------------------------
+
+
+def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    training = section(raw, "training")
+    outputs = several_outputs(raw)
+    loss, metrics = training.get("loss"), training.get("metrics")
+    if isinstance(loss, dict) and len(outputs) > 1 and not _is_one_loss(loss, outputs):
+        yield from _for_each(loss, outputs, ("training", "loss"))
+        for name in outputs:
+            if name in loss:
+                yield from named("losses", loss[name], ("training", "loss", name), scope)
+    elif loss is not None:
+        yield from named("losses", loss, ("training", "loss"), scope)
+    if isinstance(metrics, dict):
+        yield from _for_each(metrics, outputs, ("training", "metrics"), all_of_them=False)
+        for name in metrics:
+            yield from all_of("metrics", metrics[name], ("training", "metrics", name), scope)
+    elif isinstance(metrics, list):
+        yield from all_of("metrics", metrics, ("training", "metrics"), scope)
+    if isinstance(training.get("loss_weights"), dict):
+        yield from _for_each(training["loss_weights"], outputs, ("training", "loss_weights"), all_of_them=False)
+
+
+def _is_one_loss(loss: Mapping[str, Any], outputs: list[str]) -> bool:
+    """Whether it is one loss with its arguments, for all outputs, and not one for each."""
+    return len(loss) == 1 and not set(loss) & set(outputs) and next(iter(loss)) in names("losses")
+
+
+def several_outputs(raw: Mapping[str, Any]) -> list[str]:
+    """The names of the model's outputs, where they are several."""
+    outputs = section(raw, "model").get("outputs")
+    return outputs if isinstance(outputs, list) and len(outputs) > 1 else []
+
+
+def _for_each(
+    given: Mapping[str, Any], outputs: list[str], path: KeyPath, *, all_of_them: bool = True
+) -> Iterator[Problem]:
+    """That a section by the names of the outputs has those names."""
+    for key in given:
+        if not outputs:
+            yield Problem("is for a model of several outputs: (outputs: [a, b]). Drop the names.", path)
+            return
+        if key not in outputs:
+            yield unknown_key(key, outputs, (*path, key), "output")
+    for name in outputs:
+        if all_of_them and name not in given:
+            yield Problem(f"{name} is one of the outputs. Add {name}: its loss.", (*path, name))
+
+
+def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
+    """What the curves may hold without `val_`; where the metrics are left out, what either task would bring."""
+    metrics = section(raw, "training").get("metrics")
+    outputs = several_outputs(raw)
+    if outputs:
+        by_name = metrics if isinstance(metrics, dict) else dict.fromkeys(outputs, metrics)
+        each = [f"{name}_{one}" for name in outputs for one in ["loss", *_reported(by_name.get(name), scope)]]
+        return ["loss", *each]
+    return ["loss", *_reported(metrics, scope)]
+
+
+def _reported(metrics: Any, scope: Scope) -> list[str]:
+    found: list[str] = []
+    for metric in metrics if isinstance(metrics, list) else ["accuracy", "mae"]:
+        for value in scope.values(metric):
+            if isinstance(value, dict) and len(value) == 1:
+                name, given = next(iter(value.items()))
+                found.append(reported_name(name, given if isinstance(given, dict) else {}))
+            elif isinstance(value, str):
+                found.append(reported_name(value))
+    # Of several of one name Keras calls the second `auc_1`.
+    return [name if (before := found[:i].count(name)) == 0 else f"{name}_{before}" for i, name in enumerate(found)]
+
+
+def objectives(raw: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:
+    """The sections of what is optimised, each with its place."""
+    given = raw.get("objective")
+    entries = [((), given)] if not isinstance(given, list) else [((i,), entry) for i, entry in enumerate(given)]
+    return [(("objective", *place), entry) for place, entry in entries if isinstance(entry, dict)]
+
+
+def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """That the metrics that are optimised and watched are among those that the training reports."""
+    plain = reported(raw, scope)
+    curves = [f"val_{name}" for name in plain] + plain
+    for path, given in objectives(raw):
+        if isinstance(given.get("metric"), str) and not _may_name_itself(raw, scope):
+            yield from _metric(given["metric"], [*curves, "seconds", "parameters", "penalty"], (*path, "metric"))
+    for path in (("training", "early_stopping"), ("schedule",)):
+        monitor = section(raw, *path).get("monitor")
+        if isinstance(monitor, str):
+            yield from _metric(monitor, curves, (*path, "monitor"))
+
+
+def _may_name_itself(raw: Mapping[str, Any], scope: Scope) -> bool:
+    """Whether a metric is a class of the user's, which may give itself any name: what it reports is known once it is
+    loaded."""
+    metrics = section(raw, "training").get("metrics")
+    given = [value for one in (metrics if isinstance(metrics, list) else []) for value in scope.values(one)]
+    named = [next(iter(one), "") if isinstance(one, dict) else one for one in given]
+    return any(":" in one and one.partition(":")[2][:1].isupper() for one in named if isinstance(one, str))
+
+
+def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:
+    if metric in known or whole_metric(metric) in known:
+        return
+    plain = metric.removeprefix("val_")
+    if plain in names("metrics"):
+        yield Problem(
+            f"{metric} is not measured. Add {plain} to training.metrics, or choose one of {', '.join(known)}.", path
+        )
+    else:
+        yield Problem(unknown("metric", metric, known), path)
+
+
+# --- regularisation, initialisation, augmentation ---------------------------------------------------------------------
+
+
+def regularization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """That label smoothing meets a loss between distributions over classes; a smoothing of 0 asks for nothing."""
+    path = ("training", "regularization", "label_smoothing")
+    smoothing = section(raw, *path[:-1]).get(path[-1])
+    if not any(share > 0 for share in numbers(scope.values(smoothing))):
+        return
+    remedy = "Drop it, or choose one of"
+    loss = section(raw, "training").get("loss")
+    for one in scope.values(loss) if loss is not None else []:
+        name, given = next(iter(one.items())) if isinstance(one, dict) and len(one) == 1 else (one, None)
+        if not isinstance(name, str) or name not in names("losses"):
+            continue  # told already
+        if name not in SMOOTHED:
+            is_ = f"{loss} can be {name}" if isinstance(loss, Ref) else f"training.loss is {name}"
+            told = f"spreads class labels, and {is_}, which has none. {remedy} {', '.join(SMOOTHED[:3])}."
+            yield Problem(told, path, on_key=True)
+            return
+        if isinstance(given, dict) and "label_smoothing" in given:
+            yield Problem("is given to training.loss too. Drop one of them.", path, on_key=True)
+            return
+    data = section(raw, "data")
+    source = SOURCE_TASKS.get(data["source"]) if isinstance(data.get("source"), str) else None
+    task = data.get("task") or (source.task if source is not None else None)
+    if loss is None and task == "regression" and section(raw, "model").get("layers") is not None:
+        told = f"spreads class labels, and the data is a regression. Drop it, or set training.loss to {SMOOTHED[0]}."
+        yield Problem(told, path, on_key=True)
+
+
+SMOOTHED = (
+    *("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"),
+    *("SparseCategoricalCrossentropy", "CategoricalCrossentropy", "BinaryCrossentropy", "bce", "BCE"),
+)
+"""The losses that take label smoothing, by every name that Keras has for them."""
+
+
+def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    given = section(raw, "initialization")
+    if given.get("kernel") is not None:
+        yield from named("initializers", given["kernel"], ("initialization", "kernel"), scope)
+    optimizer = section(raw, "initialization", "stabilize").get("optimizer")
+    if isinstance(optimizer, str) and optimizer not in names("optimizers"):
+        told = unknown("optimizer", optimizer, [n for n in names("optimizers") if n.islower()], show=20)
+        yield Problem(told, ("initialization", "stabilize", "optimizer"))
+
+
+def augment(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """That the data can be pictures."""
+    data = section(raw, "data")
+    source = data.get("source")
+    table = f"{source} is a table" if source in TABLES else "a CSV file is a table" if "csv" in data else None
+    if data.get("augment") and table is not None:
+        yield Problem(f"changes pictures at random, and {table}. Drop it.", ("data", "augment"), on_key=True)
+
+
+TABLES = ("iris", "wine", "breast_cancer", "diabetes")
+"""The built-in sources that hold no pictures."""

@@ -1,0 +1,203 @@
+"""Checks what the search needs: the sections that must be there, `$name` against the search space, the strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from hptune.base.errors import Problem, unknown
+from hptune.experiment.checks.keras_names import Scope
+from hptune.experiment.checks.recipe import section
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import MODEL_KINDS
+from hptune.experiment.sections import STRATEGIES
+from hptune.experiment.space.references import Ref, uses
+from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, beyond_floats
+from hptune.experiment.training import Training
+
+SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
+"""The sections in which a `$name` may stand."""
+
+HALVING = ("hyperband", "asha")
+"""The strategies that train trials in part, up to one number of epochs for all."""
+
+LEARNING = ("tpe", "cmaes", "nsga2", "bayesian", "bayes_opt", "narrowing")
+"""The strategies that learn from the trials of earlier runs too; of those that halve, their samplers."""
+
+DECLARING = ("python", "hypermodel")
+"""The kinds of models whose code declares parameters."""
+
+SEVERAL = ("nsga2", "tpe", "random", "grid", "qmc")
+"""The strategies that serve several objectives."""
+
+
+def kind_of_model(raw: Mapping[str, Any]) -> str | None:
+    """The key that says what kind of model it is, or None where that can't be told."""
+    model = raw.get("model")
+    found = [key for key in model if key in MODEL_KINDS] if isinstance(model, dict) else []
+    return found[0] if len(found) == 1 else None
+
+
+def declares_its_space(raw: Mapping[str, Any]) -> bool:
+    """Whether the model's code may declare parameters beside those of the YAML."""
+    return kind_of_model(raw) in (*DECLARING, None)
+
+
+def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iterator[Problem]:
+    """The sections that this kind of model needs; `misspelt` ones are there under another name, which is told."""
+    kind = kind_of_model(raw)
+    if kind != "function" and raw.get("data") is None and "data" not in misspelt:
+        yield Problem("is required and was not given. Add data: {source: digits}, or npz: or csv:.", ("data",))
+    if kind == "function" and raw.get("data") is not None:
+        yield Problem("a function brings its own data. Drop this section.", ("data",), on_key=True)
+    if kind == "function":
+        yield from _of_no_effect(raw)
+    if kind == "function" and raw.get("objective") is None and "objective" not in misspelt:
+        told = "is required for a function. Add objective: {metric: score, goal: minimize} (or maximize)."
+        yield Problem(told, ("objective",))
+    if kind not in DECLARING and not raw.get("search_space") and "search_space" not in misspelt:
+        yield Problem(
+            "is required and was not given. Add search_space: with at least one parameter.", ("search_space",)
+        )
+
+
+def _of_no_effect(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """What a function model has no use for: it trains as it likes, and may take the `epoch`."""
+    training = raw.get("training")
+    keys = [("training", key) for key in training if key != "epochs"] if isinstance(training, Mapping) else []
+    for path in [*keys, *((key,) for key in ("schedule", "initialization") if raw.get(key))]:
+        yield Problem("has no effect on a function, which trains as it likes. Drop it.", path, on_key=True)
+
+
+def idle_workers(experiment: Experiment) -> list[Problem]:
+    """A remark where a strategy that learns leaves some of the workers that were asked for without work."""
+    execution, name = experiment.execution, experiment.strategy.name
+    asked = execution.workers
+    if asked == "auto" or asked <= execution.parallel or execution.order == "free" or name in ("random", "grid", "qmc"):
+        return []
+    told = f"{name} has {execution.parallel} trials under way at a time, so that {asked - execution.parallel} of"
+    told = f"{told} {asked} workers stay idle. Say execution.parallel: {asked}, or order: free"
+    return [Problem(f"{told} (the trials are then others).", ("execution", "workers"))]
+
+
+# --- references ---------------------------------------------------------------------------------------------------
+
+
+def misplaced(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Every `$name` in a section that takes none."""
+    for use in uses(dict(raw)):
+        if use.path[0] not in SEARCHABLE:
+            told = f"${use.name} can't stand here, only under {', '.join(SEARCHABLE)}. Write a plain value"
+            yield Problem(f"{told}, or $${use.name} if the dollar sign is meant.", use.path)
+        elif use.path[:2] == ("initialization", "stabilize"):
+            told = f"${use.name} can't stand here: stabilised weights depend on the architecture alone"
+            yield Problem(f"{told}, so that all its trials share them. Write a plain value.", use.path)
+
+
+def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """Every `$name` is declared, a conditional one is the value of a key, and every declared name is used."""
+    space = raw.get("search_space")
+    declared = list(space) if isinstance(space, dict) else []
+    used: set[str] = set()
+    for use in uses({key: raw.get(key) for key in SEARCHABLE}):
+        used.add(use.name)
+        if declared and use.name not in declared and not declares_its_space(raw):  # else: no space at all, told once
+            yield Problem(_undeclared(use.name, declared), use.path)
+        elif use.name in scope.domains and not use.of_key and not scope.always(Ref(use.name)):
+            told = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
+            yield Problem(f"{told}. Take its when: away, or give it a key of its own.", use.path)
+    if kind_of_model(raw) not in ("layers", "sklearn"):  # code receives every name
+        return
+    used |= {parent for name in declared for parent in section(raw, "search_space", name, "when")}
+    for name in declared:
+        if name not in used:
+            told = f"{name} is declared and never used. Write ${name} where its value belongs, or drop it."
+            yield Problem(told, ("search_space", name), on_key=True)
+
+
+def _undeclared(name: str, declared: list[str]) -> str:
+    return f"{unknown('parameter', name, declared)} Declare it in search_space, or correct the name."
+
+
+# --- strategy -----------------------------------------------------------------------------------------------------
+
+
+def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+    given = section(raw, "strategy")
+    name, max_epochs = given.get("name", "tpe"), given.get("max_epochs")
+    epochs = section(raw, "training").get("epochs", Training().epochs)
+    if name in HALVING and isinstance(epochs, Ref) and max_epochs is None:
+        told = f"{name} needs one number of epochs, and {epochs} changes from trial to trial"
+        yield Problem(f"{told}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
+    schedule = section(raw, "schedule")
+    scheduled = schedule.get("name", "constant") != "constant" or schedule.get("python") is not None
+    numbers = isinstance(epochs, int | float) and isinstance(max_epochs, int | float)
+    if name in HALVING and scheduled and numbers and max_epochs > epochs:
+        told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
+        yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
+    first, last = given.get("min_epochs", 1), epochs if max_epochs is None else max_epochs
+    if name == "asha" and isinstance(first, int | float) and isinstance(last, int | float) and first > last:
+        told = f"must be at most the epochs of the last rung ({last}), got {first}"
+        yield Problem(f"{told}. Lower it, or raise max_epochs or training.epochs.", ("strategy", "min_epochs"))
+    yield from _several_objectives(raw, name)
+    yield from _warm_start(raw, name)
+    # What code declares beside the YAML may bring numbers, and a grid must be listed either way.
+    if name == "grid" or not declares_its_space(raw):
+        yield from unserved(name, found["search_space"])
+
+
+def _several_objectives(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """What goes by one score, where the objectives are several."""
+    if not isinstance(raw.get("objective"), list):
+        return
+    if name in STRATEGIES and name not in SEVERAL:
+        told = f"{name} optimises one objective, and {len(raw['objective'])} are given. Use {' or '.join(SEVERAL)}"
+        yield Problem(f"{told}, or give one objective.", ("strategy", "name") if "strategy" in raw else ("objective",))
+    for path in (("budget", "target"), ("budget", "patience"), ("evaluation", "finalists")):
+        if section(raw, *path[:-1]).get(path[-1]) is not None:
+            told = "goes by the best trial, and with several objectives there is none, but a Pareto front"
+            yield Problem(f"{told}. Drop it, or give one objective.", path, on_key=True)
+
+
+def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """That the strategy learns from trials at all."""
+    sampler = section(raw, "strategy").get("sampler", "random")
+    source = sampler.get("name") if isinstance(sampler, dict) else sampler
+    if raw.get("warm_start") and (source if name in HALVING else name) not in LEARNING:
+        told = f"{name} with the sampler {source}" if name in HALVING else name
+        remedy = f"Use {', '.join(LEARNING)} or a sampler: tpe, or drop this"
+        yield Problem(f"{told} learns nothing from earlier trials. {remedy}.", ("warm_start",), on_key=True)
+
+
+def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:
+    """What keeps the strategy called `name` from serving a space of these domains."""
+    for parameter, domain in domains.items():
+        if (beyond := beyond_floats(domain)) is not None:
+            yield Problem(beyond, ("search_space", parameter))
+    if name == "grid":
+        for parameter, domain in domains.items():
+            if domain.values() is None:
+                yield Problem(_continuous(parameter, domain), ("search_space", parameter))
+    if name == "bayes_opt" and find_spec("bayes_opt") is None:
+        told = "bayes_opt needs the package bayesian-optimization, which is not installed"
+        yield Problem(f"{told}. Run: pip install 'hptune[bayes-opt]'.", ("strategy", "name"))
+    if name == "cmaes" and domains and not any(map(_is_number, domains.values())):
+        told = "cmaes needs a parameter that is a number, and the search space has choices without an order alone"
+        yield Problem(f"{told}. Use tpe or random, or give one type: float or int.", ("strategy", "name"))
+
+
+def _is_number(domain: Domain) -> bool:
+    values = domain.values()
+    if values is not None and len(values) < 2:
+        return False
+    return not isinstance(domain, ChoiceDomain) or domain.ordered
+
+
+def _continuous(name: str, domain: Domain) -> str:
+    """Why grid can't try it, with five values of it that can be pasted."""
+    assert isinstance(domain, FloatDomain), "whole numbers and choices are listed"
+    listed = ", ".join(f"{domain.from_unit(i / 4):.3g}" for i in range(5))
+    told = f"grid tries every value, and {name} is continuous ({domain})"
+    step = "" if domain.log else f"Give it a step (step: {(domain.max - domain.min) / 10:.3g} makes 11 values), or "
+    return f"{told}. {step}{'list' if step else 'List'} its values: {{type: choice, values: [{listed}]}} makes 5."

@@ -1,0 +1,60 @@
+"""Checks of a scikit-learn model: how it is named and scored, and that nothing is asked that only Keras can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hptune.base.errors import KeyPath, Problem, unknown
+from hptune.experiment import estimators
+from hptune.experiment.checks.recipe import objectives, section
+from hptune.experiment.checks.search import HALVING
+from hptune.experiment.scorers import SCORERS
+
+OF_KERAS = ("training", "initialization", "schedule")
+"""The sections that say how a Keras model is trained."""
+
+_DROP = "is for Keras models, and this is a scikit-learn model. Drop it."
+
+
+def sklearn(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Everything about `model: {sklearn: …}` that can be told without scikit-learn."""
+    yield from estimators.faults(section(raw, "model"))
+    for path in _keras_only(raw):
+        yield Problem(_DROP, path, on_key=True)
+    strategy = section(raw, "strategy").get("name")
+    if strategy in (*HALVING, "guided"):
+        told = f"{strategy} trains by epochs, which a scikit-learn model has not. Use tpe, random or bayesian."
+        yield Problem(told, ("strategy", "name"))
+    if isinstance(repeats := section(raw, "evaluation").get("repeats"), int) and repeats > 1:
+        told = "a scikit-learn model is scored by folds. Drop it, or say folds."
+        yield Problem(told, ("evaluation", "repeats"), on_key=True)
+    for place, given in objectives(raw):
+        yield from _scorer(given, place)
+
+
+def _keras_only(raw: Mapping[str, Any]) -> Iterator[KeyPath]:
+    for key in OF_KERAS:
+        if raw.get(key):
+            yield (key,)
+    plain = {
+        ("data", "augment"): None,
+        ("data", "one_hot"): False,
+        ("execution", "xla"): False,
+        ("execution", "precision"): "float32",
+    }
+    for path, default in plain.items():
+        if section(raw, *path[:-1]).get(path[-1], default) not in (None, default):
+            yield path
+
+
+def _scorer(given: Mapping[str, Any], place: KeyPath) -> Iterator[Problem]:
+    metric = given.get("metric")
+    if not isinstance(metric, str) or metric == "seconds":
+        return
+    if metric not in SCORERS:
+        told = unknown("scorer", metric.removeprefix("val_"), sorted(SCORERS))
+        yield Problem(f"{told} See scikit-learn's table of scorers.", (*place, "metric"))
+    elif given.get("goal") == "minimize":
+        told = f"of scikit-learn's scorers more is better, of {metric} too. Say maximize, or drop it."
+        yield Problem(told, (*place, "goal"))

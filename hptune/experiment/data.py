@@ -1,0 +1,287 @@
+"""The `data` section: where the samples come from and how they are split and scaled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hptune.experiment.base import Count, Side, Spec, whole
+from hptune.experiment.space.references import Searchable
+
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+
+
+Words: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)]
+"""Words that are known."""
+
+Length: TypeAlias = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(whole)]
+"""Words that are kept of a text."""
+
+Strength: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
+
+class Augment(Spec):
+    """Pictures changed at random, in training only. What is left out is not done.
+
+    Each strength s is the largest change, drawn anew for each picture from −s to s (Keras's random layers).
+    """
+
+    flip: Searchable[Literal["horizontal", "vertical", "both"]] | None = None
+    translate: Searchable[Strength] | None = None
+    """As a share of the height and of the width."""
+    rotate: Searchable[Strength] | None = None
+    """As a share of a full turn."""
+    zoom: Searchable[Strength] | None = None
+    """As a share of the size."""
+    contrast: Searchable[Strength] | None = None
+    """As a share of the distance from the mean."""
+    brightness: Searchable[Strength] | None = None
+    """As a share of the range of values."""
+    export: bool = False
+    """Whether the exported model holds these layers too; they do nothing in prediction."""
+
+
+Task: TypeAlias = Literal["classes", "labels", "regression"]
+
+
+ClassWeights: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+
+
+class _Data(Spec):
+    validation: Share = 0.2
+    """The part of all samples that scores a trial."""
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """The part that no search sees; only train-best measures on it."""
+    task: Task | None = None
+    """What the target is (labels: several at once, each 0 or 1); seen from the target unless given."""
+    scale: Literal["auto", "none", "standardize", "unit"] = "auto"
+    """auto: tables, and the channels of `images`, standardised on the training part; other pictures to [0, 1]."""
+    one_hot: bool = False
+    """Integer labels as one-hot rows, for losses that want them."""
+    class_weight: Literal["balanced"] | ClassWeights | None = None
+    """How much a sample counts in training by its class; balanced: every class as much as another in all."""
+    limit: Count | None = None
+    """Only the first N samples of a seeded shuffle."""
+    stream: Literal["auto"] | bool = "auto"
+    """Whether samples are read from the disk batch by batch; auto: where they would take more than 1 GiB of memory."""
+    augment: Augment | None = None
+    """For pictures only."""
+
+    @model_validator(mode="after")
+    def _check(self) -> _Data:
+        if self.validation + self.test >= 1:
+            parts = f"validation {self.validation} + test {self.test}"
+            raise PydanticCustomError("split", f"{parts} must be below 1, so that a training part is left. Lower one.")
+        return self
+
+
+class SourceData(_Data):
+    """A data set inside scikit-learn: no download."""
+
+    source: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
+
+
+class NpzData(_Data):
+    """Arrays in a .npz file."""
+
+    npz: str
+    x: str = "x"
+    y: str = "y"
+
+
+Kind: TypeAlias = Literal["number", "date", "category", "text"]
+"""How a table's column is read: numbers; dates, as days since 1970-01-01; text one-hot encoded; or free text."""
+
+WordsAs: TypeAlias = Literal["multi_hot", "count", "tf_idf", "int"]
+
+
+class TextColumn(Spec):
+    """A column of free text, which becomes numbers as keras.layers.TextVectorization makes them."""
+
+    kind: Literal["text"]
+    max_tokens: Words = 1000
+    """The vocabulary's size: the training part's most frequent words and the unknown word, with int the filling too."""
+    output_mode: WordsAs = "multi_hot"
+    """multi_hot: which words occur; count: how often; tf_idf: how often, rare words counting more; int: their order."""
+    length: Length | None = None
+    """With int: how many words are kept of a text."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> TextColumn:
+        if (self.output_mode == "int") != (self.length is not None):
+            needed = "output_mode: int needs length:, how many words are kept of a text. Add it."
+            told = needed if self.length is None else "length is for output_mode: int alone. Drop it, or say int."
+            raise PydanticCustomError("length", "{told}", {"told": told})
+        if self.most_words < 1:
+            least = self.max_tokens - self.most_words + 1
+            told = f"max_tokens must be at least {least}, which leaves room for one word. Raise it."
+            raise PydanticCustomError("max_tokens", "{told}", {"told": told})
+        return self
+
+    @property
+    def most_words(self) -> int:
+        """Beside the unknown word, and with int what texts are filled with."""
+        return self.max_tokens - (2 if self.output_mode == "int" else 1)
+
+
+class TableData(_Data):
+    """A table: named columns, one row a sample."""
+
+    target: str | Annotated[list[str], Field(min_length=1)]
+    """The column to predict; or a list of columns of numbers, for several outputs or for labels of 0 and 1."""
+    features: list[str] | None = None
+    """The columns that are the input; every column that has no other part unless given."""
+    columns: dict[str, Kind | TextColumn] = {}  # noqa: RUF012  # pydantic copies it
+    """How a column is read, where that is not to be seen from its values."""
+    missing: Any = None
+    """What to do with missing values: drop, mean, median or most_frequent, for all or by column; else an error."""
+
+    sample_weight: str | None = None
+    """A column of numbers of at least 0: how much each row counts in the loss."""
+    group: str | None = None
+    """A column whose equal values stay together: no group has rows in two parts."""
+    time: str | None = None
+    """A column of dates or numbers: training lies before validation, and validation before test."""
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> TableData:
+        if self.group is not None and self.time is not None:
+            raise PydanticCustomError("parts", "group and time can't stand together: each says how to split. Keep one.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_missing(self) -> TableData:
+        rules = ("drop", "mean", "median", "most_frequent")
+        given = (
+            self.missing if isinstance(self.missing, dict) else {"": self.missing} if self.missing is not None else {}
+        )
+        for column, rule in given.items():
+            if rule not in rules:
+                where = f" for {column!r}" if column else ""
+                raise PydanticCustomError("missing", f"missing must be one of {', '.join(rules)}{where}, got {rule!r}.")
+        return self
+
+
+class CsvData(TableData):
+    """A table in a text file with a header line."""
+
+    csv: str
+
+
+class ParquetData(TableData):
+    """A table in a Parquet file."""
+
+    parquet: str
+
+
+class ImagesData(_Data):
+    """Pictures in files: a folder with a folder for each class, or a CSV file that names them."""
+
+    images: str
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)]
+    """Height and width that every picture is brought to."""
+    channels: Literal[1, 3] = 3
+    path: str | None = None
+    """With a CSV file: the column that names each picture's file."""
+    target: str | None = None
+    """With a CSV file: the column to predict."""
+    missing: Literal["drop"] | None = None
+    """What to do with files that can't be decoded: drop; else an error."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> ImagesData:
+        if (self.path is None) != (self.target is None):
+            told = "path and target go together: they are the columns of the CSV file that names the pictures."
+            raise PydanticCustomError("columns", "{told}", {"told": f"{told} Name both, or neither for a folder."})
+        return self
+
+
+KERAS_TEXTS = ("imdb", "reuters")
+
+
+class KerasData(_Data):
+    """A data set of keras.datasets, which its loader downloads where Keras's cache has it not."""
+
+    keras: Literal[
+        "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb", "reuters", "california_housing", "boston_housing"
+    ]
+    parts: Literal["own", "pooled"] = "own"
+    """own: the loader's test samples are the test part; pooled: all samples are split by validation and test."""
+    num_words: Words = 10_000
+    """imdb, reuters: so many of the most frequent words are known."""
+    maxlen: Length = 200
+    """imdb, reuters: so many words of each text are kept, the last ones."""
+
+    @property
+    def is_text(self) -> bool:
+        return self.keras in KERAS_TEXTS
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> KerasData:
+        if self.parts == "own" and self.test != type(self).model_fields["test"].default:
+            told = f"{self.keras} brings its own test part, so that test has no effect. Drop it, or say parts: pooled."
+            raise PydanticCustomError("parts", "{told}", {"told": told})
+        return self
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> KerasData:
+        given = [key for key in ("num_words", "maxlen") if getattr(self, key) != type(self).model_fields[key].default]
+        if given and not self.is_text:
+            told = f"{given[0]} is for {' and '.join(KERAS_TEXTS)}, and this is {self.keras}. Drop it."
+            raise PydanticCustomError("texts", "{told}", {"told": told})
+        return self
+
+
+class PythonData(_Data):
+    """A function of yours, which returns arrays or tf.data.Datasets."""
+
+    python: str
+    steps_per_epoch: Count | None = None
+    """Of a training tf.data.Dataset: how many of its own elements (batches) make an epoch; all of them unless given."""
+    validation_steps: Count | None = None
+    """The same of the validation tf.data.Dataset."""
+
+
+DataSpec: TypeAlias = SourceData | NpzData | CsvData | ParquetData | ImagesData | KerasData | PythonData
+
+LATER_DATA = ()
+"""The kinds that are to come."""
+
+DATA_KINDS: dict[str, type[_Data]] = {
+    "source": SourceData,
+    "npz": NpzData,
+    "csv": CsvData,
+    "parquet": ParquetData,
+    "images": ImagesData,
+    "keras": KerasData,
+    "python": PythonData,
+}
+"""The key that says which kind of data a section is -> its class."""
+
+
+# --- how many samples there are -------------------------------------------------------------------------------------
+
+SOURCE_ROWS: dict[str, int] = {"digits": 1797, "iris": 150, "wine": 178, "breast_cancer": 569, "diabetes": 442}
+"""The samples of each built-in source."""
+
+
+def part_sizes(rows: int, *, validation: float, test: float) -> tuple[int, int, int]:
+    """(train, validation, test): both shares are of all rows, rounded, and at least one row where above 0.
+
+    >>> part_sizes(1797, validation=0.2, test=0.2)
+    (1079, 359, 359)
+    """
+    held = max(1, round(rows * test)) if test else 0
+    scored = max(1, round(rows * validation))
+    return rows - scored - held, scored, held
+
+
+def training_rows(data: DataSpec) -> int | None:
+    """How many samples the training part has; None where only the data itself can say."""
+    if not isinstance(data, SourceData):
+        return None
+    rows = SOURCE_ROWS[data.source]
+    rows = min(rows, data.limit) if data.limit is not None else rows
+    return part_sizes(rows, validation=data.validation, test=data.test)[0]

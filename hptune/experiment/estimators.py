@@ -1,0 +1,104 @@
+"""What the YAML says of a scikit-learn model: which estimators, in which order, with which parameters.
+
+An estimator stands as its import path, or as `{path: {parameters}}`; so do the steps of a pipeline, and an estimator
+among the parameters of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hptune.base.errors import KeyPath, Problem
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import SklearnModel
+from hptune.experiment.reading.problems import show
+
+DEFAULT_FOLDS = 5
+"""Folds that a scikit-learn model is scored by, unless the YAML says how many."""
+
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatorCall:
+    """One estimator.
+
+    reference: `module:Class`. params: as the YAML gives them, `{path: {parameters}}` among them for an estimator.
+    place: where it stands in the YAML; at: where its parameters do.
+    """
+
+    reference: str
+    params: Mapping[str, Any]
+    place: KeyPath
+    at: KeyPath
+
+
+def calls(model: SklearnModel) -> list[EstimatorCall]:
+    """The estimators of a model in order: one, or the steps of a pipeline."""
+    place = ("model", "sklearn")
+    if isinstance(model.sklearn, str):
+        return [EstimatorCall(_reference(model.sklearn), model.params, place, ("model", "params"))]
+    found = [call(step, (*place, i)) for i, step in enumerate(model.sklearn)]
+    return [one for one in found if one is not None]
+
+
+def call(value: Any, place: KeyPath) -> EstimatorCall | None:
+    """The estimator that `value` (a path, or `{path: {parameters}}`) names; None where it names none."""
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return EstimatorCall(_reference(value), {}, place, place)
+    if isinstance(value, dict) and len(value) == 1:
+        ((path, params),) = value.items()
+        if isinstance(path, str) and _PATH.fullmatch(path) and isinstance(params, dict | None):
+            return EstimatorCall(_reference(path), params or {}, place, (*place, path))
+    return None
+
+
+def references(model: SklearnModel) -> list[str]:
+    """The estimators of a model, as `module:Class`, those among parameters behind the one that they belong to.
+
+    >>> references(SklearnModel(sklearn="a.B", params={"base": {"c.D": {"depth": 2}}, "n": 3}))
+    ['a:B', 'c:D']
+    """
+    return [reference for one in calls(model) for reference in _within(one)]
+
+
+def _within(one: EstimatorCall) -> Iterator[str]:
+    yield one.reference
+    for value in one.params.values():
+        inner = call(value, one.at) if isinstance(value, dict) else None
+        if inner is not None:
+            yield from _within(inner)
+
+
+def faults(model: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with how the section names its estimators."""
+    place, given = ("model", "sklearn"), model.get("sklearn")
+    form = "an import path such as sklearn.svm.SVC"
+    if isinstance(given, str) and not _PATH.fullmatch(given):
+        yield Problem(f"must be {form}, got {show(given)}.", place)
+    for i, step in enumerate(given if isinstance(given, list) else []):
+        if call(step, (*place, i)) is None:
+            yield Problem(f"must be {form}, or {{sklearn.svm.SVC: {{C: 1.0}}}}, got {show(step)}.", (*place, i))
+    if isinstance(given, list) and model.get("params"):
+        told = "belongs to one estimator, and this is a pipeline. Write each step as {path: {its parameters}}."
+        yield Problem(told, ("model", "params"), on_key=True)
+
+
+def with_folds(experiment: Experiment) -> Experiment:
+    """The experiment with its folds filled in, where a scikit-learn model is scored by them."""
+    evaluation = experiment.evaluation
+    if not isinstance(experiment.model, SklearnModel) or evaluation.folds is not None:
+        return experiment
+    return experiment.model_copy(update={"evaluation": evaluation.model_copy(update={"folds": DEFAULT_FOLDS})})
+
+
+def _reference(path: str) -> str:
+    """`module:Class`, of either spelling.
+
+    >>> _reference("sklearn.svm.SVC"), _reference("mine:Forest")
+    ('sklearn.svm:SVC', 'mine:Forest')
+    """
+    return path if ":" in path else ":".join(path.rpartition(".")[::2])

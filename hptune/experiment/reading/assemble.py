@@ -1,0 +1,236 @@
+"""From the tree that the user wrote to an Experiment, or to everything that is wrong with it.
+
+Each section is read by itself, so that a fault in one hides nothing in another; then the checks run that look across
+sections, over what could be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hptune.base.errors import Problem, nearest, unknown
+from hptune.experiment.base import Spec
+from hptune.experiment.checks import built as check_built
+from hptune.experiment.checks import evaluation as check_evaluation
+from hptune.experiment.checks import graph as check_graph
+from hptune.experiment.checks import keras_names as check_keras
+from hptune.experiment.checks import recipe as check_recipe
+from hptune.experiment.checks import schedule as check_schedule
+from hptune.experiment.checks import search as check_search
+from hptune.experiment.checks import sklearn_model as check_sklearn
+from hptune.experiment.checks.keras_names import Scope
+from hptune.experiment.checks.space import domains, examples, point
+from hptune.experiment.data import DATA_KINDS, LATER_DATA
+from hptune.experiment.estimators import with_folds
+from hptune.experiment.experiment import Experiment, Head
+from hptune.experiment.model import MODEL_KINDS
+from hptune.experiment.objective import Objective
+from hptune.experiment.presets import expand
+from hptune.experiment.reading.problems import ALIASES, show, unknown_key, validate
+from hptune.experiment.sections import STRATEGIES, Budget, Checkpoints, Evaluation, Execution, Guided
+from hptune.experiment.space.conditions import Conditions
+from hptune.experiment.space.references import bind
+from hptune.experiment.space.roles import miscast
+from hptune.experiment.training import Initialization, Schedule, Training
+
+_PLAIN_SECTIONS: dict[str, type[Spec]] = {
+    "training": Training,
+    "initialization": Initialization,
+    "schedule": Schedule,
+    "budget": Budget,
+    "evaluation": Evaluation,
+    "execution": Execution,
+    "checkpoints": Checkpoints,
+}
+
+
+def assemble(tree: Any) -> tuple[Experiment | None, list[Problem]]:
+    """The experiment that `tree` (plain data as YAML holds it) describes, or None and what is wrong, in any order."""
+    if not isinstance(tree, dict):
+        got = "an empty file" if tree is None else show(tree)
+        needs = "must be a mapping with at least version, data, model and search_space"
+        return None, [Problem(f"{needs}, got {got}. `hptune init` writes one to begin with.")]
+    problems: list[Problem] = []
+    raw: dict[str, Any] = expand(bind(tree, problems), problems)
+    sections = _sections(raw, problems)
+    if problems:
+        return None, _without_echoes(problems)
+    experiment = with_folds(Experiment.model_construct(**sections))  # each section was validated by itself
+    if isinstance(experiment.strategy, Guided) and not check_search.declares_its_space(raw):
+        problems += miscast(experiment, experiment.search_space)
+    return (experiment if not problems else None), problems
+
+
+def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Every section that is right, by its key; what is wrong goes to `problems`."""
+    for key in raw:
+        if key not in Experiment.model_fields:
+            problems.append(unknown_key(key, Experiment.model_fields, (key,)))
+    problems += check_search.misplaced(raw)
+    head, wrong = validate(Head, {k: v for k, v in raw.items() if k in Head.model_fields}, ())
+    problems += wrong
+    found: dict[str, Any] = head.model_dump() if head is not None else {}
+    found["search_space"] = domains(
+        raw.get("search_space", {}), problems, any_name=check_search.declares_its_space(raw)
+    )
+    values = {name: examples(domain) for name, domain in found["search_space"].items()}
+
+    found["model"] = _kind(raw, "model", MODEL_KINDS, (), values, problems)
+    if raw.get("data") is not None:
+        found["data"] = _kind(raw, "data", DATA_KINDS, LATER_DATA, values, problems)
+    for key, cls in _PLAIN_SECTIONS.items():
+        if key in raw:
+            found[key] = _read(cls, raw[key], key, values, problems)
+    if raw.get("objective") is not None:
+        found["objective"] = _objective(raw["objective"], problems)
+    if "strategy" in raw:
+        found["strategy"] = _strategy(raw["strategy"], problems)
+    if raw.get("warm_start") is not None:
+        found["warm_start"] = _run_names(raw["warm_start"], found.get("name"), problems)
+    _points(raw, found, problems)
+    problems += _across(raw, found)
+    return found
+
+
+def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], problems: list[Problem]) -> Spec | None:
+    section, wrong = validate(cls, raw, (key,), values)
+    problems += wrong
+    return section
+
+
+def _kind(
+    raw: Mapping[str, Any],
+    section: str,
+    kinds: Mapping[str, type[Spec]],
+    later: Iterable[str],
+    values: Mapping[str, list[Any]],
+    problems: list[Problem],
+) -> Spec | None:
+    """A section whose kind is chosen by which key it holds."""
+    given = raw.get(section)
+    choose = f"{', '.join(kinds)}"
+    if given is None:
+        problems.append(Problem(f"is required and was not given. Add {section}: with one of {choose}.", (section,)))
+        return None
+    if not isinstance(given, dict):
+        problems.append(Problem(f"must be a section with one of {choose}, got {show(given)}.", (section,)))
+        return None
+    found = [key for key in given if key in kinds]
+    coming = [key for key in given if key in later and not found]
+    if len(found) == 1:
+        return _read(kinds[found[0]], given, section, values, problems)
+    if len(found) > 1:
+        told = f"{' and '.join(found)} can't stand together: each names a kind of {section}. Keep one."
+        problems.append(Problem(told, (section, found[1]), on_key=True))
+    elif coming:
+        told = f"{section}.{coming[0]} is not in this version. Available: {choose}."
+        problems.append(Problem(told, (section, coming[0]), on_key=True))
+    else:
+        known = set(kinds) | {name for cls in kinds.values() for name in cls.model_fields}
+        strange = [key for key in given if key not in known]
+        problems += [unknown_key(key, kinds, (section, key)) for key in strange]
+        if not strange:
+            problems.append(Problem(f"must hold one of {choose}, which says what kind of {section} it is.", (section,)))
+    return None
+
+
+def _objective(raw: Any, problems: list[Problem]) -> Objective | list[Objective] | None:
+    if not isinstance(raw, list):
+        one, wrong = validate(Objective, raw, ("objective",))
+        problems += wrong
+        return one
+    found = [validate(Objective, entry, ("objective", i)) for i, entry in enumerate(raw)]
+    problems += [problem for _, wrong in found for problem in wrong]
+    objectives = [objective for objective, _ in found if objective is not None]
+    for i, objective in enumerate(objectives):
+        if objective.metric in (known.metric for known in objectives[:i]):
+            told = f"{objective.metric} stands in the list twice. Drop one of them."
+            problems.append(Problem(told, ("objective", i)))
+    if len(raw) < 2:
+        problems.append(Problem("a list must hold at least two objectives. Give one without a list.", ("objective",)))
+    return objectives
+
+
+def _run_names(raw: Any, own: Any, problems: list[Problem]) -> list[str]:
+    """The earlier runs to learn from; whether they are there is seen when the search begins."""
+    if not isinstance(raw, list):
+        problems.append(
+            Problem(f"must be a list of runs, such as [digits, digits-2], got {show(raw)}.", ("warm_start",))
+        )
+        return []
+    for i, name in enumerate(raw):
+        if not isinstance(name, str):
+            problems.append(Problem(f"must be a run's name, got {show(name)}.", ("warm_start", i)))
+        elif name == own:
+            told = f"{name} is this run itself. Name an earlier one, or give this search another name:."
+            problems.append(Problem(told, ("warm_start", i)))
+        elif name in raw[:i]:
+            problems.append(Problem(f"{name} stands in the list twice. Drop one of them.", ("warm_start", i)))
+    return raw
+
+
+def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
+    if not isinstance(raw, dict):
+        problems.append(Problem(f"must be a section such as {{name: random}}, got {show(raw)}.", ("strategy",)))
+        return None
+    name = raw.get("name", next(iter(STRATEGIES)))
+    if isinstance(name, str) and name in STRATEGIES:
+        strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
+        problems += wrong
+        return strategy
+    problems.append(Problem(unknown("strategy", name, STRATEGIES), ("strategy", "name")))
+    return None
+
+
+def _points(raw: Mapping[str, Any], found: dict[str, Any], problems: list[Problem]) -> None:
+    """`enqueue` and `baseline`, once the space is known."""
+    declared = set(raw.get("search_space") or {}) if isinstance(raw.get("search_space"), dict) else set()
+    closed = not check_search.declares_its_space(raw)
+    space = found["search_space"]
+    entries = raw.get("enqueue", [])
+    if not isinstance(entries, list):
+        problems.append(Problem(f"must be a list of sections, each after '- ', got {show(entries)}.", ("enqueue",)))
+        entries = []
+    found["enqueue"] = [
+        point(entry, ("enqueue", i), space, declared, problems, complete=False, closed=closed)
+        for i, entry in enumerate(entries)
+    ]
+    baseline = raw.get("baseline", {})
+    found["baseline"] = point(baseline, ("baseline",), space, declared, problems, complete=True, closed=closed)
+
+
+def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
+    """The checks that look across sections."""
+    scope = Scope(found["search_space"], Conditions(found["search_space"]))
+    kind = check_search.kind_of_model(raw)
+    yield from check_search.references(raw, scope)
+    yield from check_search.required_sections(raw, _misspelt(raw))
+    yield from check_search.strategy(raw, found)
+    yield from check_evaluation.evaluation(raw)
+    if kind == "layers":
+        layers, path = raw["model"]["layers"], ("model", "layers")
+        wrong = list(check_keras.layers(layers, path, scope)) or list(check_keras.too_many(layers, path, scope))
+        yield from wrong or check_graph.graph(raw["model"], scope)
+        yield from check_recipe.objective(raw, scope)
+    if kind == "sklearn":
+        yield from check_sklearn.sklearn(raw)
+    if found.get("model") is not None:
+        yield from check_built.built(raw, kind, scope)
+    yield from check_recipe.optimizer(raw, scope)
+    yield from check_recipe.loss_and_metrics(raw, scope)
+    yield from check_recipe.regularization(raw, scope)
+    yield from check_recipe.initialization(raw, scope)
+    yield from check_recipe.augment(raw)
+    yield from check_schedule.schedule(raw, scope)
+
+
+def _misspelt(raw: Mapping[str, Any]) -> set[str]:
+    """The sections that an unknown key was most likely meant to be."""
+    strange = [key for key in raw if key not in Experiment.model_fields]
+    return {str(ALIASES.get(key) or nearest(key, Experiment.model_fields)) for key in strange}
+
+
+def _without_echoes(problems: list[Problem]) -> list[Problem]:
+    """One problem a place: the first that was told is the closest to what the user wrote."""
+    return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]

@@ -1,0 +1,333 @@
+"""The smaller sections of an experiment: strategy, budget, evaluation, execution, checkpoints."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hptune.experiment.base import Count, Epochs, Repeats, Spec, Whole, whole
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    if found:
+        return float(found[1]) * _SECONDS[found[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise PydanticCustomError("duration", f"must be a duration such as 90s, 10m, 2h or 1d, got {value!r}.")
+
+
+_YEAR_S = 365 * 86_400
+
+Duration: TypeAlias = Annotated[
+    float, Field(gt=0, le=100 * _YEAR_S), BeforeValidator(_duration, json_schema_input_type=str | float)
+]
+"""Seconds, up to a hundred years; written `90s`, `10m`, `2h`, `1d`."""
+
+
+class Random(Spec):
+    """Independent random points (KerasTuner's RandomSearchOracle)."""
+
+    name: Literal["random"]
+
+
+class Grid(Spec):
+    """Every point of the space (KerasTuner's GridSearchOracle)."""
+
+    name: Literal["grid"]
+
+
+class Bayesian(Spec):
+    """A Gaussian process with a lower confidence bound (KerasTuner's BayesianOptimizationOracle)."""
+
+    name: Literal["bayesian"]
+    initial_points: Count | None = None
+    """Random points first; three for each parameter unless given."""
+    alpha: float = Field(default=1e-4, gt=0)
+    """Noise added to the diagonal of the kernel matrix."""
+    beta: float = Field(default=2.6, ge=0)
+    """How much uncertainty is worth: larger explores more."""
+
+
+class KerasTunerOracle(Spec):
+    """Any KerasTuner Oracle class, given as `module:Class`."""
+
+    name: Literal["keras_tuner"]
+    oracle: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments for its constructor, beside objective, hyperparameters, max_trials and seed."""
+
+
+class Tpe(Spec):
+    """Tree-structured Parzen estimators (Optuna's TPESampler): the points that good trials have and bad ones lack.
+
+    References: Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127.
+    """
+
+    name: Literal["tpe"] = "tpe"
+    initial_points: Count = 10
+    """Random points first."""
+    candidates: Annotated[int, Field(ge=1, le=100_000), BeforeValidator(whole)] = 64
+    """How many points are drawn for each suggestion, of which the most promising is tried; 24 is what Optuna draws."""
+
+
+class CmaEs(Spec):
+    """Covariance matrix adaptation (Optuna's CmaEsSampler), over the numbers that are always active; others at random.
+
+    References: Hansen 2016, arXiv:1604.00772.
+    """
+
+    name: Literal["cmaes"]
+    population: Annotated[int, Field(ge=3, le=100_000), BeforeValidator(whole)] | None = None
+    """Trials in a generation; 4 + ⌊3 ln d⌋ for d parameters unless given."""
+
+
+class Qmc(Spec):
+    """A low-discrepancy sequence (Optuna's QMCSampler), scrambled by the seed: random points, spread evenly."""
+
+    name: Literal["qmc"]
+    sequence: Literal["sobol", "halton"] = "sobol"
+
+
+class Nsga2(Spec):
+    """A genetic algorithm for one objective or several (Optuna's NSGAIISampler).
+
+    References: Deb et al. 2002, doi:10.1109/4235.996017.
+    """
+
+    name: Literal["nsga2"]
+    population: Annotated[int, Field(ge=2, le=100_000), BeforeValidator(whole)] = 50
+    """Trials in a generation; the first is random."""
+    crossover: float = Field(default=0.9, ge=0, le=1)
+    """The chance that a new point mixes its parents'."""
+    mutation: float | None = Field(default=None, ge=0, le=1)
+    """The chance that a parameter is drawn anew; 1 / the number of parameters unless given."""
+
+
+def _named(value: Any) -> Any:
+    """`tpe` for `{name: tpe}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class BayesOpt(Spec):
+    """A Gaussian process (the bayesian-optimization package, an extra: `pip install 'hptune[bayes-opt]'`)."""
+
+    name: Literal["bayes_opt"]
+    initial_points: Count = 5
+    """Random points first."""
+    iterations: Count | None = None
+    """Trials after them; as many as the budget allows unless given."""
+    acquisition: Literal["ucb", "ei", "poi"] = "ucb"
+    """What is sought: the upper confidence bound, the expected improvement, or the probability of one."""
+    kappa: float | None = Field(default=None, ge=0)
+    """ucb: how much uncertainty is worth; 2.576 unless given."""
+    xi: float | None = Field(default=None, ge=0)
+    """ei and poi: how large an improvement must be to count; 0.01 unless given."""
+
+    @model_validator(mode="after")
+    def _check(self) -> BayesOpt:
+        strange = "xi" if self.acquisition == "ucb" else "kappa"
+        if getattr(self, strange) is not None:
+            told = f"{strange} does not belong to acquisition: {self.acquisition}. Drop it, or choose another."
+            raise PydanticCustomError("acquisition", told)
+        return self
+
+
+class Guided(Spec):
+    """What an expert does by hand: learning rate, batch size, learning rate again, schedule; the rest at its defaults.
+
+    First the learning rate, an order of magnitude either way, then the batch size doubled while it helps, the learning
+    rate within a factor of 2, then a cosine schedule, or else a ramp where the validation loss stops falling.
+    """
+
+    name: Literal["guided"]
+    learning_rate: str | None = None
+    """The parameter that plays this role; the one whose $name stands in training.optimizer unless given."""
+    batch_size: str | None = None
+    """The parameter that plays this role; the one whose $name stands in training unless given."""
+    schedule: str | None = None
+    """The parameter that chooses the schedule's name; the one whose $name stands in schedule unless given."""
+    ramp_epoch: str | None = None
+    """The parameter that says when `ramp` drops; the one whose $name stands in schedule.epoch unless given."""
+    first_batch_size: Count | None = None
+    """Where doubling begins: 32, or 256 for more than 50,000 samples, unless given."""
+
+
+class Narrowing(Spec):
+    """Random trials over the whole space, then around the best, ever closer as it gets better; and again.
+
+    References: F. Ferlitsch, Deep Learning Patterns and Practices, chapter 10.
+    """
+
+    name: Literal["narrowing"]
+    explore: Count = 10
+    """Trials over the whole space, first and whenever the search goes back to it."""
+    exploit: Count | None = None
+    """The most trials around the best before the search goes back to the whole space; no limit but patience."""
+    patience: Count = 20
+    """So many trials around the best without a better one send the search back to the whole space."""
+
+
+SamplerSpec: TypeAlias = Annotated[
+    Annotated[Random | Tpe | Qmc, Field(discriminator="name")],
+    BeforeValidator(_named, json_schema_input_type=Literal["random", "tpe", "qmc"] | Random | Tpe | Qmc),
+]
+"""Where the points of a halving strategy come from: a name, or a section with options.
+
+`tpe` learns from the longest training that has eight results, not from all of them mixed.
+"""
+
+
+class Hyperband(Spec):
+    """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
+
+    name: Literal["hyperband"]
+    max_epochs: Epochs | None = None
+    """The most epochs that a trial gets; training.epochs unless given."""
+    factor: Whole = Field(default=3, ge=2)
+    iterations: Repeats | None = None
+    """How often all brackets are run; 1 unless a budget is given, then as often as it pays for."""
+    sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
+    """Where new points come from."""
+
+
+class Asha(Spec):
+    """Asynchronous successive halving: the best of each rung are trained on to the next, and no worker ever waits.
+
+    References: Li et al. 2020, arXiv:1810.05934; with a sampler that learns, Falkner et al. 2018, arXiv:1807.01774.
+    """
+
+    name: Literal["asha"]
+    min_epochs: Epochs = 1
+    """How far every trial is trained: the first rung."""
+    max_epochs: Epochs | None = None
+    """The last rung; training.epochs unless given."""
+    factor: Whole = Field(default=3, ge=2)
+    """One in so many goes on to the next rung, which is so many times as far."""
+    sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
+    """Where new points come from."""
+
+
+StrategySpec: TypeAlias = Annotated[
+    Random
+    | Grid
+    | Bayesian
+    | Hyperband
+    | KerasTunerOracle
+    | Tpe
+    | CmaEs
+    | Qmc
+    | Nsga2
+    | BayesOpt
+    | Asha
+    | Narrowing
+    | Guided,
+    Field(discriminator="name"),
+]
+
+STRATEGIES: dict[str, type[Spec]] = {
+    "tpe": Tpe,
+    "random": Random,
+    "grid": Grid,
+    "bayesian": Bayesian,
+    "hyperband": Hyperband,
+    "asha": Asha,
+    "cmaes": CmaEs,
+    "qmc": Qmc,
+    "nsga2": Nsga2,
+    "bayes_opt": BayesOpt,
+    "narrowing": Narrowing,
+    "guided": Guided,
+    "keras_tuner": KerasTunerOracle,
+}
+"""`strategy.name` -> its class; the first is the default."""
+
+
+class Budget(Spec):
+    """Whichever is reached first ends the search."""
+
+    trials: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)] | None = None
+    time: Duration | None = None
+    """Wall time during which trials could run, over all the times the search was resumed."""
+    epochs: Annotated[int, Field(ge=1, le=10_000_000), BeforeValidator(whole)] | None = None
+    """Every epoch trained, over all trials; a segment started within it is finished."""
+    target: float | None = Field(default=None, allow_inf_nan=False)
+    """A score that is good enough."""
+    patience: Count | None = None
+    """So many trials without a better one."""
+
+
+class Finalists(Spec):
+    """The best trials, trained again under fresh seeds at the end of a search."""
+
+    top: Count = 3
+    repeats: Whole = Field(default=5, ge=2, le=1000)
+
+
+Folds: TypeAlias = Annotated[int, Field(ge=2, le=1000), BeforeValidator(whole)]
+
+
+class Evaluation(Spec):
+    """How often a point is trained, and on what."""
+
+    repeats: Repeats = 1
+    """Under other seeds each time; the score is the mean."""
+    folds: Folds | None = None
+    """Cross-validation: each point is trained so many times, and scored by another part of the samples each time."""
+    stop_after: Count | None = None
+    """A trial that is worse than the median over so many folds at least is not trained on the rest of them."""
+    finalists: Finalists | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Evaluation:
+        if self.folds is not None and self.repeats > 1:
+            raise PydanticCustomError("evaluation", "repeats and folds can't stand together. Drop one of them.")
+        return self
+
+
+Workers: TypeAlias = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
+"""Processes on one machine."""
+
+
+class Execution(Spec):
+    """Where and how segments run. Only xla, precision, deterministic (and a GPU for a CPU) may change the results."""
+
+    executor: Literal["local", "inline"] = "local"
+    workers: Literal["auto"] | Workers = "auto"
+    parallel: Workers = 4
+    """How many trials (replicas, under folds or repeats) are under way at once as the strategy sees it, however many
+    workers there are."""
+    order: Literal["virtual", "free"] = "virtual"
+    """When the strategy is told of a result: at its turn, so that the trials are the same on every machine; or as soon
+    as it comes."""
+    trial_timeout: Duration | None = None
+    """The longest that one segment may take."""
+    retries: Whole = Field(default=1, ge=0)
+    """How often a segment is tried again after its worker died or ran out of time."""
+    on_interrupt: Literal["drop", "finish"] = "drop"
+    """What Ctrl-C or SIGTERM does with what is being trained: it is trained again on resume, or finished first."""
+    gpus_per_worker: float = Field(default=1, gt=0, allow_inf_nan=False)
+    """GPUs that each worker sees: a whole number, or a fraction to put several on one. Nothing without a GPU."""
+    deterministic: bool = False
+    """On a GPU, only operations that give the same bits each time; slower. On a CPU they always do."""
+    xla: bool = False
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _check(self) -> Execution:
+        if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
+            told = f"gpus_per_worker must be at most 1 or a whole number, got {self.gpus_per_worker:g}."
+            raise PydanticCustomError("execution", f"{told} A GPU can't be shared by a worker that has others alone.")
+        return self
+
+
+class Checkpoints(Spec):
+    """What stays on disk."""
+
+    keep: Whole = Field(default=1, ge=0)
+    """How many of the best trials' weights."""

@@ -1,0 +1,149 @@
+"""Where two classes are told apart: at 0 under a loss that takes logits or margins, not at Keras's usual 0.5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hptune.base.errors import KeyPath, Problem
+from hptune.experiment.data import Task
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import LayersModel
+
+_CROSSENTROPIES = ("binary_crossentropy", "bce", "BCE", "BinaryCrossentropy",
+                   "binary_focal_crossentropy", "BinaryFocalCrossentropy")  # fmt: skip
+
+MARGINS = ("hinge", "Hinge", "squared_hinge", "SquaredHinge", "categorical_hinge", "CategoricalHinge")
+"""The losses of Keras under which outputs are scores on both sides of 0: no probabilities, and no logits."""
+
+PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
+"""The activations whose outputs lie in [0, 1], whatever the loss."""
+
+_AT_A_HALF = {
+    "accuracy": "BinaryAccuracy: {threshold: 0}",
+    "acc": "BinaryAccuracy: {threshold: 0}",
+    "binary_accuracy": "BinaryAccuracy: {threshold: 0}",
+    "BinaryAccuracy": "BinaryAccuracy: {threshold: 0}",
+    "BinaryIoU": "BinaryIoU: {threshold: 0}",
+    **{name: f"{name}: {{thresholds: 0}}" for name in ("Precision", "Recall", "TruePositives", "TrueNegatives",
+                                                       "FalsePositives", "FalseNegatives")},
+}  # fmt: skip
+"""The metrics that count what is above 0.5, unless they are told another threshold, and what tells them 0."""
+
+_OF_PROBABILITIES = {
+    "AUC": "AUC: {from_logits: true}",
+    **{
+        name: f"BinaryCrossentropy: {{from_logits: true, name: {name}}}"
+        for name in ("binary_crossentropy", "bce", "BCE")
+    },
+    "BinaryCrossentropy": "BinaryCrossentropy: {from_logits: true}",
+    **dict.fromkeys(("PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity")),
+}
+"""The metrics that take outputs for probabilities, unless they are told otherwise, and what tells them, if anything."""
+
+_TOLD = ("threshold", "thresholds", "from_logits")
+
+
+def accuracies(experiment: Experiment, task: Task, loss: Any, name: str) -> Any:
+    """The metric `name`, which is accuracy, as the loss wants it cut: in a list, or of several outputs by each."""
+    outputs = outputs_of(experiment)
+    each = {one: [_accuracy(experiment, task, loss_of(loss, one), name, one)] for one in outputs or (None,)}
+    if all(found == [name] for found in each.values()):
+        return [name]
+    return each if outputs else each[None]
+
+
+def _accuracy(
+    experiment: Experiment, task: Task, loss: Any, name: str, output: str | None = None
+) -> str | dict[str, Any]:
+    several = task == "labels"
+    if not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output):
+        return name
+    return {"BinaryAccuracy": {"threshold": 0.0, "name": name}}
+
+
+def outputs_of(experiment: Experiment) -> tuple[str, ...]:
+    """The outputs of a network of several; () of one."""
+    model = experiment.model
+    names = model.outputs if isinstance(model, LayersModel) else None
+    return tuple(names) if names is not None and len(names) > 1 else ()
+
+
+def loss_of(loss: Any, output: str | None) -> Any:
+    """The loss of an output, where each has its own."""
+    return loss[output] if output is not None and isinstance(loss, dict) and output in loss else loss
+
+
+def halves_of_logits(experiment: Experiment) -> list[Problem]:
+    """A remark for each metric of the YAML that takes for probabilities what its loss takes for logits or margins."""
+    training = experiment.training
+    outputs = outputs_of(experiment)
+    found = []
+    for output in outputs or (None,):
+        loss = loss_of(training.loss, output)
+        if all(
+            not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output)
+            for several in (False, True)
+        ):
+            continue
+        own: Any = training.metrics
+        place: KeyPath = ("training", "metrics")
+        if isinstance(own, dict):
+            own, place = own.get(str(output)), (*place, str(output))
+        for i, metric in enumerate(own if isinstance(own, list) else []):
+            name, given = _call(metric)
+            if (told := taken_for_probabilities(name, given)) is not None:
+                found.append(Problem(told, (*place, i)))
+    return list(dict.fromkeys(found))
+
+
+def taken_for_probabilities(name: str, given: Mapping[str, Any]) -> str | None:
+    """What to say of a metric of Keras's beside a loss that takes logits or margins; None: nothing, it is told of them.
+
+    given: its arguments.
+    """
+    if any(given.get(key) for key in _TOLD) or any(given.get(key) == 0 for key in _TOLD[:2]):
+        return None
+    under = "as in Keras, and under this loss the network's outputs are told apart at 0"
+    if name in _AT_A_HALF:
+        return f"{name} counts what is above 0.5, {under}. Say {_AT_A_HALF[name]} if that is meant."
+    if name not in _OF_PROBABILITIES:
+        return None
+    way = _OF_PROBABILITIES[name]
+    remedy = f"Say {way}" if way else "End the network with a sigmoid, and drop from_logits"
+    return f"{name} takes them for probabilities, {under}. {remedy} if that is meant."
+
+
+def _decides_at_0(loss: Any, *, several: bool) -> bool:
+    """several: of labels of which several may hold, each is decided by itself."""
+    name, given = _call(loss)
+    if name in _CROSSENTROPIES:
+        return given.get("from_logits") is True
+    return name in MARGINS and (several or "ategorical" not in name)
+
+
+def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str | None = None) -> bool:
+    """Whether it isn't known that the network gives one value (or one a label) on both sides of 0.
+
+    A loss that is said to take logits takes them, whatever the last layer is; else that must be seen of it.
+    """
+    layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
+    while output is not None and layers and _call(layers[-1])[1].get("name") != output:
+        layers.pop()
+    while layers and _call(layers[-1]) in (("Activation", {"activation": "linear"}), ("Flatten", {})):
+        layers.pop()
+    name, given = _call(layers[-1]) if layers else ("", {})
+    units = given.get("units")
+    if given.get("activation") in PROBABILITIES:
+        return True
+    if _call(loss)[0] in _CROSSENTROPIES and name not in ("Dense", ""):
+        return False
+    return name != "Dense" or not (several or units == 1)
+
+
+def _call(value: Any) -> tuple[str, dict[str, Any]]:
+    """(name, arguments) of a layer, loss or metric as the YAML has it; no name where there is none."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, given),) = value.items()
+        return str(name), given if isinstance(given, dict) else {}
+    return (value, {}) if isinstance(value, str) else ("", {})

@@ -1,0 +1,138 @@
+"""Which states stay on the disk: those that training may go on from, those of the best trials, and stabilised weights.
+
+A trial that may be promoted keeps the state at its end; one of the best keeps that of the epoch which its score is of.
+Decided by what the journal tells, in the order in which it tells it, so that a resumed search keeps the same ones.
+"""
+
+from __future__ import annotations
+
+import bisect
+from pathlib import Path
+from typing import TypeAlias
+
+from hptune.base import files
+from hptune.base.trial import Trial
+from hptune.experiment.objective import leading
+from hptune.run.history import Event, History, best_epoch
+from hptune.run.record import Record
+from hptune.run.rundir import RunPaths
+
+
+def drop_untold_weights(paths: RunPaths, record: Record) -> None:
+    """Delete stabilised weights of which the journal doesn't tell: who made them was killed before it could be told.
+
+    They are made again, and told of. Only where nothing runs that may just be making some.
+    """
+    told = {paths.stabilized(architecture, replica) for architecture, replica in record.stabilized}
+    for path in paths.all_stabilized():
+        if path not in told:
+            files.remove(path, below=paths.runs)
+
+
+_Entry: TypeAlias = tuple[float, int, int]
+"""(cost, how many reports had come, trial)."""
+
+
+class Checkpoints:
+    """The `keep` best trials so far, and the states that follow from them.
+
+    A trial that is still to be promoted may fail, and has no score then. So it takes nobody's place: the `keep` best of
+    those that are done with are kept, and beside them those others that are better.
+    """
+
+    def __init__(self, paths: RunPaths, history: History, *, keep: int) -> None:
+        self._paths = paths
+        self._history = history
+        self._keep = keep if len(history.objectives) == 1 else 0
+        self._best: list[_Entry] = []  # of the trials that are done with, the best first
+        self._open: dict[int, _Entry] = {}  # trials that may be promoted, or are just now, and are better
+        self._reports = 0
+        self._untidy: dict[int, None] = {}  # trials with states that may be needless
+
+    @property
+    def wants_any(self) -> bool:
+        """Whether the next trial is among the best whatever it scores."""
+        return len(self._best) < self._keep
+
+    @property
+    def threshold(self) -> float | None:
+        """The score that a trial must beat to be among the best; None where none can, or where any does."""
+        if self.wants_any or not self._best:
+            return None
+        return self._history.score(self._history.trials[self._best[-1][2]])
+
+    def applied(self, event: Event) -> None:
+        """Take in an event that the history was told of. What follows from it for the disk waits for `tidy`."""
+        if len(self._history.reports) > self._reports:
+            self._reports = len(self._history.reports)
+            self._rank(self._history.reports[-1])
+        elif event["event"] == "trial_stopped":
+            self._rank(event["trial"])
+        elif event.get("purpose") == "trial" and self._history.trials[event["trial"]].state == "failed":
+            self._untidy[event["trial"]] = None  # another replica, which had begun, may have brought a state
+
+    def _rank(self, number: int) -> None:
+        """Take in how trial `number` stands now."""
+        self._untidy[number] = None
+        known = self._open.pop(number, None)
+        trial = self._history.trials[number]
+        score = self._history.score(trial) if self._keep else None
+        if score is None:
+            return
+        cost = self._history.objective.cost(score)
+        since = known[1] if known is not None and known[0] == cost else len(self._history.reports)
+        entry = (cost, since, number)
+        if trial.state in ("running", "paused"):
+            if self.wants_any or entry < self._best[-1]:
+                self._open[number] = entry
+            return
+        bisect.insort(self._best, entry)
+        dropped, self._best = self._best[self._keep :], self._best[: self._keep]
+        if not self.wants_any:
+            worse = [other for other in self._open.values() if other > self._best[-1]]
+            for other in worse:
+                del self._open[other[2]]
+            dropped += worse
+        self._untidy |= dict.fromkeys(other[2] for other in dropped)
+
+    def tidy(self) -> None:
+        """Delete the states that nothing needs any more, as far as was told. The journal is on the disk before.
+
+        Of a trial that is being trained, and may just be writing some, those alone that it has gone past.
+        """
+        for number in self._untidy:
+            for path in self._needless(self._history.trials[number], self._paths.states(number)):
+                files.remove(path, below=self._paths.runs)
+            files.remove_if_empty(self._paths.trial(number), below=self._paths.runs)
+        self._untidy.clear()
+
+    def tidy_all(self) -> None:
+        """What a killed search may have left behind."""
+        self._untidy = {n: None for n in self._paths.trial_numbers() if n < len(self._history.trials)}
+        self.tidy()
+
+    def _needless(self, trial: Trial, states: list[Path]) -> set[Path]:
+        if not states:
+            return set()
+        lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
+        among = trial.number in self._open or any(entry[2] == trial.number for entry in self._best)
+        earned = self._earned(trial, lengths) if among else set()
+        under_way = any(key[:2] == ("trial", trial.number) for key in self._history.pending)
+        if under_way:  # of one that has failed too: replicas that had begun are trained to their end
+            past = (self._paths.state(trial.number, r, epoch) for r, end in enumerate(lengths) for epoch in range(end))
+            return set(states).intersection(past) - earned
+        ends = (self._paths.state(trial.number, r, end) for r, end in enumerate(lengths))
+        return set(states).difference(earned, ends if trial.state == "paused" else ())
+
+    def _earned(self, trial: Trial, lengths: list[int]) -> set[Path]:
+        """The states, one a replica, of the epochs that the trial's score is of.
+
+        Where that was not kept (by an earlier version, say), the one at the end.
+        """
+        lead = leading(self._history.objectives)
+        found = set()
+        for replica, (curves, end) in enumerate(zip(trial.curves, lengths, strict=True)):
+            at_best = self._paths.state(trial.number, replica, best_epoch(curves, lead))
+            kept = files.is_file(at_best, below=self._paths.runs)
+            found.add(at_best if kept else self._paths.state(trial.number, replica, end))
+        return found

@@ -1,0 +1,123 @@
+"""What trials depend on beside YAML and data: versions, Keras's settings, the user's code; and what of it has changed.
+
+A search that is resumed under other circumstances says so once, and its journal records them. Code is known by
+fingerprints of its modules (`user_code.sources`), which are taken as the model and the data are loaded: modules whose
+names code computes as it runs, and what it reads from files, are not among them.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any, TypeAlias
+
+from hptune import __version__
+from hptune.base.errors import Problem, SpecError, printable
+from hptune.base.fingerprints import spelled as of_code
+from hptune.base.keras_json import keras_json
+
+Circumstances: TypeAlias = dict[str, dict[str, Any]]
+"""`versions` by package, `keras` (as `keras.json` has it), `code` (a fingerprint by the module's file): plain data."""
+
+_PARTS = ("versions", "keras", "code")
+
+
+def current(facts: Mapping[str, Any]) -> Circumstances:
+    """Those of now. facts: the probe's."""
+    return {"versions": versions(), "keras": keras_json(), "code": dict(facts.get("code", {}))}
+
+
+def told_by(event: Mapping[str, Any]) -> Circumstances:
+    """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
+    facts = event["facts"] if event["event"] == "head" else event
+    told = {"versions": event.get("versions"), "keras": event.get("keras"), "code": facts.get("code")}
+    return {part: dict(found) if isinstance(found, dict) else {} for part, found in told.items()}
+
+
+def changes(then: Circumstances, now: Circumstances) -> Circumstances:
+    """By part and name, [then, now] of all that is another now, came or went. A part of which nothing was told then is
+    not compared; nor are Keras's settings that only one of both knows.
+
+    Fingerprints of code hold within one version of Python (3.11, say).
+
+    >>> changes({"versions": {"keras": "3.9"}, "keras": {}, "code": {}}, {"versions": {"keras": "3.10"}, "keras": {},
+    ...     "code": {"m.py": "1f"}})
+    {'versions': {'keras': ['3.9', '3.10']}}
+    """
+    found: Circumstances = {}
+    for part in _PARTS:
+        old, new = then[part], now[part]
+        if part == "code" and _python(then) != _python(now):
+            continue
+        names = [name for name in old if name in new] if part == "keras" else [*dict.fromkeys([*old, *new])]
+        names = names if old else []
+        pairs = {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
+        found |= {part: pairs} if pairs else {}
+    return found
+
+
+def _python(circumstances: Circumstances) -> list[str]:
+    return str(circumstances["versions"].get("python", "")).split(".")[:2]
+
+
+def spelled(changed: Circumstances) -> Iterator[str]:
+    """Each change in words.
+
+    >>> list(spelled({"keras": {"floatx": ["float32", "float64"]}, "code": {"m.py": ["1f", "2e"]}}))
+    ['floatx of keras.json was float32 and is float64 now', 'the code in m.py has changed']
+    """
+    for part in ("versions", "keras"):
+        for name, (then, now) in changed.get(part, {}).items():
+            what = f"{name} of keras.json" if part == "keras" else name
+            yield f"{what} was {_or_absent(then)} and is {_or_absent(now)} now"
+    for file, (was, is_) in changed.get("code", {}).items():
+        yield of_code(file, was, is_)
+
+
+def _or_absent(value: Any) -> str:
+    return "not there" if value is None else str(value)
+
+
+def resumed(
+    first: Circumstances, last: Circumstances, facts: Mapping[str, Any], *, strict: bool
+) -> tuple[dict[str, Any], str | None]:
+    """The journal's event for a search that is resumed now, and what to tell of it, if anything has changed.
+
+    first, last: the circumstances that the run was begun under, and those of its last sitting. strict: raise SpecError,
+    a problem for each change, where those of now are not as they were at first.
+    """
+    now = current(facts)
+    if strict and (since := list(spelled(changes(first, now)))):
+        way_out = (
+            "--strict refuses to go on under other circumstances than the run was begun under. Put them back, leave "
+            "--strict out (the journal then records the change), or move the old run aside with --fresh."
+        )
+        raise SpecError(*map(Problem, since), Problem(way_out))
+    changed = changes(last, now)
+    event = {"event": "resumed", **now, **({"changed": changed} if changed else {})}
+    if not changed:
+        return event, None
+    told = printable(f"since this run was last searched, {'; '.join(spelled(changed))}")
+    return event, f"{told}. New trials may not compare with earlier ones; --strict refuses to go on then."
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a score or a suggestion may depend on; nothing is imported for it."""
+    found = {"hptune": __version__, "python": platform.python_version()}
+    libraries = (
+        "tensorflow",
+        "keras",
+        "keras-tuner",
+        "optuna",
+        "cmaes",
+        "bayesian-optimization",
+        "scikit-learn",
+        "numpy",
+    )
+    for package in libraries:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # an extra; or tensorflow-cpu, say: the name of a distribution
+            continue
+    return found

@@ -1,0 +1,101 @@
+"""The time of a search: that during which trials could run, summed over its sittings.
+
+A sitting's time begins when its first piece of training is handed out: loading libraries and data, before the first
+trial and on resume, is none of it. Every event of the journal tells the time so far. What comes after the last one, and
+is cut off by a kill, stands in a file beside it, which a thread writes while the search runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import zlib
+from pathlib import Path
+
+from hptune.base import files
+from hptune.base.errors import RunError
+
+BEAT_S = 0.5
+"""Seconds between two writes at first."""
+
+BEAT_SHARE = 0.001
+"""And later this share of the search's time, which is what a kill costs at most."""
+
+_MOST_BEAT_S = 3600.0
+"""But no more, however long the journal says that it has lasted."""
+
+LONGEST_S = 100 * 366 * 86_400.0
+"""A hundred years, more than any search lasts: what a file says beyond is not believed."""
+
+_LINE = "{:19.3f} {:08x}\n"
+"""The seconds, and the checksum (CRC-32) of their text: always as many bytes, so that each write replaces the last."""
+
+
+class Clock:
+    """Stands until `start`. path: where the time is written; gone when the journal has told of it."""
+
+    def __init__(self, path: Path, told_s: float, *, below: Path) -> None:
+        """told_s: seconds of the sittings before, as the journal tells them. below: no link is followed from there on.
+
+        Raises RunError where something else than a file is in the place of `path`.
+        """
+        self._path, self._below = path, below
+        self._fd: int | None = None
+        self._before_s = self._told_s = max(told_s, _written(path, below))
+        self._since: float | None = None
+        self._stopped = threading.Event()
+        self._beating: threading.Thread | None = None
+
+    def start(self) -> None:
+        """The time runs from here on, if it does not yet."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self._write()
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
+
+    def seconds(self) -> float:
+        """The time so far, of all sittings."""
+        if self._since is not None:  # never less than before: a clock may be set back
+            self._told_s = max(self._told_s, self._before_s + time.monotonic() - self._since)
+        return round(self._told_s, 3)
+
+    def close(self, *, told: bool) -> None:
+        """End the sitting. told: whether the journal's last event tells the time; else the file does."""
+        self._stopped.set()
+        if self._beating is not None:
+            self._beating.join()
+            self._write()
+        if self._fd is not None:
+            os.close(self._fd)
+        if told:
+            with contextlib.suppress(RunError):  # it tells no more than the journal
+                files.remove(self._path, below=self._below)
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(min(max(BEAT_S, BEAT_SHARE * self.seconds()), _MOST_BEAT_S)):
+            self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError, RunError):  # no room for it: the journal tells as much as it does
+            if self._fd is None:  # opened once: never in another folder that takes the place of the run's
+                self._fd = files.open_descriptor(self._path, os.O_WRONLY | os.O_CREAT, below=self._below)
+            os.pwrite(self._fd, _line(self.seconds()), 0)
+            os.fsync(self._fd)
+
+
+def _line(seconds: float) -> bytes:
+    return _LINE.format(seconds, zlib.crc32(f"{seconds:.3f}".encode())).encode()
+
+
+def _written(path: Path, below: Path) -> float:
+    """The seconds in a file of a search that was cut off; 0 where there is none, or none that can be."""
+    try:
+        with files.open_file(path, below=below) as file:
+            told = file.read(len(_line(0.0)))
+            found = float(told.split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return found if 0 < found <= LONGEST_S and _line(found) == told else 0.0

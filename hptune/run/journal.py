@@ -1,0 +1,298 @@
+"""The journal: an append-only file of JSON lines, one event each; the only truth about a run.
+
+A line is whole or it is not there: a process that dies while it writes leaves a last line without its newline, which
+readers pass over and the next writer cuts off. Damage anywhere else is never guessed around: each line ends with a
+checksum (`crc`, CRC-32) of itself and of the line's before it, so that a digit that the disk has turned is noticed, and
+a line that is lost, doubled or out of its place.
+
+Numbers come back as they were written, to the bit. JSON has no spelling for those that are not finite; they are
+written as `{"$float": "nan"}`, `"inf"` or `"-inf"`. (What is itself an object of the one key `$float` has another `$`
+put before that, and so on.)
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic_core import from_json
+
+from hptune.base import files
+from hptune.base.errors import RunError
+from hptune.base.stopwatch import counts
+
+_TAG = "$float"
+_TAG_READ = _TAG.encode()
+_SPELT = ("nan", "inf", "-inf")
+_LIKE_A_TAG = re.compile(r"\$+float")
+
+LAST_TIME_S = 253_402_300_799
+"""The end of the year 9999, as calendars have it, in seconds since 1970."""
+
+_CRC = b',"crc":"%08x"}'
+_CRC_READ = re.compile(rb',"crc":"([0-9a-f]{8})"}')
+_CRC_BYTES = len(_CRC % 0)
+
+SYNC_EVERY_S = 0.1
+"""Seconds between two fsyncs at least: a power cut costs a tenth of a second's work, and short trials are not held up
+by the disk. A process that is killed loses nothing either way."""
+
+
+def encode(event: Mapping[str, Any], after: int = 0) -> bytes:
+    """One line, newline included. after: the checksum of the line before it; 0 for the first.
+
+    >>> encode({"event": "x", "loss": [0.1, float("nan")]})
+    b'{"event":"x","loss":[0.1,{"$float":"nan"}],"crc":"6bff708e"}\\n'
+    """
+    try:
+        text = json.dumps(event, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        plain = f'{_TAG}"' not in text
+    except ValueError:  # a number that is not finite: rare, so that the walk is too
+        plain = False
+    if not plain:
+        text = json.dumps(_tagged(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    told = text.encode("utf-8", "surrogatepass")[:-1]
+    return told + _CRC % zlib.crc32(told, after) + b"\n"
+
+
+def checksum(line: bytes) -> int:
+    """The checksum that a line ends with. Raises ValueError where it ends with none."""
+    found = _CRC_READ.fullmatch(line.removesuffix(b"\n")[-_CRC_BYTES:])
+    if found is None:
+        raise ValueError("it has no checksum")
+    return int(found[1], 16)
+
+
+def decode(line: bytes, after: int = 0) -> dict[str, Any]:
+    """The event on one line. Raises ValueError where it holds none, or another one than was written.
+
+    after: the checksum of the line before it; 0 for the first.
+
+    >>> decode(encode({"event": "x", "loss": float("-inf")}))
+    {'event': 'x', 'loss': -inf}
+    >>> decode(encode({"event": "x", "loss": 0.5}).replace(b"0.5", b"0.4"))
+    Traceback (most recent call last):
+    ValueError: its checksum does not fit
+    """
+    return _decode(line.removesuffix(b"\n"), after)[0]
+
+
+def _decode(line: bytes, after: int) -> tuple[dict[str, Any], int]:
+    """The event on a line without its newline, and the line's checksum."""
+    told = line[:-_CRC_BYTES]
+    found = zlib.crc32(told, after)
+    if line[-_CRC_BYTES:] != _CRC % found:
+        checksum(line)  # says so where there is none
+        raise ValueError("its checksum does not fit")
+    event = _parsed(told + b"}")
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise ValueError("no event")
+    return event, found
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON data. Where no tag is, by a parser that is three times as fast as Python's and has no hook for them."""
+    if _TAG_READ in text:
+        return _parsed_by_python(text)
+    try:
+        return from_json(text)
+    except ValueError:  # half a surrogate pair, or damage: for Python's parser to say
+        return _parsed_by_python(text)
+
+
+def _parsed_by_python(text: bytes) -> Any:
+    return json.loads(text.decode("utf-8", "surrogatepass"), object_hook=_untagged)
+
+
+def read(
+    path: Path, check: Callable[[Mapping[str, Any]], None] = lambda _: None, *, below: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every whole event, in order. below: the folder from which on no link is followed.
+
+    check: raises ValueError for an event that can't be made anything of. Raises RunError where the file can't be read,
+    or where a line is damaged; a last line without its newline was cut short, and is passed over.
+    """
+    after = 0
+    for number, line in enumerate(_content(path, below).split(b"\n")[:-1], start=1):
+        try:
+            event, after = _decode(line, after)
+            check(event)
+        except (ValueError, RecursionError) as error:  # the second: brackets, a thousand deep
+            why = str(error) if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else "it is no JSON"
+            raise RunError(
+                f"{path}:{number}: the journal is damaged here: a line must hold one JSON event, got {line[:40]!r} "
+                f"({why}). Remove this line and those after it (what they tell is then trained again), "
+                "or begin anew with `hptune search CONFIG --fresh`."
+            ) from error
+        yield event
+
+
+def _content(path: Path, below: Path | None) -> bytes:
+    """The bytes of a journal, which is a file of its own: no link to another, no pipe, no device. Raises RunError."""
+    try:
+        return files.read_bytes(path, below=below)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} can't be read: {error.strerror}. Check the run's folder.") from error
+
+
+LOOK_EVERY_S = 1.0
+"""Seconds after which a file that is gone is noticed at the latest."""
+
+_GONE = (
+    "it, or the run's folder, was deleted, moved or replaced meanwhile. Nothing more can be recorded, and nothing was "
+    "made in its place. Put it back, or begin anew with the same command where it is lost."
+)
+
+
+class Journal:
+    """The one writer of a journal; whoever makes it holds the run's lock."""
+
+    def __init__(self, path: Path, *, below: Path | None = None) -> None:
+        """Opens `path` for appending, made if missing; a torn last line is cut off. Raises RunError.
+
+        below: the folder from which on no link is followed.
+        """
+        self.path = path
+        self._there = path.absolute()
+        self._owed = False
+        try:
+            self._fd = files.open_descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, below=below)
+            lines = _all_of(self._fd).split(b"\n")[:-1]
+            self._last = checksum(lines[-1]) if lines else 0
+            self._size = sum(map(len, lines)) + len(lines)
+            os.ftruncate(self._fd, self._size)
+            self.sync()  # what a process wrote that was killed may be in memory alone, the names of the file too
+            for folder in path.parents[:2]:
+                files.sync_folder(folder)
+        except OSError as error:
+            raise self._broken(error) from error
+        except ValueError as error:
+            os.close(self._fd)
+            raise RunError(f"{path}:{len(lines)}: the journal is damaged here: {error}.") from error
+
+    @counts("journal")
+    def append(self, event: Mapping[str, Any], *, durable: bool = True) -> dict[str, Any]:
+        """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
+
+        durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago: then it is owed,
+        until `look_s` is over. An event that a resumed run would write again can do without.
+        """
+        now = min(max(time.time(), 0.0), float(LAST_TIME_S))  # a clock may stand anywhere
+        timed = {"event": event["event"], "time": round(now, 3), **event}
+        line = encode(timed, self._last)
+        self.check()
+        try:
+            if os.write(self._fd, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._size += len(line)
+            self._last = checksum(line)
+        except OSError as error:
+            raise self._broken(error) from error
+        self._owed |= durable
+        if durable and self.due_s() == 0.0:
+            self.sync()
+        return timed
+
+    def check(self) -> None:
+        """That the file is there as this process has left it. Raises RunError."""
+        try:
+            ours, there = os.fstat(self._fd), self._there.lstat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise RunError(f"{self.path} is gone: {_GONE}") from error
+        except OSError as error:
+            raise self._broken(error) from error
+        if not os.path.samestat(ours, there):
+            raise RunError(f"{self.path} is another file now: {_GONE}")
+        if ours.st_size < self._size:
+            raise RunError(
+                f"{self.path} was cut short while this process was writing it, from {self._size:,} bytes to "
+                f"{ours.st_size:,}. Put a whole copy of it in its place, or begin anew with --fresh."
+            )
+        if ours.st_size > self._size:
+            raise RunError(
+                f"{self.path} was written by another process while this one was searching (on another machine, "
+                "perhaps, whose lock the file system does not show here). End one of them, then run this again."
+            )
+
+    def due_s(self) -> float | None:
+        """In how many seconds what is owed to the disk must be there; None where nothing is."""
+        return max(self._synced_at + SYNC_EVERY_S - time.monotonic(), 0.0) if self._owed else None
+
+    def look_s(self) -> float:
+        """In how many seconds whoever waits for something else calls `sync`: for what is owed, or to see whether the
+        file is still there."""
+        due_s = self.due_s()
+        return LOOK_EVERY_S if due_s is None else due_s
+
+    def sync(self) -> None:
+        """Everything is on the disk when this returns. Raises RunError, also where the file is gone."""
+        self.check()
+        self._sync()
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._broken(error) from error
+        self._synced_at = time.monotonic()
+        self._owed = False
+
+    def close(self) -> None:
+        """Everything is on the disk when this returns. Raises RunError."""
+        try:
+            self._sync()
+        finally:
+            os.close(self._fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _broken(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
+            "write, then run the same command again."
+        )
+
+
+def _all_of(fd: int) -> bytes:
+    with os.fdopen(os.dup(fd), "rb") as file:
+        file.seek(0)
+        return file.read()
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_TAG: repr(value)}
+    if isinstance(value, Mapping):
+        more = "$" if _is_like_a_tag(value) else ""
+        return {more + key if more else key: _tagged(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(inner) for inner in value]
+    return value
+
+
+def _untagged(value: dict[str, Any]) -> Any:
+    if not _is_like_a_tag(value):
+        return value
+    ((key, told),) = value.items()
+    if key != _TAG:
+        return {key[1:]: told}
+    if told not in _SPELT:
+        raise ValueError(f"{_TAG} must be one of {', '.join(_SPELT)}")
+    return float(told)
+
+
+def _is_like_a_tag(value: Mapping[str, Any]) -> bool:
+    return len(value) == 1 and _LIKE_A_TAG.fullmatch(str(next(iter(value)))) is not None

@@ -1,0 +1,116 @@
+"""`warm_start`: what a search takes over from earlier runs in the same folder; it goes into the head of its journal.
+
+So the search depends on its own journal alone, whatever becomes of those runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hptune.base.errors import SpecError, spec_error
+from hptune.base.trial import Trial, Values
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import SklearnModel
+from hptune.experiment.space.space import Space
+from hptune.run import circumstances
+from hptune.run.record import Record, counted, replay, trained_otherwise
+from hptune.run.rundir import find_run
+from hptune.run.same_scores import Scored, measured_otherwise
+
+Told: TypeAlias = dict[str, Any]
+"""JSON data."""
+
+
+def earlier_trials(
+    experiment: Experiment, space: Space, runs: Path, *, facts: Mapping[str, Any]
+) -> tuple[list[Told], list[Told]]:
+    """The trials of the runs under `warm_start` that were trained to their end, with the run and the number of each.
+
+    Their values are as `space` spells them. Those are left out whose values are no point of it, or whose scores do not
+    compare: by something else (`same_scores`), or on other data than this search's. facts: this search's, of the probe.
+    The second list tells of each run how many trials were taken over and how many not, by reason, and its seed
+    where that is another. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
+    whose experiment can't be read, and where none of its trials fits.
+    """
+    found: list[Told] = []
+    told: list[Told] = []
+    now = Scored(experiment, [circumstances.current(facts)], own_fit="left_out" in facts)
+    for i, name in enumerate(experiment.warm_start):
+        try:
+            record = replay(find_run(runs, name))
+            before = record.head.experiment
+        except SpecError as error:
+            reason = str(error).removeprefix("--run: ")
+            raise spec_error(reason, "warm_start", i) from error
+        fitting, left_out = _fitting(record, now, space, fingerprint=facts.get("fingerprint"))
+        if not fitting:
+            why = f" can be taken over: {counted(left_out)}" if left_out else ""
+            raise spec_error(
+                f"none of the {len(record.history.trials)} trials of {name!r}{why}. Drop it.", "warm_start", i
+            )
+        found += [{"run": name, **trial} for trial in fitting]
+        told.append({"run": name, "taken": len(fitting), "left_out": dict(left_out)})
+        if before.seed != experiment.seed:
+            told[-1]["seed"] = before.seed
+    return found, told
+
+
+def _fitting(record: Record, now: Scored, space: Space, *, fingerprint: str | None) -> tuple[list[Told], Counter[str]]:
+    """The trials that fit, and how many do not, by reason."""
+    metrics = [objective.metric for objective in now.experiment.objectives]
+    facts = record.head.facts
+    all_of_them = "trained on other data" if facts.get("fingerprint") != fingerprint else None
+    if all_of_them is None and trained_otherwise(record.head):
+        all_of_them = "trained by a version of hptune that trained differently"
+    before = Scored(record.head.experiment, record.sittings, own_fit="left_out" in facts)
+    all_of_them = all_of_them or measured_otherwise(before, now, task=facts.get("task"))
+    fitting: list[Told] = []
+    left_out: Counter[str] = Counter()
+    for trial in record.history.trials:
+        why = all_of_them or _unfit(trial, metrics)
+        if why is None:
+            try:
+                fitting.append(_spelled(trial, _own(space, trial.values, now.experiment), metrics))
+            except ValueError as error:
+                why = str(error)
+        if why is not None:
+            left_out[why] += 1
+    return fitting, left_out
+
+
+def _own(space: Space, values: Values, experiment: Experiment) -> Values:
+    """The values as the space spells them. Raises ValueError where they are no point of it, or another model.
+
+    scikit-learn takes 1 and 1.0 for different things: `max_features` of 1 is one feature, of 1.0 all of them.
+    """
+    own = space.own(values)
+    if isinstance(experiment.model, SklearnModel):
+        for name, value in own.items():
+            if isinstance(value, float) != isinstance(values[name], float):
+                raise ValueError(f"{name} is {values[name]!r} there and {value!r} here, which scikit-learn tells apart")
+    return own
+
+
+def _unfit(trial: Trial, metrics: list[str]) -> str | None:
+    """Why nothing can be learnt from a trial, whatever its values; None where something can."""
+    if trial.state != "completed":
+        return "failed" if trial.state == "failed" else "not trained to the end"
+    for metric in metrics:
+        if metric != "seconds" and metric not in trial.facts and not all(metric in curve for curve in trial.curves):
+            return f"not scored by {metric}"
+    return None
+
+
+def _spelled(trial: Trial, values: Values, metrics: list[str]) -> Told:
+    """A trial as the head holds it."""
+    return {
+        "trial": trial.number,
+        "values": dict(values),
+        "epochs": trial.epochs,
+        "curves": [{m: list(curve[m]) for m in metrics if m in curve} for curve in trial.curves],
+        "seconds": trial.seconds,
+        "facts": {m: trial.facts[m] for m in metrics if m in trial.facts},
+    }

@@ -1,0 +1,428 @@
+"""One search under way: next → submit → record. The only writer of a run's journal while it is searched.
+
+Nothing is decided here but from what the journal tells, so a search that was killed and is begun again goes on as if
+nothing had happened; and from what was handed on (`turns`), so that it goes the same way on every machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hptune.base import interrupts
+from hptune.base.stopwatch import counts
+from hptune.base.trial import Segment, SegmentFailure, Values
+from hptune.executors.executor import Executor, Outcome
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.recipe import full_epochs
+from hptune.experiment.space.space import Space
+from hptune.run import history as tell
+from hptune.run.checkpoints import Checkpoints, drop_untold_weights
+from hptune.run.clock import Clock
+from hptune.run.history import Event, SegmentKey, segment_key
+from hptune.run.journal import Journal
+from hptune.run.record import Record, check_same_training, resumed
+from hptune.run.rundir import RunPaths
+from hptune.run.usable import unusable
+from hptune.search.budget import limits
+from hptune.search.finalists import next_finalist
+from hptune.search.probing import probe
+from hptune.search.pruning import unpromising
+from hptune.search.stabilizing import Stabilizing
+from hptune.search.turns import turns_of
+from hptune.search.watch import Watch
+from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
+
+_PAUSED_LOOKED_AT = 8
+"""How many paused trials are looked at after each report, so that a report costs the same at 10,000 trials."""
+
+_LOOK_S = 0.1
+"""How often it is looked how far training has come, in seconds, where a worker is idle for want of knowing it."""
+
+MakeStrategy: TypeAlias = Callable[[Experiment, Space], Strategy]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call of `hptune search` asks for.
+
+    text: the YAML as given. folder: the YAML file's. command: what resumes the search, to be said after an interrupt.
+    meanwhile: called while the probe loads the data and the model, perhaps in another process. strict: a run that was
+    begun under other circumstances (code, versions) is not resumed.
+    """
+
+    experiment: Experiment
+    text: str
+    folder: Path
+    command: str
+    meanwhile: Callable[[], None] = lambda: None
+    strict: bool = False
+
+
+class Loop:
+    """One search under way.
+
+    request: with every default of its experiment filled in. probed: whether the executor has been asked for its facts;
+    a search with nothing left to train never asks.
+    """
+
+    def __init__(self, record: Record, request: Request, paths: RunPaths, executor: Executor, *, probed: bool) -> None:
+        experiment = request.experiment
+        self.record = record
+        self._experiment = experiment
+        self._executor = executor
+        self._probed = probed
+        self._request = request
+        self._limits = limits(experiment)
+        self._free = self._limits.time_s is None and self._limits.target is None and order_is_free(experiment)
+        self._free &= experiment.evaluation.stop_after is None
+        self._turns = turns_of(record, experiment, free=self._free)
+        self._seen = self._turns.history  # what every decision is made from
+        self._paths = paths
+        self._checkpoints = Checkpoints(paths, record.history, keep=experiment.checkpoints.keep)
+        self._replicas = experiment.evaluation.folds or experiment.evaluation.repeats
+        self._queue: deque[Segment] = deque()  # recorded as started, not yet submitted
+        self._stabilizing = Stabilizing(experiment, self._seen)
+        self._running = 0
+        self._paused: dict[int, None] = {}  # in the order in which they are looked at
+        self._lost: Counter[SegmentKey] = Counter()
+        self._has_noted = False
+        self._why: str | None = None  # why nothing new is started
+        self._finishes = experiment.execution.on_interrupt == "finish"
+        self._asked_to_stop: Callable[[], bool] = lambda: False
+
+    def run(
+        self,
+        journal: Journal,
+        events: Iterator[Event],
+        *,
+        make_strategy: MakeStrategy,
+        watch: Watch,
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
+        """Take in `events`, then search until the budget or the strategy ends it, or until `asked_to_stop`."""
+        for event in events:
+            self._apply(event)
+        self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
+        self._clock = Clock(self._paths.clock, self.record.elapsed_s, below=self._paths.runs)
+        self.record.spent_s = self._clock.seconds
+        self._paused = {trial.number: None for trial in self._seen.trials if trial.state == "paused"}
+        ended = False
+        try:
+            self._search(asked_to_stop)
+            ended = True
+        except KeyboardInterrupt:  # after any other error nothing is deleted: another process may be at the run
+            self._sync()
+            raise
+        finally:
+            self._clock.close(told=ended)
+        self._sync()
+
+    def _search(self, asked_to_stop: Callable[[], bool]) -> None:
+        self._checkpoints.tidy_all()
+        drop_untold_weights(self._paths, self.record)
+        self._take_up_pending()
+        self._watch.begun(self.record, self._limits)
+        with interrupts.noticed(finish=True) if self._finishes else nullcontext(asked_to_stop) as self._asked_to_stop:
+            self._train_while(self._decide)
+            assert self._why is not None, "the strategy waits while nothing runs"
+            self._stop_hopeless(len(self._paused))
+            self._train_while(self._start_finalist)
+        if self.record.ended != self._why:
+            self._write({"event": "search_ended", "why": self._why})
+
+    @cached_property
+    def _strategy(self) -> Strategy:
+        """Made when it is first asked: a search with nothing left to do is not kept waiting."""
+        return self._make_strategy(self._experiment, self.record.head.space)
+
+    def _train_while(self, start_more: Callable[[], bool]) -> None:
+        """Train what is queued, and what `start_more` queues, until it has nothing and all is taken in.
+
+        Raises KeyboardInterrupt where somebody has asked to stop, and what was being trained is done.
+        """
+        while True:
+            decided = self._fill(start_more)
+            if (ended := self._turns.next(self._executor.progress, decided=decided)) is not None:
+                self._react_to(ended)
+            elif self._running:
+                outcomes = self._executor.wait(self._patience_s(decided=decided))
+                if not outcomes:
+                    self._sync()
+                for outcome in outcomes:
+                    self._running -= 1
+                    self._take_in(outcome)
+            elif self._asked_to_stop():
+                raise KeyboardInterrupt
+            else:
+                assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
+                return
+
+    def _fill(self, start_more: Callable[[], bool]) -> bool:
+        """Give the executor all that it has room for; whether nothing more begins before another result is known."""
+        while not self._asked_to_stop():
+            segment = next((one for one in self._queue if not self._waits_for_folds(one)), None)
+            counted = segment is not None and (self._turns.has_begun(segment) or self._stabilizing.makes_for(segment))
+            if not counted and not self._turns.has_room(self._stabilizing.idle, self._free_slots()):
+                return True
+            if self._free_slots() <= 0:
+                return False
+            if segment is not None:
+                self._queue.remove(segment)
+                self._submit(segment)
+            elif not start_more():
+                return True
+        return False
+
+    def _waits_for_folds(self, segment: Segment) -> bool:
+        """Whether it is still to be seen on the first folds of its trial whether this one is worth it."""
+        first = self._experiment.evaluation.stop_after
+        if first is None or segment.purpose != "trial" or segment.replica < first or self._turns.has_begun(segment):
+            return False
+        return any(("trial", segment.trial, replica) in self._seen.pending for replica in range(first))
+
+    def _free_slots(self) -> int:
+        """How many segments the executor may be given; some to choose from where that changes no trial."""
+        ahead = self._executor.ahead if self._free and not self._finishes else 0
+        return self._executor.slots + ahead - self._running
+
+    def _patience_s(self, *, decided: bool) -> float:
+        """How long to wait for an outcome, in seconds: a worker may be idle for want of knowing how far others are."""
+        due_s = self._journal.look_s()
+        idle = decided and self._turns.holds_any and self._free_slots() > 0
+        return min(due_s, _LOOK_S) if idle else due_s
+
+    # --- what to train next -------------------------------------------------------------------------------------
+
+    def _decide(self) -> bool:
+        """Whether the strategy has a next step, which is then recorded as started and queued."""
+        known = self._seen if self.record.ended is None else self.record.history  # which has all that it ended with
+        self._why = self._limits.reached(known, self._clock.seconds(), paused=bool(self._paused))
+        if self._why is not None:
+            return False
+        decision = self._ask()
+        if isinstance(decision, Start):
+            self._start(len(self._seen.trials), decision.values, 0, decision.to_epoch, decision.why)
+        elif isinstance(decision, Continue):
+            trial = self._seen.trials[decision.trial]
+            self._start(trial.number, trial.values, trial.epochs, decision.to_epoch, decision.why)
+        elif isinstance(decision, Wait):
+            return False
+        else:
+            self._why = decision.why
+            return False
+        return True
+
+    @counts("strategy")
+    def _ask(self) -> Decision:
+        return self._strategy.next(self._seen)
+
+    def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
+        """Record a step of a trial as started, a segment for each replica that has more to learn."""
+        self._ensure_probed()
+        self._paused.pop(trial, None)
+        segment = Segment(
+            trial,
+            values,
+            from_epoch,
+            to_epoch,
+            keep_state=self._checkpoints.wants_any or to_epoch < full_epochs(self._experiment, values),
+            keep_above=self._checkpoints.threshold,
+        )
+        replicas = self._seen.unfinished(trial, self._replicas)
+        if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
+            segment = segment._replace(keep_state=True)
+        because = {"why": why} if why is not None else {}
+        begins = len(replicas) == 1 and not self._stabilizing.must_wait(segment._replace(replica=replicas[0]))
+        self._decided({**tell.started(segment, replicas), **because}, begins=begins)
+        self._queue.extend(segment._replace(replica=replica) for replica in replicas)
+
+    def _start_finalist(self) -> bool:
+        """Whether a finalist has repeats to train, which are then recorded as started and queued."""
+        found = next_finalist(self._experiment, self._seen)
+        if found is None:
+            return False
+        self._ensure_probed()
+        segment, replicas = found
+        self._decided(tell.started(segment, replicas))
+        self._queue.extend(segment._replace(replica=replica) for replica in replicas)
+        return True
+
+    def _take_up_pending(self) -> None:
+        """What was started before the search was cut short, and has not come back, is trained now."""
+        self._queue.extend(self._turns.pending())
+        for trial in {segment.trial for segment in self._queue}:
+            self._drop_failed(trial)
+        if self._queue:
+            self._ensure_probed()
+
+    def _ensure_probed(self) -> None:
+        if not self._probed:
+            check_same_training(self.record.head)
+            facts = probe(self._executor, meanwhile=self._request.meanwhile)
+            event, told = resumed(self.record, facts, strict=self._request.strict)
+            self._write({**event, "budget": self._experiment.budget.model_dump(mode="json", exclude_none=True)})
+            if told is not None:
+                self._watch.noted(told)
+            self._probed = True
+
+    def _submit(self, segment: Segment) -> None:
+        """Submit a segment, unless its trial is not worth it any more.
+
+        Where the weights that it starts from are missing, it waits and they are made.
+        """
+        if not self._turns.has_begun(segment):
+            if self._is_spared(segment):
+                return
+            if self._stabilizing.must_wait(segment):
+                making = self._stabilizing.hold(segment)
+                if making is None:
+                    return
+                self._decided(tell.started(making), begins=True)
+                segment = making
+            elif (begun := self._turns.begin(segment)) is not None:
+                self._write(begun, durable=False)
+        self._clock.start()
+        self._executor.submit(segment)
+        self._running += 1
+
+    def _is_spared(self, segment: Segment) -> bool:
+        """Whether a fold is not trained, because its trial did badly on others; the trial is then stopped."""
+        after = self._experiment.evaluation.stop_after
+        if after is None or segment.purpose != "trial":
+            return False
+        if not unpromising(self._seen, self._seen.trials[segment.trial], stop_after=after):
+            return False
+        spared = [segment, *(other for other in self._queue if other.trial == segment.trial)]
+        for other in spared[1:]:
+            self._queue.remove(other)
+        told = tell.stopped(segment.trial, [other.replica for other in spared])
+        self._watched(self._turns.marked(told), segment.trial)
+        return True
+
+    # --- what came back -----------------------------------------------------------------------------------------
+
+    def _take_in(self, outcome: Outcome) -> None:
+        """Record what a segment brought, or why it brought nothing."""
+        segment = outcome.segment
+        if isinstance(outcome, SegmentFailure):
+            if outcome.lost and self._try_again(outcome):
+                return
+        elif (made := tell.stabilized(outcome)) is not None:
+            self._write(made)
+        elif "retrained" in outcome.facts:
+            self._watch.noted(f"trial {segment.trial}: {outcome.facts['retrained']}")
+        facts = {} if isinstance(outcome, SegmentFailure) else outcome.facts
+        if not self._has_noted and (told := facts.get("not_shared") or facts.get("note")) is not None:
+            self._has_noted = True
+            self._watch.noted(f"trial {segment.trial}: {told}")
+        event = self._told(outcome)
+        self._watched(event, segment.trial)
+        self._turns.came(event)
+        if segment.purpose == "finalist":
+            self._watch.tested(self.record.history.trials[segment.trial])
+
+    def _watched(self, event: Event, number: int) -> None:
+        """Record an event that may be the last that a trial's report waits for; whoever looks on is then told."""
+        reports = len(self.record.history.reports)
+        self._write(event)
+        if len(self.record.history.reports) > reports:
+            self._watch.reported(self.record.history.trials[number])
+
+    def _react_to(self, ended: Event) -> None:
+        """A segment's end was handed on: what it means for others."""
+        number = ended["trial"]
+        if ended["purpose"] == "stabilize":
+            self._after_stabilizing((number, ended["replica"]), ended.get("reason"))
+        self._drop_failed(number)
+        state = self._seen.trials[number].state
+        if ended["purpose"] == "trial" and state != "running":
+            if state == "paused":
+                self._paused[number] = None
+            self._stop_hopeless(_PAUSED_LOOKED_AT)
+
+    def _told(self, outcome: Outcome) -> dict[str, Any]:
+        """The event that tells of an outcome."""
+        if isinstance(outcome, SegmentFailure):
+            return tell.failed(outcome)
+        segment = outcome.segment
+        if segment.purpose == "stabilize":
+            return tell.finished(outcome, complete=True)
+        if (reason := unusable(outcome, self._seen.objectives)) is not None:
+            return tell.failed(SegmentFailure(segment, reason, outcome.seconds))
+        enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
+        return tell.finished(outcome, complete=outcome.ended or enough)
+
+    def _after_stabilizing(self, made_for: tuple[int, int], reason: str | None) -> None:
+        """Let go on who waited for weights; where they could not be made, the segment they were made for has failed.
+
+        made_for: its trial and replica.
+        """
+        for segment in reversed(self._stabilizing.release()):
+            if reason is not None and (segment.trial, segment.replica) == made_for:
+                self._give_up(segment, reason)
+            else:
+                self._queue.appendleft(segment)
+
+    def _try_again(self, failure: SegmentFailure) -> bool:
+        """Whether a lost segment is given another try."""
+        key = segment_key(failure.segment)
+        self._lost[key] += 1
+        if self._lost[key] > self._experiment.execution.retries:
+            return False
+        self._write(tell.lost(failure))
+        self._queue.appendleft(failure.segment)
+        return True
+
+    def _drop_failed(self, number: int) -> None:
+        """Where a trial has failed, its replicas that have not begun are not trained."""
+        trial = self._seen.trials[number]
+        if trial.state != "failed":
+            return
+        for waiting in (self._queue, self._stabilizing.waiting):
+            for segment in [one for one in waiting if one.trial == number and one.purpose == "trial"]:
+                if not self._turns.has_begun(segment):
+                    waiting.remove(segment)
+                    self._give_up(segment, trial.error or "")
+
+    def _give_up(self, segment: Segment, reason: str) -> None:
+        """A segment that has not begun, and never will."""
+        failure = tell.failed(SegmentFailure(segment, reason, 0.0))
+        self._watched(self._turns.marked(failure), segment.trial)
+
+    @counts("strategy")
+    def _stop_hopeless(self, most: int) -> None:
+        """Stop paused trials, of `most` that are looked at in turn, which the strategy will never continue."""
+        for number in list(islice(self._paused, most)):
+            del self._paused[number]
+            if self._strategy.may_continue(self._seen.trials[number], self._seen):
+                self._paused[number] = None  # at the end of the queue
+            else:
+                self._decided(tell.stopped(number))
+
+    # --- the record ---------------------------------------------------------------------------------------------
+
+    def _decided(self, event: dict[str, Any], *, begins: bool = False) -> None:
+        """Record a decision. begins: the segment that it starts begins at once."""
+        self._write(self._turns.marked(event, begins=begins), durable=False)
+
+    def _write(self, event: Event, *, durable: bool = True) -> None:
+        """Record an event, and the time so far. The states that it makes needless go when it is on the disk."""
+        self._apply(self._journal.append({**event, "elapsed": self._clock.seconds()}, durable=durable))
+        if self._journal.due_s() is None:
+            self._checkpoints.tidy()
+
+    def _sync(self) -> None:
+        self._journal.sync()
+        self._checkpoints.tidy()
+
+    def _apply(self, event: Event) -> None:
+        self.record.apply(event)
+        self._turns.apply(event)
+        self._checkpoints.applied(event)

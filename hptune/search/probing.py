@@ -1,0 +1,24 @@
+"""Asking the executor what there is to train on, before any trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hptune.base.errors import RunError
+from hptune.base.trial import Segment, SegmentFailure
+from hptune.executors.executor import Executor
+
+
+def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """What the worker finds in the data and the model: the probe's facts. Raises SpecError, or RunError.
+
+    epochs: above 0, it may train a little, to tell what training costs. meanwhile: called before the facts are waited
+    for.
+    """
+    executor.submit(Segment(trial=0, values={}, to_epoch=epochs, purpose="probe"))
+    meanwhile()
+    (outcome,) = executor.wait()
+    if isinstance(outcome, SegmentFailure):
+        raise RunError(f"the data or the model can't be loaded: {outcome.reason}")
+    return dict(outcome.facts)

@@ -1,0 +1,222 @@
+"""In which order what comes back is handed on: in virtual time, so that it follows from the YAML alone.
+
+Each segment is trained on one of `execution.parallel` virtual workers and lasts as long as its epochs. What a strategy
+sees are the segments that have ended by then, however long they really took and on how many workers: the trials are the
+same on every machine. What comes early is recorded at once and waits for its turn; what comes late is waited for by
+those decisions alone that depend on it. Under `execution.order: free` all is handed on as it comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from hptune.base.errors import RunError
+from hptune.base.trial import Segment
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import PythonModel
+from hptune.run.history import Event, History, SegmentKey, begun, key_of, segment_key
+from hptune.run.record import Record
+
+Lasts: TypeAlias = Callable[[Segment], int | None]
+"""How many epochs a segment lasts, whatever becomes of it; None where only its end tells."""
+
+_ENDS = ("segment_finished", "segment_failed")
+_SEARCHED = ("stabilize", "trial", "finalist")
+
+
+class Turns(Protocol):
+    """Follows the journal's events, live and on resume, and hands on the ends of segments one by one.
+
+    history: what decisions are made from; it holds what was handed on, and every decision.
+    """
+
+    history: History
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event of the journal, which the record has taken in."""
+        ...
+
+    def came(self, event: Event) -> None:
+        """A segment's end, which `apply` was given, has just come: it is to be handed on."""
+        ...
+
+    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> Event | None:
+        """The end whose turn it is, now handed on; None where there is none yet.
+
+        epochs: how far a segment that is being trained is trained at least. decided: whether nothing more begins
+        before something is handed on.
+        """
+        ...
+
+    def has_room(self, kept: int, free_slots: int) -> bool:
+        """Whether another segment may begin, beside those that have and `kept` that are about to.
+
+        free_slots: how many more the executor takes.
+        """
+        ...
+
+    def has_begun(self, segment: Segment) -> bool:
+        """Whether it is recorded that the segment has begun."""
+        ...
+
+    def begin(self, segment: Segment) -> dict[str, Any] | None:
+        """The event that is to be recorded as a segment begins; None where there is none."""
+        ...
+
+    def marked(self, event: dict[str, Any], *, begins: bool = False) -> dict[str, Any]:
+        """A decision's event, with what it was made after. begins: the segment that it starts begins with it."""
+        ...
+
+    def pending(self) -> list[Segment]:
+        """What a resumed search has to train, in its order."""
+        ...
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether something has come that is not handed on."""
+        ...
+
+
+def turns_of(record: Record, experiment: Experiment, *, free: bool) -> Turns:
+    """As the run was begun. free: no decision depends on any result."""
+    parallel = record.head.parallel
+    if free or parallel is None:
+        return AsTheyCome(record.history)
+    may_end_early = isinstance(experiment.model, PythonModel) or experiment.training.early_stopping is not None
+
+    def lasts(segment: Segment) -> int | None:
+        return None if may_end_early else segment.to_epoch - segment.from_epoch
+
+    head = record.head
+    return InVirtualTime(History(head.objectives, head.earlier, folds=head.folds), parallel, lasts)
+
+
+class AsTheyCome:
+    """`order: free`; and for searches of which no decision depends on any result."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._came: deque[Event] = deque()
+
+    def apply(self, event: Event) -> None:
+        """Nothing: the history is the record's own."""
+
+    def came(self, event: Event) -> None:
+        self._came.append(event)
+
+    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> Event | None:  # noqa: ARG002  # as it comes
+        return self._came.popleft() if self._came else None
+
+    def has_room(self, kept: int, free_slots: int) -> bool:
+        return kept < free_slots
+
+    def has_begun(self, segment: Segment) -> bool:  # noqa: ARG002  # nobody asks when
+        return False
+
+    def begin(self, segment: Segment) -> dict[str, Any] | None:  # noqa: ARG002
+        return None
+
+    def marked(self, event: dict[str, Any], *, begins: bool = False) -> dict[str, Any]:  # noqa: ARG002
+        return event
+
+    def pending(self) -> list[Segment]:
+        """The weights that others wait for first."""
+        found = [segment for segment in self.history.pending.values() if segment.purpose in _SEARCHED]
+        return sorted(found, key=lambda segment: segment.purpose != "stabilize")
+
+    @property
+    def holds_any(self) -> bool:
+        return bool(self._came)
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A segment on its virtual worker. at: when it began. number: of those that end together the lower one is first."""
+
+    segment: Segment
+    at: int
+    number: int
+    end: Event | None = None
+
+
+class InVirtualTime:
+    """`order: virtual`. The clock counts epochs, and stands at the end of what was handed on last.
+
+    Every decision is recorded with how many ends had been handed on (`after`), and every segment with the moment at
+    which it began: a resumed search stands where it stood.
+    """
+
+    def __init__(self, history: History, parallel: int, lasts: Lasts) -> None:
+        self.history = history
+        self._parallel = parallel
+        self._lasts = lasts
+        self._now = 0
+        self._handed_on = 0
+        self._number = 0
+        self._begun: dict[SegmentKey, _Begun] = {}
+
+    def apply(self, event: Event) -> None:
+        if event["event"] in _ENDS and (one := self._begun.get(key_of(event))) is not None:
+            one.end = event
+            return
+        while self._handed_on < event.get("after", 0):
+            self._hand_on(min((one for one in self._begun.values() if one.end), key=self._turn, default=None))
+        self.history.apply(event)
+        if event["event"] == "segment_begun" or event.get("begun", False):
+            segment = self.history.pending[key_of(event)]
+            self._begun[segment_key(segment)] = _Begun(segment, self._now, self._number)
+            self._number += 1
+
+    def came(self, event: Event) -> None:
+        """`apply` has kept it for its turn."""
+
+    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> Event | None:
+        if not decided or not self.holds_any:
+            return None
+        first = min(self._begun.values(), key=lambda one: self._turn(one, epochs))
+        return None if first.end is None else self._hand_on(first)
+
+    def has_room(self, kept: int, free_slots: int) -> bool:  # noqa: ARG002  # the same on every machine
+        return len(self._begun) + kept < self._parallel
+
+    def has_begun(self, segment: Segment) -> bool:
+        return segment_key(segment) in self._begun
+
+    def begin(self, segment: Segment) -> dict[str, Any] | None:
+        return None if self.has_begun(segment) else self.marked(begun(segment))
+
+    def marked(self, event: dict[str, Any], *, begins: bool = False) -> dict[str, Any]:
+        return {**event, "after": self._handed_on, **({"begun": True} if begins else {})}
+
+    def pending(self) -> list[Segment]:
+        """Those that had begun, in the order in which they began, before the others."""
+        going = [one.segment for one in self._begun.values() if one.end is None]
+        others = [s for key, s in self.history.pending.items() if s.purpose in _SEARCHED and key not in self._begun]
+        return going + others
+
+    @property
+    def holds_any(self) -> bool:
+        return any(one.end is not None for one in self._begun.values())
+
+    def _hand_on(self, one: _Begun | None) -> Event:
+        if one is None or one.end is None:
+            told = "the journal tells of a decision that was made after more than it holds"
+            raise RunError(f"{told}: it is damaged. Begin anew with `hptune search CONFIG --fresh`.")
+        self._now = max(self._now, self._turn(one)[0])
+        self._handed_on += 1
+        del self._begun[segment_key(one.segment)]
+        self.history.apply(one.end)
+        return one.end
+
+    def _turn(self, one: _Begun, epochs: Callable[[Segment], int] = lambda _: 0) -> tuple[int, int]:
+        """When a segment ends, and its number; of one that is being trained, when it ends at the earliest."""
+        segment = one.segment
+        length = self._lasts(segment)
+        if length is None:
+            planned = segment.to_epoch
+            trained = min(epochs(segment), planned) if one.end is None else one.end.get("epochs", planned)
+            length = trained - segment.from_epoch
+        return one.at + max(length, 1), one.number

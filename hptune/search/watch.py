@@ -1,0 +1,29 @@
+"""Who looks on at a search: the loop tells it what happened, after it was recorded."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hptune.base.trial import Trial
+from hptune.run.record import Record
+from hptune.search.budget import Limits
+
+
+class Watch(Protocol):
+    """Nothing that it does changes the search."""
+
+    def begun(self, record: Record, limits: Limits) -> None:
+        """The loop begins."""
+        ...
+
+    def reported(self, trial: Trial) -> None:
+        """A trial has reported: it is trained as far as was asked for, or it has failed."""
+        ...
+
+    def tested(self, finalist: Trial) -> None:
+        """A finalist has been trained once more, or failed at it."""
+        ...
+
+    def noted(self, note: str) -> None:
+        """Something came up that changes nothing, and that the user should know."""
+        ...

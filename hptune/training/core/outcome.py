@@ -1,0 +1,70 @@
+"""What training a segment gave, and the best epoch of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from hptune.base.trial import Curves, Segment
+from hptune.training.core import state as states
+from hptune.training.core.state import State
+from hptune.training.data import Part
+
+AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
+"""Told (what is trained, epochs done, the epoch's metrics)."""
+
+
+class Trained(Protocol):
+    """A model after its training: a `Program`, or an `OwnFit`."""
+
+    @property
+    def model(self) -> Any: ...
+
+    def state(self) -> State: ...
+
+    def load(self, state: State) -> None: ...
+
+    def finalize(self) -> None: ...
+
+    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training gave.
+
+    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
+    users and returns facts to tell of it. batch_size: by which it was trained. best: the epoch that the score is of,
+    and the variables then, where a fit of its own says so. untested: why there is no figure on the test part.
+    """
+
+    trained: Trained
+    curves: Curves
+    whole: Curves
+    ended: bool
+    write: Callable[[], dict[str, Any]]
+    facts: Mapping[str, Any]
+    batch_size: int
+    best: tuple[int, State | None] | None = None
+    untested: Callable[[], str | None] = lambda: None
+
+
+def retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
+    """A fact for the journal where a lost state cost epochs."""
+    again = f"epochs {found.epoch + 1} to {segment.from_epoch} were trained again"
+    return {} if found.lost is None else {"retrained": f"{found.lost}: {again}"}
+
+
+def parameters(model: Any) -> int:
+    """As `count_params` counts them, which asks for a model that was called."""
+    return sum(math.prod(weight.shape) for weight in model.weights)
+
+
+def epochs_of(curves: Curves) -> int:
+    return max((len(values) for values in curves.values()), default=0)
+
+
+def joined(so_far: Curves, curves: Curves) -> Curves:
+    return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}

@@ -1,0 +1,182 @@
+"""A table in a Parquet file. Its columns have types of their own, so that nothing is guessed from their values.
+
+Numbers and booleans are numbers (decimals without a fraction are integers), dates and timestamps (without a zone: UTC)
+are dates; texts are read as those of a text file are. Of a column of floats of 32 bits or fewer, float32 is kept.
+Missing is null, NaN, and what `cells.MISSING` has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hptune.base.errors import spec_error
+from hptune.experiment.data import ParquetData
+from hptune.training.data.parts import Array
+from hptune.training.data.raw import Raw, unreadable
+from hptune.training.data.table.cells import Content, Typed, integers, text_of
+from hptune.training.data.table.table import read_table
+
+HELD_NUMBERS = 2**27
+"""A table with more cells than this is not held in memory: its numbers are put into files, column by column."""
+
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParquetSheet:
+    """A file's table, whose columns are read when they are asked for.
+
+    table: pyarrow's ParquetFile, or a Table or RecordBatch of some of its rows. start: its first row.
+    """
+
+    file: str
+    header: list[str]
+    table: Any
+    start: int = 0
+    key: str = "parquet"
+
+    @property
+    def is_large(self) -> bool:
+        rows: int = self.table.metadata.num_rows if hasattr(self.table, "metadata") else self.table.num_rows
+        return rows * len(self.header) > HELD_NUMBERS
+
+    def place(self, row: int) -> str:
+        return f"{self.file}: row {self.start + row + 1}"
+
+    def column(self, name: str) -> Content:
+        """Raises `SpecError` for a type that is no number, date or text."""
+        whole = self.table.read([name]) if hasattr(self.table, "read") else self.table.select([name])
+        return _content(whole.column(0), f"{self.file}: column {name!r}")
+
+
+def read_parquet(spec: ParquetData, folder: Path) -> Raw:
+    """The used columns of a Parquet file. Raises `SpecError` with the problems of the first step that found any."""
+    return read_table(spec, open_parquet(spec.parquet, folder / spec.parquet))
+
+
+def open_parquet(file: str, path: Path) -> ParquetSheet:
+    """The table of a Parquet file. file: the path as errors are to spell it. Raises `SpecError`."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        message = "needs the package pyarrow, which is not installed. Run: pip install 'hptune[parquet]'."
+        raise spec_error(message, "data", "parquet") from error
+    try:
+        opened = parquet.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        message = f"{file} is no readable Parquet file ({str(error).splitlines()[0]}). Write it again."
+        raise spec_error(message, "data", "parquet") from error
+    except OSError as error:
+        raise unreadable(file, path, error, "parquet") from error
+    names = list(opened.schema_arrow.names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        message = f"{file} names the column {twice[0]!r} more than once. Give each column its own name."
+        raise spec_error(message, "data", "parquet")
+    if not opened.metadata.num_rows:
+        raise spec_error(f"{file} has no rows. Add rows.", "data", "parquet")
+    return ParquetSheet(file, names, opened)
+
+
+def parquet_sheets(file: str, path: Path, names: Sequence[str], *, rows: int) -> Iterator[ParquetSheet]:
+    """The columns `names` piece by piece, `rows` at a time, as far as the file has them. Raises `SpecError`."""
+    import pyarrow as pa
+
+    whole = open_parquet(file, path)
+    start = 0
+    for batch in whole.table.iter_batches(rows, columns=[name for name in names if name in whole.header]):
+        yield ParquetSheet(file, whole.header, pa.Table.from_batches([batch]), start)
+        start += batch.num_rows
+
+
+def _content(column: Any, told: str) -> Content:
+    """A pyarrow ChunkedArray as texts or numbers."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_null(kind):
+        return [""] * len(column)
+    if pa.types.is_string_view(kind):
+        column, kind = column.cast(pa.string()), pa.string()
+    if pa.types.is_boolean(kind):
+        return Typed(_floats(column.cast(pa.int8()), pa.float32()), "boolean")
+    if pa.types.is_integer(kind):
+        return _integers(column, _floats(column, pa.float32() if kind.bit_width <= 16 else pa.float64()))
+    if pa.types.is_decimal(kind):
+        values = _floats(column.cast(pa.string()), pa.float64())  # pyarrow's own cast is off by a last bit
+        try:
+            return _integers(column.cast(pa.decimal256(76, 0)), values)
+        except pa.ArrowInvalid:  # some have a fraction
+            return Typed(values, "number", exact=_digits(column, values))
+    if pa.types.is_floating(kind):
+        values = _floats(column, pa.float32() if kind.bit_width <= 32 else pa.float64())
+        return Typed(values, "number", own=np.float16 if kind.bit_width == 16 else None)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        exact = _microseconds(column, told)
+        days: Array = np.where(column.is_null().to_numpy(), np.nan, exact / _MICROSECONDS_A_DAY)
+        return Typed(days, "date", exact=exact)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        coded = compute.dictionary_encode(column.fill_null("")).combine_chunks()  # each text is held once
+        coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
+        texts = np.array([text_of(text) for text in coded.dictionary.to_pylist()], object)
+        return texts[coded.indices.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
+    message = f"{told} holds {kind}, and only numbers, booleans, dates and text can be used."
+    raise spec_error(f"{message} Leave it out of data.features, or write it as one of them.", "data", "parquet")
+
+
+def _microseconds(column: Any, told: str) -> Array:
+    """int64 [n] since 1970-01-01 (UTC), 0 where one is missing; what is below a microsecond is dropped.
+
+    Raises `SpecError` for moments that 64 bits do not hold, which pyarrow would wrap around.
+    """
+    import pyarrow as pa
+
+    kind = column.type
+    unit = "day" if kind == pa.date32() else getattr(kind, "unit", "ms")  # date64 counts milliseconds
+    whole = column.cast(pa.int32() if unit == "day" else pa.int64()).fill_null(0)
+    counts: Array = whole.to_numpy().astype(np.int64)
+    if unit == "ns":
+        return counts // 1000
+    each = {"day": _MICROSECONDS_A_DAY, "s": 10**6, "ms": 10**3, "us": 1}[unit]
+    most = (2**63 - 1) // each
+    far = (counts > most) | (counts < -most)
+    if far.any():
+        first, rows = int(far.argmax()) + 1, int(far.sum())
+        message = f"{told} holds dates more than 292,000 years from now in {rows} rows, first in row {first}: 64 bits"
+        raise spec_error(f"{message} of microseconds don't hold them. Correct them.", "data", "parquet")
+    return counts * each
+
+
+def _integers(column: Any, values: Array) -> Typed:
+    """values: the same as floats."""
+    exact = None
+    if (np.abs(values) >= 2.0**53).any():
+        import pyarrow as pa
+
+        known = column.fill_null(0)
+        exact = known.to_numpy() if pa.types.is_integer(column.type) else integers([int(x) for x in known.to_pylist()])
+    return Typed(values, "number", whole=True, exact=exact)
+
+
+def _digits(column: Any, values: Array) -> Array | None:
+    """Decimals with a fraction as texts, where floats make two of them one. values: the same as floats."""
+    if len(column.drop_null().unique()) == len(np.unique(values[~np.isnan(values)])):
+        return None
+    texts = ["" if one is None else format(one, "f").rstrip("0").rstrip(".") for one in column.to_pylist()]
+    return np.array(texts, object)
+
+
+def _floats(column: Any, kind: Any) -> Array:
+    """Floats with NaN for null. Integers above 2**53 are rounded."""
+    values: Array = column.cast(kind, safe=False).fill_null(float("nan")).to_numpy()
+    return values

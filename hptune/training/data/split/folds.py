@@ -1,0 +1,139 @@
+"""Cross-validation: the rows that are not the test part's, dealt into folds, each of which scores once.
+
+The test part is dealt first, as without folds, so that both measure on the same samples. The folds are stratified by
+class; or they keep groups whole; or they go forward in time, each trained on what came before it alone.
+numpy's `RandomState` shuffles, for the reason that `split` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hptune.base.errors import spec_error
+from hptune.training.data.parts import Array, Data
+from hptune.training.data.split.split import Rows, Split
+
+MOST_TOLD = 6
+"""Notes on folds that lack a class."""
+
+
+def fold_splits(
+    whole: Split, codes: Rows, folds: int, *, seed: int, groups: Array | None = None, times: Array | None = None
+) -> list[Split]:
+    """One split for each fold, with the test part of `whole`; the rest of its rows validate once each.
+
+    codes: [n], the class of every row of the source, in 0..k−1 (zeros for a regression). groups: [n], whatever can be
+    compared; no group is in two folds. times: [n] numbers; fold i of k validates on the (i + 1)-th of k + 1 stretches
+    of time and trains on all before it, so that the first stretch never validates, and every part is in order of time.
+    Raises SpecError where there are fewer rows, groups or points in time than the folds need.
+    """
+    rows = np.sort(np.concatenate([whole.train, whole.validation]))
+    if times is not None:
+        stretches = _stretches(rows, times, folds + 1)
+        pairs = [(np.concatenate(stretches[:i]), stretches[i]) for i in range(1, folds + 1)]
+        return [Split(train, validation, whole.test) for train, validation in pairs]
+    random = np.random.RandomState(seed)
+    at = _stratified(codes[rows], folds, random) if groups is None else _grouped(rows, codes, groups, folds, random)
+    return [
+        Split(random.permutation(rows[at != fold]), random.permutation(rows[at == fold]), whole.test)
+        for fold in range(folds)
+    ]
+
+
+def lacking(folds: Sequence[Data]) -> list[str]:
+    """A note for each fold whose training or validation part has no row of a class that there is; the first MOST_TOLD.
+
+    Such folds are trained all the same (folds forward in time may have to be), but not in silence.
+    """
+    if folds[0].task != "classes" or folds[0].labels is None:
+        return []
+    every = set().union(*(_classes(part.y) for part in (folds[-1].train, folds[-1].validation)))
+    found = []
+    for number, fold in enumerate(folds, start=1):
+        trained, scored = (_classes(part.y) for part in (fold.train, fold.validation))
+        for part, held, so in (
+            ("training", trained, "what it trains has never seen one"),
+            ("validation", scored, "its score says nothing of it"),
+        ):
+            if missing := sorted(every - held):
+                names = _some([repr(folds[0].labels[code]) for code in missing])
+                what = f"class {names}" if len(missing) == 1 else f"the classes {names}"
+                found.append(f"fold {number} of {len(folds)} has no row of {what} in its {part} part: {so}")
+    more = [f"so it is in {len(found) - MOST_TOLD} more parts of folds"] if len(found) > MOST_TOLD else []
+    return found[:MOST_TOLD] + more
+
+
+def _classes(y: Array) -> set[int]:
+    """The classes that occur. y: indices [n], or one-hot rows [n, classes]."""
+    codes = y if y.ndim == 1 else y.argmax(axis=1)
+    return set(np.unique(codes).astype(int).tolist())
+
+
+def joined(whole: Split) -> Split:
+    """The split with nothing held back but the test part: training and validation as one."""
+    return Split(np.concatenate([whole.train, whole.validation]), whole.validation[:0], whole.test)
+
+
+def _stratified(codes: Rows, folds: int, random: np.random.RandomState) -> Rows:
+    """The fold of each row: the shuffled rows of class after class, dealt in turn, so that sizes differ by one."""
+    if len(codes) < folds:
+        _refuse(folds, len(codes), "rows")
+    order = random.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    at = np.empty(len(codes), np.int64)
+    at[order] = np.arange(len(codes)) % folds
+    return at
+
+
+def _grouped(rows: Rows, codes: Rows, groups: Array, folds: int, random: np.random.RandomState) -> Rows:
+    """The fold of each row: groups one after the other, the largest first, to where their classes are rarest so far.
+
+    After scikit-learn's StratifiedGroupKFold.
+    """
+    names, group = np.unique(groups[rows], return_inverse=True)
+    if len(names) < folds:
+        _refuse(folds, len(names), f"groups outside the test part ({_some(names)})")
+    classes = codes[rows]
+    counts = np.zeros((len(names), int(classes.max()) + 1))
+    np.add.at(counts, (group, classes), 1.0)
+    shares = counts / np.maximum(counts.sum(axis=0), 1.0)
+    order = random.permutation(len(names))
+    order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]
+    held, size = np.zeros((folds, counts.shape[1])), np.zeros(folds)
+    fold_of = np.empty(len(names), np.int64)
+    for name in order:
+        # How much each fold would add to the sum of squares, which is least where all folds hold the same.
+        grows = ((held + shares[name]) ** 2 - held**2).sum(axis=1)
+        best = min(range(folds), key=lambda fold: (size[fold] > 0, grows[fold], size[fold]))
+        fold_of[name] = best
+        held[best] += shares[name]
+        size[best] += counts[name].sum()
+    return np.asarray(fold_of[group], np.int64)
+
+
+def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
+    """The rows in order of time, cut into stretches of like size; rows of one time are never cut apart."""
+    order = rows[np.argsort(times[rows], kind="stable")]
+    when = times[order]
+    changes = np.flatnonzero(when[1:] != when[:-1]) + 1
+    if len(changes) < stretches - 1:
+        _refuse(stretches - 1, len(changes) + 1, "points in time outside the test part", least=stretches)
+    cuts: list[int] = []
+    for i in range(1, stretches):
+        # The nearest change of time that leaves one to each of the cuts before and after.
+        free = changes[len(cuts) and int(np.searchsorted(changes, cuts[-1], "right")) :]
+        free = free[: len(free) - (stretches - 1 - i)]
+        cuts.append(int(free[np.abs(free - len(order) * i / stretches).argmin()]))
+    return [np.asarray(part, np.int64) for part in np.split(order, cuts)]
+
+
+def _refuse(folds: int, got: int, what: str, *, least: int | None = None) -> None:
+    needs = f"{folds} folds need at least {least or folds} {what.split(' (')[0]}"
+    raise spec_error(f"{needs}, got {got}. Lower it, or add samples.", "evaluation", "folds")
+
+
+def _some(names: Sequence[object] | Array) -> str:
+    shown = ", ".join(str(name) for name in list(names)[:3])
+    return f"{shown}, …" if len(names) > 3 else shown

@@ -1,0 +1,130 @@
+"""The labels of arrays, read as those of files are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from hptune.base.errors import KeyPath, spec_error
+from hptune.training.data.parts import Array
+from hptune.training.data.table.cells import integers, text_of
+
+_Kind: TypeAlias = Literal["booleans", "fractions", "texts", "whole numbers"]
+
+_PLAIN: dict[type, _Kind] = {bool: "booleans", np.bool_: "booleans", str: "texts", int: "whole numbers",
+                             np.integer: "whole numbers", float: "fractions", np.floating: "fractions"}  # fmt: skip
+
+
+def array_of(given: Any) -> Array:
+    """What a function returned, as an array. A list stays what it is made of: numpy would make texts of `[1, "1"]`."""
+    if isinstance(given, list | tuple) and all(isinstance(one, tuple(_PLAIN)) for one in given):
+        return np.array(given, object)
+    return np.asarray(given)
+
+
+def unmasked(given: Any, told: str, path: KeyPath) -> Any:
+    """A masked array of numpy's (or a list of such) as a plain one: what is masked is missing, which is NaN.
+
+    Anything else is given back as it is. told: what errors call it. Raises `SpecError` where something is masked that
+    has no NaN, whole numbers and texts.
+    """
+    if isinstance(given, list | tuple) and any(np.ma.isMaskedArray(one) for one in given):
+        given = np.ma.array(given)
+    if not np.ma.isMaskedArray(given):
+        return given
+    masked = int(np.ma.getmaskarray(given).sum())
+    if not masked:
+        return given.data
+    if given.dtype.kind != "f":
+        message = (
+            f"{told} is masked in {masked} of {given.size} places, and {given.dtype} has no value that is missing."
+        )
+        raise spec_error(f"{message} Leave those samples out, or fill them in: array.filled(value).", *path)
+    return given.filled(np.nan)
+
+
+def plain_labels(y: Array, told: str, path: KeyPath) -> Array:
+    """Texts as every source reads them; Python's objects as the numbers, booleans or texts that they are.
+
+    Whole numbers beyond 64 bits stay Python's own. told: what errors call the array. Raises `SpecError` where a label
+    is missing, is none of these, or where several kinds of them stand side by side.
+    """
+    found = [text_of(one) if isinstance(one, str) else one for one in y.reshape(-1).tolist()]
+    missing = [i for i, one in enumerate(found) if _is_missing(one)]
+    if missing:
+        first = y.reshape(-1)[missing[0]]
+        message = (
+            f"{told} has no label in {len(missing)} of {len(found)} places: {first!r} at {missing[0]}, to begin with."
+        )
+        raise spec_error(f"{message} Leave those samples out, or spell the class otherwise.", *path)
+    return _alike(found, told, path, several=y.ndim == 2 and y.shape[1] > 1).reshape(y.shape)
+
+
+def joined_labels(parts: Sequence[Array], told: str, path: KeyPath) -> Array:
+    """One behind the other. Raises `SpecError` where they are not alike."""
+    if len({one.dtype.kind for one in parts}) == 1 and parts[0].dtype.kind != "O":
+        return np.concatenate(parts)
+    return plain_labels(np.concatenate([one.astype(object) for one in parts]), told, path)
+
+
+def refuse_long_doubles(array: Any, told: str, path: KeyPath) -> None:
+    """Neither Keras nor scikit-learn computes in them. array: anything with a dtype."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        told = f"{told} is of the type {array.dtype}, in which no model computes."
+        raise spec_error(f"{told} Convert it to float64: astype('float64').", *path)
+
+
+def _alike(found: list[Any], told: str, path: KeyPath, *, several: bool) -> Array:
+    """several: they are numbers of rows, and no labels."""
+    kinds: dict[_Kind, Any] = {}  # and the first of each
+    for one in found:
+        kind = _kind(one)
+        if kind is None:
+            others = ", ".join(sorted({type(other).__name__ for other in found}))
+            message = f"{told} must hold numbers, booleans or text, got {others}. Give it one of them."
+            raise spec_error(message, *path)
+        kinds.setdefault(kind, one)
+    if len(kinds) > 1 and not set(kinds) <= {"whole numbers", "fractions"}:
+        mixed = " and ".join(f"{kind} ({kinds[kind]!r})" for kind in sorted(kinds))
+        raise spec_error(f"{told} mixes {mixed}. Give it one kind: {_remedy(kinds)}.", *path)
+    if "booleans" in kinds or "texts" in kinds:
+        return np.array(found)
+    _refuse_endless(found, told, path)
+    if not found:
+        return np.empty(0)
+    if "fractions" not in kinds:
+        whole = integers([int(one) for one in found])
+        return whole.astype(np.float64) if several and whole.dtype.kind == "O" else whole
+    if "whole numbers" not in kinds:
+        return np.array(found)
+    if not several and len(set(found)) > len({float(one) for one in found}):
+        message = f"{told} mixes fractions and whole numbers of so many digits that floats would make some of them one."
+        raise spec_error(f"{message} Give it texts: [str(one) for one in y].", *path)
+    return np.array([float(one) for one in found])
+
+
+def _kind(one: Any) -> _Kind | None:
+    if isinstance(one, np.longdouble):
+        return None
+    return next((kind for of, kind in _PLAIN.items() if isinstance(one, of)), None)
+
+
+def _remedy(kinds: dict[_Kind, Any]) -> str:
+    return "[str(one) for one in y], say" if "texts" in kinds else "[int(one) for one in y], say"
+
+
+def _refuse_endless(found: list[Any], told: str, path: KeyPath) -> None:
+    largest = max((abs(one) for one in found), default=0)
+    try:
+        float(largest)
+    except OverflowError as error:
+        raise spec_error(f"{told} holds whole numbers beyond 1e308. Give it texts, or smaller ones.", *path) from error
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):  # pandas' own
+        return True
+    return label == "" if isinstance(label, str) else isinstance(label, float | np.floating) and math.isnan(label)

@@ -1,0 +1,129 @@
+"""What a table holds: which of its columns serve as inputs, as what, and what its target is.
+
+It reads as training will read, so that a starter fitted to it trains at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hptune.base.errors import spec_error, unknown
+from hptune.base.trial import Value
+from hptune.experiment.data import CsvData, Kind, ParquetData
+from hptune.training.data.inputs import MOST_CATEGORIES
+from hptune.training.data.sources.csv_table import open_csv
+from hptune.training.data.sources.parquet_table import open_parquet
+from hptune.training.data.table.cells import Cells, read_cells
+from hptune.training.data.table.table import Sheet, read_table
+from hptune.training.data.target import read_target
+
+_NAMES_ROWS = re.compile(r"(.*[_\W])?(id|uuid|guid|key|index|row)|unnamed: \d+|", re.IGNORECASE)
+"""What a column is called that tells rows apart; so is one without a name."""
+
+_FILLS: Mapping[Kind, str] = {"number": "median", "date": "median", "category": "most_frequent"}
+
+_WORDS = 3.0
+"""So many words in a cell on average, and most cells differ: free text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One column. gaps: whether a value is missing. unused: why it is no input; None: it is one."""
+
+    name: str
+    kind: Kind
+    gaps: bool
+    unused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A table. key: of `data`, that names such a file. target_gaps: whether rows have no target. rows: that have one.
+
+    classes: how many rows each class has; None for a regression.
+    """
+
+    key: Literal["csv", "parquet"]
+    inputs: tuple[Seen, ...]
+    target: str
+    target_gaps: bool
+    rows: int
+    classes: Mapping[Value, int] | None
+
+
+def survey(path: Path, target: str | None) -> Survey:
+    """Look at a CSV or Parquet file. Raises SpecError where it can't be read, or has no such column to learn."""
+    key: Literal["csv", "parquet"] = "parquet" if path.suffix.lower() in (".parquet", ".pq") else "csv"
+    sheet: Sheet = open_parquet(str(path), path) if key == "parquet" else open_csv(str(path), path, None)
+    if target is None:
+        raise spec_error(f"--target is required with --data. Its columns: {', '.join(sheet.header)}.")
+    if target not in sheet.header:
+        raise spec_error(f"--target: {unknown('column', target, sheet.header)}")
+    inputs = tuple(_seen(name, sheet) for name in sheet.header if name != target)
+    used = [one for one in inputs if one.unused is None]
+    if not used:
+        told = "; ".join(f"{one.name!r} {one.unused}" for one in inputs)
+        raise spec_error(f"--data: {path} has no column to learn from beside the target ({told}).")
+    gaps = bool(read_cells(sheet.column(target), None, names=True).missing.any())
+    found = Survey(key, inputs, target, gaps, 0, None)
+    spec = (CsvData if key == "csv" else ParquetData)(**{key: str(path), **data_options(found)})
+    raw = read_table(spec, sheet)
+    learnt = read_target(raw, task=None, one_hot=False)
+    found = replace(found, rows=len(learnt.codes))
+    if learnt.labels is None:
+        return found
+    counts = np.bincount(learnt.codes, minlength=len(learnt.labels)).tolist()
+    return replace(found, classes=dict(zip(learnt.labels, counts, strict=True)))
+
+
+def data_options(found: Survey) -> dict[str, Any]:
+    """The keys of the `data` section that fit the table, beside the one that names its file."""
+    used = [one for one in found.inputs if one.unused is None]
+    rules = {one.name: _FILLS[one.kind] for one in used if one.gaps and one.kind != "text"}
+    rules |= {found.target: "drop"} if found.target_gaps else {}
+    return {
+        "target": found.target,
+        **({"features": [one.name for one in used]} if len(used) < len(found.inputs) else {}),
+        **({"columns": texts} if (texts := {one.name: "text" for one in used if one.kind == "text"}) else {}),
+        **({"missing": rules} if rules else {}),
+    }
+
+
+def _seen(name: str, sheet: Sheet) -> Seen:
+    cells = read_cells(sheet.column(name), None)
+    present = cells.values[~cells.missing]
+    odd = np.flatnonzero(cells.odd).tolist()
+    if not len(present):
+        return Seen(name, cells.kind, True, "is empty")
+    if odd:
+        return Seen(
+            name, cells.kind, False, f"holds {cells.spelled(odd[0])!r} among {cells.kind}s ({sheet.place(odd[0])})"
+        )
+    distinct = len(set(present.tolist()))
+    if distinct == 1:
+        return Seen(name, cells.kind, False, "is the same in every row")
+    if distinct == len(present) and _NAMES_ROWS.fullmatch(name) and not _is_measure(cells):
+        return Seen(name, cells.kind, False, "tells rows apart")
+    kind: Kind = "text" if _is_free_text(cells, distinct) else cells.kind
+    if kind == "category" and distinct > min(MOST_CATEGORIES, len(present) / 2):
+        return Seen(name, kind, False, f"holds {distinct} different texts in {len(present)} rows")
+    return Seen(name, kind, bool(cells.missing.any()), None)
+
+
+def _is_measure(cells: Cells) -> bool:
+    """Numbers with fractions: they are measured, whatever they are called."""
+    values = cells.values[~cells.missing]
+    return cells.kind == "number" and bool((values != np.floor(values)).any())
+
+
+def _is_free_text(cells: Cells, distinct: int) -> bool:
+    if cells.kind != "category":
+        return False
+    texts = cells.values[~cells.missing].tolist()
+    return 2 * distinct > len(texts) and sum(len(text.split()) for text in texts) >= _WORDS * len(texts)

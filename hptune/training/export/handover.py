@@ -1,0 +1,343 @@
+"""Models that hold people's own code, as they are given to users: written, loaded again on trial, and told how to load.
+
+Keras writes a class or a function by its name and its config alone; whether that brings back what was trained is tried.
+Where it does not, the weights are written for the model that the builder's code makes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from hptune.base import files, seeds
+from hptune.base.errors import SegmentFailed, spec_error
+from hptune.base.quiet import quietly
+from hptune.base.trial import Values
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.thresholds import PROBABILITIES
+from hptune.run.rundir import RunPaths
+from hptune.training.core.program import Program
+from hptune.training.core.results import has_call
+from hptune.training.core.several_outputs import columns_of
+from hptune.training.core.variables import plain_variables, put
+from hptune.training.data import Data
+from hptune.training.export.export import (
+    for_users,
+    prepared_examples,
+    raw_samples,
+    save_model,
+    save_weights,
+    side_by_side,
+)
+from hptune.training.export.signature import Each, gives_logits, gives_margins, signature_of, write_signature
+from hptune.training.models.blueprint import Blueprint
+from hptune.training.models.hypermodel import Builder
+from hptune.training.own.classes import is_own, own_objects
+from hptune.training.runtime import keras
+from hptune.training.trainers.last_layer import activation_of, last_activation
+
+FLOAT64 = (
+    "the model takes float64, since float32 would lose digits: give it samples by model(…) or "
+    "model.predict_on_batch(…); Keras's model.predict makes float32 of NumPy's float64 first"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How a written model comes back.
+
+    path: what was written. code: by name what of the user's own is given to Keras for that, `module:name`.
+    built: {"by": `module:name`, "values": …} where the builder makes the model, and `path` holds its weights.
+    unusable: why nothing can be predicted with it. note: what to tell of it.
+    """
+
+    path: Path
+    code: Mapping[str, str] = field(default_factory=dict)
+    built: Mapping[str, Any] | None = None
+    unusable: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Writes a run's winner into its `best/`. builder: of a model from code. folder: where that code is looked for."""
+
+    run: RunPaths
+    experiment: Experiment
+    data: Data
+    builder: Builder | None
+    folder: Path
+
+    def check_first(self, blueprint: Blueprint, program: Program, *, restored: bool) -> None:
+        """Before the first trial: what train-best would write predicts from raw samples as what trains does. Raises
+        SpecError where not. Of a model from code that is left to train-best, which has other ways to bring it back."""
+        if self.builder is not None or not has_call(program.model):
+            return
+        plain = [variable.numpy() for variable in plain_variables(program.model)]
+        model = for_users(blueprint, program.weights(), self.data, restored=restored, plain=plain)
+        try:
+            check_export(model, program, blueprint, self.data, restored=restored)
+        except SegmentFailed as failed:
+            told = f"train-best could not write a model that is right: {failed}."
+            raise spec_error(f"{told} Look at columns of extreme size, or say data.scale: none.", "data") from failed
+
+    def trained(self, blueprint: Blueprint, program: Program, values: Values, *, restored: bool) -> dict[str, Any]:
+        """The model that a program trained, stock Keras again; facts to tell of it."""
+        weights = program.weights()
+        plain = [variable.numpy() for variable in plain_variables(program.model)]
+        model = for_users(blueprint, weights, self.data, restored=restored, plain=plain)
+        check_export(model, program, blueprint, self.data, restored=restored)
+        loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
+
+        def inner() -> Any:
+            made = blueprint.stock()
+            made.set_weights(list(weights))
+            put(plain_variables(made), plain)
+            return made
+
+        handed = hand_over(
+            model,
+            self.run,
+            self.data,
+            compiled_with=keras().tree.flatten([loss, metrics]),
+            inner=inner,
+            builder=self.builder,
+            values=values,
+            seed=self._seed,
+        )
+        wide = [one.name for one in getattr(model, "inputs", None) or [] if one.dtype == "float64"]
+        if wide and handed.built is None:
+            note = FLOAT64 if len(model.inputs) == 1 else f"{FLOAT64} ({', '.join(wide)})"
+            handed = replace(handed, note="; ".join(filter(None, [handed.note, note])))
+        return self._signed(handed, model=model, loss=loss, raw=handed.built is None)
+
+    def fitted(self, model: Any, values: Values, seed: int) -> dict[str, Any]:
+        """The model of a fit of its own, which takes the samples as they are prepared; facts to tell of it.
+
+        seed: under which it was built.
+        """
+        compiled = keras().tree.flatten([model.loss, model.metrics]) if model.compiled else []
+        handed = hand_over(
+            model,
+            self.run,
+            self.data,
+            compiled_with=compiled,
+            inner=lambda: model,
+            builder=self.builder,
+            values=values,
+            seed=seed,
+            raw=False,
+        )
+        return self._signed(handed, model=model, loss=model.loss if model.compiled else None, raw=False)
+
+    @property
+    def _seed(self) -> int:
+        return seeds.derive(self.experiment.seed, "build")
+
+    def _kinds(self, model: Any, loss: Any) -> tuple[Each, Each]:
+        """Whether the outputs are logits, and margins; of several outputs one for each label."""
+        if not isinstance(loss, Mapping):
+            return gives_logits(loss), gives_margins(loss) and last_activation(model) not in PROBABILITIES
+        ends = model.output if isinstance(model.output, Mapping) else {}
+        order = sorted((column, name) for name, column in columns_of(tuple(loss), self.data).items())
+        logits = tuple(gives_logits(loss[name]) for _, name in order)
+        apart = (gives_margins(loss[name]) and activation_of(ends.get(name)) not in PROBABILITIES for _, name in order)
+        return logits, tuple(apart)
+
+    def _signed(self, handed: Handed, *, model: Any, loss: Any, raw: bool) -> dict[str, Any]:
+        logits, margins = self._kinds(model, loss)
+        signature = replace(
+            signature_of(self.experiment, self.data, logits=logits, margins=margins, raw=raw),
+            code=handed.code,
+            folder=str(self.folder.resolve()),
+            built=handed.built,
+            unusable=handed.unusable,
+        )
+        write_signature(self.run, signature)
+        return {"model": str(self.run.in_place(handed.path)), **({"note": handed.note} if handed.note else {})}
+
+
+def hand_over(
+    model: Any,
+    run: RunPaths,
+    data: Data,
+    *,
+    compiled_with: Sequence[Any],
+    inner: Callable[[], Any],
+    builder: Builder | None,
+    values: Values,
+    seed: int,
+    raw: bool = True,
+) -> Handed:
+    """Write the model into the winner's folder. compiled_with: its loss and metrics. raw: whether it takes samples as
+    they lie in the files.
+
+    inner: gives the builder's model at these values, with the trained variables. seed: under which it was built.
+    """
+    path, weights = run.best_model, run.best_weights
+    written, weights_alone = save_model(run, model)
+    objects = own_objects(model)
+    more = [one if hasattr(one, "__name__") else type(one) for one in compiled_with if not isinstance(one, str)]
+    compiled = {one.__name__: one for one in more if is_own(one)}
+    if written == path and not objects and not compiled:
+        return Handed(written)
+    prepared = prepared_examples(data)
+    x = data.examples if raw else prepared
+    wanted = _predicted(model, x)
+    if isinstance(wanted, str):
+        return Handed(written, unusable=wanted, note=wanted)
+    if written == path:
+        code = {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items() if _is_importable(one)}
+        with _without([one for one in {**objects, **compiled}.values() if not _is_importable(one)]):
+            loads = _equal(_loaded(path, {name: objects[name] for name in code}), x, wanted)
+            given = {name: one for name, one in {**objects, **compiled}.items() if _is_importable(one)}
+            whole = loads and _loaded(path, given, compiled=True) is not None
+        if loads:
+            return Handed(written, code=code, note=_how_to_load(run.in_place(path), code, compiled, whole=whole))
+    if builder is not None and builder.call is not None:
+        made = inner()
+        save_weights(weights, made)
+        given = _predicted(made, prepared)
+        for drawn, needed in ((seed + 1, None), (seed, seed)):  # what its code draws beside weights, a seed brings back
+            keras().utils.set_random_seed(drawn)
+            again, _ = builder.build(values)
+            shape = None if again.built else (1, *prepared.shape[1:])
+            if not _brought_back(again, weights, prepared, given, shape):
+                continue
+            files.remove(path, below=run.runs)
+            module = builder.reference.partition(":")[0]
+            imports, place = f"import keras_tuner, numpy, {module}", run.in_place(weights)
+            note = _how_to_build(place, imports, builder.call, values, shape, needed)
+            built = {"by": builder.reference, "values": dict(values), "shape": shape, "seed": needed}
+            return Handed(weights, built=built, note=note)
+        files.remove(weights, below=run.runs)
+    why = weights_alone or "the file does not bring back what was trained"
+    held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
+    told_why = f"{why}. It holds {held} (add_weight makes one that it saves)"
+    return Handed(written, unusable=told_why, note=told_why)
+
+
+def _brought_back(again: Any, weights: Path, x: Any, wanted: Any, shape: tuple[int, ...] | None) -> bool:
+    """Whether a model that was built anew predicts the same once it has the weights."""
+    try:
+        if shape is not None:
+            again(np.zeros(shape))
+        for variable in [*again.weights, *plain_variables(again)]:
+            variable.assign(np.zeros_like(variable.numpy()))
+        again.load_weights(weights)
+    except Exception:  # noqa: BLE001  # Keras, and the user's code in it, raise anything over what does not fit
+        return False
+    return _equal(again, x, wanted)
+
+
+def check_export(model: Any, program: Program, blueprint: Blueprint, data: Data, *, restored: bool) -> None:
+    """The model for users must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
+    columns = columns_of(blueprint.outputs, data)
+    theirs = _predicted(model, data.examples, columns)
+    if isinstance(theirs, str):
+        return  # nothing is predicted by it
+    ours = _predicted(program.model, prepared_examples(data), columns)
+    # A target in farads, or one far from 0, is held to its own spread: in it both are of the size of 1.
+    level, spread, offset = np.zeros(1), np.ones(1), np.zeros(1)
+    if data.target_scale is not None and np.size(data.target_scale[1]) in (1, ours.shape[-1]):
+        level, spread = (np.reshape(one, -1) for one in data.target_scale)
+        offset = np.reshape(data.target_offset, -1) if restored and data.target_offset is not None else offset
+    if not _close((ours - level) / spread, (theirs - offset - level) / spread):
+        gap = float(np.max(np.abs(ours - (theirs - offset)) / spread))
+        told = f"the exported model's predictions differ from the trained one's by up to {gap:.3g}"
+        raise SegmentFailed(told if data.target_scale is None else f"{told} of the target's deviation")
+
+
+def _loaded(path: Path, given: Mapping[str, Any], *, compiled: bool = False) -> Any:
+    """The model as a user would load it; None where Keras can't."""
+    try:
+        with quietly():
+            return keras().models.load_model(path, custom_objects=dict(given), compile=compiled)
+    except Exception:  # noqa: BLE001  # Keras, and the user's code in it, raise anything for what they can't bring back
+        return None
+
+
+def _predicted(model: Any, x: Any, columns: Mapping[str, int] = MappingProxyType({})) -> Any:
+    """What it predicts, or why it can't. What draws random numbers as it predicts draws the same each time."""
+    if not has_call(model):
+        return f"{type(model).__name__} has no call(), so that it predicts nothing (give it one for `predict`)"
+    keras().utils.set_random_seed(0)
+    before = [(one, one.numpy()) for one in model.variables if one.path.endswith("seed_generator_state")]
+    for state, _ in before:
+        state.assign([0, 0])
+    found = model(raw_samples(x), training=False)
+    for state, value in before:
+        state.assign(value)
+    if isinstance(found, list | tuple):
+        return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in found], axis=-1)
+    return side_by_side(found, columns)
+
+
+def _equal(model: Any, x: Any, wanted: Any) -> bool:
+    return model is not None and not isinstance(wanted, str) and _close(_predicted(model, x), wanted)
+
+
+def _close(found: Any, wanted: Any) -> bool:
+    return found.shape == wanted.shape and bool(np.allclose(found, wanted, rtol=1e-3, atol=1e-4, equal_nan=True))
+
+
+@contextlib.contextmanager
+def _without(those: Sequence[Any]) -> Iterator[None]:
+    """As for who loads the file: without what a call of the builder has registered with Keras."""
+    there = keras().saving.get_custom_objects()
+    hidden = {name: one for name, one in there.items() if any(one is other for other in those)}
+    for name in hidden:
+        del there[name]
+    try:
+        yield
+    finally:
+        there.update(hidden)
+
+
+def _is_importable(one: Any) -> bool:
+    """Whether `module.name` in a user's program is this very object."""
+    found: Any = sys.modules.get(one.__module__) or importlib.import_module(one.__module__)
+    for part in one.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is one
+
+
+def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any], *, whole: bool) -> str:
+    """whole: whether Keras brings back what the model is compiled with, from what can be imported."""
+    lost = [name for name, one in compiled.items() if not whole or not _is_importable(one)]
+    named = {
+        **code,
+        **{n: f"{one.__module__}:{one.__qualname__}" for n, one in compiled.items() if n not in lost},
+    }
+    if not named and not lost:
+        return ""
+    modules = sorted({"keras", *(reference.split(":")[0] for reference in named.values())})
+    given = ", ".join(f"{name!r}: {reference.replace(':', '.')}" for name, reference in named.items())
+    objects = f", custom_objects={{{given}}}" if named else ""
+    bare = ", compile=False" if lost else ""
+    call = f"keras.models.load_model({str(path)!r}{objects}{bare})"
+    why = f" (it is not compiled: {', '.join(lost)} can't be brought back from its name and config)" if lost else ""
+    return f"it holds code of your own: load it by `import {', '.join(modules)}; model = {call}`{why}"
+
+
+def _how_to_build(
+    weights: Path, imports: str, call: str, values: Values, shape: tuple[int, ...] | None, seed: int | None
+) -> str:
+    """call: `module.build(hp)`. shape: of the input of a model that has no weights before it is told. seed: what
+    brings back that its code draws beside weights."""
+    hp = f"hp = keras_tuner.HyperParameters(); hp.values = {dict(values)!r}"
+    built = (
+        "" if shape is None else f"model(numpy.zeros({shape!r})); "
+    )  # after `build(shape)` alone Keras loads nothing
+    if seed is not None:
+        imports = f"{imports}, keras; keras.utils.set_random_seed({seed})"
+    code = f"{imports}; {hp}; model = {call}; {built}model.load_weights({str(weights)!r})"
+    return f"Keras can't bring it back from a file, since its code has more than a config tells. Load it by `{code}`"

@@ -1,0 +1,131 @@
+"""A run's winner as a function of raw samples, whatever kind of model it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hptune.base import files
+from hptune.base.errors import HptuneError, RunError, spec_error
+from hptune.run.rundir import RunPaths
+from hptune.training import runtime
+from hptune.training.data.parts import Array
+from hptune.training.data.raw import take
+from hptune.training.export.answers import Outputs
+from hptune.training.export.raw_rows import as_inputs
+from hptune.training.export.signature import Signature
+from hptune.training.export.skops_predictor import SkopsPredictor
+from hptune.training.export.unseen import Samples
+from hptune.training.models.hypermodel import from_code
+from hptune.training.own.classes import load_own
+
+BATCH = 256
+
+
+class Predictor(Protocol):
+    """The winner. width: how many numbers it gives for a sample."""
+
+    @property
+    def width(self) -> int: ...
+
+    def __call__(self, samples: Samples) -> Outputs:
+        """What it says of raw samples."""
+        ...
+
+
+def open_predictor(run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> Predictor:
+    """The winner that lies in the run's `best/`. Raises SpecError where there is none that can be loaded, RunError
+    where something else than a file is in its place.
+
+    trust: types in a scikit-learn model that the user names, `module:Class`.
+    """
+    estimator, model, _ = (files.is_file(one, below=run.runs) for one in run.winners)
+    if estimator:
+        return SkopsPredictor(run, signature, trust)
+    if trust:
+        raise spec_error("--trust: is for scikit-learn models, and this is none. Drop it.")
+    if signature.unusable:
+        raise spec_error(f"{signature.unusable}. So there is nothing to predict with.")
+    if model or signature.built is not None:
+        return KerasPredictor(run, signature)
+    told = f"{run.best_model} is not there: either it was taken away, or its class can't be saved whole (no get_config)"
+    raise spec_error(f"{told}. See hptune train-best --run {run.name}")
+
+
+def load_best(run: RunPaths, signature: Signature) -> Any:
+    """`best/model.keras`, not compiled, with what the user's code adds to Keras; or what that code builds, with the
+    weights that were kept. Raises what Keras raises."""
+    if signature.built is not None:
+        builder = from_code(signature.built["by"], Path(signature.folder))
+        if (seed := signature.built.get("seed")) is not None:
+            runtime.keras().utils.set_random_seed(seed)
+        model, _ = builder.build(signature.built["values"])
+        if signature.built["shape"] is not None:
+            model(np.zeros(tuple(signature.built["shape"])))
+        model.load_weights(run.best_weights)
+        return model
+    own = load_own(signature.code, Path(signature.folder))
+    return runtime.keras().models.load_model(run.best_model, custom_objects=own, compile=False, safe_mode=True)
+
+
+class KerasPredictor:
+    """`best/model.keras`."""
+
+    def __init__(self, run: RunPaths, signature: Signature) -> None:
+        runtime.start()
+        self._signature = signature
+        try:
+            self._model = load_best(run, signature)
+        except HptuneError:
+            raise
+        except Exception as error:  # Keras for a file that it can't take, or code of the user's that it is made by
+            path = run.best_model if signature.built is None else run.best_weights
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            way = f"Mend the code, or write it anew: hptune train-best --run {run.name}"
+            raise RunError(f"{path} can't be loaded: {lines[0].rstrip('.')}. {way}.") from error
+
+    @cached_property
+    def _floats(self) -> str:
+        """The type in which it takes arrays of numbers."""
+        given = [one.dtype for one in getattr(self._model, "inputs", None) or []]
+        return "float64" if given == ["float64"] else "float32"
+
+    @property
+    def width(self) -> int:
+        outputs = getattr(self._model, "outputs", None)
+        if outputs is None:  # a class of the user's own says no shapes before it was called
+            (shape,) = {tuple(one) for one in self._model._build_shapes_dict.values()}
+            outputs = runtime.keras().tree.flatten(self._model.compute_output_spec(runtime.keras().KerasTensor(shape)))
+        return sum(math.prod(output.shape[1:]) for output in outputs)
+
+    def __call__(self, samples: Samples) -> Outputs:
+        found = [np.empty((0, self.width), np.float32)]
+        for start in range(0, count(samples), BATCH):
+            batch = take(samples, np.arange(start, min(start + BATCH, count(samples))))
+            found.append(_side_by_side(self._model.predict_on_batch(self._inputs(batch)), self._signature.targets))
+        return Outputs(np.concatenate(found))
+
+    def _inputs(self, samples: Samples) -> Any:
+        if not self._signature.raw:
+            return self._signature.preparation(samples, np.arange(count(samples)))
+        if isinstance(samples, np.ndarray):
+            return samples.astype(np.int32 if self._signature.integers else self._floats)
+        return as_inputs(samples)
+
+
+def count(samples: Samples) -> int:
+    """How many there are."""
+    return len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
+
+
+def _side_by_side(outputs: Any, names: tuple[str, ...]) -> Array:
+    """[n, width]: of a model with several outputs all of them, by `names` where these are theirs, else as they come."""
+    if isinstance(outputs, Mapping):
+        outputs = [outputs[name] for name in (names if set(names) == set(outputs) else outputs)]
+    several = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in several], axis=1)

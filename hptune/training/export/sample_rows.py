@@ -1,0 +1,69 @@
+"""Samples such as a winner's training data had, drawn from what its signature says of them, to try what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hptune.training.data.inputs import Encoding
+from hptune.training.export.signature import Signature
+
+_SAMPLES = 8
+
+
+def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArray[Any]]]:
+    """For each of a few samples the value [1, …] that each input takes.
+
+    Numbers lie where those of the training part did, a few deviations around their mean; categories come in turn, and a
+    gap where one is filled. Where nothing is known of the inputs, a sample is ones.
+    """
+    rng, preparation = np.random.default_rng(0), signature.preparation
+    ones = [[_ones(one) for one in inputs]]
+    if not signature.raw:
+        return ones
+    if signature.is_table:
+        if len(inputs) != len(preparation.encodings):
+            return ones
+        starts = np.cumsum([0, *(encoding.width for encoding in preparation.encodings)])
+        columns = list(zip(inputs, preparation.encodings, starts, strict=False))
+        return [
+            [_cell(one, encoding, _scale(signature, start), number, rng) for one, encoding, start in columns]
+            for number in range(_SAMPLES)
+        ]
+    if preparation.scale is None or len(inputs) != 1:
+        return ones
+    offset, divisor = preparation.scale
+    shape = _ones(inputs[0]).shape
+    drawn = [offset + divisor * rng.normal(size=shape) for _ in range(_SAMPLES)]
+    return [[np.asarray(one).reshape(shape).astype(inputs[0].dtype)] for one in drawn]
+
+
+def _scale(signature: Signature, start: int) -> tuple[float, float]:
+    """The mean and the deviation of a column's first number."""
+    if signature.preparation.scale is None:
+        return 0.0, 1.0
+    offset, divisor = (
+        np.broadcast_to(np.ravel(one), signature.preparation.width) for one in signature.preparation.scale
+    )
+    return float(offset[start]), float(divisor[start])
+
+
+def _cell(
+    one: Any, encoding: Encoding, scale: tuple[float, float], number: int, rng: np.random.Generator
+) -> NDArray[Any]:
+    gap = number == _SAMPLES - 1 and encoding.fill is not None
+    if encoding.kind == "category":
+        return np.full((1, 1), "" if gap else encoding.categories[number % len(encoding.categories)], object)
+    if encoding.vocabulary is not None:
+        words = encoding.vocabulary.words
+        return np.full((1, 1), " ".join(words[number % len(words) :][:3]) if words else "", object)
+    offset, divisor = scale
+    return np.full((1, 1), np.nan if gap else offset + divisor * rng.normal(), one.dtype)
+
+
+def _ones(one: Any) -> NDArray[Any]:
+    shape = [size or 1 for size in one.shape]
+    return np.full(shape, b"one", object) if one.dtype == "string" else np.ones(shape, one.dtype)

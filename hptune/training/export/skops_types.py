@@ -1,0 +1,175 @@
+"""Which types a `model.skops` holds, and which of them are made without its user's word.
+
+Nothing is trusted by its module's name: numpy and scikit-learn hold functions that run any text as Python. Known are
+the types that files of scikit-learn's own estimators hold, a list (`known_types.txt`) that `scripts/known_types.py`
+writes. Neither the file nor anything beside it can add to that: only who runs the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from types import MethodType, ModuleType
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+
+from hptune.base.errors import RunError, spec_error
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, BadZipFile)
+"""What skops and scikit-learn raise for a file that they can't take."""
+
+_SHOWN = 12
+
+
+@cache
+def known_types() -> frozenset[str]:
+    """What files of scikit-learn's own estimators hold."""
+    return frozenset((files("hptune.training.export") / "known_types.txt").read_text(encoding="utf-8").split())
+
+
+def types_in(path: Path) -> frozenset[str]:
+    """Everything that would be made or called where the file is loaded, as `module.name`. Nothing is imported.
+
+    Raises one of DAMAGED for a file that is none of skops'.
+    """
+    from skops import io
+
+    named = {f"{node['__module__']}.{node['__class__']}" for node in _nodes(path) if node.get("__module__")}
+    return frozenset(named | set(io.get_untrusted_types(file=path)))
+
+
+def strange_types(path: Path, named: Sequence[str] = ()) -> list[str]:
+    """The types in the file that are neither known nor among `named` (`module.Class`), sorted."""
+    return sorted(types_in(path) - known_types() - set(named))
+
+
+def load_known(path: Path, named: Sequence[str], *, run: str) -> Any:
+    """The estimator in the file. named: types that the user trusts, as `module:Class`. run: the run's name.
+
+    Raises RunError for a file that is damaged or holds a type that is neither known nor named, SpecError for one of
+    `named` that can't be imported.
+    """
+    from skops import io
+
+    named = [one if ":" in one else _reference(one) for one in named]
+    for one in named:
+        if not one.partition(":")[0]:
+            raise spec_error(f"--trust: must be module:Class, got {one.removeprefix(':')!r}.")
+    dotted = [one.replace(":", ".") for one in named]
+    try:
+        strange = strange_types(path, dotted)
+        if strange:
+            raise RunError(_refusal(path, strange, run))
+        _import(named)
+        made = io.load(path, trusted=[*known_types(), *dotted])
+        if (told := _oddity(made)) is not None:
+            raise RunError(f"{path} {told}. Write it anew without: hptune train-best --run {run}")
+        return made
+    except DAMAGED as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} can't be loaded: {why}") from error
+
+
+def trust_note(strange: Sequence[str]) -> str | None:
+    """What the user of a model must know who saved these types with it; None where there are none."""
+    if not strange:
+        return None
+    return f"it holds types that hptune does not know; to predict, name them: {_command(strange)}"
+
+
+def _refusal(path: Path, strange: Sequence[str], run: str) -> str:
+    shown = ", ".join(map(_reference, strange[:_SHOWN]))
+    more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
+    return (
+        f"{path} holds {shown}{more}, which hptune does not know: loading it may run any code. "
+        f"Where you know who wrote it and trust it: {_command(strange[:_SHOWN], '--run', run)}"
+    )
+
+
+def _command(strange: Iterable[str], *more: str) -> str:
+    return shlex.join(["hptune", "predict", *more, *(w for one in strange for w in ("--trust", _reference(one)))])
+
+
+def _reference(name: str) -> str:
+    return ":".join(name.rpartition(".")[::2])
+
+
+def _import(named: Sequence[str]) -> None:
+    """Import the modules of named types: installed ones first, else those in the folder that the command runs in.
+
+    Never from a folder that the run names: it is not the user's word.
+    """
+    here = str(Path.cwd())
+    if named and here not in sys.path:
+        sys.path.append(here)
+    for one in named:
+        module = one.partition(":")[0]
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            told = f"no module {error.name!r} among the installed packages or in {here}"
+            raise spec_error(f"--trust {one}: {told}. Run it where {error.name}.py lies.") from error
+        except Exception as error:  # a module may raise anything while it is imported
+            told = f"importing {module!r} failed: {type(error).__name__}: {error}"
+            raise spec_error(f"--trust {one}: {told}. Mend the module.") from error
+
+
+def _nodes(path: Path) -> Iterator[dict[str, Any]]:
+    """Every object in the file's schema."""
+    with ZipFile(path) as archive:
+        left: list[Any] = [json.loads(archive.read("schema.json"))]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            if "__loader__" in one:
+                yield one
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+
+
+_METHODS = frozenset({"predict", "predict_proba", "decision_function", "predict_log_proba", "auto"})
+_NAMES_METHODS = frozenset({"stack_method_", "chain_method_", "response_method", "_response_method"})
+"""The attributes by which stacks, chains, thresholds and scorers are told what to call of what they hold."""
+
+
+def _oddity(made: Any) -> str | None:
+    """What in it no estimator of scikit-learn's has; None where nothing is seen.
+
+    A `memory`, its own or (in a grid) another's: a folder that joblib loads pickles from. And other methods than those
+    that predict, which stacks and chains would call of what they hold. Asked is what was made of the file, since its
+    text can say one thing and make another. (`guarded` sees to what this does not see.)
+    """
+    left, seen = [made], dict[int, Any]()
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type | str | bytes | int | float | ModuleType):
+            continue
+        seen[id(one)] = one
+        items = {**one} if isinstance(one, dict) else {}
+        held = getattr(one, "__dict__", {})
+        for key, value in [*items.items(), *(held.items() if isinstance(held, dict) else ())]:
+            if isinstance(key, str) and key.rpartition("__")[2] == "memory" and value is not None:
+                return "names a folder of pickles (`memory`), which fitting would load"
+            names = value if isinstance(value, list | tuple) else [value]
+            if key in _NAMES_METHODS and not all(isinstance(n, str | None) and n in {*_METHODS, None} for n in names):
+                return f"would call other methods than those that predict ({key})"
+            left += [key, value]
+        if isinstance(one, list | tuple | set | frozenset | deque):
+            left += one
+        elif isinstance(one, np.ndarray) and one.dtype.hasobject:
+            left += one.ravel().tolist()
+        elif isinstance(one, partial):
+            left += [one.func, one.args, one.keywords]
+        elif isinstance(one, MethodType):
+            left.append(one.__self__)
+    return None

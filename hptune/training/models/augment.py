@@ -1,0 +1,82 @@
+"""`data.augment`: stock Keras random layers in front of the model, active in training only, their strengths dials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hptune.experiment.data import Augment
+from hptune.experiment.space.references import concrete
+from hptune.training.data import Data
+from hptune.training.models.dials import Dial
+from hptune.training.runtime import keras
+
+STRENGTHS = ("translate", "rotate", "zoom", "contrast", "brightness")
+"""What has a strength s: the largest change, drawn anew for each picture from −s to s."""
+
+PREFIX = "augment."
+"""The dials are named `augment.translate`, …"""
+
+
+def strengths(augment: Augment | None) -> dict[str, float]:
+    """The dials that are given, by name."""
+    given = {} if augment is None else {name: getattr(augment, name) for name in STRENGTHS}
+    return {f"{PREFIX}{name}": float(concrete(s)) for name, s in given.items() if s is not None}
+
+
+def flips(augment: Augment | None) -> str | None:
+    """The way pictures are flipped, which shapes the graph."""
+    return None if augment is None or augment.flip is None else str(concrete(augment.flip))
+
+
+def layers(flip: str | None, strong: Mapping[str, float], data: Data) -> list[Any]:
+    """The stock layers, in a fixed order. `strong`: as `strengths` gives them."""
+    keras_layers, scale = keras().layers, _value_range(data)
+    made = [] if flip is None else [keras_layers.RandomFlip("horizontal_and_vertical" if flip == "both" else flip)]
+    make = {
+        "translate": lambda s: keras_layers.RandomTranslation(s, s),
+        "rotate": lambda s: keras_layers.RandomRotation(s),
+        "zoom": lambda s: keras_layers.RandomZoom((-s, s)),
+        "contrast": lambda s: keras_layers.RandomContrast((s, s), value_range=scale),
+        "brightness": lambda s: keras_layers.RandomBrightness(s, value_range=scale),
+    }
+    return [*made, *(make[name.removeprefix(PREFIX)](s) for name, s in strong.items())]
+
+
+def attach(made: list[Any]) -> dict[str, Dial]:
+    """Put a dial in the place of each layer's strength; the dials by name."""
+    dials: dict[str, Dial] = {}
+    for layer in made:
+        kind = type(layer).__name__
+        what = KINDS.get(kind.removeprefix("Random"))
+        if what is None:
+            continue
+        high = dials[PREFIX + what] = Dial()
+        low = -high
+        if kind == "RandomTranslation":
+            layer.height_lower, layer.height_upper, layer.width_lower, layer.width_upper = low, high, low, high
+        elif kind == "RandomZoom":
+            layer.height_lower, layer.height_upper = low, high
+        else:
+            layer.factor = (high, high) if kind == "RandomContrast" else (low, high)
+    return dials
+
+
+KINDS = {
+    "Translation": "translate",
+    "Rotation": "rotate",
+    "Zoom": "zoom",
+    "Contrast": "contrast",
+    "Brightness": "brightness",
+}
+"""Keras's layer `Random…` -> the strength that is its dial."""
+
+
+def _value_range(data: Data) -> tuple[float, float]:
+    """The range that pictures lie in: from black to white, as their scaling leaves them."""
+    raw = np.asarray(data.examples)
+    white = 1.0 if raw.max() <= 1.5 else 255.0 if raw.max() <= 255 else 65535.0
+    offset, divisor = data.input_scale if data.input_scale is not None else (np.zeros(()), np.ones(()))
+    return float(np.min((0 - offset) / divisor)), float(np.max((white - offset) / divisor))

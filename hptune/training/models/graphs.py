@@ -1,0 +1,97 @@
+"""From a recipe's graph of layers to a Keras model: a Sequential where it is a stack, else a functional model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hptune.base.errors import HptuneError
+from hptune.experiment.graph import INPUT, Graph, LayerCall, Source
+from hptune.training.models.keras_objects import make_layer
+from hptune.training.reasons import LayerError
+from hptune.training.runtime import keras
+
+Shape: TypeAlias = tuple[tuple[int | None, ...], str]
+"""The shape of one sample and its dtype."""
+
+
+def build(graph: Graph, shape: Shape | Mapping[str, Shape], folder: Path) -> Any:
+    """A fresh model over samples of that shape (of several inputs, each's own). folder: of the user's own layers.
+
+    Raises LayerError where a layer can't be made, or does not take what the layers above it give.
+    """
+    if graph.is_stack:
+        assert not isinstance(shape, Mapping), "several inputs are named"
+        return _stack(graph.calls, shape, folder)
+    shapes = shape if isinstance(shape, Mapping) else {(graph.inputs or (INPUT,))[0]: shape}
+    inputs = {name: keras().Input(shapes[name][0], dtype=shapes[name][1], name=name) for name in graph.inputs or shapes}
+    tensors: dict[int, Any] = {-1 - i: tensor for i, tensor in enumerate(inputs.values())}
+    for number, call in enumerate(graph.calls):
+        source = number - 1 if call.source is None else call.source
+        with _telling(call):
+            layer = make_layer(call.name, {**call.args, "name": _name(number, call)}, folder)
+            tensors[number] = _called(layer, source, tensors)
+    ends = {name: tensors[number] for name, number in (graph.outputs or {}).items()}
+    outputs = ends if len(ends) > 1 else tensors[graph.ends[0]]
+    return keras().Model(inputs if isinstance(shape, Mapping) else inputs.popitem()[1], outputs)
+
+
+def _stack(calls: Sequence[LayerCall], shape: Shape, folder: Path) -> Any:
+    layers = []
+    for call in calls:
+        with _telling(call):
+            layers.append(make_layer(call.name, call.args, folder))
+    try:
+        return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
+    except Exception:  # it does not say of which layer: called one by one, it is the same one again
+        tensor = keras().Input(shape[0], dtype=shape[1])
+        for call in calls:
+            with _telling(call):
+                tensor = make_layer(call.name, call.args, folder)(tensor)
+        raise
+
+
+@contextmanager
+def _telling(call: LayerCall) -> Iterator[None]:
+    """What Keras, or a layer of the user's own, raises is told with the layer that it is about."""
+    try:
+        yield
+    except HptuneError:
+        raise
+    except Exception as error:
+        got = ", ".join(f"{name}={value!r}" for name, value in call.args.items() if _is_plain(value))
+        raise LayerError(call.path, f"{call.name}({got})") from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is what the YAML holds; a dial shows no number yet."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+def for_each(outputs: Sequence[str], given: Any, make: Callable[[Any], Any]) -> Any:
+    """What is made of a loss or of metrics, for each of several outputs by name; of one output itself.
+
+    given: one for all outputs, or a section with one for each.
+    """
+    if not outputs:
+        return make(given)
+    by_name = isinstance(given, Mapping) and set(given) <= set(outputs)
+    return {name: make(given.get(name, []) if by_name else given) for name in outputs}
+
+
+def _name(number: int, call: LayerCall) -> str:
+    """The layer's own name; one that tells its place where it has none."""
+    return str(call.args.get("name") or f"{call.name.split(':')[-1].split('.')[-1].lower()}_at_{number}")
+
+
+def _called(layer: Any, source: Source, tensors: Mapping[int, Any]) -> Any:
+    def taken(one: int | tuple[int, ...]) -> Any:
+        return [tensors[number] for number in one] if isinstance(one, tuple) else tensors[one]
+
+    if isinstance(source, Mapping):
+        return layer(**{key: taken(one) for key, one in source.items()})
+    return layer(taken(source))

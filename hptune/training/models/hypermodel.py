@@ -1,0 +1,332 @@
+"""Models that code builds: `build(hp)` functions and KerasTuner `HyperModel` classes, the user's and KerasTuner's own.
+
+What they ask of `hp` is found before the first trial (`discovery`), and spelt as the YAML would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hptune.base import surroundings
+from hptune.base.errors import KeyPath, SegmentFailed, spec_error
+from hptune.base.quiet import quietly
+from hptune.base.trial import Value, Values
+from hptune.base.user_code import load_object
+from hptune.experiment.space.references import NAME
+from hptune.training.core.results import build_as_fit, has_own_loops, is_whole, makes_its_own_loss
+from hptune.training.own.bound import why_by_fit
+from hptune.training.own.heap import Heap
+from hptune.training.own.modules import forget, imported, own_modules
+from hptune.training.own.untouched import Untouched, names_there
+from hptune.training.runtime import Settings, keras, reset_names, seeded_meanwhile
+
+
+class Builder:
+    """A HyperModel, or what has its `build(hp)`: `build(values)` gives the model, and what it asked `hp` for."""
+
+    def __init__(
+        self,
+        hypermodel: Any,
+        *,
+        branches: bool = True,
+        path: KeyPath = ("model",),
+        reference: str = "",
+        folder: Path | None = None,
+    ) -> None:
+        """branches: whether it may ask for a parameter under some values of another alone.
+
+        path: where the YAML names it. reference: `module:name` of the user's own. folder: where its modules lie.
+        kept_by_code: the names through which the user's modules were found to keep something from call to call that can
+        only be had back by importing them anew. prepare: what is to be done then, before the code is called.
+        """
+        self._own = [hypermodel, *own_modules(reference, folder)] if reference else []
+        self.hypermodel = hypermodel
+        self.reference = reference
+        self._folder = folder or Path()
+        self.branches = branches
+        self.path = path
+        self.why_by_fit: str | None = None
+        self.tells_penalties = False
+        self.kept_by_code: set[str] = set()
+        self.prepare: Callable[[], None] = lambda: None
+        self._import_seed = 0
+        self._asked: list[tuple[Any, Values]] = []
+        self._late: list[ModuleType] = []
+        self._heap: Heap | None = None
+        self._kt = keras_tuner()
+        self._settings = _SETTINGS.setdefault(reference, Settings.now())
+
+    @cached_property
+    def untouched(self) -> Untouched:
+        """What its calls share; asked for before the first one."""
+        return Untouched(self._own)
+
+    @property
+    def has_own_fit(self) -> bool:
+        """Whether the HyperModel trains by a `fit` of its own, which is used then; or each model by Keras's."""
+        return self.hypermodel_fits or self.why_by_fit is not None
+
+    @property
+    def hypermodel_fits(self) -> bool:
+        return getattr(type(self.hypermodel), "fit", None) not in (None, _Function.fit, self._kt.HyperModel.fit)
+
+    @property
+    def fit(self) -> Any:
+        """`fit(hp, model, x, y, …)`: the HyperModel's own, or KerasTuner's usual one, which calls `model.fit`."""
+        return self.hypermodel.fit if self.hypermodel_fits else _Function(None).fit
+
+    @property
+    def call(self) -> str | None:
+        """How a user's program calls it, with an `hp`; None where it is none of the user's."""
+        if not self.reference:
+            return None
+        found = load_object(self.reference, self._folder, ("model", "python"))
+        name = self.reference.replace(":", ".")
+        if inspect.isclass(found):
+            return f"{name}().build(hp)"
+        return f"{name}(hp)" if isinstance(self.hypermodel, _Function) else f"{name}.build(hp)"
+
+    def build(self, values: Values) -> tuple[Any, Any]:
+        """(the model, the `HyperParameters` it asked).
+
+        Raises SegmentFailed where the code asks for what `values` leaves out: its default would be a silent guess.
+        """
+        hp = self.asking(values)
+        model = self.build_with(hp)
+        check_whole(hp, values)
+        self._asked.append((hp, values))
+        return model, hp
+
+    def check_asked(self) -> None:
+        """Raises SegmentFailed as `build` does, for what code has asked since: as a graph was made of it."""
+        asked, self._asked = self._asked, []
+        for hp, values in asked:
+            check_whole(hp, values)
+
+    def begin(self, x: Any, values: Values, *, seed: int) -> None:
+        """Call the code once, for what it keeps from its first call on: so that is the same in every process.
+
+        x: a sample, for a model that has no weights before it is called. values: the defaults of what the YAML
+        declares; the code's own stand for the others. What the code raises it raises again. Why Keras's `fit` is to
+        train each model is known from then on (None: it need not), and whether the loss that it tells holds the
+        penalties on its weights.
+        """
+        self._import_seed = seed
+        keras().utils.set_random_seed(seed)
+        with contextlib.suppress(Exception), quietly():
+            model = self.build_with(self.asking(values))
+            self.why_by_fit = self.needs_fit(model)
+            self.tells_penalties = makes_its_own_loss(model)
+            if not is_whole(model):
+                build_as_fit(model, x)
+                self.untouched.after(model)
+
+    def needs_fit(self, model: Any) -> str | None:
+        """Why no copy or graph can stand for the model that was built last, so that Keras's `fit` is to train it; None:
+        it may."""
+        if has_own_loops(model):
+            return "has a fit or loops of its own, or batches of one size"
+        if (why := why_by_fit(model)) is not None:
+            return why
+        return "is made of code of yours in the place of Keras's" if self.untouched.patched else None
+
+    def asking(self, values: Values) -> Any:
+        """`HyperParameters` that answer with these values, and for what they leave out with the code's default."""
+        hp = self._kt.HyperParameters()
+        hp.values = dict(values)
+        return hp
+
+    def build_with(self, hp: Any) -> Any:
+        """The model that the code makes as it asks `hp`, whatever it asks for."""
+        try:
+            model = self._called(hp)
+        except ValueError as error:
+            if _NAMED_TWICE.search(str(error)) is None:
+                raise
+            model = self._called(hp, beside=names_there())  # a layer that outlives the calls has the name
+        if not isinstance(model, keras().Model):
+            code = getattr(inspect.unwrap(self.hypermodel.build), "__code__", None)
+            where = f" ({Path(code.co_filename).name}:{code.co_firstlineno})" if code is not None else ""
+            raise SegmentFailed(f"the builder returned {type(model).__name__}, not a keras.Model{where}")
+        return self.build_with(hp) if self.untouched.after(model) else model
+
+    def _called(self, hp: Any, beside: Iterable[str] = ()) -> Any:
+        if self.kept_by_code or self._is_of_others():
+            self.untouched.before_imports()
+        else:
+            self.untouched.before()
+        self._as_imported()
+        self._settings.put()
+        reset_names(beside)
+        with self.watched():
+            return self.hypermodel.build(hp)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """For the user's code to run in: what it imports, the next call imports anew."""
+        with surroundings.only_this_process(), imported(self._late.append):
+            yield
+
+    def _as_imported(self) -> None:
+        """Where what the user's modules hold is other than it was, for all that was put back: import them anew.
+
+        The HyperModel itself counts among it, and what it keeps from one `fit` to the next. From then on nothing is put
+        back any more: what an earlier call has made goes on reading what that call has left.
+        """
+        if not self.reference:
+            return
+        forget(self._late)
+        self._late.clear()
+        if not self.kept_by_code:
+            changed = self._changed()
+            if changed == []:
+                return
+            self.kept_by_code.update(changed or ())  # None: another builder of the module has imported it anew
+        self._import_anew()
+        if not self.kept_by_code:
+            self._changed()
+
+    def _import_anew(self) -> None:
+        """Load the modules as if they had never been; nothing here keeps hold of what they were."""
+        for module in self._own[1:]:
+            _HEAPS.pop(id(module), None)
+        self.untouched.forget()
+        if self._is_of_others():
+            forget(own_modules(self.reference, self._folder))
+        forget(self._own[1:])
+        reset_names()
+        with seeded_meanwhile(self._import_seed):
+            fresh = from_code(self.reference, self._folder)
+            self.hypermodel, self._own, self._heap = fresh.hypermodel, fresh._own, None
+            self.prepare()
+        self.untouched = Untouched(self._own)
+
+    def _named(self) -> Any:
+        return sys.modules.get(self.reference.partition(":")[0])
+
+    def _is_of_others(self) -> bool:
+        """Whether another builder, that of another fold, has imported the modules anew: these here are no more to be
+        put back."""
+        return bool(self.reference) and self._named() not in self._own[1:]
+
+    def _changed(self) -> list[str] | None:
+        """The names through which the modules, or the HyperModel, hold anything else than at first; None: the module
+        is no more the one that is loaded."""
+        if self._is_of_others():
+            return None
+        named = self._named()
+        of_modules = _HEAPS.get(id(named))
+        if of_modules is None:
+            of_modules = _HEAPS[id(named)] = Heap(self._own[1:])
+        self._heap = self._heap or Heap(self._own[:1])
+        return [*of_modules.changed(), *self._heap.changed()]
+
+
+_NAMED_TWICE = re.compile(r"[Nn]ame ['\"].+['\"] is (used \d+ times|already the name of a layer)")
+
+_HEAPS: dict[int, Heap] = {}
+"""By the identity of the module that is named: all that it and what it imports hold, before a builder was called."""
+
+_SETTINGS: dict[str, Settings] = {}
+"""`keras.config` as the user's module has left it, before anything was built."""
+
+
+def check_whole(hp: Any, values: Values) -> None:
+    """Raises SegmentFailed where code has asked `hp` for what `values` does not hold, and tells how to declare it."""
+    late = {p.name: p for p in hp.space if p.name not in values and hp.is_active(p) and type(p).__name__ != "Fixed"}
+    if late:
+        names = ", ".join(late)
+        declared = flow({name: as_yaml(parameter) for name, parameter in late.items()})
+        told = f"the code asks for {names} under these values, which was not found before the first trial"
+        way = "declare it in the YAML (which then gives it a value in every trial) and search with --fresh"
+        raise SegmentFailed(f"{told}, so it has no value here; {way}: search_space: {declared}")
+
+
+def flow(value: Any) -> str:
+    """Plain data as the YAML has it on one line.
+
+    >>> flow({"units 1": {"type": "choice", "values": ["a", "1", True]}})
+    '{"units 1": {type: choice, values: [a, "1", true]}}'
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{flow(name)}: {flow(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    plain = isinstance(value, str) and re.fullmatch(NAME, value) and value.lower() not in ("true", "false", "null")
+    return str(value) if plain or isinstance(value, float) else json.dumps(value)
+
+
+def keras_tuner() -> Any:
+    """KerasTuner, imported when it is first needed."""
+    keras()
+    with quietly():
+        import keras_tuner
+    return keras_tuner
+
+
+def from_code(reference: str, folder: Path) -> Builder:
+    """The builder that the user's code is. Raises SpecError where it is none."""
+    path = ("model", "python")
+    found = load_object(reference, folder, path)
+    hypermodel = keras_tuner().HyperModel
+    if inspect.isclass(found) and issubclass(found, hypermodel):
+        return Builder(found(), path=path, reference=reference, folder=folder)
+    if isinstance(found, hypermodel):
+        return Builder(found, path=path, reference=reference, folder=folder)
+    if callable(found):
+        return Builder(_Function(found), path=path, reference=reference, folder=folder)
+    told = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
+    raise spec_error(told, *path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A `build(hp)` function in the place of a HyperModel."""
+
+    build: Any
+
+    @staticmethod
+    def fit(_: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        return model.fit(*args, **kwargs)
+
+
+def as_yaml(parameter: Any) -> dict[str, Any]:
+    """A KerasTuner parameter as the YAML would spell it: {"type": …, …, "default": …}.
+
+    A default that is none of its values, which KerasTuner allows and never tries, is the nearest of them.
+    """
+    kind = type(parameter).__name__
+    if kind in ("Boolean", "Choice"):
+        return {"type": "choice", "values": list(parameter.values), "default": parameter.default}
+    number = int if kind == "Int" else float
+    if parameter.sampling != "linear" and parameter.step is not None:  # a step on a log scale multiplies
+        return _listed([number(value) for value in parameter.values], number(parameter.default))
+    low, high = number(parameter.min_value), number(parameter.max_value)
+    domain: dict[str, Any] = {"type": "int" if kind == "Int" else "float", "min": low, "max": high}
+    if parameter.sampling != "linear":
+        domain["log"] = "reverse" if parameter.sampling == "reverse_log" else True
+    elif parameter.step is not None and (kind == "Float" or parameter.step != 1):
+        domain["step"] = number(parameter.step)
+    default, step = min(max(number(parameter.default), low), high), domain.get("step", 1 if kind == "Int" else None)
+    if step is not None and "log" not in domain:
+        steps = min(round((default - low) / step), int((high - low) / step + 1e-9))
+        on_grid = low + steps * step
+        default = default if math.isclose(default, on_grid, rel_tol=1e-9, abs_tol=1e-12) else number(on_grid)
+    return {**domain, "default": default}
+
+
+def _listed(values: list[Value], default: Value) -> dict[str, Any]:
+    """A choice of numbers, each once."""
+    distinct = list(dict.fromkeys(values))
+    return {"type": "choice", "values": distinct, "default": min(distinct, key=lambda v: abs(v - default))}  # type: ignore[operator]  # numbers

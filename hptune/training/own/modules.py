@@ -1,0 +1,110 @@
+"""The modules of the user's that his code reaches, and those that it imports only as it runs."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hptune.base import surroundings
+from hptune.base.own_files import is_own_file
+
+
+def own_modules(reference: str, folder: Path | None) -> list[ModuleType]:
+    """The module that `module:name` names, all that it has imported, and all others of the folder that are loaded."""
+    beside = (folder or Path()).resolve()
+    loaded = [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and one.__name__ != "__main__"]
+    named = reference.partition(":")[0]
+    waiting = [one for one in loaded if one.__name__ == named or _lies_in(beside, one)]
+    found: dict[int, ModuleType] = {}
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            held = [*map(_module_of, list(vars(module).values())), *map(sys.modules.get, _imported_by(module))]
+            waiting += [one for one in held if one is not None and _is_own(one)]
+    return list(found.values())
+
+
+def _imported_by(module: ModuleType) -> Iterator[str]:
+    """The names of the modules that its text imports, wherever it does, and of the packages around them."""
+    try:
+        tree = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes())
+    except (OSError, SyntaxError, ValueError):  # it has no text
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = (module.__package__ or "").split(".")
+            around = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*around, *([node.module] if node.module else [])])
+            names = [base, *(f"{base}.{one.name}" for one in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
+def forget(modules: Iterable[ModuleType]) -> None:
+    """Have them imported anew by who imports them next."""
+    gone = [module.__name__ for module in modules if sys.modules.get(module.__name__) is module]
+    if gone:
+        with surroundings.importing():  # else they are put back as a trial ends
+            for name in gone:
+                del sys.modules[name]
+
+
+@contextlib.contextmanager
+def imported(keep: Callable[[ModuleType], None]) -> Iterator[None]:
+    """`keep` is called with each module of the user's that is loaded meanwhile, as its own code has left it."""
+    watch = _Watch(keep)
+    sys.meta_path.insert(0, watch)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the code has taken it out
+            sys.meta_path.remove(watch)
+
+
+class _Watch:
+    """Finds modules as Python does. A module is loaded by its usual loader, and then told of."""
+
+    def __init__(self, keep: Callable[[ModuleType], None]) -> None:
+        self._keep = keep
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None or spec.origin is None or not is_own_file(spec.origin):
+            return None  # the finders behind this one see to it
+        load = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            load(module)
+            self._keep(module)
+
+        with contextlib.suppress(AttributeError):  # a loader may have no place for it
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _module_of(value: Any) -> ModuleType | None:
+    """A module itself, or that of a class or a function."""
+    if isinstance(value, ModuleType):
+        return value
+    return sys.modules.get(getattr(value, "__module__", None) or "") if callable(value) else None
+
+
+def _is_own(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and module.__name__ != "__main__" and is_own_file(file)
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    return _is_own(module) and Path(module.__file__ or "").is_relative_to(folder)

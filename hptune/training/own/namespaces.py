@@ -1,0 +1,310 @@
+"""What modules, classes and functions of the user's hold, put back: a trial is what it is in a process of its own.
+
+Small things that can be copied (settings, counters, random generators, objects with attributes) are put back in their
+place, since others may hold them too; variables get their first values; a `tf.function` is traced anew. What is large,
+or can't be copied, stays as it is, and so does what is added to a dictionary and is no plain value: caches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import functools
+import gc
+import io
+import pickle
+import random
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from hptune.training.own.attributes import answers, attributes
+from hptune.training.own.reach import variables_in
+from hptune.training.own.sameness import is_graph_function, is_known
+from hptune.training.runtime import keras
+
+MOST_BYTES = 2**20
+"""What takes more as a pickle is data, or a network, and stays as it is."""
+
+
+class _Bounded(io.BytesIO):
+    """Takes so many bytes and no more."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MOST_BYTES:
+            raise OverflowError("too large to be copied before each call")
+        return super().write(data)
+
+
+class _Pickler(pickle.Pickler):
+    """Refuses bound methods: their copy would belong to a copy of the object, and not to the object itself."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, types.MethodType):
+            raise pickle.PicklingError("a bound method")
+        return NotImplemented
+
+
+class Namespace:
+    """What a module, a class, an object, a function, a dict or a list holds by name, as it was when first seen."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+        self._is_own = _is_own(thing)
+        self._was = {name: value for name, value in _held(thing).items() if answers(value)}
+        self._copies = {name: copied for name, value in self._was.items() if (copied := _copied(value)) is not None}
+        values = [value for value in self._was.values() if not isinstance(value, types.ModuleType | type)]
+        self._graphs = [value for value in values if is_graph_function(value)]
+        self._caches = [value for value in values if isinstance(value, functools._lru_cache_wrapper)]
+        self._variables = [(variable, variable.numpy()) for variable in variables_in(values)]
+
+    def put_back(self) -> None:
+        now = {name: value for name, value in _held(self._thing).items() if answers(value)}
+        for name in [name for name, value in now.items() if name not in self._was and _is_plain(value)]:
+            if self._is_own:
+                _remove(self._thing, name)
+        for name, was in self._was.items():
+            copied = self._copies.get(name)
+            if copied is None:
+                if self._is_own and (name not in now or now[name] is not was):
+                    _set(self._thing, name, was)
+            elif name not in now or _pickled(now[name]) != copied:
+                then = pickle.loads(copied)  # this process has written it
+                if name not in now or not _put_into(now[name], then):
+                    _set(self._thing, name, then)
+        for variable, value in self._variables:
+            variable.assign(value)
+        for function in self._graphs:
+            _forget_traces(function)
+        for cache in self._caches:
+            if not all(map(_is_data, _kept_by(cache))):
+                cache.cache_clear()
+
+    def differs(self) -> bool:
+        """Whether a name stands for another thing than it did, or for one of another content, where that is copied."""
+        now = {name: value for name, value in _held(self._thing).items() if answers(value)}
+        if now.keys() != self._was.keys() or any(now[name] is not was for name, was in self._was.items()):
+            return True
+        return any(_pickled(now[name]) != copied for name, copied in self._copies.items())
+
+
+_SEEN: dict[int, Namespace] = {}
+"""By identity: a process may have several builders of one module, and it was as it is told here before the first."""
+
+
+def namespaces(thing: Any) -> Iterator[Namespace]:
+    """Of a module, of its classes and of the functions in both; of an object itself."""
+    for one in _inside(thing):
+        if id(one) not in _SEEN:
+            _SEEN[id(one)] = Namespace(one)
+        yield _SEEN[id(one)]
+
+
+def forget_namespaces(some: Iterable[Namespace]) -> None:
+    """Let go of these, and of the things that they are of."""
+    gone = {id(one) for one in some}
+    for key in [key for key, one in _SEEN.items() if id(one) in gone]:
+        del _SEEN[key]
+
+
+def seen_now(thing: Any) -> list[Namespace]:
+    """As `namespaces`, of what it is now, whatever it was before."""
+    return [Namespace(one) for one in _inside(thing)]
+
+
+def _inside(thing: Any) -> Iterator[Any]:
+    seen: set[int] = set()
+    waiting = [thing]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [value for value in _parts(one) if _is_apart(value, one)]
+
+
+def _parts(thing: Any) -> list[Any]:
+    """What a thing holds; the functions of class and static methods; the members of an enum."""
+    held = list(filter(answers, _held(thing).values()))
+    return [value.__func__ if isinstance(value, staticmethod | classmethod) else value for value in held]
+
+
+def _is_apart(value: Any, holder: Any) -> bool:
+    """Whether what a thing holds has a namespace of its own, since it can't be copied with the thing.
+
+    Not layers, which are put back with the models that hold them.
+    """
+    if isinstance(value, types.FunctionType):
+        return not is_known(value)
+    if isinstance(value, type):
+        return value.__module__ == getattr(
+            holder, "__name__" if isinstance(holder, types.ModuleType) else "__module__", ""
+        )
+    if isinstance(value, types.ModuleType | keras().layers.Layer | keras().Variable):
+        return False
+    if isinstance(value, enum.Enum):
+        return not is_known(type(value))
+    if _copied(value) is not None:
+        return False
+    if isinstance(value, dict | list):
+        return True
+    return hasattr(type(value), "__dict__") and (_is_own(value) or isinstance(holder, types.ModuleType))
+
+
+def _is_own(thing: Any) -> bool:
+    """Whether it is the user's, or a plain container: what an installed package's object makes for itself is left."""
+    if isinstance(thing, dict | list | types.ModuleType | type | types.FunctionType):
+        return True
+    return not is_known(type(thing))
+
+
+def _held(thing: Any) -> dict[Any, Any]:
+    if isinstance(thing, dict):
+        return dict(thing)
+    if isinstance(thing, list):
+        return dict(enumerate(thing))
+    if not isinstance(thing, types.FunctionType):
+        return {name: value for name, value in attributes(thing).items() if not name.startswith("__")}
+    cells = {
+        f"cell {i}": cell.cell_contents for i, cell in enumerate(thing.__closure__ or ()) if cell != types.CellType()
+    }
+    return {**cells, "__defaults__": thing.__defaults__, "__kwdefaults__": thing.__kwdefaults__, **vars(thing)}
+
+
+def _set(thing: Any, name: Any, value: Any) -> None:
+    if isinstance(thing, dict | list):
+        if isinstance(thing, list) and name >= len(thing):
+            thing.append(value)
+        else:
+            thing[name] = value
+        return
+    if isinstance(thing, types.FunctionType) and name.startswith("cell "):
+        (thing.__closure__ or ())[int(name.removeprefix("cell "))].cell_contents = value
+        return
+    with contextlib.suppress(AttributeError, TypeError):  # a class may forbid it
+        setattr(thing, name, value)
+
+
+def _remove(thing: Any, name: Any) -> None:
+    if isinstance(thing, list):
+        thing.pop()
+    elif isinstance(thing, dict):
+        del thing[name]
+    else:
+        with contextlib.suppress(AttributeError, TypeError):
+            delattr(thing, name)
+
+
+def _kept_by(cache: Any) -> list[Any]:
+    """The results that a `functools.cache` holds, with the arguments where it is bounded."""
+    own = (vars(cache), cache.__wrapped__)
+    found = [
+        one for one in gc.get_referents(cache) if type(one) not in (type, object) and all(one is not o for o in own)
+    ]
+    if cache.cache_parameters()["maxsize"] is None:
+        return [value for by_arguments in found for value in by_arguments.values()]
+    return [one for one in found if not (isinstance(one, dict) and set(map(_kind, one.values())) == {"_lru_list_elem"})]
+
+
+def _kind(thing: Any) -> str:
+    return type(thing).__name__
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a cache may go on holding it: what code does not change, and layers, which are put back by themselves."""
+    if isinstance(value, tuple):
+        return all(map(_is_data, value))
+    if isinstance(value, np.ndarray | keras().layers.Layer):
+        return True
+    if value is None or isinstance(value, str | bytes | int | float | bool | np.generic):
+        return True
+    return type(value).__module__.partition(".")[0] in ("tensorflow", "pandas", "pyarrow")
+
+
+def _pickled(value: Any) -> bytes | None:
+    """The value as bytes, the same of the same value in one process; None where it is not to be copied."""
+    if isinstance(value, types.ModuleType | types.FunctionType | type | functools.partial) or _is_of_keras(value):
+        return None
+    if isinstance(value, np.ndarray) and value.nbytes > MOST_BYTES:
+        return None
+    file = _Bounded()
+    try:
+        _Pickler(file, protocol=5).dump(value)
+    except Exception:  # noqa: BLE001  # what can't be pickled raises anything, the user's code too
+        return None
+    return file.getvalue()
+
+
+def _copied(value: Any) -> bytes | None:
+    """As `_pickled`, where it can be had back."""
+    copied = _pickled(value)
+    try:
+        return copied if copied is None or pickle.loads(copied) is not copied else None
+    except Exception:  # noqa: BLE001  # as above
+        return None
+
+
+def _is_of_keras(value: Any) -> bool:
+    """Whether it is a layer, a loss, an optimizer, …: Keras pickles them by their config, which leaves things out."""
+    return any(one.__module__.partition(".")[0] in ("keras", "tensorflow") for one in type(value).__mro__)
+
+
+def _put_into(now: Any, then: Any) -> bool:
+    """Make an object what it was, in its place, since others may hold it; False where it can't be changed."""
+    if type(now) is not type(then):
+        return False
+    if isinstance(now, MutableMapping):
+        for key in [key for key, value in now.items() if key not in then and _is_plain(value)]:
+            del now[key]
+        for key, value in then.items():  # update() of a Counter adds
+            now[key] = value
+    elif isinstance(now, list | deque | bytearray):
+        now.clear()
+        now.extend(then)
+    elif isinstance(now, set):
+        now.clear()
+        now |= then
+    elif isinstance(now, np.ndarray):
+        if now.shape != then.shape or now.dtype != then.dtype or not now.flags.writeable:
+            return False
+        now[...] = then
+    elif isinstance(now, np.random.Generator):
+        now.bit_generator.state = then.bit_generator.state
+    elif isinstance(now, np.random.RandomState):
+        now.set_state(then.get_state())
+    elif isinstance(now, random.Random):
+        now.setstate(then.getstate())
+    elif isinstance(now, tuple):
+        return len(now) == len(then) and all(a == b or _put_into(a, b) for a, b in zip(now, then, strict=True))
+    else:
+        return _put_into_attributes(now, then)
+    return True
+
+
+def _put_into_attributes(now: Any, then: Any) -> bool:
+    try:
+        held, was = (object.__getattribute__(one, "__dict__") for one in (now, then))
+    except AttributeError:
+        return False
+    held.clear()
+    held.update(was)
+    return True
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple | set | deque):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, str | bytes | int | float | bool | np.generic)
+
+
+def _forget_traces(function: Any) -> None:
+    """Let a `tf.function` be traced anew: the Python values that it has read may be others now."""
+    for name in ("_function_cache", "_function_captures"):
+        setattr(function, name, type(getattr(function, name))())
+    function._variable_creation_config = function._no_variable_creation_config = function._created_variables = None

@@ -1,0 +1,69 @@
+"""What would make the training faster, found by trying: for `hptune search --profile`, whose user has asked for it.
+
+XLA and half precision change results, so that they are never chosen by measuring; what they would bring is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from hptune.base.stopwatch import WATCH
+from hptune.training.core.program import Program, Setting
+from hptune.training.core.state import State
+from hptune.training.data import Part
+
+_PAYS = 1.2
+"""Only what makes an epoch so many times faster is worth another search."""
+
+_TRIED_EPOCHS = 4
+"""Of which the first compiles."""
+
+
+def tell_validation(program: Program, validation: Part, setting: Setting, *, epochs: int) -> None:
+    """Tell the stopwatch which share of so many epochs, which are one call each, was validation."""
+    if program.epoch_s is None:
+        return
+    with WATCH.aside():
+        state = program.state()  # some layers draw random numbers in inference too
+        program.evaluate(validation, setting.batch_size)  # traces
+        started = time.perf_counter()
+        program.evaluate(validation, setting.batch_size)
+        took_s = time.perf_counter() - started
+        program.load(state)
+    WATCH.move("train", "validate", epochs * min(took_s, program.epoch_s))
+
+
+def advise(program: Program, with_xla: Callable[[], Program], state: State, setting: Setting) -> None:
+    """Note what XLA would bring to a trial like this, and half precision. `program` is left as it is."""
+    if program.epoch_s is None:
+        return
+    with WATCH.aside():
+        WATCH.notes += [_on_xla(program.epoch_s, with_xla(), state, setting), *_on_precision()]
+
+
+def _on_xla(plain_s: float, program: Program, state: State, setting: Setting) -> str:
+    started = time.perf_counter()
+    program.run(state, setting, 0, _TRIED_EPOCHS)
+    total_s = time.perf_counter() - started
+    assert program.epoch_s is not None, "several epochs were run"
+    told = (
+        f"an epoch of the first trial takes {plain_s * 1000:.1f} ms, with XLA {program.epoch_s * 1000:.1f} ms "
+        f"after {total_s - (_TRIED_EPOCHS - 1) * program.epoch_s:.1f} s of compiling for each structure"
+    )
+    if plain_s < _PAYS * program.epoch_s:
+        return f"execution.xla would not pay: {told}"
+    return f"execution.xla: true would pay (it changes results, so for another search): {told}"
+
+
+def _on_precision() -> list[str]:
+    import keras
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus or keras.config.dtype_policy().name != "float32":
+        return []
+    major, _ = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+    if major < 7:  # no units of its own for half precision
+        return []
+    return ["execution.precision: mixed_float16 is likely to pay for large layers (it changes results)"]

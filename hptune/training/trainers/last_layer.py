@@ -1,0 +1,196 @@
+"""Whether the last layer fits the target: how many values it gives a sample, and which values these can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from hptune.base.errors import KeyPath, Problem, SpecError
+from hptune.training.core.results import makes_its_own_loss
+from hptune.training.data import Data
+from hptune.training.runtime import keras
+
+BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
+"""The losses that want a value for each class."""
+
+_INF = np.inf
+_RANGES = {
+    **dict.fromkeys(("sigmoid", "softmax", "hard_sigmoid", "sparse_sigmoid", "sparsemax"), (0.0, 1.0)),
+    **dict.fromkeys(("relu", "softplus", "exponential", "squareplus", "sparse_plus"), (0.0, _INF)),
+    **dict.fromkeys(("tanh", "softsign", "hard_tanh"), (-1.0, 1.0)),
+    **dict.fromkeys(("log_sigmoid", "log_softmax"), (-_INF, 0.0)),
+    **dict.fromkeys(("elu", "celu"), (-1.0, _INF)),
+    "relu6": (0.0, 6.0),
+    "selu": (-1.7581, _INF),
+    "gelu": (-0.17, _INF),
+    **dict.fromkeys(("silu", "hard_silu"), (-0.375, _INF)),
+    "mish": (-0.309, _INF),
+}
+"""What an activation can give at its defaults, where that is bounded; a little more where it has no round figure."""
+
+_PASSING = frozenset(
+    {
+        *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
+        *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
+    }
+)
+"""Keras's layers that give nothing beyond what they are given."""
+
+
+def check_last_layer(
+    model: Any, loss: Any, data: Data, path: KeyPath, *, columns: Mapping[str, int] = MappingProxyType({})
+) -> None:
+    """Raise SpecError, with the remedy, where the model's last layer can't give what the target and the loss need.
+
+    path: where the last layer stands in the YAML. columns: of several outputs, which column of the target each learns.
+    Models whose shapes are known only once they ran and those that compute their own loss are passed over; under a loss
+    of one's own, which may be one over embeddings, so is all but which values the output can have; and so is what an
+    activation of one's own may give.
+    """
+    if makes_its_own_loss(model):
+        return
+    if columns:
+        for name, column in columns.items():
+            activation = activation_of(model.output[name])
+            if activation is not None and data.task == "regression":
+                _check_range(activation, data, path, column=column, what=f"{name}'s {activation}")
+        return
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+        return
+    activation = last_activation(model)
+    if not _is_keras_own(loss):
+        if activation is not None and data.task == "regression" and data.target_scale is not None:
+            _check_range(activation, data, path)
+        return
+    _check_size(shape, loss, data, path)
+    if activation is None:
+        return
+    if activation == "softmax" and shape[-1] == 1:
+        told = "a softmax over one value is always 1"
+        _refuse(told, "Say activation: sigmoid" if data.task != "regression" else "Drop the activation", path)
+    if data.task == "regression":
+        _check_range(activation, data, path)
+    else:
+        _check_probabilities(activation, loss, data, path)
+
+
+def _is_keras_own(loss: Any) -> bool:
+    return (loss if callable(loss) and hasattr(loss, "__name__") else type(loss)).__module__.split(".")[0] == "keras"
+
+
+# --- how many values -------------------------------------------------------------------------------------------------
+
+
+def _check_size(shape: tuple[Any, ...], loss: Any, data: Data, path: KeyPath) -> None:
+    """Classes need a value each (one sigmoid will do for two), one-hot rows, labels and outputs one for each column."""
+    got = 1 if len(shape) == 1 else shape[-1]
+    y = data.train.y
+    if data.task != "classes":
+        wanted = 1 if y.ndim == 1 else y.shape[-1]
+        if got != wanted or len(shape) > 2:
+            sigmoid = ", activation: sigmoid" if data.task == "labels" else ""
+            what = "labels" if data.task == "labels" else "values a sample"
+            _refuse_shape(path, shape, f"the target has {wanted} {what}", f"{{units: {wanted}{sigmoid}}}")
+        return
+    assert data.labels is not None
+    classes = len(data.labels)
+    if len(shape) > 2:
+        remedy = "Put Flatten or a pooling layer before the last layer"
+        _refuse(_gives(shape, "the target is one class a sample"), remedy, path)
+    if y[0].size == 1 and classes == 2 and got == 1 and type(loss).__name__ not in BY_CLASS:
+        return
+    if y[0].size == 1 and classes == 2 and got == 1:
+        told = _gives(shape, f"{type(loss).__name__} wants one for each of the 2 classes")
+        one = "End with Dense: {units: 1, activation: sigmoid} and say training.loss: binary_crossentropy"
+        _refuse(told, f"{one}, or end with Dense: {{units: 2, activation: softmax}}", path)
+    if got != classes:
+        remedy = f"{{units: {classes}, activation: softmax}}"
+        remedy += " or {units: 1, activation: sigmoid}" if classes == 2 else ""
+        _refuse_shape(path, shape, f"the target has {classes} classes", remedy)
+
+
+def _refuse_shape(path: KeyPath, shape: tuple[Any, ...], target: str, dense: str) -> NoReturn:
+    _refuse(_gives(shape, target), f"End with Dense: {dense}", path)
+
+
+def _gives(shape: tuple[Any, ...], target: str) -> str:
+    return f"the last layer gives {' x '.join(str(size) for size in shape[1:])} values a sample, but {target}"
+
+
+def _refuse(told: str, remedy: str, path: KeyPath) -> NoReturn:
+    raise SpecError(Problem(f"{told}. {remedy}.", path))
+
+
+# --- which values ----------------------------------------------------------------------------------------------------
+
+
+def last_activation(model: Any) -> str | None:
+    """The name of Keras's own activation that the only output comes out of; None where that is not known."""
+    outputs = getattr(model, "outputs", None)
+    return activation_of(outputs[0]) if outputs else None
+
+
+def activation_of(tensor: Any) -> str | None:
+    """The name of Keras's own activation that a symbolic tensor comes out of; None where that is not known."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return None
+    layer = history.operation
+    if isinstance(layer, keras().Model):
+        outputs = getattr(layer, "outputs", None)
+        return activation_of(outputs[history.tensor_index]) if outputs else None
+    if type(layer).__name__ in _PASSING and type(layer).__module__.startswith("keras."):
+        (given,) = layer._inbound_nodes[history.node_index].input_tensors
+        return activation_of(given)
+    if isinstance(layer, keras().layers.Softmax):
+        return "softmax"
+    if isinstance(layer, keras().layers.ReLU):
+        return "relu" if layer.negative_slope == 0 else None
+    own = getattr(layer, "activation", None)
+    name = getattr(own, "__name__", None)
+    return name if name is not None and own is getattr(keras().activations, name, None) else None
+
+
+def _check_range(
+    activation: str, data: Data, path: KeyPath, *, column: int | None = None, what: str | None = None
+) -> None:
+    """Numbers that are standardised while training lie on both sides of 0."""
+    if activation not in _RANGES:
+        return
+    low, high = _RANGES[activation]
+    told = f"{what or activation} gives values from {low:g} to {high:g}"
+    if data.target_scale is not None:
+        way = "Drop the activation, or say data.scale: none"
+        _refuse(f"{told}, and the target is standardised while training", way, path)
+    y = data.train.y if column is None else data.train.y[:, column]
+    least, most = float(y.min()), float(y.max())
+    if least < low or most > high:
+        _refuse(f"{told}, and the target has {least:g} to {most:g}", "Drop the activation", path)
+
+
+def _check_probabilities(activation: str, loss: Any, data: Data, path: KeyPath) -> None:
+    """A cross-entropy takes probabilities; under `from_logits` it makes them itself."""
+    kind = type(loss).__name__
+    if kind not in (*BY_CLASS, "BinaryCrossentropy"):
+        return
+    logits = bool(loss.get_config().get("from_logits", False))
+    right = "softmax" if kind in BY_CLASS else "sigmoid"
+    if logits and activation in ("softmax", "sigmoid"):
+        told = f"the loss applies its own {right} (from_logits: true), and the last layer has {activation} already"
+        _refuse(told, "Drop one of the two", path)
+    if logits:
+        return
+    if data.task == "labels" and activation == "softmax":
+        told = "softmax makes the labels exclude each other, and several may hold at once"
+        _refuse(told, "Say activation: sigmoid", path)
+    if kind in BY_CLASS and activation == "sigmoid":
+        told = f"{kind} wants probabilities that add up to 1, and the last layer has sigmoid"
+        _refuse(told, "Say activation: softmax", path)
+    if activation not in ("softmax", "sigmoid", "hard_sigmoid"):
+        has = "no activation" if activation == "linear" else f"activation {activation}"
+        told = f"{kind} wants probabilities, and the last layer has {has}"
+        _refuse(told, f"Say activation: {right}, or loss: {{{kind}: {{from_logits: true}}}}", path)

@@ -1,0 +1,105 @@
+"""What is checked before the first trial: that the recipe makes a model, and that the model fits the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from hptune.base.errors import HptuneError, KeyPath, Problem, SegmentFailed, SpecError, spec_error
+from hptune.base.trial import Values
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.model import LayersModel, SavedModel
+from hptune.experiment.recipe import Recipe, resolve
+from hptune.experiment.space.space import Space
+from hptune.training.core.losses import SMOOTHABLE
+from hptune.training.core.several_outputs import columns_of
+from hptune.training.data import Data
+from hptune.training.models.blueprint import SMOOTHING, Blueprint
+from hptune.training.reasons import LayerError, is_fatal, reason
+from hptune.training.trainers.last_layer import check_last_layer
+from hptune.training.trainers.points import points
+
+Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
+
+NameMetrics: TypeAlias = Callable[[Blueprint], tuple[list[str], str | None]]
+"""Compiles a program and tells which metrics it reports, and why none of validation (None: it has those)."""
+
+
+def check_recipes(
+    experiment: Experiment,
+    data: Data,
+    draw: Draw,
+    name_metrics: NameMetrics,
+    *,
+    space: Space,
+    built: Sequence[Values] = (),
+    folder: Path = Path(),
+) -> tuple[Blueprint, Values]:
+    """Try the recipe at the defaults, and as long as no model comes of them elsewhere; the first blueprint, its values.
+
+    space: the YAML's and the code's. built: settings of which the code has made a model, which go before chance.
+    folder: the YAML file's, to tell places by. Raises SpecError if none of the points can be built, or if what is built
+    does not fit the data. Values that fail on their own are left to their trials.
+    """
+    failures: list[Problem] = []
+    for values in points(space, seed=experiment.seed, built=built):
+        path: KeyPath = ("model",)
+        try:
+            blueprint = draw(resolve(experiment, values), values)
+            check_smoothing(blueprint)
+            columns = columns_of(blueprint.outputs, data)
+            made, loss = blueprint.build()[0], blueprint.compiled.loss()
+            seen = replace(data, target_scale=None) if isinstance(experiment.model, SavedModel) else data
+            check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
+            check_objective(experiment, *name_metrics(blueprint))
+            return blueprint, values
+        except SegmentFailed as failed:
+            why = str(failed)
+        except HptuneError:
+            raise
+        except Exception as error:  # Keras and users' code raise anything; it is told below
+            if is_fatal(error) and not failures:  # at the defaults; elsewhere it is left to the trial that meets it
+                raise
+            why = reason(error, folder)
+            path = error.path if isinstance(error, LayerError) else path
+        shown = ", ".join(f"{name}={value}" for name, value in values.items())
+        told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}: {why}"
+        failures.append(Problem(f"{told.rstrip('.')}. Mend the model, or narrow the search space.", path))
+    raise SpecError(failures[0])
+
+
+def check_precision(experiment: Experiment) -> None:
+    """float16 arithmetic needs a GPU: on a CPU it is slower than float32 and its gradients underflow."""
+    import tensorflow as tf
+
+    if experiment.execution.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+        told = "mixed_float16 needs a GPU, and this machine has none. Use mixed_bfloat16 or float32."
+        raise spec_error(told, "execution", "precision")
+
+
+def check_smoothing(blueprint: Blueprint) -> None:
+    """Labels can be smoothed for a cross-entropy alone."""
+    kind = type(blueprint.compiled.loss()).__name__
+    if blueprint.dials.get(SMOOTHING, 0.0) > 0 and kind not in SMOOTHABLE:
+        told = f"needs a cross-entropy loss, and this is {kind}. Drop it, or choose one of {', '.join(SMOOTHABLE)}."
+        raise spec_error(told, "training", "regularization", "label_smoothing")
+
+
+def check_objective(experiment: Experiment, metrics: list[str], not_validated: str | None = None) -> None:
+    """Each objective must be one of the reported metrics. not_validated: why there are none of validation."""
+    for i, objective in enumerate(experiment.objectives):
+        if objective.metric not in [*metrics, "seconds", "parameters"]:
+            place = (i,) if isinstance(experiment.objective, list) else ()
+            told = f"no metric {objective.metric!r} is reported. Known: {', '.join(metrics)}, seconds, parameters."
+            raise spec_error(f"{told}{_sentence(not_validated)}", "objective", *place, "metric")
+
+
+def _sentence(told: str | None) -> str:
+    return "" if told is None else f" {told[0].upper()}{told[1:]}."
+
+
+def _last_layer(experiment: Experiment) -> KeyPath:
+    model = experiment.model
+    return ("model", "layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ("model",)

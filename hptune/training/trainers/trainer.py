@@ -1,0 +1,23 @@
+"""The Trainer protocol: what trains the segments of one kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+from hptune.base.trial import Segment, SegmentResult
+
+OnEpoch: TypeAlias = Callable[[Segment, int, Mapping[str, float]], None]
+"""Told (segment, epochs done, the epoch's metrics)."""
+
+
+class Trainer(Protocol):
+    """Trains segments of one experiment, one after the other, and keeps between them what makes the next one cheap."""
+
+    def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        """Do what the segment asks for.
+
+        Raises `SegmentFailed` where these values can't be trained, `SpecError` where a probe finds that no values can;
+        whatever else the user's code or Keras raises passes through.
+        """
+        ...

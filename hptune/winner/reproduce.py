@@ -1,0 +1,142 @@
+"""`hptune reproduce`: trains a trial of a run again, from nothing and elsewhere, and compares it with the journal."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from hptune.base.errors import spec_error
+from hptune.base.trial import Curves, Segment, SegmentFailure, Trial
+from hptune.executors.executor import Executor
+from hptune.run import circumstances
+from hptune.run.record import TRAINING, Head, Record, training_of
+from hptune.search.probing import probe
+
+Result: TypeAlias = dict[str, Any]
+"""`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;
+`differences`: by metric, the largest absolute difference, None where a curve is missing or of another length; `epochs`
+compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", "training" (the
+revision of how hptune trains), a package's name, "floatx of keras.json", "the code in mine.py": [then, now]}; `error`:
+[then, now] where either failed.
+"""
+
+
+def asked_for(trial: int | None, alone: int | None) -> int:
+    """The trial that the command's two options name. Raises SpecError unless exactly one of them is given."""
+    if trial is not None and alone is not None:
+        raise spec_error("--trial and --alone can't stand together: each names the trial to train again. Drop one.")
+    number = trial if trial is not None else alone
+    if number is None:
+        raise spec_error("--trial N or --alone N must say which trial to train again. `hptune trials` lists them.")
+    return number
+
+
+def reproduce(record: Record, number: int, executor: Executor, *, tolerance: float, alone: bool = False) -> Result:
+    """Train trial `number` again, each replica in one piece from its first epoch to its last, under the same seeds.
+
+    executor: of the experiment in the record's head, with a run's folder that is thrown away. tolerance: the largest
+    absolute difference of any metric that counts as equal. alone: that the executor is an `AloneExecutor`. Raises
+    SpecError where there is no such trial, or nothing of it to compare.
+    """
+    trial = _trial(record, number, "--alone" if alone else "--trial")
+    facts = probe(executor)
+    found: list[Curves] = []
+    failure: str | None = None
+    for replica, curves in enumerate(trial.curves or ({},)):
+        if trial.curves and not curves:
+            found.append({})  # it was never trained
+            continue
+        epochs = trial.to_epoch if trial.error is not None else max(map(len, curves.values()), default=0)
+        executor.submit(Segment(number, trial.values, to_epoch=epochs, replica=replica))
+        (outcome,) = executor.wait()
+        if isinstance(outcome, SegmentFailure):
+            failure = outcome.reason
+            break
+        found.append(outcome.curves)
+    told = {"trial": number, "alone": alone, **compare(trial.curves, found, tolerance=tolerance)}
+    if trial.error is not None or failure is not None:
+        told |= {"error": [trial.error, failure], "within": trial.error == failure}
+        told["equal"] = told["within"]
+    return {**told, "environment": environment(record.head, facts)}
+
+
+def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) -> Result:
+    """
+    >>> compare(({"loss": (0.5, 0.25)},), [{"loss": (0.5, 0.375)}], tolerance=0.0)
+    {'equal': False, 'within': False, 'epochs': 2, 'differences': {'loss': 0.125}}
+    """
+    differences: dict[str, float | None] = {}
+    epochs = 0
+    for replica, curves in enumerate(then):
+        other = now[replica] if replica < len(now) else {}
+        epochs += max(map(len, curves.values()), default=0)
+        for metric in dict.fromkeys([*curves, *other]):
+            gap = _largest_gap(curves.get(metric, ()), other.get(metric, ()))
+            before = differences.get(metric, 0.0)
+            differences[metric] = None if gap is None or before is None else max(before, gap)
+    gaps = list(differences.values())
+    return {
+        "equal": all(gap == 0.0 for gap in gaps),
+        "within": all(gap is not None and gap <= tolerance for gap in gaps),
+        "epochs": epochs,
+        "differences": differences,
+    }
+
+
+def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Of what a trial's curve may depend on beside the experiment, all that is not as the head has it: [then, now]."""
+    now = {"training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
+    then = {"training": training_of(head), "platform": head.event.get("platform")}
+    then |= {"data": head.facts.get("fingerprint")}
+    changed = circumstances.changes(circumstances.told_by(head.event), circumstances.current(facts))
+    others = {f"{name} of keras.json": pair for name, pair in changed.get("keras", {}).items()}
+    others |= {f"the code in {file}": pair for file, pair in changed.get("code", {}).items()}
+    pairs = {**changed.get("versions", {}), **{name: [then[name], now[name]] for name in now}, **others}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def result_lines(told: Result) -> list[str]:
+    """What came of it, for people."""
+    how = "trained alone, in a process of its own: " if told["alone"] else ""
+    lines = [f"trial {told['trial']}: {how}{_verdict(told)}"]
+    if not told["equal"]:
+        lines += [f"  {metric}: {_spelled(gap)}" for metric, gap in told["differences"].items()]
+    for name, (then, now) in told["environment"].items():
+        name = "hptune's training revision" if name == "training" else name
+        lines.append(f"  {name} was {then or 'not there'} then and is {now or 'not there'} now")
+    return lines
+
+
+def _verdict(told: Result) -> str:
+    if "error" in told:
+        then, now = told["error"]
+        return f"failed again, alike: {now}" if told["equal"] else f"then {then or 'no error'}, now {now or 'no error'}"
+    epochs = f"{told['epochs']} epoch{'s' if told['epochs'] != 1 else ''}"
+    if told["equal"]:
+        return f"identical to the bit over {epochs}"
+    return f"over {epochs} the largest differences are {'within' if told['within'] else 'beyond'} the tolerance:"
+
+
+def _spelled(gap: float | None) -> str:
+    return "not there, or of another length" if gap is None else f"{gap:.3g}"
+
+
+def _trial(record: Record, number: int, option: str) -> Trial:
+    trials = record.history.trials
+    if not 0 <= number < len(trials):
+        known = f"0 to {len(trials) - 1}" if trials else "none"
+        raise spec_error(f"{option}: the run has no trial {number}. Known: {known}.")
+    trial = trials[number]
+    if not trial.curves and trial.error is None:
+        raise spec_error(f"{option}: trial {number} has reported nothing yet, so there is nothing to compare with.")
+    return trial
+
+
+def _largest_gap(then: tuple[float, ...], now: tuple[float, ...]) -> float | None:
+    """The largest absolute difference; two NaN are equal. None where they can't be compared."""
+    if len(then) != len(now):
+        return None
+    gaps = [0.0 if a == b or (math.isnan(a) and math.isnan(b)) else abs(a - b) for a, b in zip(then, now, strict=True)]
+    return None if any(math.isnan(gap) for gap in gaps) else max(gaps, default=0.0)
