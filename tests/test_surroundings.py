@@ -72,6 +72,13 @@ def test_a_scope_that_is_never_left_and_a_name_that_is_taken_are_put_back() -> N
     assert not {"scopes", "tensorflow"} & set(surroundings.unmended())
 
 
+def test_names_that_keras_makes_begin_anew() -> None:
+    with surroundings.kept():
+        first = [keras.layers.Dense(1).name, keras.metrics.AUC().name]
+    with surroundings.kept():
+        assert [keras.layers.Dense(1).name, keras.metrics.AUC().name] == first
+
+
 def test_what_is_registered_with_its_package_stays() -> None:
     """It hides nothing, and what was made of it may have to be found."""
     with surroundings.kept():

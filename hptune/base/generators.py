@@ -21,6 +21,20 @@ def _numpy(number: int) -> None:
 def _tensorflow(number: int) -> None:
     tensorflow: Any = sys.modules["tensorflow"]
     tensorflow.random.set_seed(number)
+    if (generators := sys.modules.get("tensorflow.python.ops.stateful_random_ops")) is not None:
+        generators.global_generator = _Drawn(tensorflow, number)  # type: ignore[attr-defined]
+
+
+class _Drawn:
+    """TensorFlow's global `Generator`, made at its first use: making it starts the devices, which code may set up."""
+
+    def __init__(self, tensorflow: Any, number: int) -> None:
+        self._tensorflow, self._number, self._made = tensorflow, number, None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._tensorflow.random.Generator.from_seed(self._number)
+        return getattr(self._made, name)
 
 
 def _keras(number: int) -> None:

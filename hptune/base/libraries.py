@@ -7,6 +7,7 @@ something else, does so for a trial.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from operator import eq
 from typing import Any, Final, TypeAlias
@@ -159,16 +160,19 @@ _KEPT_BY_KERAS = (
 )
 """Of its global state: the scopes that are entered, and switches that it has no function to ask for."""
 
+_NAMES = "object_name_uids"
+
 
 def _scopes() -> Any:
-    """The scopes that Keras is in, and what it finds under names without a package, such as `relu`."""
+    """The scopes that Keras is in, what it finds under names without a package, such as `relu`, and how far it has
+    counted the names that it makes: `dense_3`, `auc_1`."""
     state = sys.modules.get("keras.src.backend.common.global_state")
     found = sys.modules.get("keras.src.saving.object_registration")
     if not hasattr(state, "GLOBAL_STATE_TRACKER") or not hasattr(found, "GLOBAL_CUSTOM_OBJECTS"):
         return ABSENT
     held = vars(state.GLOBAL_STATE_TRACKER)  # type: ignore[union-attr]  # looked at above
     plain = {name: one for name, one in found.GLOBAL_CUSTOM_OBJECTS.items() if ">" not in name}  # type: ignore[union-attr]
-    return [_copied(held.get(name)) for name in _KEPT_BY_KERAS], plain
+    return [_copied(held.get(name)) for name in _KEPT_BY_KERAS], plain, dict(held.get(_NAMES) or {})
 
 
 def _copied(value: Any) -> Any:
@@ -179,7 +183,8 @@ def _copied(value: Any) -> Any:
 def _to_scopes(held: Any) -> None:
     state: Any = sys.modules["keras.src.backend.common.global_state"]
     found: Any = sys.modules["keras.src.saving.object_registration"].GLOBAL_CUSTOM_OBJECTS
-    values, plain = ([None] * len(_KEPT_BY_KERAS), {}) if held is ABSENT else held
+    values, plain, counted = ([None] * len(_KEPT_BY_KERAS), {}, {}) if held is ABSENT else held
+    state.set_global_attribute(_NAMES, defaultdict(int, counted))
     for name, value in zip(_KEPT_BY_KERAS, values, strict=True):
         state.set_global_attribute(name, _copied(value))
     for name in [name for name in found if ">" not in name]:
@@ -189,13 +194,17 @@ def _to_scopes(held: Any) -> None:
 
 def _same_scopes(now: Any, then: Any) -> bool:
     if now is ABSENT or then is ABSENT:
-        return now is then or now == ([None] * len(_KEPT_BY_KERAS), {})
+        return now is then or now == ([None] * len(_KEPT_BY_KERAS), {}, {})
     pairs = zip((*now[0], now[1]), (*then[0], then[1]), strict=True)
-    return all(a is b or (type(a) in (list, dict) and type(a) is type(b) and _same_things(a, b)) for a, b in pairs)
+    return now[2] == then[2] and all(
+        a is b or (type(a) in (list, dict) and type(a) is type(b) and _same_things(a, b)) for a, b in pairs
+    )
 
 
 def _same_things(now: Any, then: Any) -> bool:
-    """Whether two lists or dicts hold the same objects, in the same order."""
+    """Whether both are lists, or dicts, of the same objects in the same order."""
+    if type(now) not in (list, dict) or type(now) is not type(then):
+        return False
     now, then = (list(one.items()) if isinstance(one, dict) else list(enumerate(one)) for one in (now, then))
     return len(now) == len(then) and all(a[0] == b[0] and a[1] is b[1] for a, b in zip(now, then, strict=True))
 

@@ -262,6 +262,7 @@ def f(x):
         "numpy": np.random.random(),
         "keras": float(keras.random.uniform((1,))[0]),
         "tensorflow": float(tf.random.uniform((1,))[0]),
+        "its generator": float(sum(tf.random.get_global_generator().uniform(()) for _ in range(2))),
         "shuffled": float(next(iter(tf.data.Dataset.range(1000).shuffle(1000)))),
     }
 """
