@@ -158,7 +158,8 @@ def search(
     from hptune.run.lock import move_aside
     from hptune.run.rundir import RunPaths
     from hptune.search.tuner import Request, search, search_command
-    from hptune.strategies.strategy import choose, load_library, trial_limit
+    from hptune.strategies.choose import choose, load_library
+    from hptune.strategies.strategy import trial_limit
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
     experiment, folder = loaded.experiment, loaded.folder

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from hptune.base.trial import Trial
 from hptune.reports.confidence import mean_interval
 from hptune.run.history import History
+from hptune.run.ranking import pareto_front, ranked
 
 TOP = 10
 """So many trials are shown unless it is said."""
@@ -36,48 +37,6 @@ def best_rows(history: History, top: int | None = None) -> list[Row]:
     return [row(trial, history) for trial in ranked(history)[:top]]
 
 
-def ranked(history: History) -> list[Trial]:
-    """The trials that have a score, the best first: the finalists by their means, then the others by their scores.
-
-    With several objectives: the Pareto front.
-    """
-    if len(history.objectives) > 1:
-        return pareto_front(history)
-    means = {
-        number: history.objective.cost(statistics.fmean(scores))
-        for number in history.finals
-        if (scores := history.final_scores(number)) is not None
-    }
-    finalists = sorted(means, key=lambda number: (means[number], number))
-    others = [trial for trial in by_score(history) if trial.number not in means]
-    return [history.trials[number] for number in finalists] + others
-
-
-def by_score(history: History) -> list[Trial]:
-    """The trials that have a score, the best of the search first; of equals the earlier one first."""
-    objective = history.objective
-    scored = [(history.score(trial), trial) for trial in history.trials]
-    costs = [(objective.cost(score), trial) for score, trial in scored if score is not None]
-    return [trial for _, trial in sorted(costs, key=lambda pair: (pair[0], pair[1].number))]
-
-
-def pareto_front(history: History) -> list[Trial]:
-    """The trials than which none is better by one objective and no worse by another; the first objective's best first.
-
-    In the order of their costs no trial is beaten by a later one, so that each is compared with the front alone.
-    """
-    costs: list[tuple[list[float], int]] = []
-    for trial in history.trials:
-        scores = history.scores(trial)
-        if scores is not None:
-            costs.append(([o.cost(scores[o.metric]) for o in history.objectives], trial.number))
-    front: list[tuple[list[float], int]] = []
-    for cost, number in sorted(costs):
-        if not any(_beats(other, cost) for other, _ in front):
-            front.append((cost, number))
-    return [history.trials[number] for _, number in front]
-
-
 def shown_of(history: History) -> int:
     """How many of the best trials are shown unless it is said: all of a front, none of which is better than another."""
     return len(history.trials) if len(history.objectives) > 1 else TOP
@@ -87,10 +46,6 @@ def front_left_out(history: History, shown: int) -> list[str]:
     """That the Pareto front has more trials than are shown; nothing where it has not, or there is none."""
     more = len(pareto_front(history)) - shown if len(history.objectives) > 1 else 0
     return [f"{more} more on the Pareto front, which `hptune best` shows whole"] if more > 0 else []
-
-
-def _beats(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def objective_name(history: History) -> str:

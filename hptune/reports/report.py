@@ -15,10 +15,11 @@ from hptune.base.trial import Trial, TrialState, Value, Values
 from hptune.experiment.objective import Objective
 from hptune.experiment.space.domains import as_float
 from hptune.reports.compare import summary
-from hptune.reports.leaderboard import Row, objective_name, ranked, row
+from hptune.reports.leaderboard import Row, objective_name, row
 from hptune.reports.spelling import identity
 from hptune.run.curves import whole_epochs
 from hptune.run.history import History, score_of
+from hptune.run.ranking import ranked
 from hptune.run.record import Record, taken_over
 
 MOST_DOTS = 1_500

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from hptune.base.trial import Segment
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import resolve
-from hptune.reports.leaderboard import by_score
 from hptune.run.history import History
+from hptune.run.ranking import by_score
 
 
 def next_finalist(experiment: Experiment, history: History) -> tuple[Segment, Sequence[int]] | None:

@@ -23,7 +23,7 @@ from hptune.experiment.sections import Guided
 from hptune.experiment.space.roles import roles
 from hptune.experiment.space.space import Domain, Space, point_key
 from hptune.run.history import History, best_of
-from hptune.strategies.sampled import Point
+from hptune.strategies.sampler import Point
 from hptune.strategies.strategy import Done, Wait
 
 _LOSS = Objective(metric="val_loss", goal="minimize")

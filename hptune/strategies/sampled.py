@@ -1,4 +1,4 @@
-"""Where new points come from: a `Sampler` proposes, `Points` sees to the rules that hold for every strategy.
+"""Which points are tried: a `Sampler` proposes, `Points` sees to the rules that hold for every strategy.
 
 The rules: `enqueue` comes first, no point is tried twice, a space is used up to its last point, and the number of
 trials is bounded. So a sampler (KerasTuner's Oracles here, others later) is one method and need know none of them.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Protocol, TypeAlias
 
 from hptune.base.errors import Problem, SpecError, unknown
 from hptune.base.seeds import derive
@@ -19,22 +18,8 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Domain, Space, point_key
 from hptune.run.history import History
+from hptune.strategies.sampler import Point, PointKey, Sampler
 from hptune.strategies.strategy import Decision, Done, Start, Wait, trial_limit
-
-Point: TypeAlias = dict[str, Value]
-PointKey: TypeAlias = tuple[tuple[str, str, Value], ...]
-
-
-RESULTS = 8
-"""How many results a sampler learns from at least, where trials are trained to different epochs."""
-
-
-class Sampler(Protocol):
-    """Proposes points. A function of the experiment, its seed and the history, as a strategy is."""
-
-    def suggest(self, history: History) -> Point | Wait | Done:
-        """The values of trial number `len(history.trials)`: a whole point of the space, which may have been tried."""
-        ...
 
 
 def enqueued(experiment: Experiment, space: Space) -> list[Point]:

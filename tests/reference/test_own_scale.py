@@ -14,7 +14,8 @@ from hptune.base.errors import SpecError
 from hptune.base.trial import Segment
 from hptune.experiment.reading.load import load
 from hptune.run.rundir import RunPaths
-from hptune.training.trainers.samples import OF_DIFFERENCES, OF_OWN_SCALE, Samples
+from hptune.training.models.needs import OF_DIFFERENCES, OF_OWN_SCALE
+from hptune.training.trainers.samples import Samples
 from hptune.training.worker import Worker
 
 CODE = """
@@ -53,6 +54,24 @@ def plain(loss: Any) -> float:
     exec(CODE, held)
     y = held["y"][40:, None].astype("float32")
     return float(np.mean(loss(y, np.full_like(y, 0.25))))
+
+
+def test_a_loss_that_is_searched_for_is_looked_at_in_all_its_forms(tmp_path: Path) -> None:
+    (tmp_path / "scale_data.py").write_text(CODE)
+    text = """
+        version: 1
+        name: t
+        data: {python: "scale_data:parts", task: regression}
+        model: {layers: [Dense: {units: 1}]}
+        search_space: {l: {type: choice, values: [mse, poisson]}}
+        training: {epochs: 1, loss: $l}
+        """
+    (tmp_path / "spec.yaml").write_text(dedent(text))
+    loaded = load(tmp_path / "spec.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    (note,) = worker.run(Segment(0, {}, purpose="probe")).facts["notes"]
+    assert note.endswith("poisson is of its own scale")
+    assert worker.run(Segment(0, {"l": "mse"}, to_epoch=1)).curves["loss"]
 
 
 NAMES = [
@@ -145,6 +164,8 @@ def test_words_in_a_table_stay_what_they_are(folder: Path) -> None:
         ("[Rescaling: {scale: 0.1}, Flatten, Output]", "Rescaling"),
         ("[Flatten, Rescaling: {scale: 0.1}, Output]", "Rescaling"),
         ("[{Normalization: {mean: 9.0, variance: 4.0, axis: null}}, Flatten, Output]", "Normalization"),
+        ("[{RandomFlip: {}}, {Dropout: {rate: 0.1}}, {Rescaling: {scale: 0.1}}, Flatten, Output]", "Rescaling"),
+        ("[{repeat: {times: 1, layers: [{Rescaling: {scale: 0.1}}]}}, Flatten, Output]", "Rescaling"),
         ("[{RandomFlip: {}}, {RandomBrightness: {factor: 0.2}}, Flatten, Output]", "RandomBrightness"),
         ("[{RandomContrast: {factor: 0.2, value_range: [0, 255]}}, Flatten, Output]", "RandomContrast"),
     ],
@@ -164,3 +185,63 @@ def test_a_range_that_is_given_is_taken_for_that_of_the_samples(folder: Path) ->
     assert (float(x.max()), notes) == (1.0, ())
     x, _ = given(folder, "{npz: p.npz}", "[Flatten, {Dense: {units: 2}}, {Rescaling: {scale: 2.0}}, Output]")
     assert float(x.max()) == 1.0
+
+
+BUILT = """
+import keras
+L = keras.layers
+class Words(L.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.inner = L.Embedding(20, 2)
+    def build(self, shape):
+        self.inner.build(shape)
+    def call(self, x):
+        return self.inner(x)
+def build(hp):
+    model = keras.Sequential([keras.Input((6, 6, 1)), L.Rescaling(hp.Choice("s", [0.1])), L.Flatten(), L.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+class Fits(keras.Model):
+    def __init__(self, s):
+        super().__init__()
+        self.inner = keras.Sequential([L.Rescaling(s), L.Flatten(), L.Dense(2)])
+    def call(self, x):
+        return self.inner(x)
+    def fit(self, *args, **options):
+        return super().fit(*args, **options)
+def fits(hp):
+    model = Fits(hp.Choice("s", [0.1]))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "name"),
+    [
+        ("{python: 'scale_built:build'}", "{npz: p.npz%s}", "Rescaling"),
+        ("{python: 'scale_built:fits'}", "{npz: p.npz%s}", "Rescaling"),
+        ("{layers: ['scale_built:Words', Flatten, Output]}", "{csv: t.csv, target: y%s}", "Embedding"),
+    ],
+)
+def test_what_a_models_code_prepares_too_is_told(folder: Path, model: str, data: str, name: str) -> None:
+    (folder / "scale_built.py").write_text(BUILT)
+    for scale, told in (("", True), (", scale: none", False)):
+        text = f"""
+            version: 1
+            name: t
+            data: {data % scale}
+            model: {model}
+            search_space: {{s: {{type: choice, values: [0.1]}}}}
+            training: {{epochs: 2}}
+            objective: {{metric: val_loss}}
+            """
+        if "layers" in model:
+            text = text.replace("s: {type: choice, values: [0.1]}", "r: {type: choice, values: [0.1]}")
+            text = text.replace("training: {epochs: 2}", "training: {epochs: 2, optimizer: {learning_rate: $r}}")
+        (folder / "spec.yaml").write_text(dedent(text))
+        loaded = load(folder / "spec.yaml")
+        worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+        notes = worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ())
+        assert any(f"its {name} may be meant for raw ones. Say data.scale: none" in note for note in notes) == told

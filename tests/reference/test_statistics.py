@@ -15,11 +15,12 @@ from scipy import stats
 from hptune.base.trial import Segment, SegmentResult
 from hptune.experiment.objective import Objective
 from hptune.reports.confidence import difference_interval, mean_interval, t_quantile
-from hptune.reports.leaderboard import best_rows, pareto_front, row, rows
+from hptune.reports.leaderboard import best_rows, row, rows
 from hptune.reports.lr_range import SMOOTHING, smoothed
 from hptune.reports.profile import profile_rows
 from hptune.run import history as events
 from hptune.run.history import History
+from hptune.run.ranking import pareto_front
 from hptune.search.pruning import FIRST, unpromising
 
 from .differences import apart, close, same

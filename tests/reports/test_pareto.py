@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.experiment.objective import Objective
 from hptune.reports.console import trials_table
-from hptune.reports.leaderboard import best_rows, front_left_out, objective_name, pareto_front, rows, shown_of
+from hptune.reports.leaderboard import best_rows, front_left_out, objective_name, rows, shown_of
 from hptune.run import history as events
 from hptune.run.history import History
+from hptune.run.ranking import pareto_front
 
 GOALS = [Objective(metric="accuracy", goal="maximize"), Objective(metric="seconds", goal="minimize")]
 

@@ -17,7 +17,8 @@ from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
 from hptune.run import history as events
 from hptune.run.history import Event, History
-from hptune.strategies.strategy import Continue, Decision, Done, Start, Strategy, Wait, choose
+from hptune.strategies.choose import choose
+from hptune.strategies.strategy import Continue, Decision, Done, Start, Strategy, Wait
 
 Curve = Callable[[Values, int], float | Mapping[str, float] | None]
 """(values, epoch from 1) -> the metric `score` after that epoch, or several by name; None: the training fails there."""

@@ -12,7 +12,8 @@ from hptune.base.trial import Segment, SegmentResult, Trial, Values
 from hptune.run.history import History, finished, started
 from hptune.strategies.asha import AshaStrategy
 from hptune.strategies.plan import Plan, Rung, plan, rung_epochs
-from hptune.strategies.sampled import Point, Points
+from hptune.strategies.sampled import Points
+from hptune.strategies.sampler import Point
 from hptune.strategies.samplers.by_rung import ByRung
 from hptune.strategies.strategy import Continue, Done, Start
 

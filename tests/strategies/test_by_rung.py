@@ -10,7 +10,7 @@ import pytest
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Trial
 from hptune.experiment.objective import Objective
 from hptune.run.history import History, failed, finished, started
-from hptune.strategies.sampled import RESULTS
+from hptune.strategies.sampler import RESULTS
 from hptune.strategies.samplers.by_rung import ByRung
 
 RUNGS = (1, 3, 9)

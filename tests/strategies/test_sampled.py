@@ -10,7 +10,8 @@ from simulate import make_experiment, simulate, space_of
 from hptune.base.errors import SpecError
 from hptune.experiment.space.space import point_key
 from hptune.run.history import History
-from hptune.strategies.sampled import Point, Points, Sampled, enqueued, first_points
+from hptune.strategies.sampled import Points, Sampled, enqueued, first_points
+from hptune.strategies.sampler import Point
 from hptune.strategies.strategy import Done, Wait
 
 WIDE = {"x": {"type": "float", "min": 0.0, "max": 1.0}, "kind": {"type": "choice", "values": ["a", "b"]}}

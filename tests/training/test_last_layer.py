@@ -13,7 +13,8 @@ from hptune.base.errors import SpecError
 from hptune.experiment import keras_table
 from hptune.experiment.data import NpzData
 from hptune.training.data import Data, load_data
-from hptune.training.trainers.last_layer import _RANGES, check_last_layer
+from hptune.training.models.bounds import RANGES, UNBOUNDED, bounds_of
+from hptune.training.trainers.last_layer import check_last_layer
 
 PATH = ("model", "layers", 3)
 N = 60
@@ -136,7 +137,7 @@ def test_what_an_activation_can_give_is_known(name: str) -> None:
         return
     found = np.concatenate([np.ravel(activation(SPREAD)), np.ravel(activation(SPREAD.T))])
     found = found[np.isfinite(found)]
-    low, high = _RANGES.get(activation.__name__, (-np.inf, np.inf))
+    low, high = RANGES.get(activation.__name__, (-np.inf, np.inf))
     assert low <= found.min() <= found.max() <= high + 1e-6
     assert low > -np.inf or found.min() < -1e3, f"{name} gives nothing below {found.min()}"
     assert high < np.inf or found.max() > 1e3, f"{name} gives nothing above {found.max()}"
@@ -150,6 +151,9 @@ BEHIND: list[Callable[[], list[Any]]] = [
     lambda: [L.Dense(1, "relu"), L.Dropout(0.1), L.Flatten(), L.Identity()],
     lambda: [L.Reshape((4, 1)), L.Dense(1, "exponential"), L.GlobalAveragePooling1D()],
     lambda: [keras.Sequential([keras.Input((4,)), L.Dense(1, "sigmoid")])],
+    lambda: [L.Dense(1, "sigmoid"), L.Rescaling(15.0)],
+    lambda: [L.Dense(1), L.LeakyReLU(negative_slope=0.0)],
+    lambda: [L.Dense(2, "relu"), L.Dense(1, kernel_constraint="non_neg", bias_constraint="non_neg")],
 ]
 
 
@@ -172,3 +176,19 @@ def test_each_of_several_outputs_is_looked_at(data: dict[str, Data]) -> None:
     made = keras.Model(put, {"a": L.Dense(1)(put), "b": L.Dense(1, "softplus")(put)})
     with pytest.raises(SpecError, match="b's softplus gives values from 0 to inf"):
         check_last_layer(made, {"a": loss("mse"), "b": loss("mse")}, data["numbers"], PATH, columns={"a": 0, "b": 1})
+
+
+def test_what_several_give_together_is_bounded_by_what_each_can_give() -> None:
+    put = keras.Input((2,))
+    half, one, free = L.Dense(2, "sigmoid")(put), L.Dense(2, "tanh")(put), L.Dense(2)(put)
+    put_together = {
+        (0.0, 2.0): L.Add()([half, half]),
+        (-1.0, 2.0): L.Add()([half, one]),
+        (-1.0, 1.0): L.Multiply()([half, one]),
+        (-2.0, 1.0): L.Rescaling(-1.0)(L.Subtract()([half, one])),
+        (-1.0, 1.5): L.Concatenate()([one, L.Rescaling(1.0, offset=0.5)(half)]),
+        (0.0, 1.0): L.Maximum()([half, half]),
+    }
+    assert {wanted: bounds_of(made) for wanted, made in put_together.items()} == {one: one for one in put_together}
+    unbounded = [L.Add()([half, free]), L.Dense(2)(half), L.Multiply()([free, half]), L.Concatenate()([free, half])]
+    assert [bounds_of(made) for made in unbounded] == [UNBOUNDED] * 4

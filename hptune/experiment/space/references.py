@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
@@ -140,3 +140,26 @@ def uses(value: Any, path: KeyPath = ()) -> Iterator[Use]:
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from uses(item, (*path, i))
+
+
+def texts_in(value: Any, domains: Mapping[str, Any]) -> Iterator[str]:
+    """Every text in a value of the YAML, keys included; of a `$name` each text that it may stand for.
+
+    >>> from types import SimpleNamespace
+    >>> domains = {"l": SimpleNamespace(values=["mse", "mae"])}
+    >>> list(texts_in({"a": "msle", "b": [Ref("l"), {"Huber": {"delta": 2}}]}, domains))
+    ['a', 'msle', 'b', 'mse', 'mae', 'Huber', 'delta']
+    """
+    match value:
+        case str():
+            yield value
+        case Ref():
+            choices = getattr(domains.get(value.name), "values", ())
+            yield from texts_in(choices if isinstance(choices, list | tuple) else (), domains)
+        case Mapping():
+            for key, one in value.items():
+                yield from texts_in(key, domains)
+                yield from texts_in(one, domains)
+        case list() | tuple():
+            for one in value:
+                yield from texts_in(one, domains)

@@ -25,7 +25,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import BayesOpt
 from hptune.experiment.space.space import ChoiceDomain, Domain, Space
 from hptune.run.history import History
-from hptune.strategies.sampled import Point
+from hptune.strategies.sampler import Point
 from hptune.strategies.samplers.calm import calm
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hptune.base.trial import Trial
 from hptune.run.history import History
-from hptune.strategies.sampled import RESULTS, Point
+from hptune.strategies.sampler import RESULTS, Point
 
 
 class LearnsFrom(Protocol):

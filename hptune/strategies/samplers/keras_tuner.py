@@ -28,7 +28,7 @@ from hptune.experiment.objective import Objective
 from hptune.experiment.sections import Bayesian
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
 from hptune.run.history import History
-from hptune.strategies.sampled import Point
+from hptune.strategies.sampler import Point
 from hptune.strategies.samplers.calm import calm
 from hptune.strategies.strategy import Done
 

@@ -19,7 +19,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import Narrowing
 from hptune.experiment.space.space import ChoiceDomain, Domain, IntDomain, Space
 from hptune.run.history import History
-from hptune.strategies.sampled import Point
+from hptune.strategies.sampler import Point
 
 SHRINK = 0.8
 """How wide the next neighbourhood is, against the last."""

@@ -32,7 +32,7 @@ from hptune.experiment.sections import CmaEs, Nsga2, Qmc, Tpe
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space
 from hptune.run.history import History
-from hptune.strategies.sampled import RESULTS, Point
+from hptune.strategies.sampler import RESULTS, Point
 from hptune.strategies.samplers.calm import calm
 
 Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2

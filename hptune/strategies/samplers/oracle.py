@@ -22,7 +22,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import KerasTunerOracle
 from hptune.experiment.space.space import Space
 from hptune.run.history import History
-from hptune.strategies.sampled import Point
+from hptune.strategies.sampler import Point
 from hptune.strategies.samplers.keras_tuner import Coding, library, objective_of
 from hptune.strategies.strategy import Done, Wait, trial_limit
 

@@ -19,7 +19,7 @@ from hptune.base import seeds
 from hptune.training.data import Part
 from hptune.training.data.sources.flow import Flow
 from hptune.training.data.store.shared import ALIGNED
-from hptune.training.data.store.stream import Stored
+from hptune.training.data.store.stored import Stored
 from hptune.training.runtime import keras
 
 Feed: TypeAlias = Any

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.inputs import Encoding, Preparation
-from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Raw, take
-from hptune.training.data.split.split import Rows
 
 ORDINARY = 64
 """So many of the first samples of the training part."""

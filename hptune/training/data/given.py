@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hptune.training.data.parts import Array, Data, Part
+from hptune.training.data.arrays import Array, Rows
+from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw
-from hptune.training.data.split.split import Rows
-from hptune.training.data.store.stream import Stored
+from hptune.training.data.store.stored import Stored
 from hptune.training.data.target import Target
 
 

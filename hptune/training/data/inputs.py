@@ -17,9 +17,9 @@ import numpy as np
 
 from hptune.base.errors import SpecError, spec_error
 from hptune.experiment.data import Kind
+from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.needs import PLAIN, Needs
-from hptune.training.data.parts import Array
-from hptune.training.data.raw import Column, Raw
+from hptune.training.data.raw import Column, Raw, Source
 from hptune.training.data.scaling import (
     STRETCH,
     Rule,
@@ -31,8 +31,7 @@ from hptune.training.data.scaling import (
     statistics,
     stretches,
 )
-from hptune.training.data.split.split import Rows
-from hptune.training.data.store.stream import Mapped, Source
+from hptune.training.data.store.stream import Mapped
 from hptune.training.data.table.words import Vocabulary, learn_words
 
 MOST_CATEGORIES = 1000

@@ -19,11 +19,12 @@ from hptune.experiment.data import (
     PythonData,
     SourceData,
 )
+from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
 from hptune.training.data.given import given_form
 from hptune.training.data.inputs import Preparation, learn, untaught
 from hptune.training.data.needs import PLAIN, Needs
-from hptune.training.data.parts import Array, Data, Part
+from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw, fingerprint
 from hptune.training.data.scaling import notes_on, statistics
 from hptune.training.data.sources.csv_table import read_csv
@@ -37,7 +38,8 @@ from hptune.training.data.split.deal import deal
 from hptune.training.data.split.folds import fold_splits, joined
 from hptune.training.data.split.split import Split
 from hptune.training.data.store.spool import is_spooled, prepared_on_disk
-from hptune.training.data.store.stream import HELD_BYTES, Stored, blocks
+from hptune.training.data.store.stored import Stored
+from hptune.training.data.store.stream import HELD_BYTES, blocks
 from hptune.training.data.target import Target, as_taken, read_target, untrained
 from hptune.training.data.weights import class_weights, product, refuse_all_0
 

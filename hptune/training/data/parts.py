@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hptune.base.trial import Value
 from hptune.experiment.data import Task
+from hptune.training.data.arrays import Array
 
 if TYPE_CHECKING:
     from hptune.training.data.inputs import Preparation
     from hptune.training.data.raw import Column
     from hptune.training.data.sources.flow import Flow
-
-Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

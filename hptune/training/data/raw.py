@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hptune.base.errors import KeyPath, SpecError, spec_error
 from hptune.base.trial import Value
 from hptune.experiment.data import Kind, TextColumn
-from hptune.training.data.parts import Array
-from hptune.training.data.store.stream import Source, blocks
+from hptune.training.data.arrays import Array
+from hptune.training.data.store.stream import Mapped, blocks
 
 Fill: TypeAlias = Literal["mean", "median", "most_frequent"]
 
@@ -37,6 +37,9 @@ class Column:
     values: Array
     fill: Fill | None = None
     words: TextColumn | None = None
+
+
+Source: TypeAlias = Array | Mapped | tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

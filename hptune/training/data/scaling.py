@@ -12,10 +12,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from hptune.base.errors import KeyPath, spec_error
+from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.needs import Needs
-from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column, Raw
-from hptune.training.data.split.split import Rows
 from hptune.training.data.store.stream import Mapped, blocks
 
 Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]

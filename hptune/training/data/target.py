@@ -15,11 +15,11 @@ import numpy as np
 from hptune.base.errors import KeyPath, spec_error
 from hptune.base.trial import Value
 from hptune.experiment.data import Task
+from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.needs import Needs
-from hptune.training.data.parts import Array
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import COSTLY, statistics
-from hptune.training.data.split.split import Rows, Split
+from hptune.training.data.split.split import Split
 from hptune.training.data.table.cells import are_integers, shortest
 
 FEW = 20

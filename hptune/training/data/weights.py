@@ -8,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hptune.base.errors import KeyPath, Problem, SpecError, spec_error, unknown
-from hptune.training.data.parts import Array
-from hptune.training.data.split.split import Rows
+from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.target import Target
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hptune.base.errors import RunError
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.export.signature import Signature
 
 _ROUNDING = 1e-5

@@ -19,7 +19,7 @@ from hptune.run.rundir import RunPaths
 from hptune.training.core.several_outputs import columns_of, each_in_own_unit
 from hptune.training.core.variables import plain_variables, put
 from hptune.training.data import Data
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Column
 from hptune.training.export.in_unit import added, in_float32, in_float64, needs_float64
 from hptune.training.export.raw_rows import as_inputs, behind_raw_rows

@@ -39,10 +39,10 @@ from hptune.training.export.export import (
 )
 from hptune.training.export.signature import Each, gives_logits, gives_margins, signature_of, write_signature
 from hptune.training.models.blueprint import Blueprint
+from hptune.training.models.bounds import activation_of, last_activation
 from hptune.training.models.hypermodel import Builder
 from hptune.training.own.classes import is_own, own_objects
 from hptune.training.runtime import keras
-from hptune.training.trainers.last_layer import activation_of, last_activation
 
 FLOAT64 = (
     "the model takes float64, since float32 would lose digits: give it samples by model(…) or "

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.runtime import keras
 
 CLOSE = 1e-6

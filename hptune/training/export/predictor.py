@@ -14,7 +14,7 @@ from hptune.base import files
 from hptune.base.errors import HptuneError, RunError, spec_error
 from hptune.run.rundir import RunPaths
 from hptune.training import runtime
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import take
 from hptune.training.export.answers import Outputs
 from hptune.training.export.raw_rows import as_inputs

@@ -13,7 +13,7 @@ import numpy as np
 
 from hptune.base.errors import RunError, printable
 from hptune.run.rundir import RunPaths
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import take
 from hptune.training.export.answers import Outputs
 from hptune.training.export.guarded import guarded

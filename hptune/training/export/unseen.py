@@ -16,8 +16,8 @@ from typing import TypeAlias
 import numpy as np
 
 from hptune.base.errors import Problem, SpecError, nearest, spec_error
+from hptune.training.data.arrays import Array
 from hptune.training.data.inputs import Encoding
-from hptune.training.data.parts import Array
 from hptune.training.data.raw import Column
 from hptune.training.data.sources.csv_table import csv_sheets
 from hptune.training.data.sources.images import read_picture

@@ -12,7 +12,7 @@ from hptune.base.quiet import quietly
 from hptune.experiment.thresholds import taken_for_probabilities
 from hptune.training.core.program import Program
 from hptune.training.core.results import makes_its_own_loss
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.export.signature import gives_logits
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.models.compiled import Compiled

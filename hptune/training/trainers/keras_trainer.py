@@ -24,7 +24,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import HypermodelModel, PythonModel
 from hptune.experiment.objective import Objective, leading
 from hptune.experiment.recipe import Recipe, resolve
-from hptune.experiment.space.references import concrete
+from hptune.experiment.space.references import concrete, texts_in
 from hptune.experiment.space.space import Space
 from hptune.run.history import best_epoch
 from hptune.run.record import joined_space
@@ -41,6 +41,7 @@ from hptune.training.export.handover import Handover
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.models.discovery import explore
 from hptune.training.models.hypermodel import Builder, from_code
+from hptune.training.models.needs import prepared_twice
 from hptune.training.models.ready_made import ready_made
 from hptune.training.own import reuse
 from hptune.training.trainers import course as courses
@@ -96,15 +97,14 @@ class KerasTrainer:
         if data.task == "regression":
             return True
         loss = fill(self._given, data.task, len(data.labels or ())).training.loss
-        name = next(iter(loss), "") if isinstance(loss, Mapping) else loss
-        return isinstance(name, str) and (name.lower().startswith("binary") or ends_in_one_unit(self._given))
+        names = [name.lower() for name in texts_in(loss, self._given.search_space)]
+        return any(name.startswith("binary") for name in names) or ends_in_one_unit(self._given)
 
     @property
     def _has_own_figures(self) -> bool:
         """Whether the YAML names a loss or a metric of the user's."""
         training = self._given.training
-        named = [training.loss, *(training.metrics or ())]
-        return any(":" in name for one in named for name in ([one] if isinstance(one, str) else one or ()))
+        return any(":" in name for name in texts_in([training.loss, training.metrics], self._given.search_space))
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -421,6 +421,7 @@ class KerasTrainer:
                 found["learning_rate"] = drawn.learning_rate
             told = [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
         told += reuse.ranks_apart(drawn, program.model, self.data.train.y[:16])
+        told += prepared_twice(program.model, self.data, self._given)
         found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
         return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 

@@ -6,38 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-import numpy as np
-
 from hptune.base.errors import KeyPath, Problem, SpecError
 from hptune.training.core.results import makes_its_own_loss
 from hptune.training.data import Data
-from hptune.training.runtime import keras
+from hptune.training.models.bounds import UNBOUNDED, activation_of, bounds_of, last_activation
 
 BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
 """The losses that want a value for each class."""
-
-_INF = np.inf
-_RANGES = {
-    **dict.fromkeys(("sigmoid", "softmax", "hard_sigmoid", "sparse_sigmoid", "sparsemax"), (0.0, 1.0)),
-    **dict.fromkeys(("relu", "softplus", "exponential", "squareplus", "sparse_plus"), (0.0, _INF)),
-    **dict.fromkeys(("tanh", "softsign", "hard_tanh"), (-1.0, 1.0)),
-    **dict.fromkeys(("log_sigmoid", "log_softmax"), (-_INF, 0.0)),
-    **dict.fromkeys(("elu", "celu"), (-1.0, _INF)),
-    "relu6": (0.0, 6.0),
-    "selu": (-1.7581, _INF),
-    "gelu": (-0.17, _INF),
-    **dict.fromkeys(("silu", "hard_silu"), (-0.375, _INF)),
-    "mish": (-0.309, _INF),
-}
-"""What an activation can give at its defaults, where that is bounded; a little more where it has no round figure."""
-
-_PASSING = frozenset(
-    {
-        *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
-        *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
-    }
-)
-"""Keras's layers that give nothing beyond what they are given."""
 
 
 def check_last_layer(
@@ -54,27 +29,25 @@ def check_last_layer(
         return
     if columns:
         for name, column in columns.items():
-            activation = activation_of(model.output[name])
-            if activation is not None and data.task == "regression":
-                _check_range(activation, data, path, column=column, what=f"{name}'s {activation}")
+            if data.task == "regression":
+                _check_range(model.output[name], data, path, column=column, name=name)
         return
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
         return
-    activation = last_activation(model)
+    output = model.outputs[0] if getattr(model, "outputs", None) else None
     if not _is_keras_own(loss):
-        if activation is not None and data.task == "regression" and data.target_scale is not None:
-            _check_range(activation, data, path)
+        if data.task == "regression" and data.target_scale is not None:
+            _check_range(output, data, path)
         return
     _check_size(shape, loss, data, path)
-    if activation is None:
-        return
+    activation = last_activation(model)
     if activation == "softmax" and shape[-1] == 1:
         told = "a softmax over one value is always 1"
         _refuse(told, "Say activation: sigmoid" if data.task != "regression" else "Drop the activation", path)
     if data.task == "regression":
-        _check_range(activation, data, path)
-    else:
+        _check_range(output, data, path)
+    elif activation is not None:
         _check_probabilities(activation, loss, data, path)
 
 
@@ -128,41 +101,14 @@ def _refuse(told: str, remedy: str, path: KeyPath) -> NoReturn:
 # --- which values ----------------------------------------------------------------------------------------------------
 
 
-def last_activation(model: Any) -> str | None:
-    """The name of Keras's own activation that the only output comes out of; None where that is not known."""
-    outputs = getattr(model, "outputs", None)
-    return activation_of(outputs[0]) if outputs else None
-
-
-def activation_of(tensor: Any) -> str | None:
-    """The name of Keras's own activation that a symbolic tensor comes out of; None where that is not known."""
-    history = getattr(tensor, "_keras_history", None)
-    if history is None:
-        return None
-    layer = history.operation
-    if isinstance(layer, keras().Model):
-        outputs = getattr(layer, "outputs", None)
-        return activation_of(outputs[history.tensor_index]) if outputs else None
-    if type(layer).__name__ in _PASSING and type(layer).__module__.startswith("keras."):
-        (given,) = layer._inbound_nodes[history.node_index].input_tensors
-        return activation_of(given)
-    if isinstance(layer, keras().layers.Softmax):
-        return "softmax"
-    if isinstance(layer, keras().layers.ReLU):
-        return "relu" if layer.negative_slope == 0 else None
-    own = getattr(layer, "activation", None)
-    name = getattr(own, "__name__", None)
-    return name if name is not None and own is getattr(keras().activations, name, None) else None
-
-
-def _check_range(
-    activation: str, data: Data, path: KeyPath, *, column: int | None = None, what: str | None = None
-) -> None:
+def _check_range(output: Any, data: Data, path: KeyPath, *, column: int | None = None, name: str = "") -> None:
     """Numbers that are standardised while training lie on both sides of 0."""
-    if activation not in _RANGES:
+    low, high = bounds_of(output)
+    if (low, high) == UNBOUNDED:
         return
-    low, high = _RANGES[activation]
-    told = f"{what or activation} gives values from {low:g} to {high:g}"
+    what = activation_of(output) or "the last layer"
+    told = f"{name}'s {what}" if name else what
+    told += f" gives values from {low:g} to {high:g}"
     if data.target_scale is not None:
         way = "Drop the activation, or say data.scale: none"
         _refuse(f"{told}, and the target is standardised while training", way, path)

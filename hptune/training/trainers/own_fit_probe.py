@@ -21,8 +21,9 @@ from hptune.experiment.recipe import resolve
 from hptune.experiment.sections import Asha, Hyperband
 from hptune.training.core.results import NOT_VALIDATED, can_be_validated
 from hptune.training.data import Data
-from hptune.training.data.store.stream import Stored
+from hptune.training.data.store.stored import Stored
 from hptune.training.models.discovery import explore
+from hptune.training.models.needs import prepared_twice
 from hptune.training.runtime import keras
 from hptune.training.trainers import fit_call
 from hptune.training.trainers.fit_call import Seen
@@ -158,6 +159,7 @@ class FitProbe:
         pair = isinstance(keywords.get("validation_data"), tuple) and len(keywords["validation_data"]) == 2
         if pair and self._way.data.validation.sample_weight is not None:
             self._note("the validation figures are not weighted: the HyperModel's fit takes validation (x, y)")
+        self.notes += prepared_twice(model, self._way.data, self._given)
         if whole:
             self._check_compiled(model, optimizer)
             self._check_returned(returned, tally)

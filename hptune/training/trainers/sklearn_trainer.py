@@ -26,7 +26,7 @@ from hptune.experiment.space.space import Space
 from hptune.run.rundir import RunPaths
 from hptune.training import reasons, runtime
 from hptune.training.data import Data, Part, facts
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.store.shared import SharedData
 from hptune.training.export.signature import signature_of, write_signature
 from hptune.training.export.skops_types import strange_types, trust_note

@@ -21,7 +21,8 @@ from hptune.training.data.sources import parquet_table
 from hptune.training.data.sources.csv_table import csv_sheets
 from hptune.training.data.sources.parquet_table import parquet_sheets
 from hptune.training.data.store import spool
-from hptune.training.data.store.stream import Mapped, Stored
+from hptune.training.data.store.stored import Stored
+from hptune.training.data.store.stream import Mapped
 from hptune.training.data.table.cells import Typed, read_cells
 
 N = 60

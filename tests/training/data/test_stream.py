@@ -20,7 +20,8 @@ from hptune.training.data import Data, load_data
 from hptune.training.data.sources import npz as npz_files
 from hptune.training.data.store import stream
 from hptune.training.data.store.shared import SharedData
-from hptune.training.data.store.stream import Mapped, Stored, blocks
+from hptune.training.data.store.stored import Stored
+from hptune.training.data.store.stream import Mapped, blocks
 from hptune.training.models import blueprint as blueprints
 
 LAYERS = (

@@ -20,7 +20,7 @@ import numpy as np
 
 from hptune.base.errors import Problem, SpecError, spec_error
 from hptune.experiment.data import CsvData, ImagesData
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.sources.csv_table import read_csv
 from hptune.training.data.sources.picture_headers import (

@@ -12,7 +12,7 @@ import numpy as np
 
 from hptune.base.errors import SpecError, spec_error
 from hptune.experiment.data import KerasData
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw
 from hptune.training.runtime import keras
 

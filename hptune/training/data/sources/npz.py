@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 
 from hptune.base.errors import spec_error, unknown
 from hptune.experiment.data import NpzData
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.store.kept import kept
 from hptune.training.data.store.stream import Mapped, scratch

@@ -16,7 +16,7 @@ import numpy as np
 
 from hptune.base.errors import spec_error
 from hptune.experiment.data import ParquetData
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw, unreadable
 from hptune.training.data.table.cells import Content, Typed, integers, text_of
 from hptune.training.data.table.table import read_table

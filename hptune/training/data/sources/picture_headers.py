@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 
 HEAD_BYTES = 2**16
 """What `peculiarity` is of stands in so many bytes."""

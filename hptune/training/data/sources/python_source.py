@@ -17,10 +17,11 @@ import numpy as np
 
 from hptune.base.errors import SpecError, message_of, spec_error
 from hptune.experiment.data import PythonData
+from hptune.training.data.arrays import Array
 from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.needs import PLAIN, Needs
-from hptune.training.data.parts import Array, Data, Part
+from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.scaling import costs, statistics
 from hptune.training.data.sources.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset

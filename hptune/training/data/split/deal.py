@@ -7,9 +7,9 @@ import numpy as np
 from hptune.base import seeds
 from hptune.base.errors import spec_error
 from hptune.experiment.data import DataSpec, part_sizes
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.raw import Raw
-from hptune.training.data.split.split import Rows, Split, forward, grouped, split, subset
+from hptune.training.data.split.split import Split, forward, grouped, split, subset
 from hptune.training.data.target import Target
 
 

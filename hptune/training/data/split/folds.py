@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hptune.base.errors import spec_error
-from hptune.training.data.parts import Array, Data
-from hptune.training.data.split.split import Rows, Split
+from hptune.training.data.arrays import Array, Rows
+from hptune.training.data.parts import Data
+from hptune.training.data.split.split import Split
 
 MOST_TOLD = 6
 """Notes on folds that lack a class."""

@@ -7,16 +7,11 @@ Regression is the case of a single class. numpy's `RandomState` shuffles, becaus
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hptune.experiment.data import part_sizes
-from hptune.training.data.parts import Array
-
-Rows: TypeAlias = NDArray[np.int64]
-"""Indices of samples."""
+from hptune.training.data.arrays import Array, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

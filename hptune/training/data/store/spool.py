@@ -12,11 +12,11 @@ from typing import TypeGuard
 
 import numpy as np
 
+from hptune.training.data.arrays import Array
 from hptune.training.data.inputs import Preparation
-from hptune.training.data.parts import Array
-from hptune.training.data.raw import Column
+from hptune.training.data.raw import Column, Source
 from hptune.training.data.store.kept import Output, kept
-from hptune.training.data.store.stream import Mapped, Source, scratch
+from hptune.training.data.store.stream import Mapped, scratch
 
 ROWS = 2**16
 """So many rows are prepared at a time."""

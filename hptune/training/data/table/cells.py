@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from hptune.experiment.data import Kind
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
 """What pandas takes for missing too, less "None", which tables use as a category; in every source alike."""

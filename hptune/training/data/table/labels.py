@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from hptune.base.errors import KeyPath, spec_error
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.table.cells import integers, text_of
 
 _Kind: TypeAlias = Literal["booleans", "fractions", "texts", "whole numbers"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from hptune.base.errors import KeyPath, Problem, SpecError, spec_error, unknown
 from hptune.experiment.data import Kind, TableData, TextColumn
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Column, Fill, Raw
 from hptune.training.data.store.spool import spooled
 from hptune.training.data.table.cells import (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hptune.experiment.data import TextColumn, WordsAs
-from hptune.training.data.parts import Array
+from hptune.training.data.arrays import Array
 
 _PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _STANDARD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", _PUNCTUATION)

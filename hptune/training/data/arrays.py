@@ -1,0 +1,13 @@
+"""The arrays that data is made of."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+Rows: TypeAlias = NDArray[np.int64]
+"""Indices of samples."""

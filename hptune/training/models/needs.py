@@ -1,0 +1,148 @@
+"""What a model needs of its samples, as far as the YAML tells it: which numbers it takes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from hptune.experiment.dials import NESTED_LAYERS
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.graph import FROM, INPUT
+from hptune.experiment.keras_table import layer_arguments, names, table
+from hptune.experiment.model import ApplicationModel, LayersModel, SklearnModel
+from hptune.experiment.space.references import texts_in
+from hptune.training.data import Data
+from hptune.training.data.needs import Needs
+
+OF_CODES = frozenset(
+    {"Embedding", "ReversibleEmbedding", "IntegerLookup", "Hashing", "HashedCrossing", "CategoryEncoding"}
+)
+"""Keras's layers that take whole numbers for words or categories."""
+
+PREPARING = frozenset({"Rescaling", "Normalization", "Discretization"})
+"""Keras's layers whose numbers are those of raw samples, where these are what they are given."""
+
+OF_DIFFERENCES = frozenset(
+    {
+        *("mse", "MSE", "mean_squared_error", "MeanSquaredError", "mae", "MAE", "mean_absolute_error"),
+        *("MeanAbsoluteError", "root_mean_squared_error", "RootMeanSquaredError", "rmse", "RMSE"),
+        *("r2_score", "R2Score", "log_cosh", "log_cosh_error", "LogCoshError", "huber", "Huber"),
+    }
+)
+"""Keras's metrics and losses that are the same when target and prediction move together, whatever their arguments."""
+
+OF_QUOTIENTS = frozenset(
+    {
+        *("mape", "MAPE", "mean_absolute_percentage_error", "MeanAbsolutePercentageError"),
+        *("cosine_similarity", "CosineSimilarity"),
+    }
+)
+"""Those that divide by the target, or by its length, and by no less than Keras's epsilon."""
+
+OF_OWN_SCALE = frozenset(names("losses")) - OF_DIFFERENCES - {"LogCosh"}
+"""Keras's losses that take values from 0 on, in [0, 1] or of a certain length, or divide by the target."""
+
+OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
+"""Those that are of the target's unit, and no sums of its squares on the way."""
+
+
+def needs_of(experiment: Experiment) -> Needs:
+    """What the experiment's model needs of its samples."""
+    model, training = experiment.model, experiment.training
+    if isinstance(model, SklearnModel):
+        return Needs(wide=True, numbers=True)
+    losses = [*texts_in(training.loss, experiment.search_space)]
+    own_scale = tuple(name for name in losses if name in OF_OWN_SCALE) or _with_delta(training.loss)
+    if not isinstance(model, LayersModel | ApplicationModel):
+        return Needs(own_scale=own_scale)
+    layers = [*_calls(model.layers)] if isinstance(model, LayersModel) else []
+    metrics = [name for name in texts_in(training.metrics, experiment.search_space) if name in _FIGURES or ":" in name]
+    inputs = model.inputs or () if isinstance(model, LayersModel) else ()
+    return Needs(
+        numbers=None if any(":" in name for name, _ in layers) else not {name for name, _ in layers} & OF_CODES,
+        prepares=next((name for name in _raw(layers, inputs) if name in PREPARING), "") or _of_bytes(layers),
+        squares=not set(metrics) <= OF_SIZE,
+        differences=set(metrics) <= OF_DIFFERENCES,
+        own_scale=own_scale,
+        own_losses=tuple(name for name in losses if ":" in name),
+        floors=tuple(name for name in (*metrics, *losses) if name in OF_QUOTIENTS),
+    )
+
+
+_FIGURES = frozenset({*names("metrics"), *names("losses")})
+
+Call: TypeAlias = tuple[str, Mapping[str, Any]]
+"""A layer's class, and its arguments as the YAML has them."""
+
+
+def _calls(items: Any) -> Iterator[Call]:
+    """The layers that a list names, in their order, those in repeats and inside wrappers too."""
+    for one in items if isinstance(items, list) else [items]:
+        for name, given in one.items() if isinstance(one, dict) else [(one, {})] if isinstance(one, str) else []:
+            inside = given if isinstance(given, dict) else {}
+            yield name, inside
+            for key in NESTED_LAYERS:
+                if key in inside:
+                    yield from _calls(inside[key])
+
+
+def _raw(layers: Iterable[Call], inputs: Iterable[str]) -> Iterator[str]:
+    """The layers that are given the samples: all that stand before the first that learns, and that name an input."""
+    named = {INPUT, *inputs}
+    begins = True
+    for name, given in layers:
+        begins = begins and not _learns(name)
+        sources = given.get(FROM)
+        of = sources if isinstance(sources, list) else [sources]
+        if begins or named & {source for source in of if isinstance(source, str)}:
+            yield name
+
+
+def _learns(name: str) -> bool:
+    """Whether a layer has weights, so that what is behind it is no sample any more; one of the user's may have."""
+    if ":" in name:
+        return True
+    known = name in names("layers")
+    return known and any(argument.endswith("_initializer") for argument in layer_arguments(name))
+
+
+def _with_delta(loss: Any) -> tuple[str, ...]:
+    """Huber's loss with a `delta`, which is in the target's unit."""
+    if not isinstance(loss, dict):
+        return ()
+    for name in ("Huber", "huber"):
+        if isinstance(loss.get(name), dict) and "delta" in loss[name]:
+            return (f"{name} with a delta",)
+    return tuple(found for one in loss.values() for found in _with_delta(one))
+
+
+def _of_bytes(layers: Iterable[Call]) -> str:
+    """A layer that takes pictures from 0 to 255, as Keras's layers with a `value_range` do unless they are told."""
+    for name, given in layers:
+        known = layer_arguments(name) if name in table()["layers"] else {}
+        if "value_range" in known and list(given.get("value_range", [0, 255])) != [0, 1]:
+            return name
+    return ""
+
+
+def prepared_twice(model: Any, data: Data, experiment: Experiment) -> list[str]:
+    """A note where layers inside a model may be meant for raw samples, which `data.scale` has prepared already."""
+    scale = getattr(experiment.data, "scale", "none")
+    if data.input_scale is None or scale != "auto" or isinstance(experiment.model, ApplicationModel):
+        return []
+    parts = [model]
+    if isinstance(experiment.model, LayersModel):  # of which `needs_of` knows all but what classes of the user's hold
+        parts = [one for one in model._flatten_layers() if not type(one).__module__.startswith(("keras.", "hptune."))]
+    inside = [one for part in parts for one in part._flatten_layers()]
+    found = dict.fromkeys(type(one).__name__ for one in inside if _is_for_raw(one))
+    if not found:
+        return []
+    told = f"samples are scaled before they reach the model, and its {', '.join(found)} may be meant for raw ones"
+    return [f"{told}. Say data.scale: none if so."]
+
+
+def _is_for_raw(layer: Any) -> bool:
+    if not type(layer).__module__.startswith("keras."):
+        return False
+    given = getattr(layer, "value_range", None)
+    return type(layer).__name__ in PREPARING | OF_CODES or (given is not None and tuple(given) != (0, 1))
