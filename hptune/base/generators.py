@@ -13,6 +13,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+from hptune.base.own_files import is_own_file
+from hptune.base.seeds import derive
+
 
 def _numpy(number: int) -> None:
     sys.modules["numpy"].random.seed(number % 2**32)
@@ -38,10 +41,13 @@ class _Drawn:
 
 
 def _keras(number: int) -> None:
-    """As Keras has its own seed set, which sets the seeds of others too."""
-    keras: Any = sys.modules["keras"]
-    with _unmoved():
-        keras.utils.set_random_seed(number % 2**32)
+    """As `keras.utils.set_random_seed` does, which sets the seeds of others too."""
+    state: Any = sys.modules["keras.src.backend.common.global_state"]
+    state.set_global_attribute(_SEED_OF_KERAS, number % 2**32)
+    state.set_global_attribute(_GENERATOR_OF_KERAS, None)
+
+
+_SEED_OF_KERAS, _GENERATOR_OF_KERAS = "global_random_seed", "global_seed_generator"
 
 
 def _torch(number: int) -> None:
@@ -82,36 +88,59 @@ def _is_whole(module: ModuleType | None) -> bool:
 
 
 @contextlib.contextmanager
-def _unmoved() -> Iterator[None]:
-    """Have Python's and NumPy's generators stand after the block where they stood before."""
+def _unmoved(name: str) -> Iterator[None]:
+    """Have Python's, NumPy's and Keras's generators begin anew by this name in the block, and stand after it where they
+    were."""
     before = random.getstate()
-    numpy: Any = sys.modules.get("numpy")
-    drawn = numpy.random.get_state() if _is_whole(numpy) else None
+    numpy: Any = sys.modules.get("numpy") if _is_whole(sys.modules.get("numpy")) else None
+    drawn = numpy.random.get_state() if numpy is not None else None
+    keras: Any = (
+        sys.modules.get("keras.src.backend.common.global_state") if _is_whole(sys.modules.get("keras")) else None
+    )
+    held = [keras.get_global_attribute(one) for one in (_SEED_OF_KERAS, _GENERATOR_OF_KERAS)] if keras else []
+    number = derive(0, "import", name)
+    random.seed(number)
+    if numpy is not None:
+        numpy.random.seed(number)
+    if keras is not None:
+        _keras(number)
     try:
         yield
     finally:
         random.setstate(before)
         if drawn is not None:
             numpy.random.set_state(drawn)
+        for one, value in zip((_SEED_OF_KERAS, _GENERATOR_OF_KERAS), held, strict=False):
+            keras.set_global_attribute(one, value)
 
 
 class _Watch:
-    """Finds modules as Python does, and seeds each library once it is loaded."""
+    """Finds modules as Python does. What one draws and seeds as it is loaded is its own, whichever trial loads it; and
+    each library is seeded once it is loaded."""
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._loading = 0
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         seed = _LIBRARIES.get(name)
-        spec = PathFinder.find_spec(name, path, target) if seed is not None else None
-        if seed is None or spec is None or spec.loader is None:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
             return None  # the finders behind this one see to it
+        if self._loading and seed is None and not is_own_file(spec.origin or "<"):
+            return spec  # a part of a library that is being loaded
         load = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            with _unmoved():
-                load(module)
-            seed(self._number)
+            self._loading += 1
+            try:
+                with _unmoved(name):
+                    load(module)
+            finally:
+                self._loading -= 1
+            if seed is not None:
+                seed(self._number)
 
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        with contextlib.suppress(AttributeError):  # a loader may have no place for it
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

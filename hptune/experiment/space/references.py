@@ -146,7 +146,7 @@ def texts_in(value: Any, domains: Mapping[str, Any]) -> Iterator[str]:
     """Every text in a value of the YAML, keys included; of a `$name` each text that it may stand for.
 
     >>> from types import SimpleNamespace
-    >>> domains = {"l": SimpleNamespace(values=["mse", "mae"])}
+    >>> domains = {"l": SimpleNamespace(values=lambda: ["mse", "mae"])}
     >>> list(texts_in({"a": "msle", "b": [Ref("l"), {"Huber": {"delta": 2}}]}, domains))
     ['a', 'msle', 'b', 'mse', 'mae', 'Huber', 'delta']
     """
@@ -154,7 +154,7 @@ def texts_in(value: Any, domains: Mapping[str, Any]) -> Iterator[str]:
         case str():
             yield value
         case Ref():
-            choices = getattr(domains.get(value.name), "values", ())
+            choices = domains[value.name].values() if value.name in domains else ()
             yield from texts_in(choices if isinstance(choices, list | tuple) else (), domains)
         case Mapping():
             for key, one in value.items():
