@@ -116,7 +116,8 @@ def parsed(file: Path) -> ast.Module | None:
         return None
 
 
-_IMPORTING = ("__import__", "import_module", "importlib.import_module")
+_IMPORTING = ("__import__", "import_module", "resolve_name")
+"""Python's functions that import what they are given the name of."""
 
 
 def imports(code: ast.AST, package: str = "") -> Iterator[str]:
@@ -128,7 +129,10 @@ def imports(code: ast.AST, package: str = "") -> Iterator[str]:
     ['a.b', 'p.q', 'p.q.c', 'p.d', 'p.d.e']
     >>> list(imports(ast.parse("__import__('f'); importlib.import_module('g.h'); import_module(name)")))
     ['f', 'g.h']
+    >>> list(imports(ast.parse("from importlib import import_module as m; m('.h', 'p'); m(name='i:j')")))
+    ['importlib', 'importlib.import_module', 'p.h', 'i']
     """
+    by = _importing(code)
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -139,14 +143,32 @@ def imports(code: ast.AST, package: str = "") -> Iterator[str]:
             if above:
                 yield above
                 yield from (f"{above}.{alias.name}" for alias in node.names if alias.name != "*")
-        elif isinstance(node, ast.Call) and (name := _imported_by_call(node)) is not None:
+        elif isinstance(node, ast.Call) and (name := _imported_by_call(node, by, package)) is not None:
             yield name
 
 
-def _imported_by_call(node: ast.Call) -> str | None:
-    """The module that `__import__("name")` or `import_module("name")` names in so many words."""
-    first = node.args[0] if node.args and ast.unparse(node.func) in _IMPORTING else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value else None
+def _importing(code: ast.AST) -> set[str]:
+    """Python's functions that import by name, as the code calls them."""
+    found = {alias for node in ast.walk(code) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return {*_IMPORTING, *(one.asname for one in found if one.asname is not None and one.name in _IMPORTING)}
+
+
+def _imported_by_call(node: ast.Call, by: set[str], package: str) -> str | None:
+    """The module that `import_module("name")` and the like name in so many words."""
+    if ast.unparse(node.func).rpartition(".")[2] not in by:
+        return None
+    given = {str(n): arg for n, arg in enumerate(node.args)} | {str(one.arg): one.value for one in node.keywords}
+    name = _text(given.get("0", given.get("name")))
+    if name is None or not name.startswith("."):
+        return None if name is None else name.partition(":")[0] or None
+    above = _text(given.get("1", given.get("package"))) or package
+    dots = len(name) - len(name.lstrip("."))
+    parts = above.split(".")
+    return ".".join([*parts[: len(parts) - dots + 1], name.lstrip(".")])
+
+
+def _text(node: ast.AST | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _fingerprint(file: Path) -> str:

@@ -37,9 +37,20 @@ _OF_PROBABILITIES = {
         for name in ("binary_crossentropy", "bce", "BCE")
     },
     "BinaryCrossentropy": "BinaryCrossentropy: {from_logits: true}",
+    **{
+        f"{name}_crossentropy": f"{kind}Crossentropy: {{from_logits: true, name: {name}_crossentropy}}"
+        for kind, name in (("Categorical", "categorical"), ("SparseCategorical", "sparse_categorical"))
+    },
+    "CategoricalCrossentropy": "CategoricalCrossentropy: {from_logits: true}",
+    "SparseCategoricalCrossentropy": "SparseCategoricalCrossentropy: {from_logits: true}",
+    **dict.fromkeys(("kl_divergence", "kld", "KLD", "KLDivergence", "poisson", "Poisson")),
     **dict.fromkeys(("PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity")),
 }
 """The metrics that take outputs for probabilities, unless they are told otherwise, and what tells them, if anything."""
+
+_OF_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy", "CategoricalCrossentropy",
+               "SparseCategoricalCrossentropy", "CategoricalFocalCrossentropy",
+               "categorical_focal_crossentropy")  # fmt: skip
 
 _TOLD = ("threshold", "thresholds", "from_logits")
 
@@ -81,7 +92,8 @@ def halves_of_logits(experiment: Experiment) -> list[Problem]:
     found = []
     for output in outputs or (None,):
         loss = loss_of(training.loss, output)
-        if all(
+        of_classes = _gives_no_shares(experiment, loss, output=output)
+        if not of_classes and all(
             not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output)
             for several in (False, True)
         ):
@@ -92,12 +104,31 @@ def halves_of_logits(experiment: Experiment) -> list[Problem]:
             own, place = own.get(str(output)), (*place, str(output))
         for i, metric in enumerate(own if isinstance(own, list) else []):
             name, given = _call(metric)
-            if (told := taken_for_probabilities(name, given)) is not None:
+            if of_classes and name in _OF_THE_GREATEST:
+                continue
+            if (told := taken_for_probabilities(name, given, of_classes=of_classes)) is not None:
                 found.append(Problem(told, (*place, i)))
     return list(dict.fromkeys(found))
 
 
-def taken_for_probabilities(name: str, given: Mapping[str, Any]) -> str | None:
+_OF_THE_GREATEST = ("accuracy", "acc")
+"""What goes by the class of the greatest output, where there is one for each."""
+
+
+def _gives_no_shares(experiment: Experiment, loss: Any, *, output: str | None) -> bool:
+    """Whether the outputs, one a class, are seen to be logits or margins and no probabilities."""
+    name, given = _call(loss)
+    logits = name in _OF_CLASSES and given.get("from_logits") is True
+    if not logits and not (name in MARGINS and "ategorical" in name):
+        return False
+    layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
+    while output is not None and layers and _call(layers[-1])[1].get("name") != output:
+        layers.pop()
+    last, arguments = _call(layers[-1]) if layers else ("", {})
+    return bool(layers) and last != "Softmax" and arguments.get("activation") not in PROBABILITIES
+
+
+def taken_for_probabilities(name: str, given: Mapping[str, Any], *, of_classes: bool = False) -> str | None:
     """What to say of a metric of Keras's beside a loss that takes logits or margins; None: nothing, it is told of them.
 
     given: its arguments.
@@ -105,6 +136,12 @@ def taken_for_probabilities(name: str, given: Mapping[str, Any]) -> str | None:
     if any(given.get(key) for key in _TOLD) or any(given.get(key) == 0 for key in _TOLD[:2]):
         return None
     under = "as in Keras, and under this loss the network's outputs are told apart at 0"
+    if of_classes and name in {*_AT_A_HALF, *_OF_PROBABILITIES}:
+        way = _OF_PROBABILITIES.get(name) if "rossentropy" in name else None
+        remedy = f"Say {way}" if way else "End the network with a softmax, and drop from_logits"
+        return (
+            f"{name} takes them for probabilities, as in Keras, and under this loss they are none. {remedy} if meant."
+        )
     if name in _AT_A_HALF:
         return f"{name} counts what is above 0.5, {under}. Say {_AT_A_HALF[name]} if that is meant."
     if name not in _OF_PROBABILITIES:

@@ -188,7 +188,7 @@ def test_a_model_that_can_t_be_exported_right_ends_the_search_before_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Break the export: what stands before the model forgets the mean."""
-    from hptune.training.export.export import raw_rows
+    from hptune.training.export import raw_rows
 
     plain = raw_rows.in_float32
     monkeypatch.setattr(raw_rows, "in_float32", lambda offset, divisor: plain(offset * 0, divisor))

@@ -140,7 +140,7 @@ def test_a_format_replaces_the_one_that_is_there_and_nothing_is_left_beside(tmp_
 
 
 def test_a_wrong_answer_is_found_whatever_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hptune.training.export.export import convert
+    from hptune.training.export import convert
 
     run = RunPaths(tmp_path / "r")
     model = table(run, {"age": "number", "city": "category"})

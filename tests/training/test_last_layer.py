@@ -153,6 +153,8 @@ BEHIND: list[Callable[[], list[Any]]] = [
     lambda: [keras.Sequential([keras.Input((4,)), L.Dense(1, "sigmoid")])],
     lambda: [L.Dense(1, "sigmoid"), L.Rescaling(15.0)],
     lambda: [L.Dense(1), L.LeakyReLU(negative_slope=0.0)],
+    lambda: [L.Reshape((4, 1)), L.TimeDistributed(L.Dense(1, "relu")), L.Cropping1D(1), L.GlobalMaxPooling1D()],
+    lambda: [L.Reshape((4, 1)), L.Bidirectional(L.LSTM(1, "relu"), merge_mode="sum")],
     lambda: [L.Dense(2, "relu"), L.Dense(1, kernel_constraint="non_neg", bias_constraint="non_neg")],
 ]
 

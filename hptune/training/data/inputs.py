@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,12 +72,14 @@ class Preparation:
     encodings: one for each column of a table, whose columns of x stand side by side in this order; () for an array.
     scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor; None: x is raw.
     width: the columns of x, of a table. words: x is the numbers of words, in their order, and nothing else
-        (`output_mode: int`). wide: x keeps all digits, as scikit-learn takes it; else it has Keras's types.
+        (`output_mode: int`). wide: x keeps all digits, as scikit-learn takes it; else it has Keras's types. codes: a
+        table's numbers stand for words, and have no fractions.
     """
 
     encodings: tuple[Encoding, ...]
     scale: tuple[Array, Array] | None
     wide: bool = False
+    codes: bool = False
 
     @property
     def width(self) -> int:
@@ -136,7 +138,8 @@ class Preparation:
         """JSON data; `from_json` makes an equal one of it."""
         scale = None if self.scale is None else [np.asarray(a, np.float64).tolist() for a in self.scale]
         encodings = [dataclasses.asdict(one) for one in self.encodings]
-        return {"encodings": encodings, "scale": scale, **({"wide": True} if self.wide else {})}
+        flags = {name: True for name in ("wide", "codes") if getattr(self, name)}
+        return {"encodings": encodings, "scale": scale, **flags}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Preparation:
@@ -153,7 +156,7 @@ class Preparation:
             for one in told["encodings"]
         )
         assert scale is None or len(scale) == 2
-        return cls(encodings, scale, told.get("wide", False))
+        return cls(encodings, scale, told.get("wide", False), told.get("codes", False))
 
 
 def _vocabulary(told: Mapping[str, Any]) -> Vocabulary:
@@ -175,8 +178,10 @@ def learn(raw: Raw, train: Rows, scale: Scale, needs: Needs = PLAIN) -> Preparat
     if scale == "none" or made.words:
         return made
     if scale == "auto" and needs.raw:
-        _check_codes(x, train, raw, needs)
-        return made
+        codes = needs.numbers is False and not needs.prepares
+        if codes:
+            _check_codes(x, raw)
+        return replace(made, codes=codes)
     columns = stretches(train, made.width, lambda rows: _matrix(x, rows, encodings))
     learnt = learnt_by("standardize" if scale == "auto" else scale, columns)
     assert learnt is not None, "a rule that scales"
@@ -186,18 +191,17 @@ def learn(raw: Raw, train: Rows, scale: Scale, needs: Needs = PLAIN) -> Preparat
     return Preparation(encodings, (offset, divisor), needs.wide)
 
 
-def _check_codes(columns: tuple[Column, ...], train: Rows, raw: Raw, needs: Needs) -> None:
+def _check_codes(columns: tuple[Column, ...], raw: Raw) -> None:
     """Numbers that stand for words must be whole, and such that float32 tells them apart. Raises SpecError."""
-    if needs.numbers is not False or needs.prepares:
-        return
     for column in columns:
-        values = column.values[train] if column.kind in ("number", "date") else np.empty(0)
-        values = values[~np.isnan(values)]
-        if (values != np.floor(values)).any() or (np.abs(values) > 2**24).any():
-            told = (
-                f"column {column.name!r} holds fractions, or numbers above {2**24:,}, and a layer takes it for words."
-            )
+        values = column.values[:] if column.kind in ("number", "date") else np.empty(0)
+        present = values[~np.isnan(values)]
+        if (present != np.floor(present)).any() or (np.abs(present) > 2**24).any():
+            told = f"column {column.name!r} holds fractions, or numbers above {2**24:,}, and a layer takes words."
             raise spec_error(f"{told} Leave it out of data.features, or say data.scale: standardize.", *raw.x_path)
+        if len(present) < len(values) and column.fill in ("mean", "median"):
+            told = f"the {column.fill} of column {column.name!r} is no word, which a layer takes it for."
+            raise spec_error(f"{told} Say missing: most_frequent, or drop.", "data", "missing")
 
 
 def _learnt_of_array(x: Array | Mapped, train: Rows, rule: Rule) -> tuple[Array, Array] | None:

@@ -107,8 +107,17 @@ class KerasPredictor:
         found = [np.empty((0, self.width), np.float32)]
         for start in range(0, count(samples), BATCH):
             batch = take(samples, np.arange(start, min(start + BATCH, count(samples))))
-            found.append(_side_by_side(self._model.predict_on_batch(self._inputs(batch)), self._signature.targets))
+            found.append(_side_by_side(self._predicted(self._inputs(batch)), self._signature.targets))
         return Outputs(np.concatenate(found))
+
+    def _predicted(self, inputs: Any) -> Any:
+        """Raises RunError for what the model can't take: a word that its `Embedding` has not, say."""
+        try:
+            return self._model.predict_on_batch(inputs)
+        except Exception as error:  # TensorFlow raises anything
+            lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            told = next((line for line in lines if "indices[" in line), lines[0])
+            raise RunError(f"the model can't take these samples: {told.strip().rstrip('.')}. Correct them.") from error
 
     def _inputs(self, samples: Samples) -> Any:
         if not self._signature.raw:

@@ -104,7 +104,7 @@ def _rows(signature: Signature, sheets: Iterator[Sheet]) -> Iterator[Piece]:
             one.missing for one, encoding in zip(cells, encodings, strict=True) if encoding.name in signature.dropped
         ]
         known = ~np.any(gaps, axis=0) if gaps else np.ones(len(cells[0].missing), bool)
-        _check_cells(sheet, encodings, cells, known)
+        _check_cells(sheet, encodings, cells, known, codes=signature.preparation.codes)
         if signature.is_table:
             yield Piece(tuple(_column(e, c, known) for e, c in zip(encodings, cells, strict=True)), known)
         else:
@@ -137,11 +137,13 @@ def _check_header(sheet: Sheet, names: Sequence[str]) -> None:
         raise SpecError(*problems)
 
 
-def _check_cells(sheet: Sheet, encodings: Sequence[Encoding], cells: Sequence[Cells], known: Array) -> None:
+def _check_cells(
+    sheet: Sheet, encodings: Sequence[Encoding], cells: Sequence[Cells], known: Array, *, codes: bool
+) -> None:
     found = [
         (row, message)
         for encoding, column in zip(encodings, cells, strict=True)
-        for row, message in _wrong(encoding, column)
+        for row, message in (*_wrong(encoding, column), *(_fractions(encoding, column) if codes else ()))
         if known[row]
     ]
     refuse(sheet, found)
@@ -165,6 +167,14 @@ def _wrong(encoding: Encoding, cells: Cells) -> Iterator[tuple[int, str]]:
                 row,
                 f"{told}{cells.values[row]!r} was not in the training data. {_known(cells.values[row], encoding)}",
             )
+
+
+def _fractions(encoding: Encoding, cells: Cells) -> Iterator[tuple[int, str]]:
+    """Those of a column whose numbers stand for words."""
+    if encoding.kind != "number":
+        return
+    for row in np.flatnonzero(~cells.missing & ~cells.odd & (cells.values != np.floor(cells.values))).tolist():
+        yield row, f"column {encoding.name!r}: must be a whole number, got {cells.spelled(row)!r}. Correct it."
 
 
 def _known(text: str, encoding: Encoding) -> str:

@@ -31,6 +31,7 @@ _PASSING = frozenset(
     {
         *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
         *("Concatenate", "Average", "Maximum", "Minimum", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
+        *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "SpatialDropout") for n in (1, 2, 3)),
         *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
     }
 )
@@ -54,6 +55,11 @@ def activation_of(tensor: Any) -> str | None:
         return "softmax"
     if isinstance(layer, keras().layers.ReLU):
         return "relu" if layer.negative_slope == 0 else None
+    return _own(layer)
+
+
+def _own(layer: Any) -> str | None:
+    """The name of the activation of Keras's own that a layer ends in."""
     own = getattr(layer, "activation", None)
     name = getattr(own, "__name__", None)
     return name if name is not None and own is getattr(keras().activations, name, None) else None
@@ -74,12 +80,24 @@ def bounds_of(tensor: Any) -> Bounds:
         return ends[0], ends[1]
     if kind in ("ReLU", "LeakyReLU") and layer.negative_slope == 0:
         return 0.0, getattr(layer, "max_value", None) or inf
+    if kind == "TimeDistributed":
+        return RANGES.get(_own(layer.layer) or "", UNBOUNDED)
+    if kind in ("LSTM", "GRU", "SimpleRNN"):
+        return _of_recurrent(layer)
+    if kind == "Bidirectional":
+        ways = [_of_recurrent(one) for one in (layer.forward_layer, layer.backward_layer)]
+        return {"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull)(ways)
     activation = activation_of(tensor)
     if activation is not None and activation != "linear":
         return RANGES.get(activation, UNBOUNDED)
     if kind == "Dense" and activation == "linear" and _is_never_negative(layer):
         return (0.0, inf) if bounds_of(given[0])[0] >= 0 else UNBOUNDED
     return UNBOUNDED
+
+
+def _of_recurrent(layer: Any) -> Bounds:
+    """What a gate lets through of an activation, and the zeros that it begins with."""
+    return _hull([(0.0, 0.0), RANGES.get(_own(layer) or "", UNBOUNDED)])
 
 
 def _made_by(tensor: Any) -> tuple[Any, list[Any]]:

@@ -86,10 +86,11 @@ class SklearnTrainer:
             if segment.purpose == "probe":
                 found = self._probe()
                 return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
-            if segment.purpose in ("best", "baseline"):
-                found = self._fit_in_full(segment)
-                return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=found)
-            scores = self._fit_fold(segment)
+            with generators.begun(self._seed(segment)):  # for what draws as it is made, and as it predicts
+                if segment.purpose in ("best", "baseline"):
+                    found = self._fit_in_full(segment)
+                    return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=found)
+                scores = self._fit_fold(segment)
         if on_epoch is not None:
             on_epoch(segment, 1, scores)
         curves = {name: (score,) for name, score in scores.items()}
@@ -105,10 +106,7 @@ class SklearnTrainer:
         assert isinstance(model, SklearnModel)
         estimator = estimators.build(model, self._folder)
 
-        def seed_of(name: str) -> int:
-            return seeds.derive(self.experiment.seed, "estimator", dict(segment.values), segment.replica, name)
-
-        estimator = estimators.seeded(estimator, seed_of)
+        estimator = estimators.seeded(estimator, lambda name: self._seed(segment, name))
         weights: dict[str, Any] = {}
         if train.sample_weight is not None:
             keyword = estimators.weights_keyword(estimator)
@@ -116,8 +114,12 @@ class SklearnTrainer:
                 raise SegmentFailed(f"{type(estimator).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
         wanted = target(train, labels if takes_labels(estimator) else None)
-        with surroundings.only_this_process(), generators.begun(seed_of("")):  # for what takes no random_state
+        with surroundings.only_this_process(), generators.begun(self._seed(segment)):  # for what takes no random_state
             return estimator.fit(table(train), wanted, **weights)
+
+    def _seed(self, segment: Segment, name: str = "") -> int:
+        """For an estimator, or for what it calls by this name."""
+        return seeds.derive(self.experiment.seed, "estimator", dict(segment.values), segment.replica, name)
 
     # --- train-best ---------------------------------------------------------------------------------------------
 

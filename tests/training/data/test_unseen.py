@@ -13,7 +13,7 @@ import pytest
 from hptune.base.errors import SpecError
 from hptune.run.rundir import RunPaths
 from hptune.training.data.inputs import Encoding, Preparation
-from hptune.training.export.export import unseen
+from hptune.training.export import unseen
 from hptune.training.export.signature import Signature, read_signature, write_signature
 from hptune.training.export.unseen import read_unseen
 
