@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="hptune",
     help="Tune Keras models from one YAML file.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"max_content_width": 120},  # else whole sentences are cut at 80 on any terminal
+    context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"]},  # else all is cut at 80
 )
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]

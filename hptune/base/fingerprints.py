@@ -181,10 +181,14 @@ def _fingerprint(file: Path) -> str:
 
 
 def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
+    """The bytes of a file, or of the archive in which it lies; none where there is neither."""
+    for one in (file, *file.parents):
+        if one.is_file():
+            try:
+                return one.read_bytes()
+            except OSError:
+                break
+    return b""
 
 
 def _without_texts(code: ast.Module) -> ast.Module:

@@ -9,10 +9,12 @@ import contextlib
 import random
 import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import ModuleSpec, PathFinder
+from functools import partial
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from hptune.base.finders import Load, behind, loading
 from hptune.base.own_files import is_own_file
 from hptune.base.seeds import derive
 
@@ -22,22 +24,34 @@ def _numpy(number: int) -> None:
 
 
 def _tensorflow(number: int) -> None:
+    """Its global `Generator` begins at its first use: making one starts the devices, which code may set up before."""
     tensorflow: Any = sys.modules["tensorflow"]
     tensorflow.random.set_seed(number)
-    if (generators := sys.modules.get("tensorflow.python.ops.stateful_random_ops")) is not None:
-        generators.global_generator = _Drawn(tensorflow, number)  # type: ignore[attr-defined]
+    generators: Any = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
+    if generators is None:
+        return
+    kind, usual = (
+        generators.Generator,
+        _USUAL.setdefault("generator", generators.Generator.from_non_deterministic_state),
+    )
+    generators.global_generator = None
+
+    def begin(alg: Any = None) -> Any:
+        asked = sys._getframe(1).f_code.co_name == "get_global_generator"
+        return kind.from_seed(number, alg) if asked else usual(alg)
+
+    setattr(kind, _MAKING, begin)
 
 
-class _Drawn:
-    """TensorFlow's global `Generator`, made at its first use: making it starts the devices, which code may set up."""
+_MAKING = "from_non_deterministic_state"
+_USUAL: dict[str, Any] = {}
+"""TensorFlow's own way to make its generator, while another stands in its place."""
 
-    def __init__(self, tensorflow: Any, number: int) -> None:
-        self._tensorflow, self._number, self._made = tensorflow, number, None
 
-    def __getattr__(self, name: str) -> Any:
-        if self._made is None:
-            self._made = self._tensorflow.random.Generator.from_seed(self._number)
-        return getattr(self._made, name)
+def _take_back() -> None:
+    if "generator" in _USUAL:
+        kind: Any = sys.modules["tensorflow"].random.Generator
+        setattr(kind, _MAKING, _USUAL.pop("generator"))
 
 
 def _keras(number: int) -> None:
@@ -69,6 +83,7 @@ def begun(number: int) -> Iterator[None]:
 
     number: of at least 0; NumPy and Keras are given it modulo 2**32.
     """
+    before = _USUAL.get("generator")  # of a block around this one
     random.seed(number)
     for name, seed in _LIBRARIES.items():
         if _is_whole(sys.modules.get(name)):
@@ -80,6 +95,8 @@ def begun(number: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):  # the code has taken it out
             sys.meta_path.remove(watch)
+        if before is None:
+            _take_back()
 
 
 def _is_whole(module: ModuleType | None) -> bool:
@@ -89,29 +106,63 @@ def _is_whole(module: ModuleType | None) -> bool:
 
 @contextlib.contextmanager
 def _unmoved(name: str) -> Iterator[None]:
-    """Have Python's, NumPy's and Keras's generators begin anew by this name in the block, and stand after it where they
-    were."""
-    before = random.getstate()
-    numpy: Any = sys.modules.get("numpy") if _is_whole(sys.modules.get("numpy")) else None
-    drawn = numpy.random.get_state() if numpy is not None else None
-    keras: Any = (
-        sys.modules.get("keras.src.backend.common.global_state") if _is_whole(sys.modules.get("keras")) else None
-    )
-    held = [keras.get_global_attribute(one) for one in (_SEED_OF_KERAS, _GENERATOR_OF_KERAS)] if keras else []
+    """Have all of them begin anew by this name in the block, and stand after it where they were."""
+    held = [keep() for keep in (_of_python, _of_numpy, _of_keras, _of_tensorflow)]
     number = derive(0, "import", name)
     random.seed(number)
-    if numpy is not None:
-        numpy.random.seed(number)
-    if keras is not None:
-        _keras(number)
+    for library, seed in _LIBRARIES.items():
+        if _is_whole(sys.modules.get(library)):
+            seed(number)
     try:
         yield
     finally:
-        random.setstate(before)
-        if drawn is not None:
-            numpy.random.set_state(drawn)
-        for one, value in zip((_SEED_OF_KERAS, _GENERATOR_OF_KERAS), held, strict=False):
-            keras.set_global_attribute(one, value)
+        for put_back in held:
+            put_back()
+
+
+def _of_python() -> Callable[[], None]:
+    return partial(random.setstate, random.getstate())
+
+
+def _of_numpy() -> Callable[[], None]:
+    numpy: Any = sys.modules.get("numpy")
+    return partial(numpy.random.set_state, numpy.random.get_state()) if _is_whole(numpy) else _nothing
+
+
+def _of_keras() -> Callable[[], None]:
+    keras: Any = sys.modules.get("keras.src.backend.common.global_state")
+    if not _is_whole(sys.modules.get("keras")) or keras is None:
+        return _nothing
+    names = (_SEED_OF_KERAS, _GENERATOR_OF_KERAS)
+    before = [keras.get_global_attribute(name) for name in names]
+
+    def put_back() -> None:
+        for name, value in zip(names, before, strict=True):
+            keras.set_global_attribute(name, value)
+
+    return put_back
+
+
+def _of_tensorflow() -> Callable[[], None]:
+    """Its seed, the numbers that follow from it for each operation, and its `Generator`."""
+    context: Any = sys.modules.get("tensorflow.python.eager.context")
+    generators: Any = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
+    if not _is_whole(sys.modules.get("tensorflow")) or context is None or generators is None:
+        return _nothing
+    now = context.context()
+    held = {name: getattr(now, name) for name in ("_seed", "_rng") if hasattr(now, name)}
+    generator, begin = generators.global_generator, vars(generators.Generator)[_MAKING]
+
+    def put_back() -> None:
+        vars(now).update(held)
+        generators.global_generator = generator
+        setattr(generators.Generator, _MAKING, begin)
+
+    return put_back
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Watch:
@@ -123,15 +174,12 @@ class _Watch:
         self._loading = 0
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        spec = behind(self, name, path, target)
         seed = _LIBRARIES.get(name)
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
-            return None  # the finders behind this one see to it
-        if self._loading and seed is None and not is_own_file(spec.origin or "<"):
-            return spec  # a part of a library that is being loaded
-        load = spec.loader.exec_module
+        if spec is None or (self._loading and seed is None and not is_own_file(spec.origin or "<")):
+            return spec  # in the latter case a part of a library that is being loaded
 
-        def exec_module(module: ModuleType) -> None:
+        def around(load: Load, module: ModuleType) -> None:
             self._loading += 1
             try:
                 with _unmoved(name):
@@ -141,6 +189,4 @@ class _Watch:
             if seed is not None:
                 seed(self._number)
 
-        with contextlib.suppress(AttributeError):  # a loader may have no place for it
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+        return loading(spec, around)

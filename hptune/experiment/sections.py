@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -30,20 +30,51 @@ Duration: TypeAlias = Annotated[
 """Seconds, up to a hundred years; written `90s`, `10m`, `2h`, `1d`."""
 
 
-class Random(Spec):
+class StrategyOptions(Spec):
+    """A strategy as the YAML has it: what holds of it is said here, and nowhere else.
+
+    halves: it trains trials in part, up to one number of epochs for all. learns: it learns from the trials of earlier
+    runs too (of those that halve, their samplers may). several: it serves several objectives. ends: it ends by itself.
+    fixed: no result changes its points.
+    """
+
+    halves: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    several: ClassVar[bool] = False
+    ends: ClassVar[bool] = False
+    fixed: ClassVar[bool] = False
+
+    name: str
+
+    @property
+    def source(self) -> StrategyOptions:
+        """Where its points come from: itself, or the sampler that it has."""
+        return self
+
+
+class Random(StrategyOptions):
     """Independent random points (KerasTuner's RandomSearchOracle)."""
+
+    several: ClassVar[bool] = True
+    fixed: ClassVar[bool] = True
 
     name: Literal["random"]
 
 
-class Grid(Spec):
+class Grid(StrategyOptions):
     """Every point of the space (KerasTuner's GridSearchOracle)."""
+
+    several: ClassVar[bool] = True
+    fixed: ClassVar[bool] = True
+    ends: ClassVar[bool] = True
 
     name: Literal["grid"]
 
 
-class Bayesian(Spec):
+class Bayesian(StrategyOptions):
     """A Gaussian process with a lower confidence bound (KerasTuner's BayesianOptimizationOracle)."""
+
+    learns: ClassVar[bool] = True
 
     name: Literal["bayesian"]
     initial_points: Count | None = None
@@ -54,7 +85,7 @@ class Bayesian(Spec):
     """How much uncertainty is worth: larger explores more."""
 
 
-class KerasTunerOracle(Spec):
+class KerasTunerOracle(StrategyOptions):
     """Any KerasTuner Oracle class, given as `module:Class`."""
 
     name: Literal["keras_tuner"]
@@ -63,11 +94,14 @@ class KerasTunerOracle(Spec):
     """Keyword arguments for its constructor, beside objective, hyperparameters, max_trials and seed."""
 
 
-class Tpe(Spec):
+class Tpe(StrategyOptions):
     """Tree-structured Parzen estimators (Optuna's TPESampler): the points that good trials have and bad ones lack.
 
     References: Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127.
     """
+
+    learns: ClassVar[bool] = True
+    several: ClassVar[bool] = True
 
     name: Literal["tpe"] = "tpe"
     initial_points: Count = 10
@@ -76,29 +110,37 @@ class Tpe(Spec):
     """How many points are drawn for each suggestion, of which the most promising is tried; 24 is what Optuna draws."""
 
 
-class CmaEs(Spec):
+class CmaEs(StrategyOptions):
     """Covariance matrix adaptation (Optuna's CmaEsSampler), over the numbers that are always active; others at random.
 
     References: Hansen 2016, arXiv:1604.00772.
     """
+
+    learns: ClassVar[bool] = True
 
     name: Literal["cmaes"]
     population: Annotated[int, Field(ge=3, le=100_000), BeforeValidator(whole)] | None = None
     """Trials in a generation; 4 + ⌊3 ln d⌋ for d parameters unless given."""
 
 
-class Qmc(Spec):
+class Qmc(StrategyOptions):
     """A low-discrepancy sequence (Optuna's QMCSampler), scrambled by the seed: random points, spread evenly."""
+
+    several: ClassVar[bool] = True
+    fixed: ClassVar[bool] = True
 
     name: Literal["qmc"]
     sequence: Literal["sobol", "halton"] = "sobol"
 
 
-class Nsga2(Spec):
+class Nsga2(StrategyOptions):
     """A genetic algorithm for one objective or several (Optuna's NSGAIISampler).
 
     References: Deb et al. 2002, doi:10.1109/4235.996017.
     """
+
+    learns: ClassVar[bool] = True
+    several: ClassVar[bool] = True
 
     name: Literal["nsga2"]
     population: Annotated[int, Field(ge=2, le=100_000), BeforeValidator(whole)] = 50
@@ -114,8 +156,10 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-class BayesOpt(Spec):
+class BayesOpt(StrategyOptions):
     """A Gaussian process (the bayesian-optimization package, an extra: `pip install 'hptune[bayes-opt]'`)."""
+
+    learns: ClassVar[bool] = True
 
     name: Literal["bayes_opt"]
     initial_points: Count = 5
@@ -138,12 +182,14 @@ class BayesOpt(Spec):
         return self
 
 
-class Guided(Spec):
+class Guided(StrategyOptions):
     """What an expert does by hand: learning rate, batch size, learning rate again, schedule; the rest at its defaults.
 
     First the learning rate, an order of magnitude either way, then the batch size doubled while it helps, the learning
     rate within a factor of 2, then a cosine schedule, or else a ramp where the validation loss stops falling.
     """
+
+    ends: ClassVar[bool] = True
 
     name: Literal["guided"]
     learning_rate: str | None = None
@@ -158,11 +204,13 @@ class Guided(Spec):
     """Where doubling begins: 32, or 256 for more than 50,000 samples, unless given."""
 
 
-class Narrowing(Spec):
+class Narrowing(StrategyOptions):
     """Random trials over the whole space, then around the best, ever closer as it gets better; and again.
 
     References: F. Ferlitsch, Deep Learning Patterns and Practices, chapter 10.
     """
+
+    learns: ClassVar[bool] = True
 
     name: Literal["narrowing"]
     explore: Count = 10
@@ -171,6 +219,30 @@ class Narrowing(Spec):
     """The most trials around the best before the search goes back to the whole space; no limit but patience."""
     patience: Count = 20
     """So many trials around the best without a better one send the search back to the whole space."""
+
+
+class OptunaClass(StrategyOptions):
+    """Any of Optuna's samplers, or one of OptunaHub's or your own, given as `module:Class`."""
+
+    learns: ClassVar[bool] = True
+    several: ClassVar[bool] = True
+
+    name: Literal["optuna"]
+    sampler: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments for its constructor, beside the seed."""
+
+
+class PythonStrategy(StrategyOptions):
+    """A class of your own with the methods of hptune's Strategy, given as `module:Class`."""
+
+    learns: ClassVar[bool] = True
+    several: ClassVar[bool] = True
+
+    name: Literal["python"]
+    strategy: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments for its constructor, beside the experiment and the space."""
 
 
 SamplerSpec: TypeAlias = Annotated[
@@ -183,8 +255,11 @@ SamplerSpec: TypeAlias = Annotated[
 """
 
 
-class Hyperband(Spec):
+class Hyperband(StrategyOptions):
     """Successive halving in brackets (Li et al. 2018, arXiv:1603.06560), with KerasTuner's brackets and sizes."""
+
+    halves: ClassVar[bool] = True
+    ends: ClassVar[bool] = True
 
     name: Literal["hyperband"]
     max_epochs: Epochs | None = None
@@ -195,12 +270,18 @@ class Hyperband(Spec):
     sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
     """Where new points come from."""
 
+    @property
+    def source(self) -> StrategyOptions:
+        return self.sampler
 
-class Asha(Spec):
+
+class Asha(StrategyOptions):
     """Asynchronous successive halving: the best of each rung are trained on to the next, and no worker ever waits.
 
     References: Li et al. 2020, arXiv:1810.05934; with a sampler that learns, Falkner et al. 2018, arXiv:1807.01774.
     """
+
+    halves: ClassVar[bool] = True
 
     name: Literal["asha"]
     min_epochs: Epochs = 1
@@ -211,6 +292,10 @@ class Asha(Spec):
     """One in so many goes on to the next rung, which is so many times as far."""
     sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
     """Where new points come from."""
+
+    @property
+    def source(self) -> StrategyOptions:
+        return self.sampler
 
 
 StrategySpec: TypeAlias = Annotated[
@@ -226,11 +311,13 @@ StrategySpec: TypeAlias = Annotated[
     | BayesOpt
     | Asha
     | Narrowing
-    | Guided,
+    | Guided
+    | OptunaClass
+    | PythonStrategy,
     Field(discriminator="name"),
 ]
 
-STRATEGIES: dict[str, type[Spec]] = {
+STRATEGIES: dict[str, type[StrategyOptions]] = {
     "tpe": Tpe,
     "random": Random,
     "grid": Grid,
@@ -244,6 +331,8 @@ STRATEGIES: dict[str, type[Spec]] = {
     "narrowing": Narrowing,
     "guided": Guided,
     "keras_tuner": KerasTunerOracle,
+    "optuna": OptunaClass,
+    "python": PythonStrategy,
 }
 """`strategy.name` -> its class; the first is the default."""
 

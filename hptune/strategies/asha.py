@@ -14,7 +14,7 @@ References: Li et al. 2020, arXiv:1810.05934.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hptune.base.trial import Trial
 from hptune.experiment.experiment import Experiment
@@ -23,6 +23,7 @@ from hptune.experiment.space.space import Space
 from hptune.run.history import History
 from hptune.strategies.plan import rungs_of
 from hptune.strategies.sampled import Points
+from hptune.strategies.sampler import Setup
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
 
 
@@ -124,3 +125,8 @@ class AshaStrategy:
         for _, number in self._waiting[rung]:
             if history.trials[number].state == "paused":  # else it runs, or was stopped
                 yield history.trials[number]
+
+
+def strategy(setup: Setup, points: Callable[[], Points]) -> AshaStrategy:
+    """`strategy: asha`."""
+    return AshaStrategy(setup.experiment, setup.space, points())

@@ -23,7 +23,7 @@ from hptune.experiment.sections import Guided
 from hptune.experiment.space.roles import roles
 from hptune.experiment.space.space import Domain, Space, point_key
 from hptune.run.history import History, best_of
-from hptune.strategies.sampler import Point
+from hptune.strategies.sampler import Point, Setup
 from hptune.strategies.strategy import Done, Wait
 
 _LOSS = Objective(metric="val_loss", goal="minimize")
@@ -255,3 +255,8 @@ def _show(value: Value) -> str:
 def _after(told: str, more: str) -> str:
     """What was decided, then what is asked next."""
     return f"{told}; {more}" if told else more
+
+
+def sampler(setup: Setup) -> GuidedSampler:
+    """`strategy: guided`."""
+    return GuidedSampler(setup.experiment, setup.space)

@@ -13,7 +13,7 @@ References: Li et al. 2018, arXiv:1603.06560.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -25,6 +25,7 @@ from hptune.experiment.space.space import Space
 from hptune.run.history import History
 from hptune.strategies.plan import Rung, brackets
 from hptune.strategies.sampled import Points
+from hptune.strategies.sampler import Setup
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait, bounded
 
 
@@ -186,3 +187,8 @@ def _promoted(members: list[Trial], rung: Rung, following: Rung, history: Histor
         chosen.append(trial)
         places -= trial.state != "failed" or _reached(trial, following)
     return chosen
+
+
+def strategy(setup: Setup, points: Callable[[], Points]) -> HyperbandStrategy:
+    """`strategy: hyperband`."""
+    return HyperbandStrategy(setup.experiment, setup.space, points())

@@ -50,7 +50,7 @@ def first_points(experiment: Experiment, space: Space) -> list[Point]:
     its trials; grid begins with them itself.
     """
     points = enqueued(experiment, space)
-    sampler = getattr(experiment.strategy, "sampler", experiment.strategy)
+    sampler = experiment.strategy.source
     defaults = space.defaults()
     known = point_key(defaults) in map(point_key, points)
     if sampler.name in LEARNING and not known and any(map(_says_more, space.domains.values())):

@@ -15,11 +15,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import (
     BayesOpt,
     Budget,
-    Grid,
     Guided,
-    Hyperband,
-    Qmc,
-    Random,
 )
 from hptune.experiment.space.roles import miscast
 from hptune.experiment.space.space import Space
@@ -99,14 +95,14 @@ def trial_limit(experiment: Experiment) -> int | None:
     if isinstance(strategy, BayesOpt) and strategy.iterations is not None:
         own = strategy.initial_points + strategy.iterations
         return min(own, experiment.budget.trials or own)
-    if bounded(experiment.budget) or isinstance(strategy, Grid | Hyperband | Guided):
+    if bounded(experiment.budget) or strategy.ends:
         return experiment.budget.trials
     return DEFAULT_TRIALS
 
 
 def order_is_free(experiment: Experiment) -> bool:
     """Whether each trial is trained in one go on a point that no result can change, so that any order will do."""
-    return isinstance(experiment.strategy, Random | Grid | Qmc) and experiment.budget.patience is None
+    return experiment.strategy.fixed and experiment.budget.patience is None
 
 
 def check(experiment: Experiment, space: Space) -> None:

@@ -165,6 +165,12 @@ def test_words_in_a_table_stay_what_they_are(folder: Path) -> None:
         ("[Flatten, Rescaling: {scale: 0.1}, Output]", "Rescaling"),
         ("[{Normalization: {mean: 9.0, variance: 4.0, axis: null}}, Flatten, Output]", "Normalization"),
         ("[{RandomFlip: {}}, {Dropout: {rate: 0.1}}, {Rescaling: {scale: 0.1}}, Flatten, Output]", "Rescaling"),
+        ("['scale_built:Noop', {Rescaling: {scale: 0.1}}, Flatten, Output]", "Rescaling"),
+        (
+            "[{Flatten: {name: f}}, {Dense: {units: 2, name: d}}, {Flatten: {from: input, name: g}}, "
+            "{Rescaling: {scale: 0.1, from: g, name: r}}, {Concatenate: {from: [d, r]}}, Output]",
+            "Rescaling",
+        ),
         ("[{repeat: {times: 1, layers: [{Rescaling: {scale: 0.1}}]}}, Flatten, Output]", "Rescaling"),
         ("[{RandomFlip: {}}, {RandomBrightness: {factor: 0.2}}, Flatten, Output]", "RandomBrightness"),
         ("[{RandomContrast: {factor: 0.2, value_range: [0, 255]}}, Flatten, Output]", "RandomContrast"),
@@ -174,9 +180,16 @@ def test_words_in_a_table_stay_what_they_are(folder: Path) -> None:
 def test_what_a_layer_prepares_is_given_to_it_as_it_is(folder: Path, source: str, layers: str, name: str) -> None:
     if "csv" in source:
         layers = layers.replace("Flatten, ", "")
+    (folder / "scale_built.py").write_text(BUILT)
     x, notes = given(folder, source, layers)
     assert float(x.max()) == (19 if "csv" in source else 255)
     assert f"samples are given to the model as they are: its {name} prepares them" in notes
+
+
+def test_a_normalization_that_nothing_adapts_prepares_nothing(folder: Path) -> None:
+    x, notes = given(folder, "{csv: t.csv, target: y}", "[Normalization, Output]")
+    assert abs(float(x.mean())) < 1e-6
+    assert notes == ()
 
 
 def test_a_range_that_is_given_is_taken_for_that_of_the_samples(folder: Path) -> None:
@@ -190,6 +203,9 @@ def test_a_range_that_is_given_is_taken_for_that_of_the_samples(folder: Path) ->
 BUILT = """
 import keras
 L = keras.layers
+class Noop(L.Layer):
+    def call(self, x):
+        return x
 class Words(L.Layer):
     def __init__(self, **options):
         super().__init__(**options)

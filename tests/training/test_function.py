@@ -248,10 +248,10 @@ def test_a_metric_that_is_called_as_the_objective_of_time_is_no_such(folder: Pat
 
 DRAWING = """\
 def f(x):
-    import random
+    import copy, random
     import drawn_once
     first = random.random()
-    import keras, numpy as np, tensorflow as tf
+    import keras, numpy as np, tensorflow as tf, seeds_all
     inputs, targets = np.linspace(0, 1, 24).reshape(12, 2), np.arange(12.0)
     layers = [keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
     model = keras.Sequential(layers)
@@ -264,7 +264,7 @@ def f(x):
         "numpy": np.random.random(),
         "keras": float(keras.random.uniform((1,))[0]),
         "tensorflow": float(tf.random.uniform((1,))[0]),
-        "its generator": float(sum(tf.random.get_global_generator().uniform(()) for _ in range(2))),
+        "its generator": float(sum(copy.copy(tf.random.get_global_generator()).uniform(()) for _ in range(2))),
         "shuffled": float(next(iter(tf.data.Dataset.range(1000).shuffle(1000)))),
     }
 """
@@ -288,6 +288,7 @@ def test_what_libraries_draw_depends_on_the_trial_alone(folder: Path) -> None:
     experiment(folder, "f")
     (folder / "trained_functions.py").write_text(DRAWING)
     (folder / "drawn_once.py").write_text("import random\nDRAWN = random.random()\nrandom.seed(3)\n")
+    (folder / "seeds_all.py").write_text("import keras\nkeras.utils.set_random_seed(0)\n")
     ran = subprocess.run([sys.executable, "-c", ASKED], cwd=folder, capture_output=True, text=True, check=True)
     first, other, again = json.loads(ran.stdout.splitlines()[-1])
     assert first == again

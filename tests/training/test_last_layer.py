@@ -154,6 +154,8 @@ BEHIND: list[Callable[[], list[Any]]] = [
     lambda: [L.Dense(1, "sigmoid"), L.Rescaling(15.0)],
     lambda: [L.Dense(1), L.LeakyReLU(negative_slope=0.0)],
     lambda: [L.Reshape((4, 1)), L.TimeDistributed(L.Dense(1, "relu")), L.Cropping1D(1), L.GlobalMaxPooling1D()],
+    lambda: [L.Dense(1, "exponential"), L.GaussianNoise(0.1), L.Masking()],
+    lambda: [L.Reshape((4, 1)), L.TimeDistributed(L.ReLU()), L.GlobalAveragePooling1D(), L.Activation("linear")],
     lambda: [L.Reshape((4, 1)), L.Bidirectional(L.LSTM(1, "relu"), merge_mode="sum")],
     lambda: [L.Dense(2, "relu"), L.Dense(1, kernel_constraint="non_neg", bias_constraint="non_neg")],
 ]
@@ -190,6 +192,7 @@ def test_what_several_give_together_is_bounded_by_what_each_can_give() -> None:
         (-2.0, 1.0): L.Rescaling(-1.0)(L.Subtract()([half, one])),
         (-1.0, 1.5): L.Concatenate()([one, L.Rescaling(1.0, offset=0.5)(half)]),
         (0.0, 1.0): L.Maximum()([half, half]),
+        (0.0, np.inf): L.Dot(1)([half, half]),
     }
     assert {wanted: bounds_of(made) for wanted, made in put_together.items()} == {one: one for one in put_together}
     unbounded = [L.Add()([half, free]), L.Dense(2)(half), L.Multiply()([free, half]), L.Concatenate()([free, half])]

@@ -19,16 +19,16 @@ from hptune.experiment.training import Training
 SEARCHABLE = ("model", "training", "initialization", "schedule", "data")
 """The sections in which a `$name` may stand."""
 
-HALVING = ("hyperband", "asha")
+HALVING = tuple(name for name, options in STRATEGIES.items() if options.halves)
 """The strategies that train trials in part, up to one number of epochs for all."""
 
-LEARNING = ("tpe", "cmaes", "nsga2", "bayesian", "bayes_opt", "narrowing")
+LEARNING = tuple(name for name, options in STRATEGIES.items() if options.learns)
 """The strategies that learn from the trials of earlier runs too; of those that halve, their samplers."""
 
 DECLARING = ("python", "hypermodel")
 """The kinds of models whose code declares parameters."""
 
-SEVERAL = ("nsga2", "tpe", "random", "grid", "qmc")
+SEVERAL = tuple(name for name, options in STRATEGIES.items() if options.several)
 """The strategies that serve several objectives."""
 
 
@@ -74,7 +74,7 @@ def idle_workers(experiment: Experiment) -> list[Problem]:
     """A remark where a strategy that learns leaves some of the workers that were asked for without work."""
     execution, name = experiment.execution, experiment.strategy.name
     asked = execution.workers
-    if asked == "auto" or asked <= execution.parallel or execution.order == "free" or name in ("random", "grid", "qmc"):
+    if asked == "auto" or asked <= execution.parallel or execution.order == "free" or experiment.strategy.fixed:
         return []
     told = f"{name} has {execution.parallel} trials under way at a time, so that {asked - execution.parallel} of"
     told = f"{told} {asked} workers stay idle. Say execution.parallel: {asked}, or order: free"

@@ -25,7 +25,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import BayesOpt
 from hptune.experiment.space.space import ChoiceDomain, Domain, Space
 from hptune.run.history import History
-from hptune.strategies.sampler import Point
+from hptune.strategies.sampler import Point, Setup
 from hptune.strategies.samplers.calm import calm
 
 
@@ -122,3 +122,8 @@ class BayesOptSampler:
         if isinstance(raw, str):
             return (domain.values() or ())[int(raw)]
         return domain.from_unit(min(max(float(raw), 0.0), 1.0))
+
+
+def sampler(setup: Setup) -> BayesOptSampler:
+    """`strategy: bayes_opt`."""
+    return BayesOptSampler(setup.experiment, setup.space)

@@ -28,7 +28,7 @@ from hptune.experiment.objective import Objective
 from hptune.experiment.sections import Bayesian
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space, point_key
 from hptune.run.history import History
-from hptune.strategies.sampler import Point
+from hptune.strategies.sampler import Point, Setup
 from hptune.strategies.samplers.calm import calm
 from hptune.strategies.strategy import Done
 
@@ -282,3 +282,18 @@ def _trial(raw: dict[str, Value], trial_id: str) -> Any:
     hps = library().HyperParameters()
     hps.values = raw
     return library().engine.trial.Trial(hyperparameters=hps, trial_id=trial_id)
+
+
+def random(setup: Setup) -> RandomSampler:
+    """`strategy: random`."""
+    return RandomSampler(setup.experiment, setup.space)
+
+
+def grid(setup: Setup) -> GridSampler:
+    """`strategy: grid`."""
+    return GridSampler(setup.space, skip=setup.first)
+
+
+def bayesian(setup: Setup) -> BayesianSampler:
+    """`strategy: bayesian`."""
+    return BayesianSampler(setup.experiment, setup.space)

@@ -19,7 +19,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import Narrowing
 from hptune.experiment.space.space import ChoiceDomain, Domain, IntDomain, Space
 from hptune.run.history import History
-from hptune.strategies.sampler import Point
+from hptune.strategies.sampler import Point, Setup
 
 SHRINK = 0.8
 """How wide the next neighbourhood is, against the last."""
@@ -169,3 +169,8 @@ def _reach(domain: Domain, value: Value, width: float) -> tuple[float, float]:
     else:
         below = above = WINDOW * width
     return max(below, least), max(above, least)
+
+
+def sampler(setup: Setup) -> NarrowingSampler:
+    """`strategy: narrowing`."""
+    return NarrowingSampler(setup.experiment, setup.space)

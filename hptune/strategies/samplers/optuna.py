@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from inspect import signature
 from typing import Any, NamedTuple, TypeAlias
 
 import optuna
@@ -25,17 +26,19 @@ from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, QMCSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hptune.base.errors import RunError, spec_error
 from hptune.base.seeds import derive
 from hptune.base.trial import ENDED, Trial, Value, Values
+from hptune.base.user_code import load_object
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.sections import CmaEs, Nsga2, Qmc, Tpe
+from hptune.experiment.sections import CmaEs, Nsga2, OptunaClass, Qmc, Tpe
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space
 from hptune.run.history import History
-from hptune.strategies.sampler import RESULTS, Point
+from hptune.strategies.sampler import RESULTS, Point, Setup
 from hptune.strategies.samplers.calm import calm
 
-Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2
+Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2 | OptunaClass
 
 Attributes: TypeAlias = dict[str, Any]
 """What a sampler writes down for itself, by its own keys."""
@@ -200,9 +203,13 @@ def _calm() -> Iterator[None]:
 class OptunaSampler:
     """The points of one of Optuna's samplers. What it keeps between questions are caches of the history."""
 
-    def __init__(self, experiment: Experiment, space: Space, options: Options) -> None:
+    def __init__(
+        self, experiment: Experiment, space: Space, options: Options, make: Callable[[int], BaseSampler] | None = None
+    ) -> None:
+        """make: a sampler under this seed, of a class that the user names."""
         self._seed = experiment.seed
         self._options = options
+        self._make = make
         self._coding = _Coding(space)
         conditions = Conditions(space.domains)
         self._always = {name for name in space.domains if conditions.always(name)}
@@ -242,7 +249,7 @@ class OptunaSampler:
         """Take in what has happened, in the order of the journal."""
         while True:
             if self._started < len(history.trials) and history.reports_before[self._started] <= self._reported:
-                if isinstance(self._options, CmaEs | Nsga2):
+                if isinstance(self._options, CmaEs | Nsga2 | OptunaClass):
                     answer = self._ask(self._started, [])
                     self._attributes[self._started], self._books = answer.attributes, answer.books
                 self._started += 1
@@ -293,6 +300,8 @@ class OptunaSampler:
         kinds = {name: kind for name, kind in sorted(self._coding.distributions.items()) if not kind.single()}
         always = {name: kind for name, kind in kinds.items() if name in self._always}
         match self._options:
+            case OptunaClass():
+                return sampler.infer_relative_search_space(study, trial)
             case Tpe() if len(self._directions) > 1:
                 return {}
             case Tpe() if self._conditional:
@@ -306,6 +315,8 @@ class OptunaSampler:
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = derive(self._seed, "suggest", number)
+        if self._make is not None:
+            return self._make(seed)
         match self._options:
             case Tpe(initial_points=initial, candidates=candidates):
                 enough = initial if self._epochs is None else min(initial, RESULTS)
@@ -320,3 +331,51 @@ class OptunaSampler:
             case Qmc(sequence=sequence):
                 fixed = derive(self._seed, "suggest")  # one sequence for the whole search
                 return _Qmc(number, qmc_type=sequence, scramble=True, seed=fixed)
+        raise AssertionError(f"{self._options.name} has no sampler here")
+
+
+def sampler(setup: Setup) -> OptunaSampler:
+    """`strategy: tpe`, `cmaes`, `qmc` and `nsga2`."""
+    return OptunaSampler(setup.experiment, setup.space, setup.options)
+
+
+def named(setup: Setup) -> Named:
+    """`strategy: {name: optuna, sampler: module:Class}`."""
+    return Named(setup)
+
+
+class Named:
+    """The points of a sampler class that the user names.
+
+    Raises SpecError where there is no such class, or it can't be made, and RunError where it fails at a question.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        options = setup.options
+        self._name, self._options, path = options.sampler, options.options, ("strategy", "sampler")
+        found = load_object(self._name, setup.folder, path)
+        if not (isinstance(found, type) and issubclass(found, BaseSampler)):
+            told = f"must be a subclass of optuna.samplers.BaseSampler, got {found!r}. Name such a class."
+            raise spec_error(told, *path)
+        self._class = found
+        try:
+            with _calm():
+                self._made(0)
+        except Exception as error:  # the class may be anybody's
+            told = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
+            way = "It is given the options as keywords, and a seed where it takes one"
+            raise spec_error(f"{told}. {way}.", "strategy", "options") from error
+        self._sampler = OptunaSampler(setup.experiment, setup.space, options, self._made)
+
+    def _made(self, seed: int) -> BaseSampler:
+        takes = "seed" in signature(self._class.__init__).parameters and "seed" not in self._options
+        return self._class(**{**({"seed": seed} if takes else {}), **self._options})
+
+    def suggest(self, history: History) -> Point:
+        try:
+            return self._sampler.suggest(history)
+        except Exception as error:  # the class may be anybody's
+            told = (
+                f"strategy.sampler: {self._name} for trial {len(history.trials)} raised {type(error).__name__}: {error}"
+            )
+            raise RunError(f"{told}. Fix it and run the same command again.") from error

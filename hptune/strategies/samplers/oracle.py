@@ -22,7 +22,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import KerasTunerOracle
 from hptune.experiment.space.space import Space
 from hptune.run.history import History
-from hptune.strategies.sampler import Point
+from hptune.strategies.sampler import Point, Setup
 from hptune.strategies.samplers.keras_tuner import Coding, library, objective_of
 from hptune.strategies.strategy import Done, Wait, trial_limit
 
@@ -193,3 +193,8 @@ def _load(reference: str, folder: Path) -> Any:
         told = f"{reference} overrides {', '.join(overridden)}, and only populate_space and score_trial are called. "
         raise SpecError(*spec_error(told + "Move what it does there.", *path).problems)
     return found
+
+
+def oracle(setup: Setup) -> OracleSampler:
+    """`strategy: {name: keras_tuner, oracle: module:Class}`."""
+    return OracleSampler(setup.experiment, setup.space, folder=setup.folder, enqueued=len(setup.first))

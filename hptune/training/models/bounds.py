@@ -30,12 +30,13 @@ RANGES: dict[str, Bounds] = {
 _PASSING = frozenset(
     {
         *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
+        *("GaussianNoise", "GaussianDropout", "AlphaDropout", "Masking"),
         *("Concatenate", "Average", "Maximum", "Minimum", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
         *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "SpatialDropout") for n in (1, 2, 3)),
         *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
     }
 )
-"""Keras's layers that give nothing beyond what they are given, but for 0."""
+"""Keras's layers that give nothing beyond what they are given, but for 0, once the model is trained."""
 
 _ONE_INPUT = _PASSING - {"Concatenate", "Average", "Maximum", "Minimum"}
 
@@ -68,31 +69,38 @@ def _own(layer: Any) -> str | None:
 def bounds_of(tensor: Any) -> Bounds:
     """Between which values a symbolic tensor lies, whatever the weights and samples; what is not known is unbounded."""
     layer, given = _made_by(tensor)
-    if layer is None or not _is_of_keras(layer):
+    return UNBOUNDED if layer is None else _bounds(layer, [bounds_of(one) for one in given])
+
+
+def _bounds(layer: Any, given: list[Bounds]) -> Bounds:
+    """What a layer gives of inputs in these bounds."""
+    if not _is_of_keras(layer):
         return UNBOUNDED
     kind = type(layer).__name__
     if kind in _PASSING:
-        return _hull([bounds_of(one) for one in given])
+        return _hull(given)
     if kind in _OF_SEVERAL:
-        return _OF_SEVERAL[kind]([bounds_of(one) for one in given])
+        return _OF_SEVERAL[kind](given)
     if kind == "Rescaling" and isinstance(layer.scale, int | float) and isinstance(layer.offset, int | float):
-        ends = sorted(_scaled(end, layer.scale) + layer.offset for end in bounds_of(given[0]))
+        ends = sorted(_scaled(end, layer.scale) + layer.offset for end in given[0])
         return ends[0], ends[1]
     if kind in ("ReLU", "LeakyReLU") and layer.negative_slope == 0:
         return 0.0, getattr(layer, "max_value", None) or inf
+    if kind == "Softmax":
+        return RANGES["softmax"]
     if kind == "TimeDistributed":
-        return RANGES.get(_own(layer.layer) or "", UNBOUNDED)
+        return _bounds(layer.layer, given)
     if kind in ("LSTM", "GRU", "SimpleRNN"):
         return _of_recurrent(layer)
     if kind == "Bidirectional":
         ways = [_of_recurrent(one) for one in (layer.forward_layer, layer.backward_layer)]
         return {"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull)(ways)
-    activation = activation_of(tensor)
-    if activation is not None and activation != "linear":
-        return RANGES.get(activation, UNBOUNDED)
+    activation = _own(layer)
     if kind == "Dense" and activation == "linear" and _is_never_negative(layer):
-        return (0.0, inf) if bounds_of(given[0])[0] >= 0 else UNBOUNDED
-    return UNBOUNDED
+        return (0.0, inf) if given[0][0] >= 0 else UNBOUNDED
+    if kind == "Activation" and activation == "linear":
+        return given[0]
+    return RANGES.get(activation or "", UNBOUNDED)
 
 
 def _of_recurrent(layer: Any) -> Bounds:
@@ -140,6 +148,12 @@ def _product(given: list[Bounds]) -> Bounds:
     return low, high
 
 
+def _dot(given: list[Bounds]) -> Bounds:
+    """A sum of products, of which it is not known how many."""
+    low, high = _product(given)
+    return (0.0 if low >= 0 else -inf), (0.0 if high <= 0 else inf)
+
+
 def _scaled(end: float, by: float) -> float:
     """A product in which 0 takes away the infinite."""
     return 0.0 if 0 in (end, by) else end * by
@@ -154,4 +168,5 @@ _OF_SEVERAL: dict[str, Callable[[list[Bounds]], Bounds]] = {
     "Add": _sum,
     "Multiply": _product,
     "Subtract": _difference,
+    "Dot": _dot,
 }

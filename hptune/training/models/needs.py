@@ -60,7 +60,8 @@ def needs_of(experiment: Experiment) -> Needs:
     inputs = model.inputs or () if isinstance(model, LayersModel) else ()
     return Needs(
         numbers=None if any(":" in name for name, _ in layers) else not {name for name, _ in layers} & OF_CODES,
-        prepares=next((name for name in _raw(layers, inputs) if name in PREPARING), "") or _of_bytes(layers),
+        prepares=next((name for name, given in _raw(layers, inputs) if _prepares(name, given)), "")
+        or _of_bytes(layers),
         squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
         own_scale=own_scale,
@@ -86,24 +87,31 @@ def _calls(items: Any) -> Iterator[Call]:
                     yield from _calls(inside[key])
 
 
-def _raw(layers: Iterable[Call], inputs: Iterable[str]) -> Iterator[str]:
-    """The layers that are given the samples: all that stand before the first that learns, and that name an input."""
-    named = {INPUT, *inputs}
-    begins = True
+def _raw(layers: Iterable[Call], inputs: Iterable[str]) -> Iterator[Call]:
+    """The layers that are given samples, or what layers without weights made of them. (Of a class of the user's it is
+    not known whether it has some: what stands behind it counts.)"""
+    raw = {INPUT, *inputs}
+    before = True
     for name, given in layers:
-        begins = begins and not _learns(name)
         sources = given.get(FROM)
         of = sources if isinstance(sources, list) else [sources]
-        if begins or named & {source for source in of if isinstance(source, str)}:
-            yield name
+        is_raw = before if sources is None else bool(raw & {source for source in of if isinstance(source, str)})
+        if is_raw:
+            yield name, given
+        before = is_raw and not _learns(name)
+        if isinstance(given.get("name"), str):
+            (raw.add if before else raw.discard)(given["name"])
 
 
 def _learns(name: str) -> bool:
-    """Whether a layer has weights, so that what is behind it is no sample any more; one of the user's may have."""
-    if ":" in name:
-        return True
+    """Whether a layer of Keras's has weights, so that what is behind it is no sample any more."""
     known = name in names("layers")
     return known and any(argument.endswith("_initializer") for argument in layer_arguments(name))
+
+
+def _prepares(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether a layer holds numbers of raw samples; without them, nothing of the YAML gives it any."""
+    return name in PREPARING and (name == "Rescaling" or bool({"mean", "bin_boundaries"} & set(given)))
 
 
 def _with_delta(loss: Any) -> tuple[str, ...]:

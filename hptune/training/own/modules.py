@@ -6,12 +6,13 @@ import ast
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hptune.base import surroundings
+from hptune.base.finders import Load, behind, loading
 from hptune.base.own_files import is_own_file
 
 
@@ -80,18 +81,15 @@ class _Watch:
         self._keep = keep
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None or spec.origin is None or not is_own_file(spec.origin):
-            return None  # the finders behind this one see to it
-        load = spec.loader.exec_module
+        spec = behind(self, name, path, target)
+        if spec is None or spec.origin is None or not is_own_file(spec.origin):
+            return spec
 
-        def exec_module(module: ModuleType) -> None:
+        def around(load: Load, module: ModuleType) -> None:
             load(module)
             self._keep(module)
 
-        with contextlib.suppress(AttributeError):  # a loader may have no place for it
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+        return loading(spec, around)
 
 
 def _module_of(value: Any) -> ModuleType | None:

@@ -1,0 +1,33 @@
+"""Standing before Python's finders of modules: to see what is loaded, as whoever finds it has it loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, TypeAlias
+
+Load: TypeAlias = Callable[[ModuleType], None]
+
+
+def behind(finder: Any, name: str, path: Any, target: Any) -> ModuleSpec | None:
+    """What the finders behind this one find, the user's own among them; None where they find nothing."""
+    every = list(sys.meta_path)
+    places = [place for place, one in enumerate(every) if one is finder]
+    for other in every[places[0] + 1 if places else 0 :]:
+        find = getattr(other, "find_spec", None)
+        spec: ModuleSpec | None = find(name, path, target) if find is not None else None
+        if spec is not None:
+            return spec
+    return None
+
+
+def loading(spec: ModuleSpec, around: Callable[[Load, ModuleType], None]) -> ModuleSpec:
+    """The spec, with `around` called in the place of its loader's `exec_module`, which it is given."""
+    load: Load | None = getattr(spec.loader, "exec_module", None)
+    if load is not None:
+        with contextlib.suppress(AttributeError):  # a loader may have no place for it
+            spec.loader.exec_module = lambda module: around(load, module)  # type: ignore[union-attr,method-assign]
+    return spec

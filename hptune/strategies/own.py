@@ -1,0 +1,110 @@
+"""`strategy: {name: python, strategy: module:Class}`: a class of the user's own with the methods of a Strategy.
+
+It is made of the experiment and the space (and its options, as keywords), and asked as hptune's own are. What holds for
+every strategy holds for it too: `enqueue` comes first, its points are points of the space, none comes twice, and the
+number of trials is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hptune.base.errors import RunError, spec_error
+from hptune.base.trial import Trial
+from hptune.base.user_code import load_object
+from hptune.experiment.recipe import full_epochs
+from hptune.experiment.space.space import point_key
+from hptune.run.history import History
+from hptune.strategies.sampled import Points
+from hptune.strategies.sampler import Setup
+from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait, trial_limit
+
+_PLACE = ("strategy", "strategy")
+
+
+class OwnStrategy:
+    """The user's strategy, held to the rules. Raises SpecError where there is none of it, or it can't be made."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._name, self._setup = setup.options.strategy, setup
+        self._limit = trial_limit(setup.experiment)
+        found = load_object(self._name, setup.folder, _PLACE)
+        lacks = [name for name in ("next", "may_continue") if not callable(getattr(found, name, None))]
+        if not isinstance(found, type) or lacks:
+            told = f"{self._name} must be a class with the methods next and may_continue"
+            raise spec_error(
+                f"{told}{f', and has no {lacks[0]}' if lacks else ''}. See hptune.strategies.strategy.", *_PLACE
+            )
+        try:
+            self._inner: Any = found(setup.experiment, setup.space, **setup.options.options)
+        except Exception as error:  # the class is anybody's
+            told = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
+            raise spec_error(f"{told}. It is given the experiment, the space, and the options.", *_PLACE) from error
+
+    def next(self, history: History) -> Decision:
+        number = len(history.trials)
+        if number < len(self._setup.first):
+            point = self._setup.first[number]
+            return Start(point, full_epochs(self._setup.experiment, point))
+        if self._limit is not None and number >= self._limit:
+            return Done(f"{self._limit} trials were started, the budget's number")
+        found: Decision = self._asked(lambda: self._inner.next(history), history)
+        match found:  # which is anything, whatever its type says
+            case Start():
+                return self._start(found, history)
+            case Continue():
+                self._check_continued(found, history)
+            case Wait():
+                if not any(True for _ in history.running()):
+                    return Done(f"{self._name} waits for trials, and none is running")
+            case Done():
+                pass
+            case _:
+                raise self._wrong(history, f"must give Start, Continue, Wait or Done, gave {found!r}")
+        return found
+
+    def may_continue(self, trial: Trial, history: History) -> bool:
+        return bool(self._asked(lambda: self._inner.may_continue(trial, history), history))
+
+    def _start(self, found: Start, history: History) -> Start:
+        space, values = self._setup.space, dict(found.values)
+        wrong = [
+            name
+            for name, value in values.items()
+            if name not in space.domains or not space.domains[name].contains(value)
+        ]
+        if wrong:
+            raise self._wrong(history, f"{wrong[0]} = {values[wrong[0]]!r} is no value of the search space")
+        missing = [name for name in space.defaults() if name not in values and not space.domains[name].when]
+        if missing:
+            raise self._wrong(history, f"gave no {missing[0]}, which the search space always has")
+        point = space.own(values)
+        known = {point_key(trial.values): trial.number for trial in history.trials}
+        if (twice := known.get(point_key(point))) is not None:
+            raise self._wrong(history, f"gave the point of trial {twice} again")
+        if not isinstance(found.to_epoch, int) or found.to_epoch < 1:
+            raise self._wrong(history, f"must train up to an epoch of at least 1, gave {found.to_epoch!r}")
+        return Start(point, found.to_epoch, found.why)
+
+    def _check_continued(self, found: Continue, history: History) -> None:
+        trials = history.trials
+        if not 0 <= found.trial < len(trials) or trials[found.trial].state != "paused":
+            raise self._wrong(history, f"trial {found.trial!r} is not paused, and can't be trained on")
+        if found.to_epoch <= trials[found.trial].epochs:
+            raise self._wrong(history, f"trial {found.trial} is trained to epoch {trials[found.trial].epochs} already")
+
+    def _asked(self, question: Callable[[], Any], history: History) -> Any:
+        try:
+            return question()
+        except Exception as error:  # the class is anybody's
+            raise self._wrong(history, f"raised {type(error).__name__}: {error}") from error
+
+    def _wrong(self, history: History, told: str) -> RunError:
+        number = len(history.trials)
+        return RunError(f"strategy: {self._name} for trial {number}: {told}. Fix it and run the same command again.")
+
+
+def strategy(setup: Setup, points: Callable[[], Points]) -> OwnStrategy:  # noqa: ARG001  # it has its own
+    """`strategy: {name: python, strategy: module:Class}`."""
+    return OwnStrategy(setup)
