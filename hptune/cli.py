@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,13 +152,14 @@ def search(
     from hptune.base.stopwatch import WATCH
     from hptune.executors.choose import executor_for
     from hptune.reports.compare import summary
-    from hptune.reports.console import stderr
     from hptune.reports.live import view
+    from hptune.reports.profile import show_profile
     from hptune.run.lock import move_aside
     from hptune.run.rundir import RunPaths
     from hptune.search.tuner import Request, search, search_command
     from hptune.strategies.choose import choose, load_library
     from hptune.strategies.strategy import trial_limit
+    from hptune.trackers.track import Watches, trackers
 
     loaded = _load(config, [*(sets or []), *([f"execution.workers={workers}"] if workers is not None else [])])
     experiment, folder = loaded.experiment, loaded.folder
@@ -170,23 +171,22 @@ def search(
     with (
         _placed(loaded),
         view(quiet=quiet) as shown,
-        closing(executor_for(experiment, folder, paths, shown.epoch, trials=trial_limit(experiment))) as at,
+        nullcontext(Watches(shown, trackers(experiment, paths))) as watch,
+        closing(executor_for(experiment, folder, paths, watch.epoch, trials=trial_limit(experiment))) as at,
     ):
         record = search(
             Request(experiment, loaded.text, folder, command, lambda: load_library(experiment), strict),
             paths,
             at,
             make_strategy=lambda filled, space: choose(filled, space, folder=folder),
-            watch=shown,
+            watch=watch,
         )
     if as_json:
         _say_json({"run": paths.name, **summary(record)})
     else:
         _show_search(paths, record)
     if profile:
-        from hptune.reports.profile import profile_rows, profile_table
-
-        stderr().print(profile_table(profile_rows(WATCH.spent, len(record.history.trials)), WATCH.notes))
+        show_profile(WATCH, len(record.history.trials))
 
 
 @app.command()

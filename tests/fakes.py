@@ -178,5 +178,11 @@ class Watcher:
     def tested(self, finalist: Trial) -> None:
         self.tests.append(finalist)
 
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def ended(self) -> None:
+        pass
+
     def noted(self, note: str) -> None:
         self.notes.append(note)

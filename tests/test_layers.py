@@ -25,7 +25,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("executors",),
     ("search",),
     ("reports",),
-    ("winner", "starter"),
+    ("winner", "starter", "trackers"),
     ("cli",),
     ("__main__",),
 ]

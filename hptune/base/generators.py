@@ -14,6 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from hptune.base import surroundings
 from hptune.base.finders import Load, behind, loading
 from hptune.base.own_files import is_own_file
 from hptune.base.seeds import derive
@@ -182,7 +183,7 @@ class _Watch:
         def around(load: Load, module: ModuleType) -> None:
             self._loading += 1
             try:
-                with _unmoved(name):
+                with surroundings.importing(), _unmoved(name):  # what it sets is for all trials
                     load(module)
             finally:
                 self._loading -= 1

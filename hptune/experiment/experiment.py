@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -45,6 +45,8 @@ class Experiment(Head):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     execution: Execution = Field(default_factory=Execution)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
+    track: dict[str, bool | dict[str, Any]] = Field(default_factory=dict)
+    """Who is told of the search: by a tracker's name, true, or its options."""
     enqueue: list[dict[str, Value]] = Field(default_factory=list)
     """Points that are tried first; what is left out is drawn at random."""
     warm_start: list[str] = Field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -420,3 +421,13 @@ class Checkpoints(Spec):
 
     keep: Whole = Field(default=1, ge=0)
     """How many of the best trials' weights."""
+
+
+TRACKERS: dict[str, str] = {"csv": "csv_files:CsvFiles"}
+"""hptune's own trackers, by their key in `track`: `module:Class` in `hptune/trackers/`, made of the run's paths and of
+the key's options."""
+
+
+def tracker_names() -> list[str]:
+    """hptune's own, and those of other packages: their entry points of `hptune.trackers`."""
+    return [*TRACKERS, *(one.name for one in entry_points(group="hptune.trackers"))]

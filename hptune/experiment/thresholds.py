@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hptune.base.errors import KeyPath, Problem
 from hptune.experiment.data import Task
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import LayersModel
+from hptune.experiment.space.references import Ref
 
 _CROSSENTROPIES = ("binary_crossentropy", "bce", "BCE", "BinaryCrossentropy",
                    "binary_focal_crossentropy", "BinaryFocalCrossentropy")  # fmt: skip
@@ -86,20 +87,23 @@ def loss_of(loss: Any, output: str | None) -> Any:
 
 
 def halves_of_logits(experiment: Experiment) -> list[Problem]:
-    """A remark for each metric of the YAML that takes for probabilities what its loss takes for logits or margins."""
+    """A remark for each metric of the YAML that takes for probabilities what its loss takes, or may take, for logits or
+    margins."""
     training = experiment.training
-    outputs = outputs_of(experiment)
     found = []
-    for output in outputs or (None,):
-        loss = loss_of(training.loss, output)
-        of_classes = _gives_no_shares(experiment, loss, output=output)
-        if not of_classes and all(
-            not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output)
+    for output in outputs_of(experiment) or (None,):
+        losses = list(_possible(loss_of(training.loss, output), experiment))
+        of_classes = any(_gives_no_shares(experiment, loss, output=output) for loss in losses)
+        if not of_classes and not any(
+            _decides_at_0(loss, several=several) and not _is_bounded(experiment, loss, several=several, output=output)
+            for loss in losses
             for several in (False, True)
         ):
             continue
         own: Any = training.metrics
         place: KeyPath = ("training", "metrics")
+        if own is None and losses != [loss_of(training.loss, output)]:
+            own, place = ["accuracy"], ("training", "loss")  # which is measured unless another is asked for
         if isinstance(own, dict):
             own, place = own.get(str(output)), (*place, str(output))
         for i, metric in enumerate(own if isinstance(own, list) else []):
@@ -107,8 +111,21 @@ def halves_of_logits(experiment: Experiment) -> list[Problem]:
             if of_classes and name in _OF_THE_GREATEST:
                 continue
             if (told := taken_for_probabilities(name, given, of_classes=of_classes)) is not None:
-                found.append(Problem(told, (*place, i)))
+                found.append(Problem(told, (*place, i) if training.metrics is not None else place))
     return list(dict.fromkeys(found))
+
+
+def _possible(loss: Any, experiment: Experiment) -> Iterator[Any]:
+    """The forms that a loss may have, where it or its `from_logits` is a `$name`."""
+    if isinstance(loss, Ref):
+        values = experiment.search_space[loss.name].values() if loss.name in experiment.search_space else ()
+        yield from values if isinstance(values, list | tuple) else ()
+        return
+    name, given = _call(loss)
+    if isinstance(given.get("from_logits"), Ref):
+        yield from ({name: {**given, "from_logits": on}} for on in (True, False))
+        return
+    yield loss
 
 
 _OF_THE_GREATEST = ("accuracy", "acc")

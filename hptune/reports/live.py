@@ -38,9 +38,7 @@ _NAMES: dict[Purpose, str] = {"best": "the winner", "baseline": "the baseline"}
 
 
 class View(Watch, Protocol):
-    """A `Watch` with a beginning and an end, which also follows the epochs."""
-
-    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None: ...
+    """A `Watch` with a beginning and an end."""
 
     def __enter__(self) -> Self: ...
 
@@ -72,6 +70,9 @@ class Silent:
         pass
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def ended(self) -> None:
         pass
 
     def __enter__(self) -> Self:

@@ -8,7 +8,8 @@ from typing import Any, get_args
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hptune.base.stopwatch import Part
+from hptune.base.stopwatch import Part, Stopwatch
+from hptune.reports.console import stderr
 
 _MEANS: Mapping[Part, str] = {
     "start": "TensorFlow and the user's modules loaded in the workers",
@@ -57,3 +58,8 @@ def profile_table(rows: list[dict[str, Any]], notes: list[str]) -> RenderableTyp
         seconds, share, a_trial = f"{row['seconds']:.2f}", f"{row['share']:.1%}", f"{row['a_trial']:.1f}"
         table.add_row(row["part"], seconds, share, a_trial, row["means"])
     return Group(table, *notes)
+
+
+def show_profile(watch: Stopwatch, trials: int) -> None:
+    """Print the table on stderr. trials: how many were trained."""
+    stderr().print(profile_table(profile_rows(watch.spent, trials), watch.notes))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _FREE: tuple[KeyPath, ...] = (
     ("budget",),
     ("checkpoints",),
+    ("track",),
     ("evaluation", "finalists"),
     ("execution", "executor"),
     ("execution", "workers"),
@@ -46,7 +47,7 @@ _FREE: tuple[KeyPath, ...] = (
 )
 """What may change from one search to the next without changing what any trial scores."""
 
-TRAINING = 4
+TRAINING = 5
 """How trials are trained, a number that rises with each version whose trials have other scores; it stands in the head.
 
 2: penalties in recurrent layers, attention and wrappers, and of depthwise and pointwise kernels; momentum and clipping
@@ -57,6 +58,7 @@ Keras counts them in stabilising and range tests; layers' own seeds; the last di
 0 brought near it; scikit-learn in float64.
 4: models from code that get no input shape, built as `fit` builds them; the losses of points that Keras's `fit` trains
 beside others; the vocabularies of free text.
+5: targets under losses of their own scale, and samples before layers that prepare them; what functions draw of Keras.
 """
 
 _IN_FULL = ("best", "baseline")

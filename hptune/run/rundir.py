@@ -73,6 +73,16 @@ class RunPaths:
         return self.root / "report.html"
 
     @property
+    def trials_table(self) -> Path:
+        """`track: {csv: true}`: a row for each trial."""
+        return self.root / "trials.csv"
+
+    @property
+    def epochs_table(self) -> Path:
+        """`track: {csv: true}`: a row for each epoch."""
+        return self.root / "epochs.csv"
+
+    @property
     def data(self) -> Path:
         """What was decoded or unpacked of the data, to be read from the disk."""
         return self._inside("data")

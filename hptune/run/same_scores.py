@@ -15,6 +15,7 @@ from hptune.experiment.estimators import references
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.keras_table import arguments, reported_name
 from hptune.experiment.model import FunctionModel, ModelSpec, PythonModel, SklearnModel
+from hptune.experiment.space.references import Ref, texts_in, uses
 from hptune.experiment.thresholds import halves_of_logits
 from hptune.run import circumstances
 from hptune.run.circumstances import Circumstances
@@ -99,7 +100,9 @@ def _definition(scored: Scored, metric: str) -> Definition:
     if scored.own_fit:
         return code
     if _is_loss(metric):
-        return code if training.loss is None else ("loss", _loss(training.loss), training.loss_weights)
+        searched = [Ref(use.name) for use in uses({"loss": training.loss})]
+        choices = tuple(texts_in(searched, experiment.search_space))
+        return code if training.loss is None else ("loss", _loss(training.loss), training.loss_weights, choices)
     return code if training.metrics is None else ("metric", _metric(training.metrics, metric))
 
 

@@ -122,6 +122,7 @@ class Loop:
             raise
         finally:
             self._clock.close(told=ended)
+            watch.ended()
         self._sync()
 
     def _search(self, asked_to_stop: Callable[[], bool]) -> None:

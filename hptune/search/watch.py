@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from hptune.base.trial import Trial
+from hptune.base.trial import Segment, Trial
 from hptune.run.record import Record
 from hptune.search.budget import Limits
 
@@ -26,4 +27,12 @@ class Watch(Protocol):
 
     def noted(self, note: str) -> None:
         """Something came up that changes nothing, and that the user should know."""
+        ...
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        """A segment has trained so many epochs; the metrics of the last. It is not yet recorded, and may be lost."""
+        ...
+
+    def ended(self) -> None:
+        """The loop has ended, or was interrupted."""
         ...

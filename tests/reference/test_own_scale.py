@@ -218,6 +218,11 @@ def build(hp):
     model = keras.Sequential([keras.Input((6, 6, 1)), L.Rescaling(hp.Choice("s", [0.1])), L.Flatten(), L.Dense(2)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
+def divides(hp):
+    put = keras.Input((6, 6, 1))
+    model = keras.Model(put, L.Dense(2)(L.Flatten()(put / 255.0 - hp.Choice("s", [0.1]))))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
 class Fits(keras.Model):
     def __init__(self, s):
         super().__init__()
@@ -237,6 +242,7 @@ def fits(hp):
     ("model", "data", "name"),
     [
         ("{python: 'scale_built:build'}", "{npz: p.npz%s}", "Rescaling"),
+        ("{python: 'scale_built:divides'}", "{npz: p.npz%s}", "TrueDivide, Subtract"),
         ("{python: 'scale_built:fits'}", "{npz: p.npz%s}", "Rescaling"),
         ("{layers: ['scale_built:Words', Flatten, Output]}", "{csv: t.csv, target: y%s}", "Embedding"),
     ],

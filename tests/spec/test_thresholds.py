@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from hptune.experiment.defaults import fill
 from hptune.experiment.reading.load import Loaded, load
+from hptune.experiment.thresholds import halves_of_logits
 
 LOGITS = "{BinaryCrossentropy: {from_logits: true}}"
 AT_0 = {"BinaryAccuracy": {"threshold": 0.0, "name": "accuracy"}}
@@ -77,3 +79,28 @@ def test_a_metric_that_cuts_logits_at_a_half_is_remarked(tmp_path: Path, metrics
     assert len(told) == bool(remarked)
     assert all(words in told[0] for words in remarked)
     assert not loaded(tmp_path, "mse", "{units: 1}", f", metrics: {metrics}").remarks
+
+
+@pytest.mark.parametrize(
+    ("loss", "choices", "told"),
+    [
+        ("$l", "[hinge, binary_crossentropy]", True),
+        ("$l", "[mse, binary_crossentropy]", False),
+        ("{BinaryCrossentropy: {from_logits: $l}}", "[true, false]", True),
+    ],
+)
+@pytest.mark.parametrize("metrics", ["", ", metrics: [accuracy]"])
+def test_a_loss_that_is_searched_for_is_looked_at_in_each_of_its_forms(
+    tmp_path: Path, loss: str, choices: str, told: bool, metrics: str
+) -> None:
+    text = f"""
+        version: 1
+        name: t
+        data: {{source: breast_cancer}}
+        model: {{layers: [Dense: {{units: 1}}]}}
+        search_space: {{l: {{type: choice, values: {choices}}}}}
+        training: {{loss: {loss}{metrics}}}
+        """
+    (tmp_path / "s.yaml").write_text(dedent(text))
+    found = halves_of_logits(load(tmp_path / "s.yaml").experiment)
+    assert [one.message.startswith("accuracy counts what is above 0.5") for one in found] == ([True] if told else [])

@@ -28,7 +28,7 @@ from hptune.experiment.model import MODEL_KINDS
 from hptune.experiment.objective import Objective
 from hptune.experiment.presets import expand
 from hptune.experiment.reading.problems import ALIASES, show, unknown_key, validate
-from hptune.experiment.sections import STRATEGIES, Budget, Checkpoints, Evaluation, Execution, Guided
+from hptune.experiment.sections import STRATEGIES, Budget, Checkpoints, Evaluation, Execution, Guided, tracker_names
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.references import bind
 from hptune.experiment.space.roles import miscast
@@ -86,11 +86,27 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
         found["objective"] = _objective(raw["objective"], problems)
     if "strategy" in raw:
         found["strategy"] = _strategy(raw["strategy"], problems)
+    if raw.get("track") is not None:
+        found["track"] = _track(raw["track"], problems)
     if raw.get("warm_start") is not None:
         found["warm_start"] = _run_names(raw["warm_start"], found.get("name"), problems)
     _points(raw, found, problems)
     problems += _across(raw, found)
     return found
+
+
+def _track(raw: Any, problems: list[Problem]) -> dict[str, Any]:
+    """Trackers by their names, each true, false or a section of its options."""
+    if not isinstance(raw, dict):
+        problems.append(Problem(f"must be a section such as {{csv: true}}, got {show(raw)}.", ("track",)))
+        return {}
+    known = tracker_names()
+    for name, options in raw.items():
+        if name not in known:
+            problems.append(unknown_key(name, known, ("track", name)))
+        elif not isinstance(options, bool | dict):
+            problems.append(Problem(f"must be true, false or its options, got {show(options)}.", ("track", name)))
+    return raw
 
 
 def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], problems: list[Problem]) -> Spec | None:

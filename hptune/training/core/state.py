@@ -38,9 +38,15 @@ def save(path: Path, state: State, curves: Curves, *, below: Path | None = None)
     arrays = {f"model.{i}": a for i, a in enumerate(state.model)}
     arrays |= {f"optimizer.{i}": a for i, a in enumerate(state.optimizer)}
     arrays |= {f"curve.{name}": np.asarray(values, np.float64) for name, values in curves.items()}
+    arrays |= {"of": np.asarray(_place(path))}
     arrays |= {"count": np.asarray(len(arrays))}  # the archive's own list of what it holds has no checksum
     with files.whole_file(path, below=below) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy types the keywords as its own options
+
+
+def _place(path: Path) -> str:
+    """Whose state it is, which its file says too: the name of the trial's folder, and of the repeat and the epoch."""
+    return f"{path.parent.name}/{path.name}"
 
 
 class Damaged(Exception):
@@ -62,6 +68,8 @@ def load(path: Path, *, below: Path | None = None) -> tuple[State, Curves]:
             arrays = {name: archive[name] for name in archive.files}
         if int(arrays.pop("count")) != len(arrays) or not all(isinstance(a, np.ndarray) for a in arrays.values()):
             raise ValueError("arrays are missing")
+        if (of := str(arrays.pop("of"))) != _place(path):
+            raise ValueError(f"it is that of {of}")
         curves = {n.removeprefix("curve."): tuple(a.tolist()) for n, a in arrays.items() if n.startswith("curve.")}
         return State(_numbered(arrays, "model"), _numbered(arrays, "optimizer")), curves
     except RunError:

@@ -26,7 +26,8 @@ def behind_raw_rows(model: Any, preparation: Preparation, rows: Sequence[Column]
     names = input_names([column.name for column in rows])
     divisor = np.broadcast_to(preparation.scale[1] if preparation.scale is not None else 1.0, _width(preparation))
     starts = np.cumsum([0, *(encoding.width for encoding in preparation.encodings)])
-    dtypes = [_dtype(column, divisor[start]) for column, start in zip(rows, starts, strict=False)]
+    scaled = preparation.scale is not None
+    dtypes = [_dtype(column, divisor[start] if scaled else None) for column, start in zip(rows, starts, strict=False)]
     inputs = [keras().Input((1,), name=name, dtype=dtype) for name, dtype in zip(names, dtypes, strict=True)]
     prepared = _layers(preparation, dtypes)
     if model.compiled:  # the whole is: a part's own optimizer would be written and loaded beside the whole's
@@ -63,10 +64,12 @@ def _width(preparation: Preparation) -> int:
     return sum(encoding.width for encoding in preparation.encodings)
 
 
-def _dtype(column: Column, divisor: float) -> str:
+def _dtype(column: Column, divisor: float | None) -> str:
+    """divisor: by which the column is scaled; None: it is not, and its own deviation says what float32 costs."""
     if column.kind in ("category", "text"):
         return "string"
     values = column.values[~np.isnan(column.values)]
+    divisor = divisor if divisor is not None else float(np.std(values)) or 1.0
     return "float64" if needs_float64(values, divisor) else "float32"
 
 

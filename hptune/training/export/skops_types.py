@@ -24,7 +24,17 @@ import numpy as np
 
 from hptune.base.errors import RunError, spec_error
 
-DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, BadZipFile)
+DAMAGED = (
+    OSError,
+    MemoryError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    RecursionError,
+    BadZipFile,
+)
 """What skops and scikit-learn raise for a file that they can't take."""
 
 _SHOWN = 12

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from hptune.experiment.dials import NESTED_LAYERS
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM, INPUT
 from hptune.experiment.keras_table import layer_arguments, names, table
 from hptune.experiment.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.experiment.space.references import texts_in
+from hptune.training.core.results import has_call
 from hptune.training.data import Data
 from hptune.training.data.needs import Needs
+from hptune.training.runtime import keras
 
 OF_CODES = frozenset(
     {"Embedding", "ReversibleEmbedding", "IntegerLookup", "Hashing", "HashedCrossing", "CategoryEncoding"}
@@ -143,10 +147,25 @@ def prepared_twice(model: Any, data: Data, experiment: Experiment) -> list[str]:
         parts = [one for one in model._flatten_layers() if not type(one).__module__.startswith(("keras.", "hptune."))]
     inside = [one for part in parts for one in part._flatten_layers()]
     found = dict.fromkeys(type(one).__name__ for one in inside if _is_for_raw(one))
-    if not found:
-        return []
-    told = f"samples are scaled before they reach the model, and its {', '.join(found)} may be meant for raw ones"
-    return [f"{told}. Say data.scale: none if so."]
+    found |= dict.fromkeys(_operations_on_samples(model) if parts == [model] else ())
+    way = "Say data.scale: none if so."
+    if found:
+        told = f"samples are scaled before they reach the model, and its {', '.join(found)} may be meant for raw ones"
+        return [f"{told}. {way}"]
+    own = parts == [model] and not type(model).__module__.startswith("keras.") and has_call(model)
+    if own and np.ndim(data.input_scale[1]) == 0:
+        return [f"pictures are scaled before they reach the model, whose own `call` may be meant for raw ones. {way}"]
+    return []
+
+
+def _operations_on_samples(model: Any) -> Iterator[str]:
+    """The operations, no layers, that a functional model begins with: `inputs / 255` is one."""
+    begun = {id(one) for one in getattr(model, "inputs", None) or []}
+    for one in getattr(model, "operations", None) or []:
+        for node in one._inbound_nodes if not isinstance(one, keras().layers.Layer) else []:
+            if any(id(tensor) in begun for tensor in node.input_tensors):
+                begun |= {id(tensor) for tensor in node.output_tensors}
+                yield type(one).__name__
 
 
 def _is_for_raw(layer: Any) -> bool:

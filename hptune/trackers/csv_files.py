@@ -1,0 +1,109 @@
+"""`track: {csv: true}`: `trials.csv` and `epochs.csv` in the run's folder, written anew as the search goes.
+
+They are read out of the history, so that a search that is resumed has them as if it had never been interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hptune.base import files
+from hptune.base.trial import Segment, Trial
+from hptune.reports.leaderboard import rows
+from hptune.run.record import Record
+from hptune.run.rundir import RunPaths
+from hptune.search.budget import Limits
+
+EVERY_S = 2.0
+"""So often at most; and when the search ends."""
+
+
+class CsvFiles:
+    """A Watch that writes the two tables."""
+
+    def __init__(self, run: RunPaths) -> None:
+        self._run = run
+        self._record: Record | None = None
+        self._written = 0.0
+
+    def begun(self, record: Record, limits: Limits) -> None:  # noqa: ARG002  # the protocol's
+        self._record = record
+        self._write()
+
+    def reported(self, trial: Trial) -> None:  # noqa: ARG002
+        if time.monotonic() - self._written >= EVERY_S:
+            self._write()
+
+    def tested(self, finalist: Trial) -> None:
+        self.reported(finalist)
+
+    def noted(self, note: str) -> None:
+        pass
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def ended(self) -> None:
+        if self._record is not None:
+            self._write()
+
+    def _write(self) -> None:
+        assert self._record is not None, "it is told of the beginning first"
+        files.write_whole(self._run.trials_table, table(*trials_of(self._record)), below=self._run.runs)
+        files.write_whole(self._run.epochs_table, table(*epochs_of(self._record)), below=self._run.runs)
+        self._written = time.monotonic()
+
+
+def trials_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
+    """(columns, a row for each trial): its score (or each objective's), how it went, and its values.
+
+    A parameter that is called as a column is follows it as `NAME (parameter)`.
+    """
+    objectives = [objective.metric for objective in record.history.objectives]
+    scores = ["score"] if len(objectives) == 1 else objectives
+    fixed = ["trial", "state", *scores, "epochs", "seconds", "error"]
+    names = list(record.head.space.domains)
+    columns = {name: f"{name} (parameter)" if name in fixed else name for name in names}
+    found = []
+    for row in rows(record.history):
+        told = {**row, **(row.get("objectives") or {})}
+        values = {columns[name]: value for name, value in row["values"].items()}
+        found.append({**{key: told.get(key) for key in fixed}, **values})
+    return [*fixed, *columns.values()], found
+
+
+def epochs_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
+    """(columns, a row for each epoch of each repeat or fold of each trial): every metric's value."""
+    metrics: dict[str, None] = {}
+    found = []
+    for trial in record.history.trials:
+        for replica, curves in enumerate(trial.curves):
+            metrics.update(dict.fromkeys(curves))
+            for epoch in range(max(map(len, curves.values()), default=0)):
+                told = {name: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
+                found.append({"trial": trial.number, "replica": replica, "epoch": epoch + 1, **told})
+    return [
+        "trial",
+        "replica",
+        "epoch",
+        *(name for name in metrics if name not in ("trial", "replica", "epoch")),
+    ], found
+
+
+def table(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """CSV: floats in all their digits, what there is not as nothing."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _spelled(value) for name, value in line.items()} for line in lines)
+    return out.getvalue()
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else value

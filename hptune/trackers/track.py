@@ -1,0 +1,88 @@
+"""Who is told of a search beside the screen: the trackers that the YAML's `track` asks for.
+
+What is new takes a module of its own here, and a row in `TRACKERS`, whose name is a key of the `track` section. Those
+of other packages are found by their entry points of `hptune.trackers`, whose names are keys of `track` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from hptune.base.errors import spec_error
+from hptune.base.trial import Segment, Trial
+from hptune.experiment.experiment import Experiment
+from hptune.experiment.sections import TRACKERS
+from hptune.run.record import Record
+from hptune.run.rundir import RunPaths
+from hptune.search.budget import Limits
+from hptune.search.watch import Watch
+
+
+def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
+    """The trackers that are asked for, by their keys. Raises SpecError for one that is not known or can't be made."""
+    found: dict[str, Watch] = {}
+    for key, options in experiment.track.items():
+        if options is False:
+            continue
+        try:
+            found[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
+        except Exception as error:  # another package's may raise anything
+            told = f"{key} can't be begun: {type(error).__name__}: {error}. Mend its options, or drop it."
+            raise spec_error(told, "track", key) from error
+    return found
+
+
+def _class(key: str) -> Callable[..., Watch]:
+    if key in TRACKERS:
+        module, _, name = TRACKERS[key].partition(":")
+        own: Callable[..., Watch] = getattr(import_module(f"hptune.trackers.{module}"), name)
+        return own
+    (other,) = (one for one in entry_points(group="hptune.trackers") if one.name == key)
+    made: Callable[..., Watch] = other.load()
+    return made
+
+
+class Watches:
+    """Several who look on, as one. A tracker that raises is told of once and left out; it never ends a search.
+
+    first: the screen, which is no tracker.
+    """
+
+    def __init__(self, first: Watch, trackers: Mapping[str, Watch]) -> None:
+        self._first = first
+        self._trackers = dict(trackers)
+
+    def begun(self, record: Record, limits: Limits) -> None:
+        self._first.begun(record, limits)
+        self._tell("begun", record, limits)
+
+    def reported(self, trial: Trial) -> None:
+        self._first.reported(trial)
+        self._tell("reported", trial)
+
+    def tested(self, finalist: Trial) -> None:
+        self._first.tested(finalist)
+        self._tell("tested", finalist)
+
+    def noted(self, note: str) -> None:
+        self._first.noted(note)
+        self._tell("noted", note)
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._first.epoch(segment, epochs, metrics)
+        self._tell("epoch", segment, epochs, metrics)
+
+    def ended(self) -> None:
+        self._first.ended()
+        self._tell("ended")
+
+    def _tell(self, what: str, *given: Any) -> None:
+        for key, tracker in list(self._trackers.items()):
+            try:
+                getattr(tracker, what)(*given)
+            except Exception as error:  # noqa: BLE001  # whatever it raises: a search is worth more than its tracker
+                del self._trackers[key]
+                self._first.noted(f"track.{key} is left out from here on: {type(error).__name__}: {error}")

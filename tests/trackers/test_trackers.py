@@ -1,0 +1,134 @@
+"""Trackers: what is told of a search beside the screen, and what never ends it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from fakes import Watcher
+
+from hptune.base.errors import SpecError
+from hptune.base.trial import Segment
+from hptune.experiment import sections
+from hptune.experiment.reading.load import load
+from hptune.run.rundir import RunPaths
+from hptune.trackers import track
+from hptune.trackers.track import Watches, trackers
+
+SPEC = """
+version: 1
+name: t
+model: {function: "tracked:f"}
+search_space: {score: {type: float, min: 0.0, max: 1.0}, on: {type: choice, values: [true, null]}}
+objective: {metric: cost, goal: minimize}
+training: {epochs: 2}
+budget: {trials: 4}
+strategy: {name: random}
+evaluation: {repeats: 2}
+track: TRACK
+"""
+CODE = """
+def f(score, on, epoch, seed):
+    if score < 0.3:
+        raise ValueError("too, small")
+    return {"cost": score + epoch, "other": seed % 7}
+"""
+
+
+def written(folder: Path, track: str) -> Path:
+    (folder / "tracked.py").write_text(dedent(CODE))
+    (folder / "s.yaml").write_text(SPEC.replace("TRACK", track))
+    return folder / "s.yaml"
+
+
+def told(folder: Path, *words: str) -> Any:
+    command = [sys.executable, "-m", "hptune", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_the_tables_say_what_the_trials_came_to(tmp_path: Path) -> None:
+    written(tmp_path, "{csv: true}")
+    told(tmp_path, "search", "s.yaml", "--quiet")
+    trials = json.loads(told(tmp_path, "trials", "--json").stdout)
+    of_trials, of_epochs = (rows(tmp_path / "runs" / "t" / name) for name in ("trials.csv", "epochs.csv"))
+    assert [(int(row["trial"]), row["state"], row["error"]) for row in of_trials] == [
+        (one["trial"], one["state"], one.get("error") or "") for one in trials
+    ]
+    assert {row["state"] for row in of_trials} == {"completed", "failed"}
+    for row, one in zip(of_trials, trials, strict=True):
+        assert (float(row["score"]) if row["score"] else None) == one["score"]
+        assert float(row["score (parameter)"]) == one["values"]["score"]
+        assert row["on"] == ("true" if one["values"]["on"] else "")
+    done = [one["trial"] for one in trials if one["state"] == "completed"]
+    assert [tuple(int(row[key]) for key in ("trial", "replica", "epoch")) for row in of_epochs] == [
+        (trial, replica, epoch) for trial in done for replica in (0, 1) for epoch in (1, 2)
+    ]
+    assert all(
+        float(row["cost"]) == trials[int(row["trial"])]["values"]["score"] + int(row["epoch"]) for row in of_epochs
+    )
+
+
+def test_nothing_is_written_unless_it_is_asked_for(tmp_path: Path) -> None:
+    written(tmp_path, "{csv: false}")
+    told(tmp_path, "search", "s.yaml", "--quiet")
+    assert not list((tmp_path / "runs" / "t").glob("*.csv"))
+
+
+def test_an_unknown_tracker_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"s\.yaml:\d+:9: track\.cvs: unknown key 'cvs'; did you mean 'csv'"):
+        load(written(tmp_path, "{cvs: true}"))
+    with pytest.raises(SpecError, match=r"track\.csv: must be true, false or its options, got 3"):
+        load(written(tmp_path, "{csv: 3}"))
+
+
+class Fails:
+    """Raises at the first epoch."""
+
+    def __init__(self, run: RunPaths, word: str) -> None:
+        self.heard: list[str] = [word]
+
+    def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        raise RuntimeError(self.heard[0])
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.heard.append(name)
+
+
+def test_another_packages_tracker_is_told_and_left_out_once_it_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = EntryPoint("theirs", f"{__name__}:Fails", "hptune.trackers")
+    for module in (track, sections):
+        monkeypatch.setattr(module, "entry_points", lambda group: [other] if group == "hptune.trackers" else [])
+    experiment = load(written(tmp_path, "{theirs: {word: no}}".replace("no", "'no way'"))).experiment
+    found = trackers(experiment, RunPaths(tmp_path / "runs" / "t"))
+    (theirs,) = found.values()
+    screen = Watcher()
+    watches = Watches(screen, found)
+    watches.noted("one")
+    for _ in range(2):
+        watches.epoch(Segment(0, {}), 1, {})
+    watches.noted("two")
+    assert screen.notes == ["one", "track.theirs is left out from here on: RuntimeError: no way", "two"]
+    assert theirs.heard == ["no way", "noted"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("key", sections.TRACKERS)
+def test_every_tracker_of_the_table_has_all_methods(key: str, tmp_path: Path) -> None:
+    experiment = load(written(tmp_path, f"{{{key}: true}}")).experiment
+    (made,) = trackers(experiment, RunPaths(tmp_path / "runs" / "t")).values()
+    for name in ("begun", "reported", "tested", "noted", "epoch", "ended"):
+        assert callable(getattr(made, name))
