@@ -49,6 +49,9 @@ class OwnStrategy:
             return Start(point, full_epochs(self._setup.experiment, point))
         if self._limit is not None and number >= self._limit:
             return Done(f"{self._limit} trials were started, the budget's number")
+        size = self._setup.space.size
+        if size is not None and len({point_key(trial.values) for trial in history.trials}) >= size:
+            return Done("every point of the space was tried")
         found: Decision = self._asked(lambda: self._inner.next(history), history)
         match found:  # which is anything, whatever its type says
             case Start():

@@ -13,9 +13,11 @@ import pytest
 from simulate import Simulation, by_trial, make_experiment, prefix_histories, simulate, space_of, strategy_of
 
 from hptune.base.trial import Values
+from hptune.experiment import sections
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.space.space import point_key
 from hptune.run.history import History
+from hptune.strategies.choose import ROWS
 from hptune.strategies.strategy import Done, Start
 
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -33,7 +35,12 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "bohb": {"name": "asha", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
     "hyperband_tpe": {"name": "hyperband", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
     "oracle": {"name": "keras_tuner", "oracle": "oracles_of_a_user:Walk", "options": {"start": 0.1}},
+    "named": {"name": "optuna", "sampler": "optuna.samplers:NSGAIIISampler", "options": {"population_size": 3}},
+    "own": {"name": "python", "strategy": "strategies_of_a_user:Shuffled"},
 }
+
+BY_HAND = ("guided",)
+"""Strategies that serve no space but of certain parameters: their suite walks the same history in `test_guided.py`."""
 
 SLOW = ("bayesian", "bayes_opt")
 """A question takes a good part of a second."""
@@ -88,6 +95,11 @@ def with_cheap_points(name: str, experiment: Experiment, count: int) -> Experime
 
 def told(run: Simulation) -> list[Any]:
     return [*run.points, run.done]
+
+
+def test_every_strategy_is_held_to_it() -> None:
+    assert {given["name"] for given in STRATEGIES.values()} == set(sections.STRATEGIES) - set(BY_HAND)
+    assert set(ROWS) == set(sections.STRATEGIES.values())
 
 
 def test_points_are_whole_members_of_the_space_in_plain_python(name: str) -> None:
