@@ -21,6 +21,10 @@ def main() -> None:
     interrupts.take_sigterm_as_sigint()
     before = running()
     code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on; Python would say so as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if lasting(busy_threads(before)):  # of code that ran inline: Python would wait for them
         atexit._run_exitfuncs()
         os._exit(code)

@@ -58,13 +58,20 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
         where = f"no module {error.name!r} beside the YAML file ({folder}) or among the installed packages"
         raise SpecError(Problem(f"{where}. Check the name, or put {error.name}.py there.", path)) from error
     except (Exception, SystemExit) as error:  # the user's module may raise anything while it is imported
-        where = f" ({at})" if isinstance(error, SyntaxError) and not error.filename and (at := with_nul([name])) else ""
+        where = f" ({at})" if lacks_its_place(error) and (at := with_nul([name])) else ""
         told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Mend the module."
         raise SpecError(Problem(told, path)) from error
     _refuse_another(top, folder, path)
     for imported, by in _imported_beside(top, folder):
         _refuse_another(imported, folder, path, by=by)
     return module
+
+
+def lacks_its_place(error: BaseException) -> bool:
+    """Whether it tells that Python can't read code, and not where: of a null byte, to early 3.11s a ValueError."""
+    if isinstance(error, SyntaxError):
+        return not error.filename
+    return isinstance(error, ValueError) and "null bytes" in str(error)
 
 
 def beside(name: str, folder: Path) -> Path | None:

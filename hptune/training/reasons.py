@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hptune.base.errors import KeyPath, message_of
 from hptune.base.own_files import is_own_file
-from hptune.base.user_code import nul_in_code
+from hptune.base.user_code import lacks_its_place, nul_in_code
 
 _IN_TEXT = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
 """A place in the code as tracebacks have it, which TensorFlow writes into its messages."""
@@ -56,7 +56,7 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
     if isinstance(error, BaseExceptionGroup):
         told += f"; the first of them: {reason(error.exceptions[0], folder)}"
     where = place(error, folder)
-    if isinstance(error, SyntaxError) and not error.filename and folder is not None:  # Python tells no file
+    if lacks_its_place(error) and folder is not None:
         where = nul_in_code(folder) or where
     return f"{told} ({where})" if where else told
 
