@@ -31,10 +31,8 @@ def _tensorflow(number: int) -> None:
     generators: Any = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
     if generators is None:
         return
-    kind, usual = (
-        generators.Generator,
-        _USUAL.setdefault("generator", generators.Generator.from_non_deterministic_state),
-    )
+    kind = generators.Generator
+    usual = _USUAL.setdefault("generator", vars(kind)[_MAKING]).__get__(None, kind)
     generators.global_generator = None
 
     def begin(alg: Any = None) -> Any:

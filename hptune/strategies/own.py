@@ -32,10 +32,9 @@ class OwnStrategy:
         found = load_object(self._name, setup.folder, _PLACE)
         lacks = [name for name in ("next", "may_continue") if not callable(getattr(found, name, None))]
         if not isinstance(found, type) or lacks:
-            told = f"{self._name} must be a class with the methods next and may_continue"
-            raise spec_error(
-                f"{told}{f', and has no {lacks[0]}' if lacks else ''}. See hptune.strategies.strategy.", *_PLACE
-            )
+            told = f"{self._name} must be a class with next(history) and may_continue(trial, history)"
+            told += f", and has no {lacks[0]}" if lacks else ""
+            raise spec_error(f"{told}. Add it, as hptune.strategies.strategy has it.", *_PLACE)
         try:
             self._inner: Any = found(setup.experiment, setup.space, **setup.options.options)
         except Exception as error:  # the class is anybody's
@@ -83,6 +82,8 @@ class OwnStrategy:
         if missing:
             raise self._wrong(history, f"gave no {missing[0]}, which the search space always has")
         point = space.own(values)
+        if not space.contains(point):
+            raise self._wrong(history, f"{values!r} is no point of the search space: it holds what is not active")
         known = {point_key(trial.values): trial.number for trial in history.trials}
         if (twice := known.get(point_key(point))) is not None:
             raise self._wrong(history, f"gave the point of trial {twice} again")

@@ -9,12 +9,14 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import keras
 import pytest
 
 from hptune.base.errors import SpecError
 from hptune.experiment.space.space import FloatDomain, IntDomain
 from hptune.training.models.discovery import discover
 from hptune.training.models.hypermodel import Builder, from_code
+from hptune.training.own import reuse
 
 HEAD = """
 import keras, keras_tuner
@@ -297,3 +299,32 @@ def test_names_that_keras_looks_up_are_put_back(tmp_path: Path) -> None:
     made = builder(tmp_path, code)
     told = [made.build({"other": other})[0].layers[0].activation.__name__ for other in (True, False, True, False)]
     assert told == ["linear", "relu", "linear", "relu"]
+
+
+def test_floats_that_layers_do_not_follow_are_told(tmp_path: Path) -> None:
+    code = """
+    def build(hp):
+        hp.Int("n", 1, 3)
+        keras.config.set_floatx("float64")
+        return model(Dense(1))
+    """
+    made = builder(tmp_path, code)
+    made.build({"n": 1})
+    assert reuse.left(made)[-1].startswith("the model's code sets Keras's floatx to float64, which layers here don't")
+    made.build({"n": 2})
+    assert keras.config.floatx() == "float64", "as the code sets it, until the trial ends"
+    keras.config.set_floatx("float32")
+
+
+def test_a_module_that_is_imported_late_by_two_ways_is_forgotten_once(tmp_path: Path) -> None:
+    (tmp_path / "loaded_late.py").write_text("import keras\nkeras.config.set_max_epochs(7)\n")
+    code = """
+    def build(hp):
+        import loaded_late
+        return model(Dense(hp.Int("n", 1, 3)))
+    """
+    made = builder(tmp_path, code)
+    with made.watched():
+        for n in (1, 2, 3):
+            made.build({"n": n})
+    keras.config.set_max_epochs(None)

@@ -63,6 +63,7 @@ class Builder:
         self._import_seed = 0
         self._asked: list[tuple[Any, Values]] = []
         self._late: list[ModuleType] = []
+        self.floats = "float32"  # what the code has Keras make numbers of
         self._heap: Heap | None = None
         self._kt = keras_tuner()
         self._settings = _SETTINGS.setdefault(reference, Settings.now())
@@ -170,7 +171,9 @@ class Builder:
         self._settings.put()
         reset_names(beside)
         with self.watched():
-            return self.hypermodel.build(hp)
+            made = self.hypermodel.build(hp)
+        self.floats = keras().config.floatx()
+        return made
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

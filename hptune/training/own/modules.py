@@ -55,7 +55,7 @@ def _imported_by(module: ModuleType) -> Iterator[str]:
 
 def forget(modules: Iterable[ModuleType]) -> None:
     """Have them imported anew by who imports them next."""
-    gone = [module.__name__ for module in modules if sys.modules.get(module.__name__) is module]
+    gone = {module.__name__: None for module in modules if sys.modules.get(module.__name__) is module}
     if gone:
         with surroundings.importing():  # else they are put back as a trial ends
             for name in gone:

@@ -122,11 +122,19 @@ def _mean_of(metric: Callable[..., Any], *given: Array) -> float:
     return float(np.mean(metric(*map(keras().ops.convert_to_tensor, given))))
 
 
+_FLOATS = (
+    "the model's code sets Keras's floatx to {floats}, which layers here don't follow: they are made as "
+    "execution.precision says. Give them dtype= in the code"
+)
+
+
 def left(builder: Builder) -> list[str]:
     """Notes on what the builder's calls were seen to leave behind, for the next to find."""
     kept = sorted(builder.kept_by_code)
     few = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
     notes = [_KEEPS.format(names=few)] if kept else []
+    if builder.floats != "float32":
+        notes.append(_FLOATS.format(floats=builder.floats))
     return [_CHANGES, *notes] if builder.untouched.changed and not kept else notes
 
 
