@@ -4,14 +4,13 @@ Every parameter is shown on the scale of its domain, as a number in [0, 1], so t
 kernel suits them all; a choice without an order as one 0/1 column for each value. The kernel sees listed values where
 they are and nothing between them, so that it learns no slope where there are steps.
 
-Each question is put to a fresh optimizer that is told of every trial: a running one scores the median of those known
-(a constant liar), a failed one the worst. A parameter that is not active stands at its default.
+Each question is put to a fresh optimizer that is told of every trial: a running one scores the best of those known (a
+constant liar: Ginsbourger et al. 2010), a failed one the worst. A parameter that is not active stands at its default.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from random import Random
 from typing import Any
 
@@ -101,7 +100,7 @@ class BayesOptSampler:
         finite = [history.objective.cost(score) for score in scores if score is not None and math.isfinite(score)]
         if not finite:
             return []
-        worst, lie = max(finite), statistics.median(finite)
+        worst, lie = max(finite), min(finite)
         known = []
         for trial, score in zip(trials, scores, strict=True):
             cost = history.objective.cost(score) if score is not None else worst if trial.state in ENDED else lie

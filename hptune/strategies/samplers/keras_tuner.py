@@ -15,7 +15,6 @@ an Oracle that it is known to get wrong (found in 1.4.8; tests/strategies/test_k
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -227,8 +226,9 @@ class GridSampler:
 class BayesianSampler:
     """KerasTuner's Gaussian process (BayesianOptimizationOracle), after some random points.
 
-    A running trial is shown with the median of the scores so far (a constant liar: neither superb nor hopeless); a
-    failed one, or one whose score is infinite, with the worst, so that the search moves away from it.
+    A running trial is shown with the best of the scores so far (the constant liar that does best in Ginsbourger et al.
+    2010, "Kriging is well-suited to parallelize optimization": with the median, what lies around a good point that runs
+    is taken for bad); a failed one, or one whose score is infinite, with the worst, so that the search moves away.
     """
 
     def __init__(self, experiment: Experiment, space: Space) -> None:
@@ -265,7 +265,7 @@ class BayesianSampler:
         if len(finite) < self._initial:
             return []
         worst = max(finite, key=history.objective.cost)
-        lie = statistics.median(finite)
+        lie = min(finite, key=history.objective.cost)
         known = []
         for trial, score in zip(trials, scores, strict=True):
             if score is None:
