@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -31,3 +31,14 @@ def loading(spec: ModuleSpec, around: Callable[[Load, ModuleType], None]) -> Mod
         with contextlib.suppress(AttributeError):  # a loader may have no place for it
             spec.loader.exec_module = lambda module: around(load, module)  # type: ignore[union-attr,method-assign]
     return spec
+
+
+@contextlib.contextmanager
+def first(finder: Any) -> Iterator[None]:
+    """Have the finder asked before all others in the block."""
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the code has taken it out
+            sys.meta_path.remove(finder)

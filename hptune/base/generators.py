@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from hptune.base import surroundings
-from hptune.base.finders import Load, behind, loading
+from hptune.base.finders import Load, behind, first, loading
 from hptune.base.own_files import is_own_file
 from hptune.base.seeds import derive
 
@@ -87,13 +87,10 @@ def begun(number: int) -> Iterator[None]:
     for name, seed in _LIBRARIES.items():
         if _is_whole(sys.modules.get(name)):
             seed(number)
-    watch: Any = _Watch(number)
-    sys.meta_path.insert(0, watch)
     try:
-        yield
+        with first(_Watch(number)):
+            yield
     finally:
-        with contextlib.suppress(ValueError):  # the code has taken it out
-            sys.meta_path.remove(watch)
         if before is None:
             _take_back()
 

@@ -8,7 +8,7 @@ number of trials is bounded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Trial
@@ -18,7 +18,7 @@ from hptune.experiment.space.space import point_key
 from hptune.run.history import History
 from hptune.strategies.sampled import Points
 from hptune.strategies.sampler import Setup
-from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait, trial_limit
+from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
 
 _PLACE = ("strategy", "strategy")
 
@@ -28,7 +28,7 @@ class OwnStrategy:
 
     def __init__(self, setup: Setup) -> None:
         self._name, self._setup = setup.options.strategy, setup
-        self._limit = trial_limit(setup.experiment)
+        self._points = Points(setup.experiment, setup.space, self, first=setup.first)  # for the rules, not for points
         found = load_object(self._name, setup.folder, _PLACE)
         lacks = [name for name in ("next", "may_continue") if not callable(getattr(found, name, None))]
         if not isinstance(found, type) or lacks:
@@ -46,11 +46,8 @@ class OwnStrategy:
         if number < len(self._setup.first):
             point = self._setup.first[number]
             return Start(point, full_epochs(self._setup.experiment, point))
-        if self._limit is not None and number >= self._limit:
-            return Done(f"{self._limit} trials were started, the budget's number")
-        size = self._setup.space.size
-        if size is not None and len({point_key(trial.values) for trial in history.trials}) >= size:
-            return Done("every point of the space was tried")
+        if (end := self._points.end(history)) is not None:
+            return end
         found: Decision = self._asked(lambda: self._inner.next(history), history)
         match found:  # which is anything, whatever its type says
             case Start():
@@ -65,6 +62,9 @@ class OwnStrategy:
             case _:
                 raise self._wrong(history, f"must give Start, Continue, Wait or Done, gave {found!r}")
         return found
+
+    def suggest(self, history: History) -> NoReturn:  # noqa: ARG002  # a Sampler's
+        raise AssertionError("its points come by `next`")
 
     def may_continue(self, trial: Trial, history: History) -> bool:
         return bool(self._asked(lambda: self._inner.may_continue(trial, history), history))

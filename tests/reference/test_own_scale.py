@@ -223,6 +223,12 @@ def divides(hp):
     model = keras.Model(put, L.Dense(2)(L.Flatten()(put / 255.0 - hp.Choice("s", [0.1]))))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
+def bounded(hp):
+    put = keras.Input((6, 6, 1))
+    hp.Boolean("b", True)
+    model = keras.Model(put, L.Dense(1, "softplus")(L.Flatten()(put[:, :, ::-1])))
+    model.compile("sgd", "mse")
+    return model
 class Fits(keras.Model):
     def __init__(self, s):
         super().__init__()
@@ -267,3 +273,22 @@ def test_what_a_models_code_prepares_too_is_told(folder: Path, model: str, data:
         worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
         notes = worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ())
         assert any(f"its {name} may be meant for raw ones. Say data.scale: none" in note for note in notes) == told
+
+
+def test_a_builder_is_given_the_target_as_it_is_and_may_bound_what_it_gives(folder: Path) -> None:
+    """What it does with samples but count with them is no preparation."""
+    (folder / "scale_built.py").write_text(BUILT)
+    np.savez(folder / "r.npz", x=PICTURES, y=CODES + 0.5)
+    text = """
+        version: 1
+        name: t
+        data: {npz: r.npz, task: regression}
+        model: {python: "scale_built:bounded"}
+        search_space: {b: {type: choice, values: [true]}}
+        training: {epochs: 2}
+        objective: {metric: val_loss}
+        """
+    (folder / "spec.yaml").write_text(dedent(text))
+    loaded = load(folder / "spec.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+    assert not [note for note in worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ()) if "raw" in note]

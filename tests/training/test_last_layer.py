@@ -197,3 +197,11 @@ def test_what_several_give_together_is_bounded_by_what_each_can_give() -> None:
     assert {wanted: bounds_of(made) for wanted, made in put_together.items()} == {one: one for one in put_together}
     unbounded = [L.Add()([half, free]), L.Dense(2)(half), L.Multiply()([free, half]), L.Concatenate()([free, half])]
     assert [bounds_of(made) for made in unbounded] == [UNBOUNDED] * 4
+
+
+def test_of_what_operations_give_nothing_is_known(data: dict[str, Data]) -> None:
+    put = keras.Input((4,))
+    half = L.Dense(1, "sigmoid")(put)
+    for made in (half * 200.0, half - 0.5, 100.0 + half, keras.ops.maximum(half, -3.0), half * L.Dense(1)(put)):
+        assert bounds_of(made) == UNBOUNDED
+        check_last_layer(keras.Model(put, made), loss("mse"), data["number"], PATH)

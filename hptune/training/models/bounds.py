@@ -121,7 +121,8 @@ def _made_by(tensor: Any) -> tuple[Any, list[Any]]:
 
 
 def _is_of_keras(layer: Any) -> bool:
-    return type(layer).__module__.startswith("keras.")
+    """Whether it is a layer of Keras's. Of operations (`x * 200`) it is not known what else they are given."""
+    return isinstance(layer, keras().layers.Layer) and type(layer).__module__.startswith("keras.")
 
 
 def _is_never_negative(dense: Any) -> bool:

@@ -158,14 +158,18 @@ def prepared_twice(model: Any, data: Data, experiment: Experiment) -> list[str]:
     return []
 
 
+_ARITHMETIC = frozenset({"Add", "Subtract", "Multiply", "Divide", "TrueDivide", "FloorDivide"})
+
+
 def _operations_on_samples(model: Any) -> Iterator[str]:
-    """The operations, no layers, that a functional model begins with: `inputs / 255` is one."""
+    """The arithmetic with constants, no layers, that a functional model begins with: `inputs / 255` is one."""
     begun = {id(one) for one in getattr(model, "inputs", None) or []}
     for one in getattr(model, "operations", None) or []:
         for node in one._inbound_nodes if not isinstance(one, keras().layers.Layer) else []:
-            if any(id(tensor) in begun for tensor in node.input_tensors):
+            if len(node.input_tensors) == 1 and id(node.input_tensors[0]) in begun:
                 begun |= {id(tensor) for tensor in node.output_tensors}
-                yield type(one).__name__
+                if type(one).__name__ in _ARITHMETIC:
+                    yield type(one).__name__
 
 
 def _is_for_raw(layer: Any) -> bool:

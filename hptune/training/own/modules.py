@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from hptune.base import surroundings
-from hptune.base.finders import Load, behind, loading
+from hptune.base.finders import Load, behind, first, loading
 from hptune.base.own_files import is_own_file
 
 
@@ -65,13 +65,8 @@ def forget(modules: Iterable[ModuleType]) -> None:
 @contextlib.contextmanager
 def imported(keep: Callable[[ModuleType], None]) -> Iterator[None]:
     """`keep` is called with each module of the user's that is loaded meanwhile, as its own code has left it."""
-    watch = _Watch(keep)
-    sys.meta_path.insert(0, watch)
-    try:
+    with first(_Watch(keep)):
         yield
-    finally:
-        with contextlib.suppress(ValueError):  # the code has taken it out
-            sys.meta_path.remove(watch)
 
 
 class _Watch:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from hptune.base.errors import HptuneError, KeyPath, Problem, SegmentFailed, SpecError, spec_error
 from hptune.base.trial import Values
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import LayersModel, SavedModel
+from hptune.experiment.model import HypermodelModel, LayersModel, PythonModel, SavedModel
 from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.space import Space
 from hptune.training.core.losses import SMOOTHABLE
@@ -51,7 +51,10 @@ def check_recipes(
             check_smoothing(blueprint)
             columns = columns_of(blueprint.outputs, data)
             made, loss = blueprint.build()[0], blueprint.compiled.loss()
-            seen = replace(data, target_scale=None) if isinstance(experiment.model, SavedModel) else data
+            as_it_is = isinstance(
+                experiment.model, PythonModel | HypermodelModel | SavedModel
+            )  # the target, in the loss
+            seen = replace(data, target_scale=None) if as_it_is else data
             check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
             check_objective(experiment, *name_metrics(blueprint))
             return blueprint, values
