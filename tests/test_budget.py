@@ -6,7 +6,7 @@ import pytest
 
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.experiment.objective import Objective
-from hptune.run import history as events
+from hptune.run import events
 from hptune.run.history import History
 from hptune.search.budget import Limits
 

@@ -10,7 +10,8 @@ import pytest
 
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.experiment.objective import Objective
-from hptune.run.history import History, best_of, failed, finished, lost, segment_key, stabilized, started, stopped
+from hptune.run.events import failed, finished, lost, segment_key, stabilized, started, stopped
+from hptune.run.history import History, best_of
 from hptune.run.usable import unusable
 
 UP = Objective(metric="score", goal="maximize")
@@ -89,10 +90,10 @@ def test_the_score_after_epochs_that_were_not_trained_is_none() -> None:
 
 def test_the_event_of_a_finished_segment_holds_what_was_brought_back() -> None:
     segment = Segment(3, {"x": 1}, 2, 4, 1)
-    result = SegmentResult(segment, 4, {"score": (0.1, 0.2)}, 1.5, state="a/b.npz")
+    result = SegmentResult(segment, 4, {"score": (0.1, 0.2)}, 1.5)
     event = {
         **{"event": "segment_finished", "purpose": "trial", "trial": 3, "replica": 1, "epochs": 4, "seconds": 1.5},
-        **{"curves": {"score": [0.1, 0.2]}, "state": "a/b.npz", "ended": False, "complete": True},
+        **{"curves": {"score": [0.1, 0.2]}, "ended": False, "complete": True},
     }
     assert finished(result, complete=True) == event, "no facts where there are none"
 

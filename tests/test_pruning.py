@@ -13,7 +13,8 @@ from hptune.base.trial import Segment, SegmentResult, Value
 from hptune.experiment.objective import Objective
 from hptune.experiment.reading.load import from_json
 from hptune.reports.leaderboard import best_rows, rows
-from hptune.run.history import History, finished, started
+from hptune.run.events import finished, started
+from hptune.run.history import History
 from hptune.run.journal import Journal, read
 from hptune.run.record import Record, replay
 from hptune.run.rundir import RunPaths

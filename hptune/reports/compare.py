@@ -7,7 +7,8 @@ from typing import Any
 
 from hptune.base.errors import RunError, SpecError, spell_path
 from hptune.reports.leaderboard import best_rows, counts, figure, objective_name
-from hptune.run.record import Record, differences, replay
+from hptune.run.differences import differences
+from hptune.run.record import Record, replay
 from hptune.run.rundir import RunPaths, size_bytes
 
 

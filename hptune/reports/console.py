@@ -17,7 +17,7 @@ from hptune.base.trial import Values
 from hptune.reports.confidence import difference_interval
 from hptune.reports.leaderboard import Row
 from hptune.reports.spelling import interval, number, numbers, shown, shown_all
-from hptune.run.record import spell_json
+from hptune.run.differences import spell_json
 
 _WIDE = 10_000
 """The width where no terminal says one: a table is as wide as what it holds, and nothing is cut."""

@@ -26,7 +26,7 @@ from hptune.reports.console import (
 from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
 from hptune.reports.spelling import identity, number, numbers, shown_all
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
-from hptune.run.record import spell_json
+from hptune.run.differences import spell_json
 
 _WIDE, _HIGH = 900, 300
 _NARROW, _LOW = 430, 230

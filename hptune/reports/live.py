@@ -27,7 +27,8 @@ from hptune.experiment.thresholds import halves_of_logits
 from hptune.reports.console import duration, trials_table, values_line
 from hptune.reports.leaderboard import objective_name, row
 from hptune.reports.spelling import number, numbers
-from hptune.run.record import Record, taken_over
+from hptune.run.record import Record
+from hptune.run.warm_start import taken_over
 from hptune.search.budget import Limits
 from hptune.search.watch import Watch
 

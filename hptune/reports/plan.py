@@ -21,7 +21,8 @@ from hptune.experiment.space.space import FloatDomain, Space
 from hptune.experiment.training import Schedule
 from hptune.reports.console import duration
 from hptune.reports.spelling import number
-from hptune.run.record import filled, joined_space, spell_json
+from hptune.run.differences import spell_json
+from hptune.run.record import filled, joined_space
 from hptune.strategies.plan import Plan, plan
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"

@@ -11,7 +11,8 @@ from hptune.executors.executor import Executor
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.reports.console import duration
-from hptune.run.record import filled, joined_space, spell_json
+from hptune.run.differences import spell_json
+from hptune.run.record import filled, joined_space
 from hptune.search.probing import probe
 
 

@@ -20,7 +20,8 @@ from hptune.reports.spelling import identity
 from hptune.run.curves import whole_epochs
 from hptune.run.history import History, score_of
 from hptune.run.ranking import ranked
-from hptune.run.record import Record, taken_over
+from hptune.run.record import Record
+from hptune.run.warm_start import taken_over
 
 MOST_DOTS = 1_500
 """More trials than this are thinned out in the charts; the best are always there."""

@@ -13,7 +13,8 @@ from typing import TypeAlias
 from hptune.base import files
 from hptune.base.trial import Trial
 from hptune.experiment.objective import leading
-from hptune.run.history import Event, History, best_epoch
+from hptune.run.events import End, Event
+from hptune.run.history import History, best_epoch
 from hptune.run.record import Record
 from hptune.run.rundir import RunPaths
 
@@ -68,8 +69,11 @@ class Checkpoints:
             self._rank(self._history.reports[-1])
         elif event["event"] == "trial_stopped":
             self._rank(event["trial"])
-        elif event.get("purpose") == "trial" and self._history.trials[event["trial"]].state == "failed":
-            self._untidy[event["trial"]] = None  # another replica, which had begun, may have brought a state
+        elif (event["event"] == "segment_finished" or event["event"] == "segment_failed") and self._has_failed(event):
+            self._untidy[event["trial"]] = None  # this replica had begun before, and may have brought a state
+
+    def _has_failed(self, end: End) -> bool:
+        return end["purpose"] == "trial" and self._history.trials[end["trial"]].state == "failed"
 
     def _rank(self, number: int) -> None:
         """Take in how trial `number` stands now."""

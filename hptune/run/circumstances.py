@@ -16,6 +16,7 @@ from hptune import __version__
 from hptune.base.errors import Problem, SpecError, printable
 from hptune.base.fingerprints import spelled as of_code
 from hptune.base.keras_json import keras_json
+from hptune.run.events import HeadEvent, Resumed
 
 Circumstances: TypeAlias = dict[str, dict[str, Any]]
 """`versions` by package, `keras` (as `keras.json` has it), `code` (a fingerprint by the module's file): plain data."""
@@ -28,10 +29,10 @@ def current(facts: Mapping[str, Any]) -> Circumstances:
     return {"versions": versions(), "keras": keras_json(), "code": dict(facts.get("code", {}))}
 
 
-def told_by(event: Mapping[str, Any]) -> Circumstances:
+def told_by(event: HeadEvent | Resumed) -> Circumstances:
     """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
-    facts = event["facts"] if event["event"] == "head" else event
-    told = {"versions": event.get("versions"), "keras": event.get("keras"), "code": facts.get("code")}
+    code = event["facts"].get("code") if event["event"] == "head" else event.get("code")
+    told = {"versions": event.get("versions"), "keras": event.get("keras"), "code": code}
     return {part: dict(found) if isinstance(found, dict) else {} for part, found in told.items()}
 
 
@@ -81,7 +82,7 @@ def _or_absent(value: Any) -> str:
 
 def resumed(
     first: Circumstances, last: Circumstances, facts: Mapping[str, Any], *, strict: bool
-) -> tuple[dict[str, Any], str | None]:
+) -> tuple[Resumed, str | None]:
     """The journal's event for a search that is resumed now, and what to tell of it, if anything has changed.
 
     first, last: the circumstances that the run was begun under, and those of its last sitting. strict: raise SpecError,
@@ -95,9 +96,10 @@ def resumed(
         )
         raise SpecError(*map(Problem, since), Problem(way_out))
     changed = changes(last, now)
-    event = {"event": "resumed", **now, **({"changed": changed} if changed else {})}
+    event: Resumed = {"event": "resumed", **now}  # type: ignore[typeddict-item]  # by its parts
     if not changed:
         return event, None
+    event["changed"] = changed
     told = printable(f"since this run was last searched, {'; '.join(spelled(changed))}")
     return event, f"{told}. New trials may not compare with earlier ones; --strict refuses to go on then."
 

@@ -8,134 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Annotated, Any, NotRequired, TypeAlias
+from typing import Any, cast
 
-from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter, ValidationError
 
-from hptune.base.trial import Purpose, Value
 from hptune.experiment.objective import Objective
-from hptune.run.history import SegmentKey, key_of
-from hptune.run.journal import LAST_TIME_S
+from hptune.run import events
+from hptune.run.events import Event, Finished, SegmentKey, Started, key_of
 from hptune.run.usable import has_gaps, known_of, score_fault, too_large
 
-MOST_REPLICAS = 10_000
-"""More repeats or folds than any search has; a number from a damaged line must not fill the memory."""
-
-_Number: TypeAlias = Annotated[float, AllowInfNan(True)]
-_Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Time: TypeAlias = Annotated[float, Field(ge=0, le=LAST_TIME_S)]
-_Epochs: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
-_Trial: TypeAlias = Annotated[int, Field(ge=0)]
-_Replica: TypeAlias = Annotated[int, Field(ge=0, lt=MOST_REPLICAS)]
-_Replicas: TypeAlias = Annotated[list[_Replica], Field(min_length=1)]
-_Curves: TypeAlias = dict[str, list[_Number]]
-
-
-class _Any(TypedDict):
-    time: _Time
-    elapsed: NotRequired[_Seconds]
-
-
-class _Earlier(TypedDict):
-    values: dict[str, Value]
-    epochs: _Epochs
-    curves: list[_Curves]
-    seconds: _Seconds
-    facts: dict[str, Any]
-
-
-class _WarmStart(TypedDict):
-    run: str
-    taken: _Trial
-    left_out: dict[str, _Trial]
-    seed: NotRequired[Annotated[int, Field(ge=0)]]
-
-
-class _Head(_Any):
-    experiment: dict[str, Any]
-    space: dict[str, Any]
-    facts: dict[str, Any]
-    folder: str
-    earlier: NotRequired[list[_Earlier]]
-    warm_start: NotRequired[list[_WarmStart]]
-    training: NotRequired[int]
-    parallel: NotRequired[Annotated[int, Field(ge=1)]]
-    versions: NotRequired[dict[str, str]]
-    keras: NotRequired[dict[str, Any]]
-    platform: NotRequired[str]
-
-
-class _Resumed(_Any):
-    versions: NotRequired[dict[str, str]]
-    keras: NotRequired[dict[str, Any]]
-    code: NotRequired[dict[str, str]]
-    changed: NotRequired[dict[str, Any]]
-
-
-class _Segment(_Any):
-    purpose: Purpose
-    trial: _Trial
-    replica: _Replica
-    after: NotRequired[_Trial]
-
-
-class _Started(_Segment):
-    values: dict[str, Value]
-    from_epoch: _Epochs
-    to_epoch: _Epochs
-    keep_state: NotRequired[bool]
-    keep_above: NotRequired[_Number | None]
-    replicas: NotRequired[_Replicas]
-    why: NotRequired[str]
-    begun: NotRequired[bool]
-
-
-class _Finished(_Segment):
-    epochs: _Epochs
-    curves: _Curves
-    seconds: _Seconds
-    ended: bool
-    complete: bool
-    facts: NotRequired[dict[str, Any]]
-
-
-class _Failed(_Segment):
-    reason: str
-    seconds: _Seconds
-
-
-class _Lost(_Segment):
-    reason: NotRequired[str]
-    seconds: NotRequired[_Seconds]
-
-
-class _Stopped(_Any):
-    trial: _Trial
-    after: NotRequired[_Trial]
-    replicas: NotRequired[_Replicas]
-
-
-class _Stabilized(_Any):
-    structure: str
-    replica: _Replica
-
-
-class _Ended(_Any):
-    why: str
-
-
 _SHAPES: dict[str, Any] = {
-    "head": _Head,
-    "resumed": _Resumed,
-    "segment_started": _Started,
-    "segment_begun": _Segment,
-    "segment_finished": _Finished,
-    "segment_failed": _Failed,
-    "segment_lost": _Lost,
-    "trial_stopped": _Stopped,
-    "stabilized": _Stabilized,
-    "search_ended": _Ended,
+    "head": events.HeadEvent,
+    "resumed": events.Resumed,
+    "segment_started": events.Started,
+    "segment_begun": events.Begun,
+    "segment_finished": events.Finished,
+    "segment_failed": events.Failed,
+    "segment_lost": events.Lost,
+    "trial_stopped": events.Stopped,
+    "stabilized": events.Stabilized,
+    "search_ended": events.Ended,
 }
 """By event; of any other, only the time is looked at."""
 
@@ -149,34 +41,38 @@ class EventCheck:
     def __init__(self) -> None:
         self._metrics: list[str] | None = None  # of the objectives; None before the head
         self._epochs: list[int] = []  # by trial: how far its longest replica is trained
-        self._pending: dict[SegmentKey, Mapping[str, Any]] = {}
+        self._pending: dict[SegmentKey, Started] = {}
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        """Raises ValueError, which says what is wrong, where the event can't be made anything of."""
-        kind = event["event"]
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        """Raises ValueError, which says what is wrong, where the event on a line can't be made anything of."""
+        kind = line["event"]
         if (self._metrics is None) != (kind == "head"):
             raise ValueError("a journal begins with one head, and has no other")
+        if "time" not in line:
+            raise ValueError("time: Field required")
         try:
-            _check_shape(kind if kind in _SHAPES else "")(event, strict=True)
+            _check_shape(kind if kind in _SHAPES else "")(line, strict=True)
         except ValidationError as error:
             raise ValueError(_told(error)) from error
-        if kind == "head":
+        event = cast(Event, line)
+        if event["event"] == "head":
             self._metrics = _metrics(event["experiment"].get("objective"))
-        elif kind == "segment_started":
+        elif event["event"] == "segment_started":
             self._started(event)
-        elif kind == "segment_finished":
+        elif event["event"] == "segment_finished":
             self._finished(event)
-        elif kind == "segment_failed":
-            self._take(event)
-        elif kind in _OF_PENDING and key_of(event) not in self._pending:
-            raise ValueError(f"trial {event['trial']} {_OF_PENDING[kind]} and was never started")
-        elif kind == "trial_stopped":
+        elif event["event"] == "segment_failed":
+            self._take(key_of(event))
+        elif event["event"] == "segment_lost" or event["event"] == "segment_begun":
+            if key_of(event) not in self._pending:
+                raise ValueError(f"trial {event['trial']} {_OF_PENDING[kind]} and was never started")
+        elif event["event"] == "trial_stopped":
             if event["trial"] >= len(self._epochs):
                 raise ValueError(f"trial {event['trial']} was never started")
             for replica in event.get("replicas", ()):
-                self._take({"purpose": "trial", "trial": event["trial"], "replica": replica})
+                self._take(("trial", event["trial"], replica))
 
-    def _started(self, event: Mapping[str, Any]) -> None:
+    def _started(self, event: Started) -> None:
         trial, known = event["trial"], len(self._epochs)
         replicas = event.get("replicas", [event["replica"]])
         if event["purpose"] == "trial":
@@ -189,13 +85,13 @@ class EventCheck:
         elif event["purpose"] in ("finalist", "stabilize") and trial >= known:
             raise ValueError(f"trial {trial} was never started")
         for replica in replicas:
-            key = (event["purpose"], trial, replica)
+            key: SegmentKey = (event["purpose"], trial, replica)
             if key in self._pending and event["purpose"] not in ("best", "baseline"):  # these may begin again
                 raise ValueError(f"replica {replica} of trial {trial} is started twice")
             self._pending[key] = event
 
-    def _finished(self, event: Mapping[str, Any]) -> None:
-        began = self._take(event)["from_epoch"]
+    def _finished(self, event: Finished) -> None:
+        began = self._take(key_of(event))["from_epoch"]
         longest = max(map(len, event["curves"].values()), default=0)
         if not began + longest <= max(event["epochs"], began):
             raise ValueError(f"{longest} epochs are told of, and trained were {began} to {event['epochs']}")
@@ -204,14 +100,13 @@ class EventCheck:
         if event["purpose"] == "trial":
             self._epochs[event["trial"]] = max(self._epochs[event["trial"]], began + longest)
 
-    def _take(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        key = key_of(event)
+    def _take(self, key: SegmentKey) -> Started:
         if key not in self._pending:
             raise ValueError(f"replica {key[2]} of trial {key[1]} ends and was never started")
         return self._pending.pop(key)
 
 
-def _check_scores(event: Mapping[str, Any], metrics: list[str]) -> None:
+def _check_scores(event: Finished, metrics: list[str]) -> None:
     facts = event.get("facts", {})
     for metric in metrics:
         if metric in facts:
@@ -235,7 +130,7 @@ def _metrics(objective: Any) -> list[str]:
 
 @cache
 def _check_shape(kind: str) -> Callable[..., Any]:
-    return TypeAdapter(_SHAPES.get(kind, _Any)).validator.validate_python
+    return TypeAdapter(_SHAPES.get(kind, events.AnyEvent)).validator.validate_python
 
 
 def _told(error: ValidationError) -> str:

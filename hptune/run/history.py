@@ -1,94 +1,18 @@
 """What a Strategy may see: every trial and what was learnt of it, built from the journal's events and cheap to extend.
 
-This module owns the shape of the events that tell of segments: the functions that make them stand beside the one that
-reads them. `History.apply` costs the same whether there are ten trials or ten thousand.
+`History.apply` costs the same whether there are ten trials or ten thousand.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-from hptune.base.trial import Curves, Segment, SegmentFailure, SegmentResult, Spent, Trial
+from hptune.base.trial import Curves, Segment, Spent, Trial
 from hptune.experiment.objective import Objective
 from hptune.run.curves import extended, length, whole_epochs
-from hptune.run.usable import lasted
-
-Event: TypeAlias = Mapping[str, Any]
-"""One line of the journal: JSON data with at least `event` (and `time`, which the journal adds)."""
-
-SegmentKey: TypeAlias = tuple[str, int, int]
-"""(purpose, trial, replica): at most one segment of it runs at a time."""
-
-
-def segment_key(segment: Segment) -> SegmentKey:
-    return (segment.purpose, segment.trial, segment.replica)
-
-
-def key_of(event: Event) -> SegmentKey:
-    return (event["purpose"], event["trial"], event["replica"])
-
-
-def started(segment: Segment, replicas: Sequence[int] | None = None) -> dict[str, Any]:
-    """The event written before a segment is submitted.
-
-    replicas: the step's replicas, alike but for their number (None: the segment's own); one line for all of them, so
-    that a step is never recorded in part.
-    """
-    event = {"event": "segment_started", **segment._asdict(), "values": dict(segment.values)}
-    return event if replicas is None else {**event, "replica": replicas[0], "replicas": list(replicas)}
-
-
-def begun(segment: Segment) -> dict[str, Any]:
-    """The event for a segment that begins later than its step was recorded."""
-    return {"event": "segment_begun", **_named(segment)}
-
-
-def _named(segment: Segment) -> dict[str, Any]:
-    return {"purpose": segment.purpose, "trial": segment.trial, "replica": segment.replica}
-
-
-def finished(result: SegmentResult, *, complete: bool) -> dict[str, Any]:
-    """The event for a segment that brought something back. `complete`: the trial needs no more epochs.
-
-    What it stabilised on the way is told by an event of its own, which is written first.
-    """
-    facts = {name: fact for name, fact in result.facts.items() if name != "stabilized"}
-    return {
-        "event": "segment_finished",
-        **_named(result.segment),
-        "epochs": result.epochs,
-        "curves": {name: list(values) for name, values in result.curves.items()},
-        "seconds": lasted(result.seconds),
-        "state": result.state,
-        "ended": result.ended,
-        "complete": complete,
-        **({"facts": facts} if facts else {}),
-    }
-
-
-def stabilized(result: SegmentResult) -> dict[str, Any] | None:
-    """The event for the stabilised weights that a segment made; None where it made none."""
-    made = result.facts.get("stabilized")
-    return None if made is None else {"event": "stabilized", "trial": result.segment.trial, **made}
-
-
-def failed(failure: SegmentFailure) -> dict[str, Any]:
-    """The event for a segment that is given up; its trial has failed."""
-    told = {"reason": failure.reason, "seconds": lasted(failure.seconds)}
-    return {"event": "segment_failed", **_named(failure.segment), **told}
-
-
-def lost(failure: SegmentFailure) -> dict[str, Any]:
-    """The event for a try that brought nothing and is made again."""
-    told = {"reason": failure.reason, "seconds": lasted(failure.seconds)}
-    return {"event": "segment_lost", **_named(failure.segment), **told}
-
-
-def stopped(trial: int, replicas: Sequence[int] = ()) -> dict[str, Any]:
-    """The event for a trial that will never be continued. replicas: those of its step that are not trained any more."""
-    return {"event": "trial_stopped", "trial": trial, **({"replicas": list(replicas)} if replicas else {})}
+from hptune.run.events import Event, Failed, Finished, SegmentKey, Started, Stopped, key_of, segment_key
 
 
 class History:
@@ -220,20 +144,19 @@ class History:
 
     def apply(self, event: Event) -> None:
         """Take in one event of the journal; events that tell of no segment are passed over."""
-        kind = event["event"]
-        if kind == "segment_started":
+        if event["event"] == "segment_started":
             self._start(event)
-        elif kind == "segment_finished":
+        elif event["event"] == "segment_finished":
             self._finish(event)
-        elif kind == "segment_failed":
+        elif event["event"] == "segment_failed":
             self._fail(event)
-        elif kind == "trial_stopped":
+        elif event["event"] == "trial_stopped":
             self._stop(event)
-        elif kind == "segment_lost" and event["purpose"] == "trial":
+        elif event["event"] == "segment_lost" and event["purpose"] == "trial":
             trial = self.trials[event["trial"]]
             self._set(trial.number, lost_s=trial.lost_s + event.get("seconds", 0.0))
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: Started) -> None:
         segment = Segment(
             event["trial"],
             event["values"],
@@ -257,12 +180,13 @@ class History:
         else:
             self._set(segment.trial, state="running", to_epoch=segment.to_epoch, why=event.get("why"))
 
-    def _finish(self, event: Event) -> None:
-        segment = self._take(event)
+    def _finish(self, event: Finished) -> None:
+        segment = self._take(key_of(event))
         if segment.purpose == "stabilize":
             self.stabilized.append(segment)
         if segment.purpose == "finalist":
-            found = score_of(self.objective, event["curves"], event.get("facts", {}), event["seconds"])
+            curves = {metric: tuple(values) for metric, values in event["curves"].items()}
+            found = score_of(self.objective, curves, event.get("facts", {}), event["seconds"])
             self._test(segment, found)
             self.epochs_of_finalists += event["epochs"]
         if segment.purpose != "trial":
@@ -270,8 +194,8 @@ class History:
         number = segment.trial
         trial = self.trials[number]
         self.epochs_trained += event["epochs"] - segment.from_epoch
-        curves = [*trial.curves, *[{}] * (segment.replica + 1 - len(trial.curves))]
-        curves[segment.replica] = extended(curves[segment.replica], event["curves"], segment.from_epoch)
+        all_curves = [*trial.curves, *[{}] * (segment.replica + 1 - len(trial.curves))]
+        all_curves[segment.replica] = extended(all_curves[segment.replica], event["curves"], segment.from_epoch)
         facts = {**event.get("facts", {}), **({"ended": True} if event["ended"] else {})}
         spent = _with(trial.spent, segment, event["seconds"])
         if event["complete"]:
@@ -279,8 +203,8 @@ class History:
         state, epochs = trial.state, trial.epochs
         reports = number not in self._waiting and state != "failed"
         if reports:
-            going = [length(curves[replica]) for replica in self.unfinished(number, len(curves))]
-            epochs = min(going) if going else max(map(length, curves))
+            going = [length(all_curves[replica]) for replica in self.unfinished(number, len(all_curves))]
+            epochs = min(going) if going else max(map(length, all_curves))
             state = "stopped" if number in self._short else "paused" if going else "completed"
         self.trials[number] = Trial(
             number,
@@ -288,7 +212,7 @@ class History:
             state,
             trial.to_epoch,
             epochs,
-            tuple(curves),
+            tuple(all_curves),
             mean_time(spent),
             trial.error,
             {**trial.facts, **facts} if facts else trial.facts,
@@ -299,10 +223,10 @@ class History:
         if reports:
             self._report(number)
 
-    def _stop(self, event: Event) -> None:
+    def _stop(self, event: Stopped) -> None:
         number, replicas = event["trial"], event.get("replicas", ())
         for replica in replicas:
-            self._take({"purpose": "trial", "trial": number, "replica": replica})
+            self._take(("trial", number, replica))
             self._short.add(number)
             self._scored.pop(number, None)
         if number not in self._waiting:  # else one of its replicas is still being trained
@@ -311,8 +235,8 @@ class History:
             if replicas:
                 self._report(number)
 
-    def _fail(self, event: Event) -> None:
-        segment = self._take(event)
+    def _fail(self, event: Failed) -> None:
+        segment = self._take(key_of(event))
         if segment.purpose == "finalist":
             self._test(segment, None)
             self.finals_failed.setdefault(segment.trial, []).append(event["reason"])
@@ -330,8 +254,8 @@ class History:
         known = {**self.finals.get(repeat.trial, {}), repeat.replica: score}
         self.finals[repeat.trial] = dict(sorted(known.items()))
 
-    def _take(self, event: Event) -> Segment:
-        segment = self.pending.pop(key_of(event))
+    def _take(self, key: SegmentKey) -> Segment:
+        segment = self.pending.pop(key)
         if segment.purpose == "trial":
             self._waiting[segment.trial] -= 1
             if not self._waiting[segment.trial]:

@@ -22,21 +22,21 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pydantic_core import from_json
 
 from hptune.base import files
 from hptune.base.errors import RunError
 from hptune.base.stopwatch import counts
+from hptune.run.events import LAST_TIME_S
+
+_Event = TypeVar("_Event", bound=Mapping[str, Any])
 
 _TAG = "$float"
 _TAG_READ = _TAG.encode()
 _SPELT = ("nan", "inf", "-inf")
 _LIKE_A_TAG = re.compile(r"\$+float")
-
-LAST_TIME_S = 253_402_300_799
-"""The end of the year 9999, as calendars have it, in seconds since 1970."""
 
 _CRC = b',"crc":"%08x"}'
 _CRC_READ = re.compile(rb',"crc":"([0-9a-f]{8})"}')
@@ -180,7 +180,7 @@ class Journal:
             raise RunError(f"{path}:{len(lines)}: the journal is damaged here: {error}.") from error
 
     @counts("journal")
-    def append(self, event: Mapping[str, Any], *, durable: bool = True) -> dict[str, Any]:
+    def append(self, event: _Event, *, durable: bool = True) -> _Event:
         """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
 
         durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago: then it is owed,
@@ -200,7 +200,7 @@ class Journal:
         self._owed |= durable
         if durable and self.due_s() == 0.0:
             self.sync()
-        return timed
+        return cast(_Event, timed)
 
     def check(self) -> None:
         """That the file is there as this process has left it. Raises RunError."""

@@ -1,4 +1,4 @@
-"""What a run's journal tells: its head, its trials, the time spent; and whether a search may go on from it.
+"""What a run's journal tells: its head, its trials, the time spent.
 
 The head is the first event: the experiment with every default filled in, the space that was searched, the facts that
 the probe found in the data and the model, and the versions that it was begun with. What reads experiments is imported
@@ -16,36 +16,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hptune.base import files
-from hptune.base.errors import KeyPath, Problem, RunError, SpecError, plain_text
+from hptune.base.errors import RunError
 from hptune.base.keras_json import keras_json
 from hptune.base.trial import Trial, Values
 from hptune.experiment.objective import Objective
 from hptune.run import circumstances
 from hptune.run.event_check import EventCheck
-from hptune.run.history import Event, History
+from hptune.run.events import EarlierTrial, Event, Finished, HeadEvent, TakenOver, key_of
+from hptune.run.history import History
 from hptune.run.journal import read
 from hptune.run.rundir import RunPaths
 
 if TYPE_CHECKING:
     from hptune.experiment.experiment import Experiment
     from hptune.experiment.space.space import Domain, Space
-
-_FREE: tuple[KeyPath, ...] = (
-    ("budget",),
-    ("checkpoints",),
-    ("track",),
-    ("evaluation", "finalists"),
-    ("execution", "executor"),
-    ("execution", "workers"),
-    ("execution", "trial_timeout"),
-    ("execution", "retries"),
-    ("execution", "gpus_per_worker"),
-    ("execution", "on_interrupt"),
-)
-"""What may change from one search to the next without changing what any trial scores."""
 
 TRAINING = 5
 """How trials are trained, a number that rises with each version whose trials have other scores; it stands in the head.
@@ -64,20 +51,17 @@ beside others; the vocabularies of free text.
 _IN_FULL = ("best", "baseline")
 """What train-best trains."""
 
-_NOTHING = object()
-
 
 @dataclass(frozen=True)
 class Head:
     """The journal's first event, read."""
 
-    event: Event
+    event: HeadEvent
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What the probe learnt: `task`, `classes`, `fingerprint`, `rows`, …"""
-        facts: Mapping[str, Any] = self.event["facts"]
-        return facts
+        return self.event["facts"]
 
     @property
     def folder(self) -> Path:
@@ -98,8 +82,7 @@ class Head:
     @property
     def parallel(self) -> int | None:
         """The virtual workers; None where the strategy is told of results as they come."""
-        found: int | None = self.event.get("parallel")
-        return found
+        return self.event.get("parallel")
 
     @property
     def earlier(self) -> tuple[Trial, ...]:
@@ -108,13 +91,12 @@ class Head:
         return tuple(_earlier_trial(number - len(told), trial) for number, trial in enumerate(told))
 
     @property
-    def warm_start(self) -> Sequence[Mapping[str, Any]]:
+    def warm_start(self) -> Sequence[TakenOver]:
         """How many trials were taken over of each earlier run: `run`, `taken`, `left_out` (reason -> how many).
 
         `seed`: of the earlier run, where it is another.
         """
-        told: Sequence[Mapping[str, Any]] = self.event.get("warm_start", ())
-        return told
+        return self.event.get("warm_start", ())
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -145,7 +127,7 @@ class Head:
             raise RunError(f"{told}. It was not written by hptune; search anew with --fresh.") from error
 
 
-def _earlier_trial(number: int, told: Mapping[str, Any]) -> Trial:
+def _earlier_trial(number: int, told: EarlierTrial) -> Trial:
     curves = tuple({metric: tuple(curve) for metric, curve in replica.items()} for replica in told["curves"])
     return Trial(
         number,
@@ -165,50 +147,35 @@ def head_event(
     space: Space,
     facts: Mapping[str, Any],
     folder: Path,
-    earlier: Sequence[Mapping[str, Any]] = (),
-    told: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
+    earlier: Sequence[EarlierTrial] = (),
+    told: Sequence[TakenOver] = (),
+) -> HeadEvent:
     """The head of a new journal. experiment: with every default filled in. earlier: trials of earlier runs.
 
     told: as `Head.warm_start`.
     """
     from hptune.experiment.reading.load import to_json
 
-    return {
+    event: HeadEvent = {
         "event": "head",
         "experiment": to_json(experiment),
         "space": {name: domain.model_dump(mode="json", by_alias=True) for name, domain in space.domains.items()},
         "facts": dict(facts),
         "folder": str(folder.resolve()),
-        **({"earlier": list(earlier)} if earlier else {}),
-        **({"warm_start": list(told)} if told else {}),
-        "training": TRAINING,
-        **({"parallel": experiment.execution.parallel} if experiment.execution.order == "virtual" else {}),
+    }
+    if earlier:
+        event["earlier"] = list(earlier)
+    if told:
+        event["warm_start"] = list(told)
+    event["training"] = TRAINING
+    if experiment.execution.order == "virtual":
+        event["parallel"] = experiment.execution.parallel
+    return {
+        **event,
         "versions": circumstances.versions(),
         "keras": keras_json(),
         "platform": platform.platform(),
     }
-
-
-def taken_over(told: Mapping[str, Any]) -> str:
-    """One entry of `Head.warm_start` in words.
-
-    >>> taken_over({"run": "first", "taken": 9, "left_out": {"failed": 2, "x has no value": 1}})
-    'warm_start: 9 of the 12 trials of first are taken over; left out: 2 (failed), 1 (x has no value)'
-    >>> taken_over({"run": "first", "taken": 9, "left_out": {}, "seed": 7})
-    'warm_start: 9 of the 9 trials of first are taken over (of another seed: 7)'
-    """
-    left_out = told["left_out"]
-    all_trials = told["taken"] + sum(left_out.values())
-    line = f"warm_start: {told['taken']} of the {all_trials} trials of {told['run']} are taken over"
-    line += f" (of another seed: {told['seed']})" if "seed" in told else ""
-    return f"{line}; left out: {counted(left_out)}" if left_out else line
-
-
-def counted(reasons: Mapping[str, int]) -> str:
-    """How many trials each reason left out, the most frequent first."""
-    often = sorted(reasons.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{count} ({reason})" for reason, count in often)
 
 
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
@@ -253,7 +220,7 @@ class Record:
     trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
     """
 
-    def __init__(self, head: Event) -> None:
+    def __init__(self, head: HeadEvent) -> None:
         self.head = Head(head)
         self.history = History(self.head.objectives, self.head.earlier, folds=self.head.folds)
         self.elapsed_s = 0.0
@@ -262,22 +229,20 @@ class Record:
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()
         self.sittings = [circumstances.told_by(head)]
-        self.trained: dict[str, tuple[Values, Event]] = {}
+        self.trained: dict[str, tuple[Values, Finished]] = {}
 
     def apply(self, event: Event) -> None:
-        kind, purpose = event["event"], event.get("purpose")
-        if kind == "segment_finished" and purpose in _IN_FULL:
-            pending = self.history.pending[(purpose, event["trial"], event["replica"])]
-            self.trained[purpose] = (pending.values, event)
+        if event["event"] == "segment_finished" and event["purpose"] in _IN_FULL:
+            self.trained[event["purpose"]] = (self.history.pending[key_of(event)].values, event)
         self.history.apply(event)
         self.elapsed_s = event.get("elapsed", self.elapsed_s)
-        if kind == "search_ended":
+        if event["event"] == "search_ended":
             self.ended = event["why"]
-        elif kind == "segment_started" and purpose not in _IN_FULL:
+        elif event["event"] == "segment_started" and event["purpose"] not in _IN_FULL:
             self.ended = None
-        elif kind == "resumed":
+        elif event["event"] == "resumed":
             self.sittings.append(circumstances.told_by(event))
-        elif kind == "stabilized":
+        elif event["event"] == "stabilized":
             self.stabilized.add((event["structure"], event["replica"]))
         self.last_time = event["time"]
 
@@ -307,15 +272,17 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def recorded(paths: RunPaths) -> Iterator[dict[str, Any]]:
+def recorded(paths: RunPaths) -> Iterator[Event]:
     """The events of a run's journal, in order; none where nothing was begun. Raises RunError where one is damaged."""
     began = files.is_file(paths.journal, below=paths.runs)
-    return read(paths.journal, EventCheck(), below=paths.runs) if began else iter(())
+    if not began:
+        return iter(())
+    return cast(Iterator[Event], read(paths.journal, EventCheck(), below=paths.runs))
 
 
-def first(events: Iterator[dict[str, Any]]) -> Event | None:
+def first(events: Iterator[Event]) -> HeadEvent | None:
     """The head; None for an empty journal."""
-    return next(events, None)
+    return cast(HeadEvent | None, next(events, None))
 
 
 def check_point(space: Space, values: Values, paths: RunPaths) -> None:
@@ -325,79 +292,6 @@ def check_point(space: Space, values: Values, paths: RunPaths) -> None:
     except (ValueError, TypeError) as error:
         told = f"{paths.journal} holds a trial that is no point of its search space: {error}"
         raise RunError(f"{told}. It was not written by hptune; search anew with --fresh.") from error
-
-
-def check_same_spec(head: Head, experiment: Experiment) -> None:
-    """Raises SpecError, a problem for each difference, where the trials of this run would not compare with new ones.
-
-    experiment: the one asked for now, its defaults filled in by the same facts.
-    """
-    from hptune.experiment.reading.load import to_json
-
-    old, new = to_json(head.experiment), to_json(experiment)
-    changes = [
-        Problem(f"{_or_absent(before)} → {_or_absent(after)}", path)
-        for path, before, after in differences(old, new)
-        if not any(path[: len(free)] == free for free in _FREE)
-    ]
-    if changes:
-        raise SpecError(
-            *changes,
-            Problem(
-                f"the run {experiment.name!r} was begun with another spec, so its trials would not compare. "
-                "Give the new one another `name:`, or move the old run aside with --fresh."
-            ),
-        )
-
-
-def training_of(head: Head) -> int:
-    """How the run's trials were trained: `TRAINING` of the version that began it."""
-    return int(head.event.get("training", 1))
-
-
-def trained_otherwise(head: Head) -> bool:
-    """Whether the version that began the run trains otherwise than this one."""
-    return training_of(head) != TRAINING
-
-
-def check_same_training(head: Head) -> None:
-    """Raises SpecError where this version trains otherwise than the one that began the run."""
-    if trained_otherwise(head):
-        told = (
-            "the run was begun by a version of hptune that trained differently (docs/reliability.md says what has "
-            f"changed: training {training_of(head)} then, {TRAINING} now), so its trials would not compare with new "
-            "ones. Give this search another `name:`, move the old run aside with --fresh, or use that version."
-        )
-        raise SpecError(Problem(told))
-
-
-def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
-    """Raises SpecError where the data, or the space that the model's code declares, is not what the run began with."""
-    way_out = "Put the old one back, give this search another `name:`, or move the old run aside with --fresh."
-    if facts.get("fingerprint") != head.facts.get("fingerprint"):
-        raise SpecError(Problem(f"the data has changed since the run was begun. {way_out}", ("data",)))
-    if _unordered(facts.get("space")) != _unordered(head.facts.get("space")):
-        raise SpecError(
-            Problem(f"the model's code declares another space than when the run began. {way_out}", ("model",))
-        )
-
-
-def resumed(record: Record, facts: Mapping[str, Any], *, strict: bool) -> tuple[dict[str, Any], str | None]:
-    """The event for a search that goes on from here, and what to tell of the circumstances, if they have changed.
-
-    facts: of a probe that was made just now. strict: changes are a SpecError. Raises it for other data too.
-    """
-    check_same_data(record.head, facts)
-    first = circumstances.told_by(record.head.event)
-    return circumstances.resumed(first, record.sittings[-1], facts, strict=strict)
-
-
-def _unordered(space: Mapping[str, Any] | None) -> Any:
-    """A declared space where a condition's values have no order: earlier versions had them in that of their builds."""
-    return {
-        name: {**domain, "when": {parent: sorted(map(repr, v)) for parent, v in domain.get("when", {}).items()}}
-        for name, domain in (space or {}).items()
-    }
 
 
 def check_any_succeeded(record: Record) -> None:
@@ -412,38 +306,3 @@ def check_any_succeeded(record: Record) -> None:
     raise RunError(
         f"no trial succeeded; all {len(trials)} failed:\n{told}\nMend the cause and search again with --fresh."
     )
-
-
-def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
-    """Where two pieces of JSON data differ, as deep as they can be told apart by a key.
-
-    >>> list(differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}))
-    [(('a', 'c'), 2, 3)]
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(key, _NOTHING), new.get(key, _NOTHING), (*path, key))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for at, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from differences(before, after, (*path, at))
-    elif old != new or type(old) is not type(new):
-        yield path, old, new
-
-
-def spell_json(value: Any) -> str:
-    """JSON data on one line, as YAML spells it.
-
-    >>> spell_json({"when": None, "values": [1, True, "a", "1"]})
-    '{when: null, values: [1, true, a, "1"]}'
-    """
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {spell_json(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(spell_json, value)) + "]"
-    return plain_text(value) if isinstance(value, str) else str(value)
-
-
-def _or_absent(value: Any) -> str:
-    return "(not there)" if value is _NOTHING else spell_json(value)

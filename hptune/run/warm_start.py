@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, cast
 
 from hptune.base.errors import SpecError, spec_error
 from hptune.base.trial import Trial, Values
@@ -16,17 +16,16 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import SklearnModel
 from hptune.experiment.space.space import Space
 from hptune.run import circumstances
-from hptune.run.record import Record, counted, replay, trained_otherwise
+from hptune.run.events import EarlierTrial, TakenOver
+from hptune.run.record import Record, replay
+from hptune.run.resume import trained_otherwise
 from hptune.run.rundir import find_run
 from hptune.run.same_scores import Scored, measured_otherwise
-
-Told: TypeAlias = dict[str, Any]
-"""JSON data."""
 
 
 def earlier_trials(
     experiment: Experiment, space: Space, runs: Path, *, facts: Mapping[str, Any]
-) -> tuple[list[Told], list[Told]]:
+) -> tuple[list[EarlierTrial], list[TakenOver]]:
     """The trials of the runs under `warm_start` that were trained to their end, with the run and the number of each.
 
     Their values are as `space` spells them. Those are left out whose values are no point of it, or whose scores do not
@@ -35,8 +34,8 @@ def earlier_trials(
     where that is another. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
     whose experiment can't be read, and where none of its trials fits.
     """
-    found: list[Told] = []
-    told: list[Told] = []
+    found: list[EarlierTrial] = []
+    told: list[TakenOver] = []
     now = Scored(experiment, [circumstances.current(facts)], own_fit="left_out" in facts)
     for i, name in enumerate(experiment.warm_start):
         try:
@@ -51,14 +50,16 @@ def earlier_trials(
             raise spec_error(
                 f"none of the {len(record.history.trials)} trials of {name!r}{why}. Drop it.", "warm_start", i
             )
-        found += [{"run": name, **trial} for trial in fitting]
+        found += [cast(EarlierTrial, {"run": name, **trial}) for trial in fitting]
         told.append({"run": name, "taken": len(fitting), "left_out": dict(left_out)})
         if before.seed != experiment.seed:
             told[-1]["seed"] = before.seed
     return found, told
 
 
-def _fitting(record: Record, now: Scored, space: Space, *, fingerprint: str | None) -> tuple[list[Told], Counter[str]]:
+def _fitting(
+    record: Record, now: Scored, space: Space, *, fingerprint: str | None
+) -> tuple[list[EarlierTrial], Counter[str]]:
     """The trials that fit, and how many do not, by reason."""
     metrics = [objective.metric for objective in now.experiment.objectives]
     facts = record.head.facts
@@ -67,7 +68,7 @@ def _fitting(record: Record, now: Scored, space: Space, *, fingerprint: str | No
         all_of_them = "trained by a version of hptune that trained differently"
     before = Scored(record.head.experiment, record.sittings, own_fit="left_out" in facts)
     all_of_them = all_of_them or measured_otherwise(before, now, task=facts.get("task"))
-    fitting: list[Told] = []
+    fitting: list[EarlierTrial] = []
     left_out: Counter[str] = Counter()
     for trial in record.history.trials:
         why = all_of_them or _unfit(trial, metrics)
@@ -104,7 +105,7 @@ def _unfit(trial: Trial, metrics: list[str]) -> str | None:
     return None
 
 
-def _spelled(trial: Trial, values: Values, metrics: list[str]) -> Told:
+def _spelled(trial: Trial, values: Values, metrics: list[str]) -> EarlierTrial:
     """A trial as the head holds it."""
     return {
         "trial": trial.number,
@@ -114,3 +115,24 @@ def _spelled(trial: Trial, values: Values, metrics: list[str]) -> Told:
         "seconds": trial.seconds,
         "facts": {m: trial.facts[m] for m in metrics if m in trial.facts},
     }
+
+
+def taken_over(told: TakenOver) -> str:
+    """One entry of `Head.warm_start` in words.
+
+    >>> taken_over({"run": "first", "taken": 9, "left_out": {"failed": 2, "x has no value": 1}})
+    'warm_start: 9 of the 12 trials of first are taken over; left out: 2 (failed), 1 (x has no value)'
+    >>> taken_over({"run": "first", "taken": 9, "left_out": {}, "seed": 7})
+    'warm_start: 9 of the 9 trials of first are taken over (of another seed: 7)'
+    """
+    left_out = told["left_out"]
+    all_trials = told["taken"] + sum(left_out.values())
+    line = f"warm_start: {told['taken']} of the {all_trials} trials of {told['run']} are taken over"
+    line += f" (of another seed: {told['seed']})" if "seed" in told else ""
+    return f"{line}; left out: {counted(left_out)}" if left_out else line
+
+
+def counted(reasons: Mapping[str, int]) -> str:
+    """How many trials each reason left out, the most frequent first."""
+    often = sorted(reasons.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} ({reason})" for reason, count in often)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 from hptune.base import interrupts
 from hptune.base.stopwatch import counts
@@ -22,12 +22,13 @@ from hptune.executors.executor import Executor, Outcome
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
-from hptune.run import history as tell
+from hptune.run import events as tell
 from hptune.run.checkpoints import Checkpoints, drop_untold_weights
 from hptune.run.clock import Clock
-from hptune.run.history import Event, SegmentKey, segment_key
+from hptune.run.events import End, Event, SegmentKey, segment_key
 from hptune.run.journal import Journal
-from hptune.run.record import Record, check_same_training, resumed
+from hptune.run.record import Record
+from hptune.run.resume import check_same_training, resumed
 from hptune.run.rundir import RunPaths
 from hptune.run.usable import unusable
 from hptune.search.budget import limits
@@ -239,9 +240,8 @@ class Loop:
         replicas = self._seen.unfinished(trial, self._replicas)
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
-        because = {"why": why} if why is not None else {}
         begins = len(replicas) == 1 and not self._stabilizing.must_wait(segment._replace(replica=replicas[0]))
-        self._decided({**tell.started(segment, replicas), **because}, begins=begins)
+        self._decided(tell.started(segment, replicas, why=why), begins=begins)
         self._queue.extend(segment._replace(replica=replica) for replica in replicas)
 
     def _start_finalist(self) -> bool:
@@ -268,7 +268,8 @@ class Loop:
             check_same_training(self.record.head)
             facts = probe(self._executor, meanwhile=self._request.meanwhile)
             event, told = resumed(self.record, facts, strict=self._request.strict)
-            self._write({**event, "budget": self._experiment.budget.model_dump(mode="json", exclude_none=True)})
+            event["budget"] = self._experiment.budget.model_dump(mode="json", exclude_none=True)
+            self._write(event)
             if told is not None:
                 self._watch.noted(told)
             self._probed = True
@@ -336,11 +337,12 @@ class Loop:
         if len(self.record.history.reports) > reports:
             self._watch.reported(self.record.history.trials[number])
 
-    def _react_to(self, ended: Event) -> None:
+    def _react_to(self, ended: End) -> None:
         """A segment's end was handed on: what it means for others."""
         number = ended["trial"]
         if ended["purpose"] == "stabilize":
-            self._after_stabilizing((number, ended["replica"]), ended.get("reason"))
+            reason = ended["reason"] if ended["event"] == "segment_failed" else None
+            self._after_stabilizing((number, ended["replica"]), reason)
         self._drop_failed(number)
         state = self._seen.trials[number].state
         if ended["purpose"] == "trial" and state != "running":
@@ -348,7 +350,7 @@ class Loop:
                 self._paused[number] = None
             self._stop_hopeless(_PAUSED_LOOKED_AT)
 
-    def _told(self, outcome: Outcome) -> dict[str, Any]:
+    def _told(self, outcome: Outcome) -> End:
         """The event that tells of an outcome."""
         if isinstance(outcome, SegmentFailure):
             return tell.failed(outcome)
@@ -409,13 +411,14 @@ class Loop:
 
     # --- the record ---------------------------------------------------------------------------------------------
 
-    def _decided(self, event: dict[str, Any], *, begins: bool = False) -> None:
+    def _decided(self, event: Event, *, begins: bool = False) -> None:
         """Record a decision. begins: the segment that it starts begins at once."""
         self._write(self._turns.marked(event, begins=begins), durable=False)
 
     def _write(self, event: Event, *, durable: bool = True) -> None:
         """Record an event, and the time so far. The states that it makes needless go when it is on the disk."""
-        self._apply(self._journal.append({**event, "elapsed": self._clock.seconds()}, durable=durable))
+        timed = cast(Event, {**event, "elapsed": self._clock.seconds()})
+        self._apply(self._journal.append(timed, durable=durable))
         if self._journal.due_s() is None:
             self._checkpoints.tidy()
 

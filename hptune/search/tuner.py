@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hptune.base import files, interrupts
 from hptune.base.errors import Interrupted
 from hptune.executors.executor import Executor
 from hptune.experiment.space.space import Space
+from hptune.run.events import Event
 from hptune.run.journal import Journal
 from hptune.run.lock import locked
 from hptune.run.record import (
@@ -22,13 +22,13 @@ from hptune.run.record import (
     Record,
     check_any_succeeded,
     check_point,
-    check_same_spec,
     filled,
     first,
     head_event,
     joined_space,
     recorded,
 )
+from hptune.run.resume import check_same_spec
 from hptune.run.rundir import RunPaths
 from hptune.run.warm_start import earlier_trials
 from hptune.search.loop import Loop, MakeStrategy, Request
@@ -88,7 +88,7 @@ def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -
     return Loop(Record(head.event), replace(request, experiment=experiment), paths, executor, probed=False)
 
 
-def _points_of(space: Space, events: Iterable[dict[str, Any]], paths: RunPaths) -> Iterator[dict[str, Any]]:
+def _points_of(space: Space, events: Iterable[Event], paths: RunPaths) -> Iterator[Event]:
     """The events as they come. Raises RunError for a trial whose values are no point of the space."""
     for event in events:
         if event["event"] == "segment_started" and event["purpose"] == "trial":

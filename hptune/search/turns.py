@@ -9,21 +9,23 @@ those decisions alone that depend on it. Under `execution.order: free` all is ha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from hptune.base.errors import RunError
 from hptune.base.trial import Segment
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import PythonModel
-from hptune.run.history import Event, History, SegmentKey, begun, key_of, segment_key
+from hptune.run.events import Begun, End, Event, SegmentKey, begun, key_of, segment_key
+from hptune.run.history import History
 from hptune.run.record import Record
+
+_Decided = TypeVar("_Decided", bound=Mapping[str, Any])
 
 Lasts: TypeAlias = Callable[[Segment], int | None]
 """How many epochs a segment lasts, whatever becomes of it; None where only its end tells."""
 
-_ENDS = ("segment_finished", "segment_failed")
 _SEARCHED = ("stabilize", "trial", "finalist")
 
 
@@ -39,11 +41,11 @@ class Turns(Protocol):
         """Take in the next event of the journal, which the record has taken in."""
         ...
 
-    def came(self, event: Event) -> None:
+    def came(self, event: End) -> None:
         """A segment's end, which `apply` was given, has just come: it is to be handed on."""
         ...
 
-    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> Event | None:
+    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:
         """The end whose turn it is, now handed on; None where there is none yet.
 
         epochs: how far a segment that is being trained is trained at least. decided: whether nothing more begins
@@ -62,11 +64,11 @@ class Turns(Protocol):
         """Whether it is recorded that the segment has begun."""
         ...
 
-    def begin(self, segment: Segment) -> dict[str, Any] | None:
+    def begin(self, segment: Segment) -> Begun | None:
         """The event that is to be recorded as a segment begins; None where there is none."""
         ...
 
-    def marked(self, event: dict[str, Any], *, begins: bool = False) -> dict[str, Any]:
+    def marked(self, event: _Decided, *, begins: bool = False) -> _Decided:
         """A decision's event, with what it was made after. begins: the segment that it starts begins with it."""
         ...
 
@@ -99,15 +101,15 @@ class AsTheyCome:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self._came: deque[Event] = deque()
+        self._came: deque[End] = deque()
 
     def apply(self, event: Event) -> None:
         """Nothing: the history is the record's own."""
 
-    def came(self, event: Event) -> None:
+    def came(self, event: End) -> None:
         self._came.append(event)
 
-    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> Event | None:  # noqa: ARG002  # as it comes
+    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:  # noqa: ARG002  # as it comes
         return self._came.popleft() if self._came else None
 
     def has_room(self, kept: int, free_slots: int) -> bool:
@@ -116,10 +118,10 @@ class AsTheyCome:
     def has_begun(self, segment: Segment) -> bool:  # noqa: ARG002  # nobody asks when
         return False
 
-    def begin(self, segment: Segment) -> dict[str, Any] | None:  # noqa: ARG002
+    def begin(self, segment: Segment) -> Begun | None:  # noqa: ARG002
         return None
 
-    def marked(self, event: dict[str, Any], *, begins: bool = False) -> dict[str, Any]:  # noqa: ARG002
+    def marked(self, event: _Decided, *, begins: bool = False) -> _Decided:  # noqa: ARG002
         return event
 
     def pending(self) -> list[Segment]:
@@ -139,7 +141,7 @@ class _Begun:
     segment: Segment
     at: int
     number: int
-    end: Event | None = None
+    end: End | None = None
 
 
 class InVirtualTime:
@@ -159,21 +161,23 @@ class InVirtualTime:
         self._begun: dict[SegmentKey, _Begun] = {}
 
     def apply(self, event: Event) -> None:
-        if event["event"] in _ENDS and (one := self._begun.get(key_of(event))) is not None:
-            one.end = event
-            return
+        if event["event"] == "segment_finished" or event["event"] == "segment_failed":
+            one = self._begun.get(key_of(event))
+            if one is not None:
+                one.end = event
+                return
         while self._handed_on < event.get("after", 0):
             self._hand_on(min((one for one in self._begun.values() if one.end), key=self._turn, default=None))
         self.history.apply(event)
-        if event["event"] == "segment_begun" or event.get("begun", False):
+        if event["event"] == "segment_begun" or (event["event"] == "segment_started" and event.get("begun", False)):
             segment = self.history.pending[key_of(event)]
             self._begun[segment_key(segment)] = _Begun(segment, self._now, self._number)
             self._number += 1
 
-    def came(self, event: Event) -> None:
+    def came(self, event: End) -> None:
         """`apply` has kept it for its turn."""
 
-    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> Event | None:
+    def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:
         if not decided or not self.holds_any:
             return None
         first = min(self._begun.values(), key=lambda one: self._turn(one, epochs))
@@ -185,11 +189,11 @@ class InVirtualTime:
     def has_begun(self, segment: Segment) -> bool:
         return segment_key(segment) in self._begun
 
-    def begin(self, segment: Segment) -> dict[str, Any] | None:
+    def begin(self, segment: Segment) -> Begun | None:
         return None if self.has_begun(segment) else self.marked(begun(segment))
 
-    def marked(self, event: dict[str, Any], *, begins: bool = False) -> dict[str, Any]:
-        return {**event, "after": self._handed_on, **({"begun": True} if begins else {})}
+    def marked(self, event: _Decided, *, begins: bool = False) -> _Decided:
+        return cast(_Decided, {**event, "after": self._handed_on, **({"begun": True} if begins else {})})
 
     def pending(self) -> list[Segment]:
         """Those that had begun, in the order in which they began, before the others."""
@@ -201,7 +205,7 @@ class InVirtualTime:
     def holds_any(self) -> bool:
         return any(one.end is not None for one in self._begun.values())
 
-    def _hand_on(self, one: _Begun | None) -> Event:
+    def _hand_on(self, one: _Begun | None) -> End:
         if one is None or one.end is None:
             told = "the journal tells of a decision that was made after more than it holds"
             raise RunError(f"{told}: it is damaged. Begin anew with `hptune search CONFIG --fresh`.")
@@ -217,6 +221,9 @@ class InVirtualTime:
         length = self._lasts(segment)
         if length is None:
             planned = segment.to_epoch
-            trained = min(epochs(segment), planned) if one.end is None else one.end.get("epochs", planned)
+            if one.end is None:
+                trained = min(epochs(segment), planned)
+            else:
+                trained = one.end["epochs"] if one.end["event"] == "segment_finished" else planned
             length = trained - segment.from_epoch
         return one.at + max(length, 1), one.number

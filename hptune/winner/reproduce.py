@@ -11,7 +11,8 @@ from hptune.base.errors import spec_error
 from hptune.base.trial import Curves, Segment, SegmentFailure, Trial
 from hptune.executors.executor import Executor
 from hptune.run import circumstances
-from hptune.run.record import TRAINING, Head, Record, training_of
+from hptune.run.record import TRAINING, Head, Record
+from hptune.run.resume import training_of
 from hptune.search.probing import probe
 
 Result: TypeAlias = dict[str, Any]

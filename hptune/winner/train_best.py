@@ -22,11 +22,13 @@ from hptune.experiment.recipe import resolve
 from hptune.reports.leaderboard import plain_json, row
 from hptune.run.checkpoints import drop_untold_weights
 from hptune.run.curves import whole_epochs
-from hptune.run.history import History, failed, finished, score_of, stabilized, started
+from hptune.run.events import failed, finished, stabilized, started
+from hptune.run.history import History, score_of
 from hptune.run.journal import Journal
 from hptune.run.lock import locked
 from hptune.run.ranking import ranked
-from hptune.run.record import Head, check_point, check_same_data, replay, trained_otherwise
+from hptune.run.record import Head, check_point, replay
+from hptune.run.resume import check_same_data, trained_otherwise
 from hptune.run.rundir import RunPaths
 from hptune.search.probing import probe
 

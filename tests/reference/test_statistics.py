@@ -18,7 +18,7 @@ from hptune.reports.confidence import difference_interval, mean_interval, t_quan
 from hptune.reports.leaderboard import best_rows, row, rows
 from hptune.reports.lr_range import SMOOTHING, smoothed
 from hptune.reports.profile import profile_rows
-from hptune.run import history as events
+from hptune.run import events
 from hptune.run.history import History
 from hptune.run.ranking import pareto_front
 from hptune.search.pruning import FIRST, unpromising

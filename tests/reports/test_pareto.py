@@ -9,7 +9,7 @@ from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.experiment.objective import Objective
 from hptune.reports.console import trials_table
 from hptune.reports.leaderboard import best_rows, front_left_out, objective_name, rows, shown_of
-from hptune.run import history as events
+from hptune.run import events
 from hptune.run.history import History
 from hptune.run.ranking import pareto_front
 

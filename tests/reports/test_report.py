@@ -18,7 +18,7 @@ from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.reports.html import html
 from hptune.reports.report import MOST_DOTS, Report, as_number, make_report
 from hptune.reports.svg import choice_axis, number_axis, without_outliers
-from hptune.run.history import failed, finished, started
+from hptune.run.events import failed, finished, started
 from hptune.run.journal import Journal
 from hptune.run.record import Record, replay
 from hptune.run.rundir import RunPaths

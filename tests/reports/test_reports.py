@@ -24,7 +24,7 @@ from hptune.reports.leaderboard import best_rows, rows
 from hptune.reports.live import Lines, Screen, told
 from hptune.reports.plan import curve
 from hptune.reports.report import make_report
-from hptune.run.history import failed, finished, lost, started
+from hptune.run.events import failed, finished, lost, started
 from hptune.run.ranking import ranked
 from hptune.run.record import Record
 from hptune.search.budget import Limits

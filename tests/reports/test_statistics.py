@@ -15,7 +15,8 @@ from hptune.experiment.objective import Objective
 from hptune.reports.confidence import difference_interval, mean_interval
 from hptune.reports.console import finalist_lines
 from hptune.reports.leaderboard import best_rows, row
-from hptune.run.history import History, finished, started
+from hptune.run.events import finished, started
+from hptune.run.history import History
 from hptune.search.pruning import FIRST, unpromising
 
 pytestmark = pytest.mark.filterwarnings("ignore:Precision loss")  # scipy's, of scores that are all the same

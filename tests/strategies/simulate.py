@@ -15,8 +15,9 @@ from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Values
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
-from hptune.run import history as events
-from hptune.run.history import Event, History
+from hptune.run import events
+from hptune.run.events import Event
+from hptune.run.history import History
 from hptune.strategies.choose import choose
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Strategy, Wait
 

@@ -9,7 +9,8 @@ from simulate import Simulation, make_experiment, simulate, space_of, strategy_o
 
 from hptune.base.seeds import derive
 from hptune.base.trial import Segment, SegmentResult, Trial, Values
-from hptune.run.history import History, finished, started
+from hptune.run.events import finished, started
+from hptune.run.history import History
 from hptune.strategies.asha import AshaStrategy
 from hptune.strategies.plan import Plan, Rung, plan, rung_epochs
 from hptune.strategies.sampled import Points

@@ -9,7 +9,8 @@ import pytest
 
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Trial
 from hptune.experiment.objective import Objective
-from hptune.run.history import History, failed, finished, started
+from hptune.run.events import failed, finished, started
+from hptune.run.history import History
 from hptune.strategies.sampler import RESULTS
 from hptune.strategies.samplers.by_rung import ByRung
 

@@ -15,7 +15,7 @@ from simulate import make_experiment, simulate, space_of, strategy_of
 
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Values
 from hptune.experiment.experiment import Experiment
-from hptune.run import history as events
+from hptune.run import events
 from hptune.run.history import History
 from hptune.strategies.samplers.keras_tuner import BayesianSampler, Coding, GridSampler, RandomSampler
 from hptune.strategies.strategy import Start

@@ -22,7 +22,7 @@ from simulate import make_experiment, strategy_of
 
 from hptune.base.errors import SpecError
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
-from hptune.run import history as events
+from hptune.run import events
 from hptune.run.history import History
 from hptune.strategies.strategy import Start
 

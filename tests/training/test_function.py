@@ -20,7 +20,8 @@ from hptune.experiment.objective import Objective
 from hptune.experiment.reading.load import load
 from hptune.reports.plan import plan_data, plan_lines
 from hptune.run.event_check import EventCheck
-from hptune.run.history import History, finished, started
+from hptune.run.events import finished, started
+from hptune.run.history import History
 from hptune.run.record import filled
 from hptune.run.rundir import RunPaths
 from hptune.run.usable import UNTOLD, unusable

@@ -15,7 +15,8 @@ from hptune.base.errors import SegmentFailed, SpecError
 from hptune.base.trial import Segment, SegmentResult
 from hptune.experiment.objective import Objective
 from hptune.experiment.reading.load import load
-from hptune.run.record import Head, check_same_spec, filled, head_event, joined_space
+from hptune.run.record import Head, filled, head_event, joined_space
+from hptune.run.resume import check_same_spec
 from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
 from hptune.training.trainers.returned import Tally, earned

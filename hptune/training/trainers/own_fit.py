@@ -21,7 +21,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.objective import Objective
 from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.references import concrete
-from hptune.run.record import spell_json
+from hptune.run.differences import spell_json
 from hptune.training.core.results import NOT_VALIDATED, can_be_validated
 from hptune.training.core.state import State
 from hptune.training.data import Data, Part
