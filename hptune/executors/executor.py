@@ -50,6 +50,14 @@ class Executor(Protocol):
         ...
 
 
+def run_one(executor: Executor, segment: Segment, *, meanwhile: Callable[[], None] = lambda: None) -> Outcome:
+    """Run a segment while nothing else runs. meanwhile: called while it runs, if the executor has a process for it."""
+    executor.submit(segment)
+    meanwhile()
+    (outcome,) = executor.wait()
+    return outcome
+
+
 class Runner(Protocol):
     """What runs a segment: `hptune.training.worker.Worker`."""
 

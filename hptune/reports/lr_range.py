@@ -16,7 +16,7 @@ from typing import Any
 
 from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Segment, SegmentFailure
-from hptune.executors.executor import Executor
+from hptune.executors.executor import Executor, run_one
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import DECLARING, FunctionModel, SklearnModel
 from hptune.experiment.space.references import Ref
@@ -103,8 +103,7 @@ def range_test(executor: Executor, experiment: Experiment) -> dict[str, Any]:
     if facts.get("own_fit"):
         raise spec_error("trains by a fit of its own, whose rate can't be set. Drop its fit for the test.", "model")
     space = joined_space(filled(experiment, facts), facts)
-    executor.submit(Segment(0, space.defaults(), purpose="lr_range"))
-    (outcome,) = executor.wait()
+    outcome = run_one(executor, Segment(0, space.defaults(), purpose="lr_range"))
     if isinstance(outcome, SegmentFailure):
         raise RunError(f"the rates can't be tried with the default values: {outcome.reason}")
     rates, losses = outcome.facts["rates"], outcome.facts["losses"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Segment, SegmentFailure
-from hptune.executors.executor import Executor
+from hptune.executors.executor import Executor, run_one
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.reports.console import duration
@@ -25,8 +25,7 @@ def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:
         raise spec_error("--prove compares with Keras's fit, and this model is not trained by Keras.", "model")
     facts = probe(executor)
     values = joined_space(filled(experiment, facts), facts).defaults()
-    executor.submit(Segment(0, values, to_epoch=1, purpose="prove"))
-    (outcome,) = executor.wait()
+    outcome = run_one(executor, Segment(0, values, to_epoch=1, purpose="prove"))
     if isinstance(outcome, SegmentFailure):
         raise RunError(f"the default values could not be trained both ways: {outcome.reason}")
     return {"values": dict(values), **outcome.facts}

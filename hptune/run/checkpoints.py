@@ -62,7 +62,7 @@ class Checkpoints:
             return None
         return self._history.score(self._history.trials[self._best[-1][2]])
 
-    def applied(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Take in an event that the history was told of. What follows from it for the disk waits for `tidy`."""
         if len(self._history.reports) > self._reports:
             self._reports = len(self._history.reports)

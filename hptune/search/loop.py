@@ -6,14 +6,12 @@ nothing had happened; and from what was handed on (`turns`), so that it goes the
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from hptune.base import interrupts
 from hptune.base.stopwatch import counts
@@ -25,17 +23,18 @@ from hptune.experiment.space.space import Space
 from hptune.run import events as tell
 from hptune.run.checkpoints import Checkpoints, drop_untold_weights
 from hptune.run.clock import Clock
-from hptune.run.events import End, Event, SegmentKey, segment_key
+from hptune.run.events import End, Event
 from hptune.run.journal import Journal
 from hptune.run.record import Record
 from hptune.run.resume import check_same_training, resumed
 from hptune.run.rundir import RunPaths
 from hptune.run.usable import unusable
+from hptune.search.agenda import Agenda
 from hptune.search.budget import limits
 from hptune.search.finalists import next_finalist
 from hptune.search.probing import probe
 from hptune.search.pruning import unpromising
-from hptune.search.stabilizing import Stabilizing
+from hptune.search.recorder import Recorder, catch_up, end_of
 from hptune.search.turns import turns_of
 from hptune.search.watch import Watch
 from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
@@ -69,75 +68,82 @@ class Request:
 class Loop:
     """One search under way.
 
-    request: with every default of its experiment filled in. probed: whether the executor has been asked for its facts;
-    a search with nothing left to train never asks.
+    record: as the journal's events, which it has followed so far, tell it. request: with every default of its
+    experiment filled in. probed: whether the executor has been asked for its facts; a search with nothing left to train
+    never asks.
     """
 
-    def __init__(self, record: Record, request: Request, paths: RunPaths, executor: Executor, *, probed: bool) -> None:
+    def __init__(
+        self,
+        record: Record,
+        request: Request,
+        paths: RunPaths,
+        executor: Executor,
+        journal: Journal,
+        *,
+        events: Iterable[Event],
+        probed: bool,
+        make_strategy: MakeStrategy,
+        watch: Watch,
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
+        """events: those of the journal after its head, which are taken in first."""
         experiment = request.experiment
         self.record = record
         self._experiment = experiment
+        self._request = request
+        self._paths = paths
         self._executor = executor
         self._probed = probed
-        self._request = request
+        self._make_strategy = make_strategy
+        self._watch = watch
+        self._asked_to_stop = asked_to_stop
         self._limits = limits(experiment)
         self._free = self._limits.time_s is None and self._limits.target is None and order_is_free(experiment)
         self._free &= experiment.evaluation.stop_after is None
         self._turns = turns_of(record, experiment, free=self._free)
         self._seen = self._turns.history  # what every decision is made from
-        self._paths = paths
+        self._agenda = Agenda(experiment, self._turns)
         self._checkpoints = Checkpoints(paths, record.history, keep=experiment.checkpoints.keep)
-        self._replicas = experiment.evaluation.folds or experiment.evaluation.repeats
-        self._queue: deque[Segment] = deque()  # recorded as started, not yet submitted
-        self._stabilizing = Stabilizing(experiment, self._seen)
+        followers = (record, self._turns, self._checkpoints)
+        catch_up(events, *followers)
+        self._clock = Clock(paths.clock, record.elapsed_s, below=paths.runs)
+        record.spent_s = self._clock.seconds
+        self._recorder = Recorder(journal, *followers, clock=self._clock.seconds, on_disk=self._checkpoints.tidy)
         self._running = 0
-        self._paused: dict[int, None] = {}  # in the order in which they are looked at
-        self._lost: Counter[SegmentKey] = Counter()
         self._has_noted = False
         self._why: str | None = None  # why nothing new is started
-        self._finishes = experiment.execution.on_interrupt == "finish"
-        self._asked_to_stop: Callable[[], bool] = lambda: False
 
-    def run(
-        self,
-        journal: Journal,
-        events: Iterator[Event],
-        *,
-        make_strategy: MakeStrategy,
-        watch: Watch,
-        asked_to_stop: Callable[[], bool],
-    ) -> None:
-        """Take in `events`, then search until the budget or the strategy ends it, or until `asked_to_stop`."""
-        for event in events:
-            self._apply(event)
-        self._journal, self._watch, self._make_strategy = journal, watch, make_strategy
-        self._clock = Clock(self._paths.clock, self.record.elapsed_s, below=self._paths.runs)
-        self.record.spent_s = self._clock.seconds
-        self._paused = {trial.number: None for trial in self._seen.trials if trial.state == "paused"}
+    def run(self) -> None:
+        """Search until the budget or the strategy ends it, or until somebody asks to stop (KeyboardInterrupt)."""
         ended = False
         try:
-            self._search(asked_to_stop)
+            self._search()
             ended = True
         except KeyboardInterrupt:  # after any other error nothing is deleted: another process may be at the run
-            self._sync()
+            self._recorder.sync()
             raise
         finally:
             self._clock.close(told=ended)
-            watch.ended()
-        self._sync()
+            self._watch.ended()
+        self._recorder.sync()
 
-    def _search(self, asked_to_stop: Callable[[], bool]) -> None:
+    def _search(self) -> None:
         self._checkpoints.tidy_all()
         drop_untold_weights(self._paths, self.record)
+        for trial in self._seen.trials:
+            if trial.state == "paused":
+                self._agenda.pause(trial.number)
         self._take_up_pending()
         self._watch.begun(self.record, self._limits)
-        with interrupts.noticed(finish=True) if self._finishes else nullcontext(asked_to_stop) as self._asked_to_stop:
+        finishes = self._experiment.execution.on_interrupt == "finish"
+        with interrupts.noticed(finish=True) if finishes else nullcontext(self._asked_to_stop) as self._asked_to_stop:
             self._train_while(self._decide)
             assert self._why is not None, "the strategy waits while nothing runs"
-            self._stop_hopeless(len(self._paused))
+            self._stop_hopeless(self._agenda.paused)
             self._train_while(self._start_finalist)
         if self.record.ended != self._why:
-            self._write({"event": "search_ended", "why": self._why})
+            self._recorder.write({"event": "search_ended", "why": self._why})
 
     @cached_property
     def _strategy(self) -> Strategy:
@@ -156,47 +162,39 @@ class Loop:
             elif self._running:
                 outcomes = self._executor.wait(self._patience_s(decided=decided))
                 if not outcomes:
-                    self._sync()
+                    self._recorder.sync()
                 for outcome in outcomes:
                     self._running -= 1
                     self._take_in(outcome)
             elif self._asked_to_stop():
                 raise KeyboardInterrupt
             else:
-                assert not self._stabilizing.waiting, "nobody makes the weights that are waited for"
+                assert not self._agenda.stabilizing.waiting, "nobody makes the weights that are waited for"
                 return
 
     def _fill(self, start_more: Callable[[], bool]) -> bool:
         """Give the executor all that it has room for; whether nothing more begins before another result is known."""
         while not self._asked_to_stop():
-            segment = next((one for one in self._queue if not self._waits_for_folds(one)), None)
-            counted = segment is not None and (self._turns.has_begun(segment) or self._stabilizing.makes_for(segment))
-            if not counted and not self._turns.has_room(self._stabilizing.idle, self._free_slots()):
+            segment = self._agenda.next()
+            if not self._agenda.has_room(segment, self._free_slots()):
                 return True
             if self._free_slots() <= 0:
                 return False
             if segment is not None:
-                self._queue.remove(segment)
+                self._agenda.remove(segment)
                 self._submit(segment)
             elif not start_more():
                 return True
         return False
 
-    def _waits_for_folds(self, segment: Segment) -> bool:
-        """Whether it is still to be seen on the first folds of its trial whether this one is worth it."""
-        first = self._experiment.evaluation.stop_after
-        if first is None or segment.purpose != "trial" or segment.replica < first or self._turns.has_begun(segment):
-            return False
-        return any(("trial", segment.trial, replica) in self._seen.pending for replica in range(first))
-
     def _free_slots(self) -> int:
         """How many segments the executor may be given; some to choose from where that changes no trial."""
-        ahead = self._executor.ahead if self._free and not self._finishes else 0
+        ahead = self._executor.ahead if self._free and self._experiment.execution.on_interrupt != "finish" else 0
         return self._executor.slots + ahead - self._running
 
     def _patience_s(self, *, decided: bool) -> float:
         """How long to wait for an outcome, in seconds: a worker may be idle for want of knowing how far others are."""
-        due_s = self._journal.look_s()
+        due_s = self._recorder.look_s()
         idle = decided and self._turns.holds_any and self._free_slots() > 0
         return min(due_s, _LOOK_S) if idle else due_s
 
@@ -205,7 +203,7 @@ class Loop:
     def _decide(self) -> bool:
         """Whether the strategy has a next step, which is then recorded as started and queued."""
         known = self._seen if self.record.ended is None else self.record.history  # which has all that it ended with
-        self._why = self._limits.reached(known, self._clock.seconds(), paused=bool(self._paused))
+        self._why = self._limits.reached(known, self._clock.seconds(), paused=bool(self._agenda.paused))
         if self._why is not None:
             return False
         decision = self._ask()
@@ -228,7 +226,7 @@ class Loop:
     def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
         """Record a step of a trial as started, a segment for each replica that has more to learn."""
         self._ensure_probed()
-        self._paused.pop(trial, None)
+        self._agenda.go_on(trial)
         segment = Segment(
             trial,
             values,
@@ -237,12 +235,13 @@ class Loop:
             keep_state=self._checkpoints.wants_any or to_epoch < full_epochs(self._experiment, values),
             keep_above=self._checkpoints.threshold,
         )
-        replicas = self._seen.unfinished(trial, self._replicas)
+        evaluation = self._experiment.evaluation
+        replicas = self._seen.unfinished(trial, evaluation.folds or evaluation.repeats)
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
-        begins = len(replicas) == 1 and not self._stabilizing.must_wait(segment._replace(replica=replicas[0]))
+        begins = len(replicas) == 1 and not self._agenda.stabilizing.must_wait(segment._replace(replica=replicas[0]))
         self._decided(tell.started(segment, replicas, why=why), begins=begins)
-        self._queue.extend(segment._replace(replica=replica) for replica in replicas)
+        self._agenda.add(segment._replace(replica=replica) for replica in replicas)
 
     def _start_finalist(self) -> bool:
         """Whether a finalist has repeats to train, which are then recorded as started and queued."""
@@ -252,15 +251,15 @@ class Loop:
         self._ensure_probed()
         segment, replicas = found
         self._decided(tell.started(segment, replicas))
-        self._queue.extend(segment._replace(replica=replica) for replica in replicas)
+        self._agenda.add(segment._replace(replica=replica) for replica in replicas)
         return True
 
     def _take_up_pending(self) -> None:
         """What was started before the search was cut short, and has not come back, is trained now."""
-        self._queue.extend(self._turns.pending())
-        for trial in {segment.trial for segment in self._queue}:
+        self._agenda.add(self._turns.pending())
+        for trial in self._agenda.trials():
             self._drop_failed(trial)
-        if self._queue:
+        if self._agenda.trials():
             self._ensure_probed()
 
     def _ensure_probed(self) -> None:
@@ -269,7 +268,7 @@ class Loop:
             facts = probe(self._executor, meanwhile=self._request.meanwhile)
             event, told = resumed(self.record, facts, strict=self._request.strict)
             event["budget"] = self._experiment.budget.model_dump(mode="json", exclude_none=True)
-            self._write(event)
+            self._recorder.write(event)
             if told is not None:
                 self._watch.noted(told)
             self._probed = True
@@ -282,14 +281,14 @@ class Loop:
         if not self._turns.has_begun(segment):
             if self._is_spared(segment):
                 return
-            if self._stabilizing.must_wait(segment):
-                making = self._stabilizing.hold(segment)
+            if self._agenda.stabilizing.must_wait(segment):
+                making = self._agenda.stabilizing.hold(segment)
                 if making is None:
                     return
                 self._decided(tell.started(making), begins=True)
                 segment = making
             elif (begun := self._turns.begin(segment)) is not None:
-                self._write(begun, durable=False)
+                self._recorder.write(begun, durable=False)
         self._clock.start()
         self._executor.submit(segment)
         self._running += 1
@@ -301,9 +300,7 @@ class Loop:
             return False
         if not unpromising(self._seen, self._seen.trials[segment.trial], stop_after=after):
             return False
-        spared = [segment, *(other for other in self._queue if other.trial == segment.trial)]
-        for other in spared[1:]:
-            self._queue.remove(other)
+        spared = [segment, *self._agenda.take(segment.trial)]
         told = tell.stopped(segment.trial, [other.replica for other in spared])
         self._watched(self._turns.marked(told), segment.trial)
         return True
@@ -313,14 +310,14 @@ class Loop:
     def _take_in(self, outcome: Outcome) -> None:
         """Record what a segment brought, or why it brought nothing."""
         segment = outcome.segment
-        if isinstance(outcome, SegmentFailure):
-            if outcome.lost and self._try_again(outcome):
-                return
-        elif (made := tell.stabilized(outcome)) is not None:
-            self._write(made)
-        elif "retrained" in outcome.facts:
-            self._watch.noted(f"trial {segment.trial}: {outcome.facts['retrained']}")
+        if isinstance(outcome, SegmentFailure) and outcome.lost and self._agenda.may_retry(segment):
+            self._recorder.write(tell.lost(outcome))
+            self._agenda.add_first(segment)
+            return
+        self._recorder.write_made(outcome)
         facts = {} if isinstance(outcome, SegmentFailure) else outcome.facts
+        if "retrained" in facts:
+            self._watch.noted(f"trial {segment.trial}: {facts['retrained']}")
         if not self._has_noted and (told := facts.get("not_shared") or facts.get("note")) is not None:
             self._has_noted = True
             self._watch.noted(f"trial {segment.trial}: {told}")
@@ -333,7 +330,7 @@ class Loop:
     def _watched(self, event: Event, number: int) -> None:
         """Record an event that may be the last that a trial's report waits for; whoever looks on is then told."""
         reports = len(self.record.history.reports)
-        self._write(event)
+        self._recorder.write(event)
         if len(self.record.history.reports) > reports:
             self._watch.reported(self.record.history.trials[number])
 
@@ -347,52 +344,36 @@ class Loop:
         state = self._seen.trials[number].state
         if ended["purpose"] == "trial" and state != "running":
             if state == "paused":
-                self._paused[number] = None
+                self._agenda.pause(number)
             self._stop_hopeless(_PAUSED_LOOKED_AT)
 
     def _told(self, outcome: Outcome) -> End:
-        """The event that tells of an outcome."""
-        if isinstance(outcome, SegmentFailure):
-            return tell.failed(outcome)
+        """The event that tells of an outcome; of a trial that brought nothing usable, that it has failed."""
         segment = outcome.segment
-        if segment.purpose == "stabilize":
-            return tell.finished(outcome, complete=True)
+        if isinstance(outcome, SegmentFailure) or segment.purpose == "stabilize":
+            return end_of(outcome, complete=True)
         if (reason := unusable(outcome, self._seen.objectives)) is not None:
-            return tell.failed(SegmentFailure(segment, reason, outcome.seconds))
+            return end_of(SegmentFailure(segment, reason, outcome.seconds), complete=True)
         enough = outcome.epochs >= full_epochs(self._experiment, segment.values)
-        return tell.finished(outcome, complete=outcome.ended or enough)
+        return end_of(outcome, complete=outcome.ended or enough)
 
     def _after_stabilizing(self, made_for: tuple[int, int], reason: str | None) -> None:
         """Let go on who waited for weights; where they could not be made, the segment they were made for has failed.
 
         made_for: its trial and replica.
         """
-        for segment in reversed(self._stabilizing.release()):
+        for segment in reversed(self._agenda.stabilizing.release()):
             if reason is not None and (segment.trial, segment.replica) == made_for:
                 self._give_up(segment, reason)
             else:
-                self._queue.appendleft(segment)
-
-    def _try_again(self, failure: SegmentFailure) -> bool:
-        """Whether a lost segment is given another try."""
-        key = segment_key(failure.segment)
-        self._lost[key] += 1
-        if self._lost[key] > self._experiment.execution.retries:
-            return False
-        self._write(tell.lost(failure))
-        self._queue.appendleft(failure.segment)
-        return True
+                self._agenda.add_first(segment)
 
     def _drop_failed(self, number: int) -> None:
         """Where a trial has failed, its replicas that have not begun are not trained."""
         trial = self._seen.trials[number]
-        if trial.state != "failed":
-            return
-        for waiting in (self._queue, self._stabilizing.waiting):
-            for segment in [one for one in waiting if one.trial == number and one.purpose == "trial"]:
-                if not self._turns.has_begun(segment):
-                    waiting.remove(segment)
-                    self._give_up(segment, trial.error or "")
+        if trial.state == "failed":
+            for segment in self._agenda.take_not_begun(number):
+                self._give_up(segment, trial.error or "")
 
     def _give_up(self, segment: Segment, reason: str) -> None:
         """A segment that has not begun, and never will."""
@@ -402,31 +383,12 @@ class Loop:
     @counts("strategy")
     def _stop_hopeless(self, most: int) -> None:
         """Stop paused trials, of `most` that are looked at in turn, which the strategy will never continue."""
-        for number in list(islice(self._paused, most)):
-            del self._paused[number]
-            if self._strategy.may_continue(self._seen.trials[number], self._seen):
-                self._paused[number] = None  # at the end of the queue
+        for trial in self._agenda.take_paused(most):
+            if self._strategy.may_continue(trial, self._seen):
+                self._agenda.pause(trial.number)
             else:
-                self._decided(tell.stopped(number))
-
-    # --- the record ---------------------------------------------------------------------------------------------
+                self._decided(tell.stopped(trial.number))
 
     def _decided(self, event: Event, *, begins: bool = False) -> None:
         """Record a decision. begins: the segment that it starts begins at once."""
-        self._write(self._turns.marked(event, begins=begins), durable=False)
-
-    def _write(self, event: Event, *, durable: bool = True) -> None:
-        """Record an event, and the time so far. The states that it makes needless go when it is on the disk."""
-        timed = cast(Event, {**event, "elapsed": self._clock.seconds()})
-        self._apply(self._journal.append(timed, durable=durable))
-        if self._journal.due_s() is None:
-            self._checkpoints.tidy()
-
-    def _sync(self) -> None:
-        self._journal.sync()
-        self._checkpoints.tidy()
-
-    def _apply(self, event: Event) -> None:
-        self.record.apply(event)
-        self._turns.apply(event)
-        self._checkpoints.applied(event)
+        self._recorder.write(self._turns.marked(event, begins=begins), durable=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hptune.base.errors import RunError
 from hptune.base.trial import Segment, SegmentFailure
-from hptune.executors.executor import Executor
+from hptune.executors.executor import Executor, run_one
 
 
 def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -16,9 +16,8 @@ def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] 
     epochs: above 0, it may train a little, to tell what training costs. meanwhile: called before the facts are waited
     for.
     """
-    executor.submit(Segment(trial=0, values={}, to_epoch=epochs, purpose="probe"))
-    meanwhile()
-    (outcome,) = executor.wait()
+    segment = Segment(trial=0, values={}, to_epoch=epochs, purpose="probe")
+    outcome = run_one(executor, segment, meanwhile=meanwhile)
     if isinstance(outcome, SegmentFailure):
         raise RunError(f"the data or the model can't be loaded: {outcome.reason}")
     return dict(outcome.facts)

@@ -54,20 +54,32 @@ def search(
                 events = recorded(paths)
                 head = first(events)
                 if head is not None:
-                    loop = _resume(request, Head(head), paths, executor)
-                    events = _points_of(loop.record.head.space, events, paths)
+                    request, record = _resumed(request, Head(head), paths), Record(head)
+                    events = _points_of(record.head.space, events, paths)
                 else:
-                    loop = _begin(request, paths, executor)
+                    request, record = _begun(request, paths, executor)
                 with Journal(paths.journal, below=paths.runs) as journal:
-                    loop.run(journal, events, make_strategy=make_strategy, watch=watch, asked_to_stop=asked)
+                    Loop(
+                        record,
+                        request,
+                        paths,
+                        executor,
+                        journal,
+                        events=events,
+                        probed=head is None,
+                        make_strategy=make_strategy,
+                        watch=watch,
+                        asked_to_stop=asked,
+                    ).run()
         except KeyboardInterrupt as stop:
             told = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
             raise Interrupted(told) from stop
-    check_any_succeeded(loop.record)
-    return loop.record
+    check_any_succeeded(record)
+    return record
 
 
-def _begin(request: Request, paths: RunPaths, executor: Executor) -> Loop:
+def _begun(request: Request, paths: RunPaths, executor: Executor) -> tuple[Request, Record]:
+    """A run that is begun: its folder, and its journal with the head. The request has every default filled in."""
     facts = probe(executor, meanwhile=request.meanwhile)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
@@ -76,16 +88,17 @@ def _begin(request: Request, paths: RunPaths, executor: Executor) -> Loop:
     with Journal(paths.journal, below=paths.runs) as journal:
         event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
         head = journal.append(event)
-    return Loop(Record(head), replace(request, experiment=experiment), paths, executor, probed=True)
+    return replace(request, experiment=experiment), Record(head)
 
 
-def _resume(request: Request, head: Head, paths: RunPaths, executor: Executor) -> Loop:
+def _resumed(request: Request, head: Head, paths: RunPaths) -> Request:
+    """The request with the defaults that the run was begun with. Raises SpecError where it asks for another run."""
     experiment = filled(request.experiment, head.facts)
     check_same_spec(head, experiment)
     text = request.text.encode("utf-8", "backslashreplace")
     if files.is_file(paths.spec, below=paths.runs) and files.read_bytes(paths.spec, below=paths.runs) != text:
         files.write_whole(paths.spec, request.text, below=paths.runs)
-    return Loop(Record(head.event), replace(request, experiment=experiment), paths, executor, probed=False)
+    return replace(request, experiment=experiment)
 
 
 def _points_of(space: Space, events: Iterable[Event], paths: RunPaths) -> Iterator[Event]:

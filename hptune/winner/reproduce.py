@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hptune.base.errors import spec_error
 from hptune.base.trial import Curves, Segment, SegmentFailure, Trial
-from hptune.executors.executor import Executor
+from hptune.executors.executor import Executor, run_one
 from hptune.run import circumstances
 from hptune.run.record import TRAINING, Head, Record
 from hptune.run.resume import training_of
@@ -50,8 +50,7 @@ def reproduce(record: Record, number: int, executor: Executor, *, tolerance: flo
             found.append({})  # it was never trained
             continue
         epochs = trial.to_epoch if trial.error is not None else max(map(len, curves.values()), default=0)
-        executor.submit(Segment(number, trial.values, to_epoch=epochs, replica=replica))
-        (outcome,) = executor.wait()
+        outcome = run_one(executor, Segment(number, trial.values, to_epoch=epochs, replica=replica))
         if isinstance(outcome, SegmentFailure):
             failure = outcome.reason
             break

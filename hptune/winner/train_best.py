@@ -17,12 +17,12 @@ from typing import Any, TypeAlias
 from hptune.base import files
 from hptune.base.errors import Interrupted, RunError
 from hptune.base.trial import Purpose, Segment, SegmentFailure, SegmentResult, Trial, Values
-from hptune.executors.executor import Executor
+from hptune.executors.executor import Executor, run_one
 from hptune.experiment.recipe import resolve
 from hptune.reports.leaderboard import plain_json, row
 from hptune.run.checkpoints import drop_untold_weights
 from hptune.run.curves import whole_epochs
-from hptune.run.events import failed, finished, stabilized, started
+from hptune.run.events import started
 from hptune.run.history import History, score_of
 from hptune.run.journal import Journal
 from hptune.run.lock import locked
@@ -31,6 +31,7 @@ from hptune.run.record import Head, check_point, replay
 from hptune.run.resume import check_same_data, trained_otherwise
 from hptune.run.rundir import RunPaths
 from hptune.search.probing import probe
+from hptune.search.recorder import Recorder, end_of
 
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
@@ -86,12 +87,13 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         drop_untold_weights(paths, record)
         try:
             with _aside(paths) as aside, Journal(paths.journal, below=paths.runs) as journal:
-                best = _train(trial.number, trial.values, "best", head=head, executor=executor, journal=journal)
+                recorder = Recorder(journal, record)
+                best = _train(trial.number, trial.values, "best", head=head, executor=executor, recorder=recorder)
                 if isinstance(best, SegmentFailure):
-                    journal.append(failed(best))
+                    recorder.write(end_of(best, complete=True))
                     raise RunError(f"the winner, trial {trial.number}, could not be trained in full: {best.reason}")
                 beside = _train(
-                    trial.number, baseline_values, "baseline", head=head, executor=executor, journal=journal
+                    trial.number, baseline_values, "baseline", head=head, executor=executor, recorder=recorder
                 )
                 result: Result = plain_json(
                     {
@@ -112,8 +114,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 files.write_whole(aside.best_result, text, below=paths.runs)
                 files.replace_folder(aside.best, paths.best, paths.replaced, below=paths.runs)
                 for outcome in (best, beside):
-                    told = finished(outcome, complete=True) if isinstance(outcome, SegmentResult) else failed(outcome)
-                    journal.append(told)
+                    recorder.write(end_of(outcome, complete=True))
         except KeyboardInterrupt as stop:
             raise Interrupted(f"interrupted. Go on with: hptune train-best --run {paths.name}") from stop
     return result
@@ -149,7 +150,7 @@ def _trainings(trial: Trial, history: History) -> dict[str, Any]:
 
 
 def _train(
-    number: int, values: Values, purpose: Purpose, *, head: Head, executor: Executor, journal: Journal
+    number: int, values: Values, purpose: Purpose, *, head: Head, executor: Executor, recorder: Recorder
 ) -> SegmentResult | SegmentFailure:
     """Train `values` over the full schedule, from fresh weights, under the seeds of replica 0.
 
@@ -158,11 +159,9 @@ def _train(
     epochs = resolve(head.experiment, values).training.epochs
     assert isinstance(epochs, int), "a resolved recipe holds numbers"
     segment = Segment(number, values, to_epoch=epochs, purpose=purpose)
-    journal.append(started(segment), durable=False)
-    executor.submit(segment)
-    (outcome,) = executor.wait()
-    if isinstance(outcome, SegmentResult) and (made := stabilized(outcome)) is not None:
-        journal.append(made)
+    recorder.write(started(segment), durable=False)
+    outcome = run_one(executor, segment)
+    recorder.write_made(outcome)
     return outcome
 
 
