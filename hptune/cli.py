@@ -231,6 +231,7 @@ def train_best(
     from hptune.executors.choose import executor_for
     from hptune.reports.console import stdout, winner_lines, winner_table
     from hptune.reports.live import told_before, view
+    from hptune.trackers.track import Watches, trackers
     from hptune.winner.formats import check_formats, export
     from hptune.winner.train_best import printed, train_best
 
@@ -238,11 +239,10 @@ def train_best(
     head = record.head
     check_formats(formats or [], head.experiment)
     _note(*told_before(record))
-    with (
-        view(quiet=False) as shown,
-        closing(executor_for(head.experiment, head.folder, paths.aside, shown.epoch)) as executor,
-    ):
-        result = train_best(paths, executor, head)
+    with view(quiet=False) as shown:
+        watch = Watches(shown, trackers(head.experiment, paths))
+        with closing(executor_for(head.experiment, head.folder, paths.aside, watch.epoch)) as executor:
+            result = train_best(paths, executor, head, watch=watch)
     exported, refused = export(paths, formats or [])
     if as_json:
         _say_json({**printed(result), **({"exported": exported} if formats else {})})

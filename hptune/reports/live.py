@@ -21,6 +21,7 @@ from rich.text import Text
 
 from hptune.base.errors import printable
 from hptune.base.trial import Purpose, Segment, Trial
+from hptune.executors.executor import Outcome
 from hptune.experiment.checks.search import idle_workers
 from hptune.experiment.checks.space import remarks
 from hptune.experiment.thresholds import halves_of_logits
@@ -71,6 +72,12 @@ class Silent:
         pass
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def winner(self, record: Record) -> None:
+        pass
+
+    def trained(self, outcome: Outcome) -> None:
         pass
 
     def ended(self) -> None:

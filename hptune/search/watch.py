@@ -1,4 +1,4 @@
-"""Who looks on at a search: the loop tells it what happened, after it was recorded."""
+"""Who looks on at a search, or at train-best: told of what happened, after it was recorded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from hptune.base.trial import Segment, Trial
+from hptune.executors.executor import Outcome
 from hptune.run.record import Record
 from hptune.search.budget import Limits
 
@@ -14,7 +15,7 @@ class Watch(Protocol):
     """Nothing that it does changes the search."""
 
     def begun(self, record: Record, limits: Limits) -> None:
-        """The loop begins."""
+        """A search begins."""
         ...
 
     def reported(self, trial: Trial) -> None:
@@ -30,9 +31,20 @@ class Watch(Protocol):
         ...
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
-        """A segment has trained so many epochs; the metrics of the last. It is not yet recorded, and may be lost."""
+        """A segment has trained so many epochs; the metrics of the last. It is not yet recorded, and may be lost.
+
+        Of epochs shorter than a tenth of a second not each is told: all stand in what is `reported` and `trained`.
+        """
+        ...
+
+    def winner(self, record: Record) -> None:
+        """train-best begins, in place of a search: the winner and the baseline are trained in full."""
+        ...
+
+    def trained(self, outcome: Outcome) -> None:
+        """train-best has trained one of the two (`outcome.segment.purpose` says which), or failed at it."""
         ...
 
     def ended(self) -> None:
-        """The loop has ended, or was interrupted."""
+        """The search, or train-best, has ended or was interrupted."""
         ...

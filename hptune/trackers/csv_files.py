@@ -13,6 +13,7 @@ from typing import Any
 
 from hptune.base import files
 from hptune.base.trial import Segment, Trial
+from hptune.executors.executor import Outcome
 from hptune.reports.leaderboard import rows
 from hptune.run.record import Record
 from hptune.run.rundir import RunPaths
@@ -46,6 +47,12 @@ class CsvFiles:
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         pass
+
+    def winner(self, record: Record) -> None:
+        self._record = record
+
+    def trained(self, outcome: Outcome) -> None:
+        """Its epochs stand in `best/history.csv`."""
 
     def ended(self) -> None:
         if self._record is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hptune.base.errors import spec_error
 from hptune.base.trial import Segment, Trial
+from hptune.executors.executor import Outcome
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import TRACKERS
 from hptune.run.record import Record
@@ -74,6 +75,14 @@ class Watches:
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         self._first.epoch(segment, epochs, metrics)
         self._tell("epoch", segment, epochs, metrics)
+
+    def winner(self, record: Record) -> None:
+        self._first.winner(record)
+        self._tell("winner", record)
+
+    def trained(self, outcome: Outcome) -> None:
+        self._first.trained(outcome)
+        self._tell("trained", outcome)
 
     def ended(self) -> None:
         self._first.ended()

@@ -32,6 +32,7 @@ from hptune.run.resume import check_same_data, trained_otherwise
 from hptune.run.rundir import RunPaths
 from hptune.search.probing import probe
 from hptune.search.recorder import Recorder, end_of
+from hptune.search.watch import Watch
 
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
@@ -64,7 +65,7 @@ def printed(result: Result) -> Result:
     return {**{key: result[key] for key in _PRINTED if key in result}, "baseline": baseline}
 
 
-def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
+def train_best(paths: RunPaths, executor: Executor, head: Head, *, watch: Watch) -> Result:
     """Train the run's winner and the baseline; replaces `best/`.
 
     executor: one that writes the winner aside (`RunPaths.aside`). head: the run's, which the executor was made for.
@@ -85,12 +86,14 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
         check_same_data(head, probe(executor))
         baseline_values = head.space.complete(head.experiment.baseline)
         drop_untold_weights(paths, record)
+        watch.winner(record)
         try:
             with _aside(paths) as aside, Journal(paths.journal, below=paths.runs) as journal:
                 recorder = Recorder(journal, record)
                 best = _train(trial.number, trial.values, "best", head=head, executor=executor, recorder=recorder)
                 if isinstance(best, SegmentFailure):
                     recorder.write(end_of(best, complete=True))
+                    watch.trained(best)
                     raise RunError(f"the winner, trial {trial.number}, could not be trained in full: {best.reason}")
                 beside = _train(
                     trial.number, baseline_values, "baseline", head=head, executor=executor, recorder=recorder
@@ -115,8 +118,11 @@ def train_best(paths: RunPaths, executor: Executor, head: Head) -> Result:
                 files.replace_folder(aside.best, paths.best, paths.replaced, below=paths.runs)
                 for outcome in (best, beside):
                     recorder.write(end_of(outcome, complete=True))
+                    watch.trained(outcome)
         except KeyboardInterrupt as stop:
             raise Interrupted(f"interrupted. Go on with: hptune train-best --run {paths.name}") from stop
+        finally:
+            watch.ended()
     return result
 
 

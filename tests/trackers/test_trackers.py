@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -49,9 +50,10 @@ def written(folder: Path, track: str) -> Path:
     return folder / "s.yaml"
 
 
-def told(folder: Path, *words: str) -> Any:
+def told(folder: Path, *words: str, **environment: str) -> Any:
     command = [sys.executable, "-m", "hptune", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=env)
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -126,9 +128,51 @@ def test_another_packages_tracker_is_told_and_left_out_once_it_raises(
     assert theirs.heard == ["no way", "noted"]  # type: ignore[attr-defined]
 
 
+THEIRS = """
+class Tracker:
+    def __init__(self, run, file):
+        self.run, self.file = run, file
+
+    def __getattr__(self, name):
+        def told(*given):
+            with open(self.file, "a") as heard:
+                print(name, *(self.of(one) for one in given), file=heard)
+        return told
+
+    def of(self, one):
+        segment = getattr(one, "segment", one)
+        return getattr(segment, "purpose", type(one).__name__)
+"""
+
+
+def test_an_installed_tracker_hears_of_the_search_and_of_train_best(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (info := site / "theirs-1.0.dist-info").mkdir(parents=True)
+    (site / "theirs.py").write_text(THEIRS)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hptune.trackers]\ntheirs = theirs:Tracker\n")
+    written(tmp_path, "{theirs: {file: heard.txt}}")
+    heard = tmp_path / "heard.txt"
+
+    def lines(*words: str) -> list[str]:
+        heard.unlink(missing_ok=True)
+        told(tmp_path, *words, PYTHONPATH=str(site))
+        return heard.read_text().splitlines()
+
+    searched = lines("search", "s.yaml", "--workers", "1")
+    assert [searched[0], searched[-1]] == ["begun Record Limits", "ended"]
+    assert searched.count("reported Trial") == 4
+    assert "epoch trial int dict" in searched
+    trained = lines("train-best", "--run", "t")
+    assert [line for line in trained if not line.startswith("epoch")] == [
+        *["winner Record", "trained best", "trained baseline", "ended"],
+    ]
+    assert "epoch best int dict" in trained, "of short epochs some are told alone: the outcome has them all"
+
+
 @pytest.mark.parametrize("key", sections.TRACKERS)
 def test_every_tracker_of_the_table_has_all_methods(key: str, tmp_path: Path) -> None:
     experiment = load(written(tmp_path, f"{{{key}: true}}")).experiment
     (made,) = trackers(experiment, RunPaths(tmp_path / "runs" / "t")).values()
-    for name in ("begun", "reported", "tested", "noted", "epoch", "ended"):
+    for name in ("begun", "reported", "tested", "noted", "epoch", "winner", "trained", "ended"):
         assert callable(getattr(made, name))
