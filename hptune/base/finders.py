@@ -26,11 +26,26 @@ def behind(finder: Any, name: str, path: Any, target: Any) -> ModuleSpec | None:
 
 def loading(spec: ModuleSpec, around: Callable[[Load, ModuleType], None]) -> ModuleSpec:
     """The spec, with `around` called in the place of its loader's `exec_module`, which it is given."""
-    load: Load | None = getattr(spec.loader, "exec_module", None)
-    if load is not None:
-        with contextlib.suppress(AttributeError):  # a loader may have no place for it
-            spec.loader.exec_module = lambda module: around(load, module)  # type: ignore[union-attr,method-assign]
+    if hasattr(spec.loader, "exec_module"):
+        spec.loader = _Loader(spec.loader, around)  # type: ignore[assignment]  # by all that it is asked for
     return spec
+
+
+class _Loader:
+    """Stands in a loader's place until its module is loaded: one loader may be that of several modules."""
+
+    def __init__(self, usual: Any, around: Callable[[Load, ModuleType], None]) -> None:
+        self._usual, self._around = usual, around
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._usual, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None and module.__spec__.loader is self:  # type: ignore[comparison-overlap]
+            module.__spec__.loader = self._usual
+        if getattr(module, "__loader__", None) is self:
+            module.__loader__ = self._usual
+        self._around(self._usual.exec_module, module)
 
 
 @contextlib.contextmanager

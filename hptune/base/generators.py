@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -83,10 +84,7 @@ def begun(number: int) -> Iterator[None]:
     number: of at least 0; NumPy and Keras are given it modulo 2**32.
     """
     before = _USUAL.get("generator")  # of a block around this one
-    random.seed(number)
-    for name, seed in _LIBRARIES.items():
-        if _is_whole(sys.modules.get(name)):
-            seed(number)
+    _seed_all(number)
     try:
         with first(_Watch(number)):
             yield
@@ -103,17 +101,48 @@ def _is_whole(module: ModuleType | None) -> bool:
 @contextlib.contextmanager
 def _unmoved(name: str) -> Iterator[None]:
     """Have all of them begin anew by this name in the block, and stand after it where they were."""
-    held = [keep() for keep in (_of_python, _of_numpy, _of_keras, _of_tensorflow)]
-    number = derive(0, "import", name)
-    random.seed(number)
-    for library, seed in _LIBRARIES.items():
-        if _is_whole(sys.modules.get(library)):
-            seed(number)
+    thread = threading.get_ident()
+    with _LOCK:
+        nested = thread in _LOADING
+        held = _held() if nested or not _LOADING else []
+        if not nested and held:
+            _OUTERMOST[:] = held
+        if not nested:
+            _LOADING.add(thread)
+        _seed_all(derive(0, "import", name))
     try:
         yield
     finally:
-        for put_back in held:
-            put_back()
+        with _LOCK:
+            if not nested:
+                _LOADING.discard(thread)
+                held = [] if _LOADING else _OUTERMOST
+            for put_back in held:
+                put_back()
+
+
+_LOCK = threading.Lock()
+_LOADING: set[int] = set()
+"""The threads that are importing. Where they overlap, the last of them puts back what the first has found."""
+
+_OUTERMOST: list[Callable[[], None]] = []
+
+
+def _held() -> list[Callable[[], None]]:
+    """What puts each generator where it is now."""
+    return [keep() for keep in (_of_python, _of_numpy, _of_keras, _of_tensorflow)]
+
+
+def _seed_all(number: int) -> None:
+    """Seed those that are loaded."""
+    random.seed(number)
+    for name in _loaded():
+        _LIBRARIES[name](number)
+
+
+def _loaded() -> set[str]:
+    """Which of the libraries are loaded as a whole."""
+    return {name for name in _LIBRARIES if _is_whole(sys.modules.get(name))}
 
 
 def _of_python() -> Callable[[], None]:
@@ -171,18 +200,21 @@ class _Watch:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         spec = behind(self, name, path, target)
-        seed = _LIBRARIES.get(name)
-        if spec is None or (self._loading and seed is None and not is_own_file(spec.origin or "<")):
-            return spec  # in the latter case a part of a library that is being loaded
+        if spec is None:
+            return None
+        own = is_own_file(spec.origin or "<")
+        if self._loading and name not in _LIBRARIES and not own:
+            return spec  # a part of a library that is being loaded
 
         def around(load: Load, module: ModuleType) -> None:
-            self._loading += 1
+            before = _loaded()
+            self._loading += not own
             try:
-                with surroundings.importing(), _unmoved(name):  # what it sets is for all trials
+                with surroundings.importing_for_one_trial(name) if own else surroundings.importing(), _unmoved(name):
                     load(module)
             finally:
-                self._loading -= 1
-            if seed is not None:
-                seed(self._number)
+                self._loading -= not own
+            for library in _loaded() - before:  # what the module seeds of it is the module's own
+                _LIBRARIES[library](self._number)
 
         return loading(spec, around)

@@ -127,8 +127,8 @@ def _keras_config() -> Any:
     if config is None or not hasattr(config, "dtype_policy"):
         return ABSENT
     held = config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy()
-    switches = [getattr(config, f"is_{name}_enabled", bool)() for name in _SWITCHES]
-    return *held, switches, [getattr(config, name, int)() for name in _LIMITS_OF_FIT]
+    switches = tuple(getattr(config, f"is_{name}_enabled", bool)() for name in _SWITCHES)
+    return *held, switches, tuple(getattr(config, name, int)() for name in _LIMITS_OF_FIT)
 
 
 def _to_keras_config(held: Any) -> None:
@@ -172,7 +172,7 @@ def _scopes() -> Any:
         return ABSENT
     held = vars(state.GLOBAL_STATE_TRACKER)  # type: ignore[union-attr]  # looked at above
     plain = {name: one for name, one in found.GLOBAL_CUSTOM_OBJECTS.items() if ">" not in name}  # type: ignore[union-attr]
-    return [_copied(held.get(name)) for name in _KEPT_BY_KERAS], plain, dict(held.get(_NAMES) or {})
+    return tuple(_copied(held.get(name)) for name in _KEPT_BY_KERAS), plain, dict(held.get(_NAMES) or {})
 
 
 def _copied(value: Any) -> Any:
@@ -183,7 +183,7 @@ def _copied(value: Any) -> Any:
 def _to_scopes(held: Any) -> None:
     state: Any = sys.modules["keras.src.backend.common.global_state"]
     found: Any = sys.modules["keras.src.saving.object_registration"].GLOBAL_CUSTOM_OBJECTS
-    values, plain, counted = ([None] * len(_KEPT_BY_KERAS), {}, {}) if held is ABSENT else held
+    values, plain, counted = ((None,) * len(_KEPT_BY_KERAS), {}, {}) if held is ABSENT else held
     state.set_global_attribute(_NAMES, defaultdict(int, counted))
     for name, value in zip(_KEPT_BY_KERAS, values, strict=True):
         state.set_global_attribute(name, _copied(value))
@@ -194,7 +194,7 @@ def _to_scopes(held: Any) -> None:
 
 def _same_scopes(now: Any, then: Any) -> bool:
     if now is ABSENT or then is ABSENT:
-        return now is then or now == ([None] * len(_KEPT_BY_KERAS), {}, {})
+        return now is then or now == ((None,) * len(_KEPT_BY_KERAS), {}, {})
     pairs = zip((*now[0], now[1]), (*then[0], then[1]), strict=True)
     return now[2] == then[2] and all(
         a is b or (type(a) in (list, dict) and type(a) is type(b) and _same_things(a, b)) for a, b in pairs
@@ -211,14 +211,15 @@ def _same_things(now: Any, then: Any) -> bool:
 
 def _tensorflow() -> Any:
     """Whether functions run eagerly, operations may move to another device, XLA is on, and float32 is rounded; and what
-    can't be put back: whether operations run eagerly, and in a strategy's scope."""
+    can't be put back: whether operations run eagerly, in a strategy's scope, and on which device."""
     config = getattr(sys.modules.get("tensorflow"), "config", None)
     if config is None or not hasattr(config, "functions_run_eagerly") or not hasattr(config, "experimental"):
         return ABSENT
     tensorflow: Any = sys.modules["tensorflow"]
     placed, jit = config.get_soft_device_placement(), config.optimizer.get_jit()
     rounded = config.experimental.tensor_float_32_execution_enabled()
-    scope = tensorflow.executing_eagerly(), tensorflow.distribute.has_strategy()
+    context: Any = sys.modules["tensorflow.python.eager.context"]
+    scope = tensorflow.executing_eagerly(), tensorflow.distribute.has_strategy(), context.context().device_name
     return config.functions_run_eagerly(), placed, jit, rounded, scope
 
 

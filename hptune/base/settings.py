@@ -96,7 +96,7 @@ def _to_handlers(handlers: dict[int, Any]) -> None:
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
-def _to_finders(finders: list[list[Any]]) -> None:
+def _to_finders(finders: tuple[list[Any], list[Any]]) -> None:
     sys.meta_path[:], sys.path_hooks[:] = finders
 
 
@@ -105,11 +105,11 @@ def _same_importers(now: dict[str, Any], then: dict[str, Any]) -> bool:
     return all(now.get(folder) is importer for folder, importer in then.items())
 
 
-def _running_timers() -> list[bool]:
-    return [signal.getitimer(timer) != (0.0, 0.0) for timer in _TIMERS]
+def _running_timers() -> tuple[bool, ...]:
+    return tuple(signal.getitimer(timer) != (0.0, 0.0) for timer in _TIMERS)
 
 
-def _stop_timers(running: list[bool]) -> None:
+def _stop_timers(running: tuple[bool, ...]) -> None:
     for timer, runs in zip(_TIMERS, running, strict=True):
         if not runs:
             signal.setitimer(timer, 0.0)
@@ -123,12 +123,12 @@ _LIMITS = tuple(
 """Those that results may depend on. (That of a crash's dump, which code likes to lower for good, is none.)"""
 
 
-def _limits() -> list[int]:
+def _limits() -> tuple[int, ...]:
     """Of each the soft one, which counts."""
-    return [resource.getrlimit(limit)[0] for limit in _LIMITS]
+    return tuple(resource.getrlimit(limit)[0] for limit in _LIMITS)
 
 
-def _to_limits(limits: list[int]) -> None:
+def _to_limits(limits: tuple[int, ...]) -> None:
     for limit, soft in zip(_LIMITS, limits, strict=True):
         now, most = resource.getrlimit(limit)
         if now != soft:
@@ -144,12 +144,12 @@ def _to_blocked(signals: set[Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
-def _ids() -> list[Any]:
+def _ids() -> tuple[Any, ...]:
     """By whose rights it works: real, effective and saved, of the user and of the group; and the other groups."""
-    return [os.getresuid(), os.getresgid(), os.getgroups()]
+    return os.getresuid(), os.getresgid(), os.getgroups()
 
 
-def _to_ids(ids: list[Any]) -> None:
+def _to_ids(ids: tuple[Any, ...]) -> None:
     user, group, groups = ids
     os.setresuid(*user)  # first of all: the others may need the rights
     os.setresgid(*group)
@@ -200,12 +200,12 @@ _DECIMAL = (decimal.DefaultContext, decimal.BasicContext, decimal.ExtendedContex
 decimal.getcontext()  # there from the start: it could not be taken away again
 
 
-def _decimal() -> list[Any]:
+def _decimal() -> tuple[Any, ...]:
     """The numbers that the contexts hold; which is the thread's own, `_context` tells."""
-    return [one.__reduce__()[1] for one in (decimal.getcontext(), *_DECIMAL)]
+    return tuple(one.__reduce__()[1] for one in (decimal.getcontext(), *_DECIMAL))
 
 
-def _to_decimal(held: list[Any]) -> None:
+def _to_decimal(held: tuple[Any, ...]) -> None:
     for one, (precision, rounding, least, most, capitals, clamp, flags, traps) in zip(
         (decimal.getcontext(), *_DECIMAL), held, strict=True
     ):
@@ -261,7 +261,7 @@ SETTINGS = {
     "hooks": Setting(_hooks, _to_hooks),
     "collection": Setting(_collection, _to_collection),
     "path": Setting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
-    "finders": Setting(lambda: [[*sys.meta_path], [*sys.path_hooks]], _to_finders),
+    "finders": Setting(lambda: ([*sys.meta_path], [*sys.path_hooks]), _to_finders),
     "importers": Setting(lambda: dict(sys.path_importer_cache), sys.path_importer_cache.update, _same_importers),
     "arguments": Setting(lambda: [*sys.argv], lambda words: sys.argv.__setitem__(slice(None), words)),
     "filters": Setting(lambda: list(warnings.filters), _to_filters),
@@ -270,4 +270,10 @@ SETTINGS = {
     "decimal": Setting(_decimal, _to_decimal),
     **{name: Setting(*of) for name, of in libraries.SETTINGS.items()},
 }
-"""In the order in which they are put back: what Python's names stand for comes first."""
+"""In the order in which they are put back: what Python's names stand for comes first.
+
+A tuple has a meaning for each place; a list may become longer and shorter, and a dictionary too.
+"""
+
+COUNTED = ("scopes",)
+"""Those whose whole numbers count what was made so far."""

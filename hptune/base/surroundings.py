@@ -8,6 +8,7 @@ is not fit for another trial (`unmended`).
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 
 from hptune.base.libraries import ABSENT
 from hptune.base.replaced import put_names
-from hptune.base.settings import SETTINGS
+from hptune.base.settings import COUNTED, SETTINGS
 
 Snapshot: TypeAlias = dict[str, Any]
 """By the name of a setting, what it is; what can't be told is left out."""
@@ -124,9 +125,84 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in differing(now(), before).items():
+        after = now()
+        for name in differing(after, before):
             for snapshot in _OPEN:
-                snapshot[name] = value
+                held, was = snapshot.get(name, ABSENT), before.get(name, ABSENT)
+                snapshot[name] = with_changes(held, was, after[name], counted=name in COUNTED)
+
+
+@contextlib.contextmanager
+def importing_for_one_trial(module: str) -> Iterator[None]:
+    """What a module of the user's sets in the block, itself, is a trial's own.
+
+    It is put back with all else, and since the module is not imported a second time, the process is not fit for
+    another trial: a trial that has the module imported first would be another than those after it.
+    """
+    expected = now()
+    _OPEN.append(expected)  # what is `importing` within the block is none of it
+    try:
+        yield
+    finally:
+        _OPEN[:] = [one for one in _OPEN if one is not expected]
+        if own := differing(now(), expected):
+            _unmended.append(f"{', '.join(own)}, which {module} sets as it is imported")
+
+
+def with_changes(held: Any, before: Any, after: Any, *, counted: bool = False) -> Any:
+    """`held`, a setting as it was some time ago, with the changes that make `after` of `before`, and no others.
+
+    Dictionaries are changed by their keys, lists by the entries that came and went, tuples by their places.
+    counted: whole numbers go on by as much.
+
+    >>> with_changes({"a": 1}, {"a": 1, "mine": 2}, {"a": 1, "mine": 2, "theirs": 3})
+    {'a': 1, 'theirs': 3}
+    >>> with_changes(["c", "a"], ["mine", "c", "a"], ["new", "mine", "c"])
+    ['new', 'c']
+    >>> with_changes(({}, 1), ({}, 5), ({"n": 4}, 5))
+    ({'n': 4}, 1)
+    """
+    if not type(held) is type(before) is type(after):
+        return after
+    if isinstance(after, dict):
+        changed = {
+            key: with_changes(held[key], before[key], value, counted=counted)
+            if key in held and key in before
+            else value
+            for key, value in after.items()
+            if key not in before or not _alike(value, before[key])
+        }
+        return {key: value for key, value in {**held, **changed}.items() if key in after or key not in before}
+    if isinstance(after, contextvars.Context):
+        return _context_with_changes(held, before, after)
+    if isinstance(after, list):
+        new = [one for one in after if not any(_alike(one, other) for other in before)]
+        gone = [one for one in before if not any(_alike(one, other) for other in after)]
+        stays = [one for one in held if not any(_alike(one, other) for other in gone)]
+        first = bool(new) and _alike(after[0], new[0])
+        return [*new, *stays] if first else [*stays, *new]
+    if isinstance(after, tuple) and len(held) == len(before) == len(after):
+        return tuple(with_changes(*three, counted=counted) for three in zip(held, before, after, strict=True))
+    if counted and isinstance(after, int):
+        return held + after - before
+    return held if _alike(before, after) else after
+
+
+def _context_with_changes(
+    held: contextvars.Context, before: contextvars.Context, after: contextvars.Context
+) -> contextvars.Context:
+    changed = held.copy()
+    for variable, value in after.items():
+        if variable not in before or before[variable] is not value:
+            changed.run(variable.set, value)
+    return changed
+
+
+def _alike(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # noqa: BLE001  # the user's objects may not let themselves be compared
+        return False
 
 
 _OPEN: list[Snapshot] = []

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from hptune.base.seeds import derive
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
@@ -402,6 +405,72 @@ def test_what_a_module_sets_as_it_is_imported_stays(make: Make, tmp_path: Path, 
     folder, executor = Path.cwd(), make(workers)
     assert [score(executor, x) for x in (0, 1, 2)] == [1, 1, 1]
     assert Path.cwd() == folder
+
+
+IMPORTS_AS_IT_RUNS = """\
+import os, warnings
+def f(x):
+    kind, odd = x // 2, x % 2
+    if kind == 0:  # a library of one's own that sets something else than the trial has
+        if odd: os.environ["MODE"] = "7"
+        import sets_theirs
+    elif kind == 1:  # imported by some trials alone
+        if odd: import sets_mode
+    elif kind == 2:  # a library that adds a filter, after the trial has set its own
+        if odd: warnings.simplefilter("error")
+        import sklearn.linear_model
+        warnings.warn("hm")
+    return os.environ.get("MODE", 0)
+"""
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (1, 0, 3, 2, 5, 4)])
+def test_what_a_trial_imports_as_it_runs_shows_in_no_other(make: Make, tmp_path: Path, order: tuple[int, ...]) -> None:
+    (tmp_path / "strange.py").write_text(IMPORTS_AS_IT_RUNS)
+    (tmp_path / "sets_theirs.py").write_text("import os\nos.environ['THEIRS'] = '1'\n")
+    (tmp_path / "sets_mode.py").write_text("import os\nos.environ['MODE'] = '5'\n")
+    executor = make(1)
+    found = {}
+    for x in order:
+        got = outcome(executor, x)
+        found[x] = got.reason if isinstance(got, SegmentFailure) else got.curves["score"][0]
+    assert found == {0: 0, 1: 7, 2: 0, 3: 5, 4: 0, 5: "UserWarning: hm (strange.py:12)"}
+
+
+def test_a_module_that_is_the_first_to_load_tensorflow_and_seeds_it(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "seeds.py").write_text("import tensorflow as tf\ntf.random.set_seed(0)\n")
+    (tmp_path / "strange.py").write_text(
+        "def f(x):\n    import seeds\n    return seeds.tf.random.uniform(()).numpy()\n"
+    )
+    executor = make(1)
+    assert len({score(executor, 0) for _ in range(3)}) == 1
+
+
+def test_imports_in_threads_leave_the_generators_where_they_were(make: Make, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"slow_{name}.py").write_text("import time\ntime.sleep(0.2)\n")
+    (tmp_path / "strange.py").write_text(
+        "import random, threading, time\ndef f(x):\n"
+        "    both = [threading.Thread(target=__import__, args=(f'slow_{name}',)) for name in ('one', 'two')]\n"
+        "    for one in both:\n        one.start()\n        time.sleep(0.1)\n"
+        "    for one in both:\n        one.join()\n"
+        "    return random.random()\n"
+    )
+    executor = make(1)
+    assert len({score(executor, 0) for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+def test_modules_of_one_loader_draw_what_is_theirs(make: Make, tmp_path: Path, order: tuple[str, ...]) -> None:
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
+        for name in ("one", "two"):
+            archive.writestr(f"zipped_{name}.py", "import random\nDRAWN = random.random()\n")
+    names = [f"zipped_{name}" for name in order]
+    (tmp_path / "strange.py").write_text(
+        f"import sys, random\nsys.path.append({str(tmp_path / 'both.zip')!r})\n"
+        f"def f(x):\n    for name in {names}: __import__(name)\n    return sys.modules['zipped_one'].DRAWN\n"
+    )
+    assert score(make(1), 0) == Random(derive(0, "import", "zipped_one")).random()
 
 
 @pytest.mark.parametrize("workers", ["inline", 1])
