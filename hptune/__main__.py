@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the run failed, 2 a wrong spec or usage, 130 interrupted.
 from __future__ import annotations
 
 import atexit
+import errno
 import io
 import os
 import sys
@@ -51,10 +52,18 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as stop:
         told = stop.__context__ if isinstance(stop.__context__, Interrupted) else "interrupted"  # once more: at once
         return _tell(str(told), 130, debug=debug)
-    except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
-        told = f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where."
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            return _tell(_fault(error), 1, debug=debug)
+        told = "more files are needed at once than may be open. Raise the limit (ulimit -n), and run it again."
         return _tell(told, 1, debug=debug)
+    except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
+        return _tell(_fault(error), 1, debug=debug)
     return 0
+
+
+def _fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}. This is a fault in hptune; --debug shows where."
 
 
 def _tell(message: str, code: int, *, debug: bool) -> int:

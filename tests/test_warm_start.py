@@ -246,7 +246,7 @@ MEASURED = (
 @pytest.mark.parametrize(
     ("first", "before", "now", "why"),
     [
-        (KERAS, "diabetes}", "diabetes, scale: none}", "a loss under another data.scale"),
+        (KERAS, "diabetes}", "diabetes, scale: none}", "a loss of a target that is scaled otherwise"),
         (KERAS, "epochs: 1", "epochs: 1, loss: mae", "another training.loss"),
         (KERAS, "version: 1", "version: 1\nevaluation: {folds: 3}", "other evaluation.folds"),
         (RIDGE, "Ridge", "Lasso", "another scikit-learn estimator"),
@@ -281,6 +281,12 @@ def test_scores_that_do_not_compare_are_not_taken_over(
         ),
         (BUILT, "warm_build:one", "warm_build:two", "val_loss as other code has it"),
         (BUILT, "epochs: 1", "epochs: 1, loss: mae", "val_loss as other code has it"),
+        (
+            BUILT.replace("epochs: 1", "epochs: 1, loss: mae"),
+            '{python: "warm_build:one"}',
+            "{layers: [{Dense: {units: $n}}, Output]}\nsearch_space: {n: {type: int, min: 1, max: 3}}",
+            "a loss of a target that is scaled otherwise",
+        ),
     ],
 )
 def test_scores_by_another_metric_or_loss_of_the_same_name_are_not_taken_over(

@@ -141,6 +141,12 @@ def sources(folder: Path) -> dict[str, str]:
     return fingerprints({*_named(folder), *brought}, loaded)
 
 
+def sources_of(reference: str, folder: Path) -> dict[str, str]:
+    """As `sources`, of one module alone that `load_object` has loaded (`module:name`), and those that it imports."""
+    _, loaded = _BROUGHT.get(folder.resolve(), (set(), set()))
+    return fingerprints({reference.partition(":")[0]}, loaded)
+
+
 def nul_in_code(folder: Path) -> str | None:
     """`FILE:LINE` of a null byte in the experiment's code, where there is one."""
     return with_nul(_named(folder))

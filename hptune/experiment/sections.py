@@ -36,7 +36,7 @@ class StrategyOptions(Spec):
 
     halves: it trains trials in part, up to one number of epochs for all. learns: it learns from the trials of earlier
     runs too (of those that halve, their samplers may). several: it serves several objectives. ends: it ends by itself.
-    fixed: no result changes its points.
+    fixed: no result changes its points. code: the option that names code of the user's, which it runs.
     """
 
     halves: ClassVar[bool] = False
@@ -44,6 +44,7 @@ class StrategyOptions(Spec):
     several: ClassVar[bool] = False
     ends: ClassVar[bool] = False
     fixed: ClassVar[bool] = False
+    code: ClassVar[str | None] = None
 
     name: str
 
@@ -88,6 +89,8 @@ class Bayesian(StrategyOptions):
 
 class KerasTunerOracle(StrategyOptions):
     """Any KerasTuner Oracle class, given as `module:Class`."""
+
+    code: ClassVar[str | None] = "oracle"
 
     name: Literal["keras_tuner"]
     oracle: str
@@ -227,6 +230,7 @@ class OptunaClass(StrategyOptions):
 
     learns: ClassVar[bool] = True
     several: ClassVar[bool] = True
+    code: ClassVar[str | None] = "sampler"
 
     name: Literal["optuna"]
     sampler: str
@@ -239,6 +243,7 @@ class PythonStrategy(StrategyOptions):
 
     learns: ClassVar[bool] = True
     several: ClassVar[bool] = True
+    code: ClassVar[str | None] = "strategy"
 
     name: Literal["python"]
     strategy: str

@@ -184,15 +184,16 @@ def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str
     layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
     while output is not None and layers and _call(layers[-1])[1].get("name") != output:
         layers.pop()
-    while layers and _call(layers[-1]) in (("Activation", {"activation": "linear"}), ("Flatten", {})):
-        layers.pop()
-    name, given = _call(layers[-1]) if layers else ("", {})
-    units = given.get("units")
-    if given.get("activation") in PROBABILITIES:
-        return True
-    if _call(loss)[0] in _CROSSENTROPIES and name not in ("Dense", ""):
-        return False
-    return name != "Dense" or not (several or units == 1)
+    if not layers:
+        return _call(loss)[0] not in _CROSSENTROPIES
+    for layer in reversed(layers):
+        name, given = _call(layer)
+        if name in ("Softmax", "Output") or given.get("activation") in PROBABILITIES:
+            return True
+        units = given.get("units", given.get("filters"))
+        if units is not None:
+            return not several and units != 1 and _call(loss)[0] not in _CROSSENTROPIES
+    return False
 
 
 def _call(value: Any) -> tuple[str, dict[str, Any]]:

@@ -19,20 +19,28 @@ from hptune.base.keras_json import keras_json
 from hptune.run.events import HeadEvent, Resumed
 
 Circumstances: TypeAlias = dict[str, dict[str, Any]]
-"""`versions` by package, `keras` (as `keras.json` has it), `code` (a fingerprint by the module's file): plain data."""
+"""`versions` by package, `keras` (as `keras.json` has it), `code` and `strategy` (a fingerprint by a module's file, of
+the code that trials depend on, and of that which chooses their points): plain data."""
 
-_PARTS = ("versions", "keras", "code")
+_PARTS = ("versions", "keras", "code", "strategy")
+
+
+_CODE = ("code", "strategy")
 
 
 def current(facts: Mapping[str, Any]) -> Circumstances:
     """Those of now. facts: the probe's."""
-    return {"versions": versions(), "keras": keras_json(), "code": dict(facts.get("code", {}))}
+    code, strategy = (dict(facts.get(name, {})) for name in ("code", "strategy_code"))
+    return {"versions": versions(), "keras": keras_json(), "code": code, "strategy": strategy}
 
 
 def told_by(event: HeadEvent | Resumed) -> Circumstances:
     """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
-    code = event["facts"].get("code") if event["event"] == "head" else event.get("code")
-    told = {"versions": event.get("versions"), "keras": event.get("keras"), "code": code}
+    told: dict[str, Any] = {"versions": event.get("versions"), "keras": event.get("keras")}
+    if event["event"] == "head":
+        told |= {"code": event["facts"].get("code"), "strategy": event["facts"].get("strategy_code")}
+    else:
+        told |= {"code": event.get("code"), "strategy": event.get("strategy")}
     return {part: dict(found) if isinstance(found, dict) else {} for part, found in told.items()}
 
 
@@ -48,8 +56,8 @@ def changes(then: Circumstances, now: Circumstances) -> Circumstances:
     """
     found: Circumstances = {}
     for part in _PARTS:
-        old, new = then[part], now[part]
-        if part == "code" and _python(then) != _python(now):
+        old, new = then.get(part, {}), now.get(part, {})
+        if part in _CODE and _python(then) != _python(now):
             continue
         names = [name for name in old if name in new] if part == "keras" else [*dict.fromkeys([*old, *new])]
         names = names if old else []
@@ -72,8 +80,9 @@ def spelled(changed: Circumstances) -> Iterator[str]:
         for name, (then, now) in changed.get(part, {}).items():
             what = f"{name} of keras.json" if part == "keras" else name
             yield f"{what} was {_or_absent(then)} and is {_or_absent(now)} now"
-    for file, (was, is_) in changed.get("code", {}).items():
-        yield of_code(file, was, is_)
+    for part in _CODE:
+        for file, (was, is_) in changed.get(part, {}).items():
+            yield of_code(file, was, is_)
 
 
 def _or_absent(value: Any) -> str:

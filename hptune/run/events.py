@@ -94,6 +94,7 @@ class Resumed(AnyEvent):
     versions: NotRequired[dict[str, str]]
     keras: NotRequired[dict[str, Any]]
     code: NotRequired[dict[str, str]]
+    strategy: NotRequired[dict[str, str]]
     changed: NotRequired[dict[str, Any]]
     budget: NotRequired[dict[str, Any]]
 

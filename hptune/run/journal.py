@@ -12,7 +12,6 @@ put before that, and so on.)
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -191,8 +190,9 @@ class Journal:
         line = encode(timed, self._last)
         self.check()
         try:
-            if os.write(self._fd, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = os.write(self._fd, line)
+            while written < len(line):  # the next write says why
+                written += os.write(self._fd, line[written:])
             self._size += len(line)
             self._last = checksum(line)
         except OSError as error:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hptune.experiment.experiment import Experiment
     from hptune.experiment.space.space import Domain, Space
 
-TRAINING = 5
+TRAINING = 6
 """How trials are trained, a number that rises with each version whose trials have other scores; it stands in the head.
 
 2: penalties in recurrent layers, attention and wrappers, and of depthwise and pointwise kernels; momentum and clipping
@@ -46,6 +46,7 @@ Keras counts them in stabilising and range tests; layers' own seeds; the last di
 4: models from code that get no input shape, built as `fit` builds them; the losses of points that Keras's `fit` trains
 beside others; the vocabularies of free text.
 5: targets under losses of their own scale, and samples before layers that prepare them; what functions draw of Keras.
+6: folds forward in time; brightness and contrast of pictures below 0; accuracy under hinge; imports as a trial runs.
 """
 
 _IN_FULL = ("best", "baseline")

@@ -14,7 +14,7 @@ from hptune.experiment.directions import whole_metric
 from hptune.experiment.estimators import references
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.keras_table import arguments, reported_name
-from hptune.experiment.model import FunctionModel, ModelSpec, PythonModel, SklearnModel
+from hptune.experiment.model import FunctionModel, HypermodelModel, ModelSpec, PythonModel, SavedModel, SklearnModel
 from hptune.experiment.space.references import Ref, texts_in, uses
 from hptune.experiment.thresholds import halves_of_logits
 from hptune.run import circumstances
@@ -84,7 +84,7 @@ def _defined_otherwise(before: Scored, now: Scored, metric: str, task: str | Non
     if metric == "loss" and _class_weight(before.experiment) != _class_weight(now.experiment):
         return "another data.class_weight"
     if is_loss and task == "regression" and _standardised(before.experiment) != _standardised(now.experiment):
-        return "a loss under another data.scale"
+        return "a loss of a target that is scaled otherwise"
     return None
 
 
@@ -182,5 +182,6 @@ def _class_weight(experiment: Experiment) -> Any:
 
 
 def _standardised(experiment: Experiment) -> bool:
-    """Whether the target of a regression is, inside the loss."""
-    return experiment.data is not None and experiment.data.scale != "none"
+    """Whether the target of a regression is, inside the loss; models from code are given it as it is."""
+    from_code = isinstance(experiment.model, PythonModel | HypermodelModel | SavedModel)
+    return experiment.data is not None and experiment.data.scale != "none" and not from_code

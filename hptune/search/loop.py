@@ -32,7 +32,7 @@ from hptune.run.usable import unusable
 from hptune.search.agenda import Agenda
 from hptune.search.budget import limits
 from hptune.search.finalists import next_finalist
-from hptune.search.probing import probe
+from hptune.search.probing import probe, with_strategys_code
 from hptune.search.pruning import unpromising
 from hptune.search.recorder import Recorder, catch_up, end_of
 from hptune.search.turns import turns_of
@@ -265,7 +265,8 @@ class Loop:
     def _ensure_probed(self) -> None:
         if not self._probed:
             check_same_training(self.record.head)
-            facts = probe(self._executor, meanwhile=self._request.meanwhile)
+            found = probe(self._executor, meanwhile=self._request.meanwhile)
+            facts = with_strategys_code(found, self._experiment, self._request.folder)
             event, told = resumed(self.record, facts, strict=self._request.strict)
             event["budget"] = self._experiment.budget.model_dump(mode="json", exclude_none=True)
             self._recorder.write(event)

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hptune.base.errors import RunError
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor, run_one
+from hptune.experiment.experiment import Experiment
+from hptune.strategies.choose import code_of
+
+STRATEGY_CODE = "strategy_code"
+"""The fact that holds the fingerprints of the user's code that chooses the points."""
+
+
+def with_strategys_code(facts: dict[str, Any], experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """What the probe found, and the code that it knows nothing of. folder: the YAML file's. Raises SpecError."""
+    code = code_of(experiment, folder)
+    return {**facts, STRATEGY_CODE: code} if code else facts
 
 
 def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from hptune.run.resume import check_same_spec
 from hptune.run.rundir import RunPaths
 from hptune.run.warm_start import earlier_trials
 from hptune.search.loop import Loop, MakeStrategy, Request
-from hptune.search.probing import probe
+from hptune.search.probing import probe, with_strategys_code
 from hptune.search.watch import Watch
 
 __all__ = ["Request", "search", "search_command"]
@@ -80,7 +80,8 @@ def search(
 
 def _begun(request: Request, paths: RunPaths, executor: Executor) -> tuple[Request, Record]:
     """A run that is begun: its folder, and its journal with the head. The request has every default filled in."""
-    facts = probe(executor, meanwhile=request.meanwhile)
+    found = probe(executor, meanwhile=request.meanwhile)
+    facts = with_strategys_code(found, request.experiment, request.folder)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
     earlier, told = earlier_trials(experiment, space, paths.root.parent, facts=facts)

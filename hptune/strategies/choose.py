@@ -11,6 +11,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from hptune.base.user_code import load_object, sources_of
 from hptune.experiment import sections
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import StrategyOptions
@@ -47,6 +48,16 @@ def load_library(experiment: Experiment) -> None:
     module, _ = _row(experiment.strategy.source)
     if hasattr(module, "library"):
         module.library()
+
+
+def code_of(experiment: Experiment, folder: Path) -> dict[str, str]:
+    """The fingerprints of the user's code that chooses the points, by file. Raises SpecError if it can't be loaded."""
+    options = experiment.strategy.source
+    if options.code is None:
+        return {}
+    reference = getattr(options, options.code)
+    load_object(reference, folder, ("strategy", options.code))
+    return sources_of(reference, folder)
 
 
 def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> Strategy:

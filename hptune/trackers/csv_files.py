@@ -68,37 +68,36 @@ class CsvFiles:
 def trials_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     """(columns, a row for each trial): its score (or each objective's), how it went, and its values.
 
-    A parameter that is called as a column is follows it as `NAME (parameter)`.
+    What is called as a column is that says something else stands as `NAME (objective)` or `NAME (parameter)`.
     """
     objectives = [objective.metric for objective in record.history.objectives]
     scores = ["score"] if len(objectives) == 1 else objectives
-    fixed = ["trial", "state", *scores, "epochs", "seconds", "error"]
+    own = ["trial", "state", "epochs", "seconds", "error"]
+    measured = {name: f"{name} (objective)" if name in own else name for name in scores}
+    fixed = [*own[:2], *measured.values(), *own[2:]]
     names = list(record.head.space.domains)
     columns = {name: f"{name} (parameter)" if name in fixed else name for name in names}
     found = []
     for row in rows(record.history):
-        told = {**row, **(row.get("objectives") or {})}
+        figures = row.get("objectives") or {"score": row.get("score")}
         values = {columns[name]: value for name, value in row["values"].items()}
-        found.append({**{key: told.get(key) for key in fixed}, **values})
+        figures = {column: figures.get(name) for name, column in measured.items()}
+        found.append({**{key: row.get(key) for key in fixed}, **figures, **values})
     return [*fixed, *columns.values()], found
 
 
 def epochs_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     """(columns, a row for each epoch of each repeat or fold of each trial): every metric's value."""
-    metrics: dict[str, None] = {}
+    places = ("trial", "replica", "epoch")
+    metrics: dict[str, str] = {}  # the column of each
     found = []
     for trial in record.history.trials:
         for replica, curves in enumerate(trial.curves):
-            metrics.update(dict.fromkeys(curves))
+            metrics |= {name: f"{name} (metric)" if name in places else name for name in curves}
             for epoch in range(max(map(len, curves.values()), default=0)):
-                told = {name: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
+                told = {metrics[name]: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
                 found.append({"trial": trial.number, "replica": replica, "epoch": epoch + 1, **told})
-    return [
-        "trial",
-        "replica",
-        "epoch",
-        *(name for name in metrics if name not in ("trial", "replica", "epoch")),
-    ], found
+    return [*places, *metrics.values()], found
 
 
 def table(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:

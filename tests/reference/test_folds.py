@@ -165,10 +165,9 @@ def test_groups_stay_whole(y: Array, folds: int, groups: int, seed: int) -> None
 
 
 @cases(20)
-@given(stretch=st.integers(3, 12), folds=st.integers(2, 5), seed=st.integers(0, 2**31))
-def test_time_goes_forward_as_in_a_time_series_split(stretch: int, folds: int, seed: int) -> None:
-    """Of rows that the stretches divide, these are the very rows."""
-    rows = stretch * (folds + 1)
+@given(stretch=st.integers(3, 12), folds=st.integers(2, 5), over=st.integers(0, 5), seed=st.integers(0, 2**31))
+def test_time_goes_forward_as_in_a_time_series_split(stretch: int, folds: int, over: int, seed: int) -> None:
+    rows = stretch * (folds + 1) + over % (folds + 1)
     times = np.random.default_rng(seed).permutation(rows) * 0.37 - 5
     with folder() as where:
         named = table(where, y=np.sin(np.arange(rows)), t=times)

@@ -183,7 +183,7 @@ def test_what_a_layer_prepares_is_given_to_it_as_it_is(folder: Path, source: str
     (folder / "scale_built.py").write_text(BUILT)
     x, notes = given(folder, source, layers)
     assert float(x.max()) == (19 if "csv" in source else 255)
-    assert f"samples are given to the model as they are: its {name} prepares them" in notes
+    assert f"samples are given to the model as they are, for its {name} to prepare (name data.scale if not)" in notes
 
 
 def test_a_normalization_that_nothing_adapts_prepares_nothing(folder: Path) -> None:
@@ -244,16 +244,20 @@ def fits(hp):
 """
 
 
+DIVIDED = "pictures are divided by 255 before the model's code is given them. Say data.scale: none"
+COLUMNS = "columns of numbers are standardised before scale_built:Words is given them. Say data.scale: none"
+
+
 @pytest.mark.parametrize(
-    ("model", "data", "name"),
+    ("model", "data", "note"),
     [
-        ("{python: 'scale_built:build'}", "{npz: p.npz%s}", "Rescaling"),
-        ("{python: 'scale_built:divides'}", "{npz: p.npz%s}", "TrueDivide, Subtract"),
-        ("{python: 'scale_built:fits'}", "{npz: p.npz%s}", "Rescaling"),
-        ("{layers: ['scale_built:Words', Flatten, Output]}", "{csv: t.csv, target: y%s}", "Embedding"),
+        ("{python: 'scale_built:build'}", "{npz: p.npz%s}", DIVIDED),
+        ("{python: 'scale_built:divides'}", "{npz: p.npz%s}", DIVIDED),
+        ("{python: 'scale_built:fits'}", "{npz: p.npz%s}", DIVIDED),
+        ("{layers: ['scale_built:Words', Flatten, Output]}", "{csv: t.csv, target: y%s}", COLUMNS),
     ],
 )
-def test_what_a_models_code_prepares_too_is_told(folder: Path, model: str, data: str, name: str) -> None:
+def test_that_code_is_given_scaled_samples_is_told(folder: Path, model: str, data: str, note: str) -> None:
     (folder / "scale_built.py").write_text(BUILT)
     for scale, told in (("", True), (", scale: none", False)):
         text = f"""
@@ -268,15 +272,58 @@ def test_what_a_models_code_prepares_too_is_told(folder: Path, model: str, data:
         if "layers" in model:
             text = text.replace("s: {type: choice, values: [0.1]}", "r: {type: choice, values: [0.1]}")
             text = text.replace("training: {epochs: 2}", "training: {epochs: 2, optimizer: {learning_rate: $r}}")
-        (folder / "spec.yaml").write_text(dedent(text))
-        loaded = load(folder / "spec.yaml")
-        worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
-        notes = worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ())
-        assert any(f"its {name} may be meant for raw ones. Say data.scale: none" in note for note in notes) == told
+        notes = notes_of(folder, text)
+        assert any(note in one for one in notes) == told, notes
+
+
+def notes_of(folder: Path, text: str) -> list[str]:
+    """What the probe tells."""
+    (folder / "spec.yaml").write_text(dedent(text))
+    loaded = load(folder / "spec.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
+    return [*worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ())]
+
+
+LOSSES = """
+import keras
+def loss(y, p):
+    return keras.ops.mean(keras.ops.abs(y - p))
+def build(hp):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer=hp.Choice("i", ["zeros"]))])
+    model.compile("sgd", loss)
+    return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ("{python: 'numbered:build'}", "{epochs: 1}"),
+        ("{layers: [Dense: {units: 1, kernel_initializer: $i}]}", "{epochs: 1, loss: 'numbered:loss'}"),
+    ],
+)
+def test_that_classes_are_numbered_for_code_is_told(folder: Path, model: str, training: str) -> None:
+    (folder / "numbered.py").write_text(LOSSES)
+    for labels, told in (([-1, 1], True), ([2.5, 5.0], True), ([0, 1], False), (["a", "b"], False)):
+        np.savez(folder / "n.npz", x=np.random.default_rng(0).normal(size=(40, 2)), y=np.array(labels * 20))
+        text = f"""
+            version: 1
+            name: t
+            data: {{npz: n.npz, task: classes}}
+            model: {model}
+            search_space: {{i: {{type: choice, values: [zeros, ones]}}}}
+            training: {training}
+            objective: {{metric: val_loss}}
+            """
+        text = text if "layers" in model else text.replace("[zeros, ones]", "[zeros]")
+        notes = [one for one in notes_of(folder, text) if "are numbered" in one]
+        assert bool(notes) == told, labels
+        if told:
+            assert notes[0].startswith(f"the classes {labels[0]:g}, {labels[1]:g} are numbered 0, 1 before ")
+            assert "Say data.task: regression if it counts with their values." in notes[0]
 
 
 def test_a_builder_is_given_the_target_as_it_is_and_may_bound_what_it_gives(folder: Path) -> None:
-    """What it does with samples but count with them is no preparation."""
     (folder / "scale_built.py").write_text(BUILT)
     np.savez(folder / "r.npz", x=PICTURES, y=CODES + 0.5)
     text = """
@@ -288,7 +335,7 @@ def test_a_builder_is_given_the_target_as_it_is_and_may_bound_what_it_gives(fold
         training: {epochs: 2}
         objective: {metric: val_loss}
         """
-    (folder / "spec.yaml").write_text(dedent(text))
-    loaded = load(folder / "spec.yaml")
-    worker = Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs" / "t"))
-    assert not [note for note in worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", ()) if "raw" in note]
+    assert [note for note in notes_of(folder, text) if "last layer" in note or "gives values" in note] == []
+    np.savez(folder / "s.npz", x=PICTURES, y=CODES - 100.5)
+    (note,) = [note for note in notes_of(folder, text.replace("r.npz", "s.npz")) if "gives values" in note]
+    assert note.endswith("Drop the activation. It is trained as it is."), "as Keras trains it"

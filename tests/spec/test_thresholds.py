@@ -44,6 +44,26 @@ def test_accuracy_is_cut_where_the_loss_tells_classes_apart(tmp_path: Path, loss
     assert fill(experiment, "classes", 2) == experiment
 
 
+@pytest.mark.parametrize(
+    ("last", "metric"),
+    [
+        ("Dense: {units: 1}, Activation: {activation: tanh}", AT_0),
+        ("Dense: {units: 1}, BatchNormalization", AT_0),
+        ("Dense: {units: 1}, Reshape: {target_shape: [1]}", AT_0),
+        ("Reshape: {target_shape: [30, 1]}, LSTM: {units: 1}", AT_0),
+        ("Dense: {units: 1}, Activation: {activation: sigmoid}", "accuracy"),
+        ("Dense: {units: 2}, BatchNormalization", "accuracy"),
+        ("Output", "accuracy"),
+    ],
+)
+def test_what_stands_behind_the_last_unit_is_looked_through(tmp_path: Path, last: str, metric: Any) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "version: 1\nname: s\ndata: {source: breast_cancer}\nsearch_space: {n: {type: int, min: 1, max: 4}}\n"
+        f"model: {{layers: [Dense: {{units: $n}}, {last}]}}\ntraining: {{loss: hinge}}\n"
+    )
+    assert fill(load(tmp_path / "s.yaml").experiment, "classes", 2).training.metrics == [metric]
+
+
 def test_a_last_layer_that_changes_nothing_is_looked_through(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(
         "version: 1\nname: s\ndata: {source: breast_cancer}\nsearch_space: {n: {type: int, min: 1, max: 4}}\n"

@@ -83,6 +83,30 @@ def test_the_tables_say_what_the_trials_came_to(tmp_path: Path) -> None:
     )
 
 
+def test_a_metric_that_is_called_as_a_column_has_one_of_its_own(tmp_path: Path) -> None:
+    code = "def f(x):\n    return {'error': x, 'epochs': 99.5, 'epoch': 5.5, 'trial': 7.5, 'replica': -x}\n"
+    (tmp_path / "named.py").write_text(code)
+    (tmp_path / "s.yaml").write_text("""
+version: 1
+name: t
+model: {function: "named:f"}
+search_space: {x: {type: float, min: 0.0, max: 1.0}}
+objective: [{metric: error, goal: minimize}, {metric: epochs, goal: minimize}]
+budget: {trials: 3}
+strategy: {name: random}
+track: {csv: true}
+""")
+    told(tmp_path, "search", "s.yaml")
+    trials = json.loads(told(tmp_path, "trials", "--run", "t", "--json").stdout)
+    for line, trial in zip(rows(tmp_path / "runs/t/trials.csv"), trials, strict=True):
+        assert [line["trial"], line["epochs"], line["error"]] == [str(trial["trial"]), "1", ""]
+        assert [float(line["error (objective)"]), line["epochs (objective)"]] == [trial["values"]["x"], "99.5"]
+    for number, line in enumerate(rows(tmp_path / "runs/t/epochs.csv")):
+        assert [line["trial"], line["replica"], line["epoch"]] == [str(number), "0", "1"]
+        assert [line["epoch (metric)"], line["trial (metric)"]] == ["5.5", "7.5"]
+        assert float(line["replica (metric)"]) == -float(line["error"])
+
+
 def test_nothing_is_written_unless_it_is_asked_for(tmp_path: Path) -> None:
     written(tmp_path, "{csv: false}")
     told(tmp_path, "search", "s.yaml", "--quiet")

@@ -159,3 +159,27 @@ def test_a_column_that_tflite_can_not_hold_is_named(tmp_path: Path) -> None:
     written, (refused,) = export(run, ["savedmodel", "tflite"])
     assert set(written) == {"savedmodel"}
     assert "numbers of 64 bits, which keep the digits of age, far" in refused
+
+
+def test_what_draws_in_training_draws_nothing_in_the_file(tmp_path: Path) -> None:
+    """Of pictures that a flip changes: raw ones, of which nothing is known, and such as are scaled."""
+    import tensorflow as tf
+
+    k = keras()
+    pictures = np.random.default_rng(0).uniform(0, 255, (6, 4, 4, 1)).astype("float32")
+    for name, number in (("raw", None), ("scaled", (np.array(0.0), np.array(255.0)))):
+        run = RunPaths(tmp_path / name)
+        draws = [k.layers.RandomFlip(), k.layers.RandomBrightness(0.3), k.layers.GaussianNoise(0.3)]
+        model = k.Sequential(
+            [k.Input((4, 4, 1)), *draws, k.layers.Flatten(), k.layers.Rescaling(1 / 255), k.layers.Dense(1)]
+        )
+        save(run, model, Preparation((), number))
+        written, failed = export(run, ["savedmodel", "tflite"])
+        assert not failed
+        served = tf.saved_model.load(written["savedmodel"]).signatures["serving_default"]
+        lite = tf.lite.Interpreter(written["tflite"]).get_signature_runner()
+        (called,) = lite.get_input_details()
+        for picture in pictures[:, None]:
+            wanted = model.predict(picture, verbose=0)
+            np.testing.assert_allclose(served(**{called: tf.constant(picture)})["output_0"], wanted, rtol=1e-4)
+            np.testing.assert_allclose(lite(**{called: picture})["output_0"], wanted, rtol=1e-4)

@@ -451,6 +451,20 @@ def exported_layers(result: SegmentResult) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]
 
 
+@pytest.mark.parametrize("span", [(-1.0, 1.0), (-2.5, 3.0), (0.0, 1.0)])
+def test_pictures_keep_their_range_under_augmentation(span: tuple[float, float]) -> None:
+    """A strength of next to nothing changes next to nothing."""
+    from types import SimpleNamespace
+
+    from hptune.training.models import augment
+
+    x = np.random.default_rng(0).uniform(*span, size=(2000, 4, 4, 1)).astype(np.float32)
+    data: Any = SimpleNamespace(train=SimpleNamespace(x=x, flow=None), input_scale=None, examples=x[:16])
+    for name in ("brightness", "contrast"):
+        (layer,) = augment.layers(None, {f"augment.{name}": 1e-4}, data)
+        np.testing.assert_allclose(layer(x, training=True), x, atol=2e-3)
+
+
 def test_the_strength_of_an_augmentation_is_its_bound() -> None:
     """With a dial at s the layers do to pictures what stock layers built with s do."""
     from types import SimpleNamespace
@@ -460,7 +474,7 @@ def test_the_strength_of_an_augmentation_is_its_bound() -> None:
 
     keras = runtime.keras()
     x = np.random.default_rng(0).uniform(size=(20, 8, 8, 1)).astype(np.float32)
-    data: Any = SimpleNamespace(train=SimpleNamespace(x=x), input_scale=None, examples=x)
+    data: Any = SimpleNamespace(train=SimpleNamespace(x=x, flow=None), input_scale=None, examples=x)
     for name in augment.STRENGTHS:
         (stock,) = augment.layers(None, {f"augment.{name}": 0.2}, data)
         (turned,) = augment.layers(None, {f"augment.{name}": 0.5}, data)

@@ -14,7 +14,7 @@ from hptune.experiment import keras_table
 from hptune.experiment.data import NpzData
 from hptune.training.data import Data, load_data
 from hptune.training.models.bounds import RANGES, UNBOUNDED, bounds_of
-from hptune.training.trainers.last_layer import check_last_layer
+from hptune.training.trainers.last_layer import check_last_layer, doubt
 
 PATH = ("model", "layers", 3)
 N = 60
@@ -195,13 +195,84 @@ def test_what_several_give_together_is_bounded_by_what_each_can_give() -> None:
         (0.0, np.inf): L.Dot(1)([half, half]),
     }
     assert {wanted: bounds_of(made) for wanted, made in put_together.items()} == {one: one for one in put_together}
-    unbounded = [L.Add()([half, free]), L.Dense(2)(half), L.Multiply()([free, half]), L.Concatenate()([free, half])]
-    assert [bounds_of(made) for made in unbounded] == [UNBOUNDED] * 4
+    unbounded = [
+        *(
+            L.Add()([half, free]),
+            L.Dense(2)(half),
+            L.Multiply()([L.Dense(2)(put), free]),
+            L.Concatenate()([free, half]),
+        ),
+        *(L.BatchNormalization()(half), L.LeakyReLU()(free), L.Dot(1)([free, L.Dense(2)(put)]), L.PReLU()(free)),
+        *(L.Maximum()([free, L.Dense(2)(put)]), L.Dense(1, use_bias=False)(half), L.Dense(1, "leaky_relu")(half)),
+    ]
+    assert [bounds_of(made) for made in unbounded] == [UNBOUNDED] * len(unbounded)
+    assert bounds_of(L.Maximum()([half, free])) == (0.0, np.inf)
+    assert bounds_of(L.Minimum()([half, free])) == (-np.inf, 1.0)
+
+
+class Own(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+class Sums(keras.Model):
+    def call(self, x: Any) -> Any:
+        return super().call(x) * 30.0
+
+
+UNKNOWN: list[Callable[[Any], Any]] = [
+    lambda free: L.Multiply()([free, free]),
+    lambda free: L.Subtract()([free, L.Activation("relu")(free)]),
+    lambda free: L.UnitNormalization()(free),
+    lambda free: L.LayerNormalization()(free),
+    lambda free: L.Lambda(lambda x: x)(free),
+    lambda free: Own()(free),
+    lambda free: Own()(L.Activation("sigmoid")(free)),
+    lambda free: L.Activation(lambda x: x)(free),
+    lambda free: L.Reshape((2,))(Own()(free)),
+    lambda free: L.LSTM(2, recurrent_activation="relu")(L.Reshape((2, 1))(free)),
+    lambda free: L.LSTM(2, return_state=True)(L.Reshape((2, 1))(free))[2],
+    lambda free: L.RNN(L.LSTMCell(2))(L.Reshape((2, 1))(free)),
+    lambda free: L.Dense(2, trainable=False)(free),
+    lambda free: L.Dense(2, kernel_constraint="unit_norm", use_bias=False)(free),
+    lambda free: free**2,
+]
+
+
+@pytest.mark.parametrize("make", UNKNOWN)
+def test_what_is_not_known_is_said_and_not_refused(data: dict[str, Data], make: Any) -> None:
+    put = keras.Input((4,))
+    made = keras.Model(put, make(L.Dense(2)(put)))
+    assert bounds_of(made.outputs[0]) is None
+    told = doubt(made, data["number"])
+    assert told is not None
+    assert "standardised while training" in told
+    assert "data.scale: none" in told
+    assert doubt(made, replace(data["number"], target_scale=None)) is None
+    assert doubt(dense(1), data["number"]) is None
+
+
+def test_a_call_of_ones_own_is_no_part_of_the_graph(data: dict[str, Data]) -> None:
+    put = keras.Input((4,))
+    made = Sums(put, L.Dense(1, "sigmoid")(put))
+    check_last_layer(made, loss("mse"), data["number"], PATH)
+    assert doubt(made, data["number"]) is not None
+
+
+def test_spectral_normalization_gives_what_its_layer_does(data: dict[str, Data]) -> None:
+    with pytest.raises(SpecError, match="gives values from 0 to inf"):
+        check_last_layer(model(L.SpectralNormalization(L.Dense(1, "softplus"))), loss("mse"), data["number"], PATH)
+
+
+def test_keras_leaves_out_a_last_axis_of_one(data: dict[str, Data]) -> None:
+    steps = replace(data["numbers"], train=replace(data["numbers"].train, y=TARGETS["numbers"]))
+    made = model(L.Reshape((2, 2)), L.LSTM(3, return_sequences=True), L.Dense(1))
+    check_last_layer(made, loss("mse"), steps, PATH)
 
 
 def test_of_what_operations_give_nothing_is_known(data: dict[str, Data]) -> None:
     put = keras.Input((4,))
     half = L.Dense(1, "sigmoid")(put)
     for made in (half * 200.0, half - 0.5, 100.0 + half, keras.ops.maximum(half, -3.0), half * L.Dense(1)(put)):
-        assert bounds_of(made) == UNBOUNDED
+        assert bounds_of(made) is None
         check_last_layer(keras.Model(put, made), loss("mse"), data["number"], PATH)

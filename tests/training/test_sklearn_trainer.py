@@ -180,3 +180,38 @@ print(sorted({"tensorflow", "keras", "keras_tuner"} & set(sys.modules)))
 
 def test_the_scorers_are_scikit_learns() -> None:
     assert set(get_scorer_names()) <= SCORERS
+
+
+def test_an_estimator_that_hands_keywords_on_takes_weights(tmp_path: Path) -> None:
+    """`VotingClassifier.fit(X, y, **fit_params)`, beside scikit-learn itself."""
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.tree import DecisionTreeClassifier
+
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(60, 2)), rng.uniform(0.1, 5, 60)
+    y = (x[:, 0] + rng.normal(size=60) > 0).astype(int)
+    (tmp_path / "voting.py").write_text(
+        "from sklearn.ensemble import VotingClassifier\nfrom sklearn.linear_model import LogisticRegression\n"
+        "from sklearn.tree import DecisionTreeClassifier\n"
+        "class Votes(VotingClassifier):\n    def __init__(self, depth=1):\n        self.depth = depth\n"
+        "        both = [('a', LogisticRegression()), ('b', DecisionTreeClassifier(max_depth=depth, random_state=0))]\n"
+        "        super().__init__(both, voting='soft')\n"
+    )
+    rows = [f"{a},{b},{'yn'[label]},{weight}" for (a, b), label, weight in zip(x, y, w, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y,w", *rows]))
+    text = """
+        version: 1
+        name: t
+        data: {csv: t.csv, target: y, sample_weight: w, test: 0.2}
+        model: {sklearn: "voting:Votes", params: {depth: $depth}}
+        search_space: {depth: {type: int, min: 1, max: 3}}
+        evaluation: {folds: 3}
+        """
+    one = worker(tmp_path, text)
+    score = one.run(Segment(0, {"depth": 2}, replica=0)).curves["accuracy"][0]
+    data = one.trainer()._samples.data(0)  # type: ignore[attr-defined]
+    both = [("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=2, random_state=0))]
+    plain = VotingClassifier(both, voting="soft")
+    plain.fit(data.train.x, data.train.y, sample_weight=data.train.sample_weight)
+    assert score == pytest.approx(plain.score(data.validation.x, data.validation.y))

@@ -282,3 +282,61 @@ def test_a_stranger_s_versions_move_no_cursor(paths: RunPaths) -> None:
     _, told = circumstances.resumed(facts, facts, {}, strict=False)
     assert told is not None
     assert "\x1b" not in told
+
+
+STRATEGY = """
+from helping import STEP
+from hptune.strategies.strategy import Done, Start
+class S:
+    def __init__(self, experiment, space):
+        self.number = experiment.budget.trials
+    def next(self, history):
+        return Start({"x": STEP * (1 + len(history.trials))}, 1)
+    def may_continue(self, trial, history):
+        return False
+"""
+SAMPLER = "from optuna.samplers import RandomSampler\nfrom helping import STEP\nclass S(RandomSampler): pass\n"
+ORACLE = (
+    "from keras_tuner.oracles import RandomSearchOracle\nfrom helping import STEP\nclass S(RandomSearchOracle): pass\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "code"),
+    [
+        ('{name: python, strategy: "chosen:S"}', STRATEGY),
+        ('{name: optuna, sampler: "chosen:S"}', SAMPLER),
+        ('{name: keras_tuner, oracle: "chosen:S"}', ORACLE),
+    ],
+)
+def test_the_code_that_chooses_points_is_looked_at_too(tmp_path: Path, strategy: str, code: str) -> None:
+    (tmp_path / "chosen.py").write_text(code)
+    (tmp_path / "helping.py").write_text("STEP = 1\n")
+    (tmp_path / "scored.py").write_text("def f(x): return x\n")
+    text = f"""
+version: 1
+name: a
+model: {{function: "scored:f"}}
+search_space: {{x: {{type: int, min: 0, max: 50}}}}
+objective: {{metric: score, goal: minimize}}
+strategy: {strategy}
+"""
+
+    def searched(trials: int, *words: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "a.yaml").write_text(f"{text}budget: {{trials: {trials}}}\n")
+        command = [sys.executable, "-m", "hptune", "search", "a.yaml", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert searched(1).returncode == 0
+    same = searched(2, "--strict")
+    assert (same.returncode, "changed" in same.stderr) == (0, False), same.stderr
+    (tmp_path / "helping.py").write_text("STEP = 2\n")
+    refused = searched(3, "--strict")
+    assert refused.returncode == 2
+    assert "the code in helping.py has changed" in refused.stderr
+    assert "the code in helping.py has changed" in searched(3).stderr
+    paths = RunPaths(tmp_path / "runs" / "a")
+    assert resumptions(paths)[-1]["changed"].keys() == {"strategy"}
+    command = [sys.executable, "-m", "hptune", "reproduce", "--run", "a", "--trial", "1"]
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (again.returncode, "helping" in again.stdout) == (0, False), "which no curve depends on"

@@ -72,7 +72,9 @@ def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
 def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> tuple[str, ...]:
     """What the user should be told of how x was scaled. learnt: its `Preparation`."""
     if scale == "auto" and needs.prepares:
-        told = f"samples are given to the model as they are: its {needs.prepares} prepares them"
+        told = (
+            f"samples are given to the model as they are, for its {needs.prepares} to prepare (name data.scale if not)"
+        )
         return (told, *notes_on(raw, train, learnt, "none", needs))
     if isinstance(raw.x, tuple):
         return _costly(raw.x, train) if learnt.scale is None and not needs.wide else ()

@@ -81,7 +81,16 @@ def _write(model: Any, path: Path, name: str) -> None:
     if name == "onnx":
         _with_plain_statistics(model)
     shapes = [tf.TensorSpec(one.shape, one.dtype, name=called) for one, called in _inputs(model).values()]
+    model = _in_prediction(model)
     model.export(path, format=_KERAS_NAMES[name], verbose=False, input_signature=[_as_of(model, shapes)])
+
+
+def _in_prediction(model: Any) -> Any:
+    """A model that gives what this one gives in prediction: Keras's `export` leaves random layers at work."""
+    k = runtime.keras()
+    put = [k.Input(batch_shape=one.shape, dtype=one.dtype, name=one.name) for one in model.inputs]
+    given = _as_of(model, put)
+    return k.Model(given, model(given, training=False), name=model.name)
 
 
 def _with_plain_statistics(model: Any) -> None:
@@ -114,7 +123,8 @@ def _gap(model: Any, path: Path, name: str, signature: Signature) -> float:
     ours, theirs = [], []
     for sample in sample_rows([one for one, _ in named.values()], signature):
         given = dict(zip((called for _, called in named.values()), sample, strict=True))
-        ours.append(_row(_flat(model(_as_of(model, [runtime.keras().ops.convert_to_tensor(one) for one in sample])))))
+        tensors = _as_of(model, [runtime.keras().ops.convert_to_tensor(one) for one in sample])
+        ours.append(_row(_flat(model(tensors, training=False))))
         theirs.append(_row(_RUNNERS[name](path, given)))
     found, wanted = np.asarray(theirs, np.float64), np.asarray(ours, np.float64)
     if found.shape != wanted.shape or not np.array_equal(np.isnan(found), np.isnan(wanted)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArra
     """For each of a few samples the value [1, …] that each input takes.
 
     Numbers lie where those of the training part did, a few deviations around their mean; categories come in turn, and a
-    gap where one is filled. Where nothing is known of the inputs, a sample is ones.
+    gap where one is filled. Where nothing is known of the inputs, they are ones, and numbers about 0, to 1 and to 255.
     """
     rng, preparation = np.random.default_rng(0), signature.preparation
-    ones = [[_ones(one) for one in inputs]]
+    ones = [[_ones(one) for one in inputs], *([draw(one) for one in inputs] for draw in _drawn(rng))]
     if not signature.raw:
         return ones
     if signature.is_table:
@@ -39,6 +40,17 @@ def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArra
     shape = _ones(inputs[0]).shape
     drawn = [offset + divisor * rng.normal(size=shape) for _ in range(_SAMPLES)]
     return [[np.asarray(one).reshape(shape).astype(inputs[0].dtype)] for one in drawn]
+
+
+def _drawn(rng: np.random.Generator) -> list[Callable[[Any], NDArray[Any]]]:
+    """Ways to draw a sample of which nothing is known; where whole numbers or texts are wanted, it is ones."""
+
+    def draw(one: Any, of: Callable[..., Any]) -> NDArray[Any]:
+        shape = [size or 1 for size in one.shape]
+        return np.asarray(of(size=shape), one.dtype) if "float" in str(one.dtype) else _ones(one)
+
+    ways = (rng.normal, partial(rng.uniform, 0.0, 1.0), partial(rng.uniform, 0.0, 255.0))
+    return [partial(draw, of=of) for of in ways]
 
 
 def _scale(signature: Signature, start: int) -> tuple[float, float]:

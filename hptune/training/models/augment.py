@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,8 +76,25 @@ KINDS = {
 
 
 def _value_range(data: Data) -> tuple[float, float]:
-    """The range that pictures lie in: from black to white, as their scaling leaves them."""
+    """The range that pictures lie in: from black to white, as their scaling leaves them. Of those with numbers below 0
+    it is [-1, 1], or where they go beyond from the least number to the greatest of the training part."""
     raw = np.asarray(data.examples)
+    if data.input_scale is None and data.train.flow is None and raw.dtype.kind == "f":
+        low, high = _extremes(data.train.x)
+        if low < 0:
+            return (-1.0, 1.0) if low >= -1.0 and high <= 1.0 else (low, high)
     white = 1.0 if raw.max() <= 1.5 else 255.0 if raw.max() <= 255 else 65535.0
     offset, divisor = data.input_scale if data.input_scale is not None else (np.zeros(()), np.ones(()))
     return float(np.min((0 - offset) / divisor)), float(np.max((white - offset) / divisor))
+
+
+def _extremes(x: Any) -> tuple[float, float]:
+    """The least and the greatest number, of an array that may not lie in memory."""
+    low, high = math.inf, -math.inf
+    for at in range(0, len(x), _ROWS_AT_ONCE):
+        block = np.asarray(x[at : at + _ROWS_AT_ONCE])
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    return low, high
+
+
+_ROWS_AT_ONCE = 1024

@@ -30,21 +30,32 @@ RANGES: dict[str, Bounds] = {
 _PASSING = frozenset(
     {
         *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
-        *("GaussianNoise", "GaussianDropout", "AlphaDropout", "Masking"),
-        *("Concatenate", "Average", "Maximum", "Minimum", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"),
+        *("GaussianNoise", "GaussianDropout", "AlphaDropout", "Masking", "Concatenate", "Average"),
         *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "SpatialDropout") for n in (1, 2, 3)),
         *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
     }
 )
-"""Keras's layers that give nothing beyond what they are given, but for 0, once the model is trained."""
+"""Keras's layers that give nothing beyond what they are given, once the model is trained."""
 
-_ONE_INPUT = _PASSING - {"Concatenate", "Average", "Maximum", "Minimum"}
+_WEIGHTED = frozenset(
+    {
+        *("Dense", "EinsumDense", "Embedding"),
+        *(f"{kind}{n}D" for kind in ("Conv", "SeparableConv", "DepthwiseConv") for n in (1, 2, 3)),
+        *(f"Conv{n}DTranspose" for n in (1, 2, 3)),
+    }
+)
+"""Keras's layers whose weights make any number of what they are given, before their activation."""
+
+_ON_BOTH_SIDES = frozenset({"linear", "leaky_relu", "hard_shrink", "soft_shrink", "tanh_shrink", "glu"})
+"""The activations that give any number, great and small, of what may be any."""
+
+_ONE_INPUT = _PASSING - {"Concatenate", "Average"}
 
 
 def last_activation(model: Any) -> str | None:
     """The name of Keras's own activation that the only output comes out of; None where that is not known."""
     outputs = getattr(model, "outputs", None)
-    return activation_of(outputs[0]) if outputs else None
+    return activation_of(outputs[0]) if outputs and not calls_otherwise(model) else None
 
 
 def activation_of(tensor: Any) -> str | None:
@@ -66,46 +77,113 @@ def _own(layer: Any) -> str | None:
     return name if name is not None and own is getattr(keras().activations, name, None) else None
 
 
-def bounds_of(tensor: Any) -> Bounds:
-    """Between which values a symbolic tensor lies, whatever the weights and samples; what is not known is unbounded."""
+def bounds_of(tensor: Any) -> Bounds | None:
+    """Between which values a symbolic tensor lies, whatever the weights and samples.
+
+    `UNBOUNDED` where it may be any number, both of great and of small; None where it is not known.
+    """
     layer, given = _made_by(tensor)
-    return UNBOUNDED if layer is None else _bounds(layer, [bounds_of(one) for one in given])
+    if layer is None or not _is_of_keras(layer):
+        return None
+    found = _bounds(layer, [bounds_of(one) for one in given])
+    of_itself = type(layer).__name__ in ("Multiply", "Dot", "Subtract", "Add") and not _independent(given)
+    return None if found == UNBOUNDED and of_itself else found
 
 
-def _bounds(layer: Any, given: list[Bounds]) -> Bounds:
+def _bounds(layer: Any, given: list[Bounds | None]) -> Bounds | None:
     """What a layer gives of inputs in these bounds."""
-    if not _is_of_keras(layer):
-        return UNBOUNDED
-    kind = type(layer).__name__
-    if kind in _PASSING:
-        return _hull(given)
-    if kind in _OF_SEVERAL:
-        return _OF_SEVERAL[kind](given)
-    if kind == "Rescaling" and isinstance(layer.scale, int | float) and isinstance(layer.offset, int | float):
-        ends = sorted(_scaled(end, layer.scale) + layer.offset for end in given[0])
-        return ends[0], ends[1]
+    kind, activation = type(layer).__name__, _own(layer)
+    if kind in _WEIGHTED:
+        return _of_weights(layer, given)
+    if kind in ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"):
+        return _of_recurrent(layer)
+    if kind == "Bidirectional":
+        ways = [_of_recurrent(one) for one in (layer.forward_layer, layer.backward_layer)]
+        return _of_all({"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull), ways)
+    if kind in ("TimeDistributed", "SpectralNormalization"):
+        return _bounds(layer.layer, given) if _is_of_keras(layer.layer) else None
     if kind in ("ReLU", "LeakyReLU") and layer.negative_slope == 0:
         return 0.0, getattr(layer, "max_value", None) or inf
     if kind == "Softmax":
         return RANGES["softmax"]
-    if kind == "TimeDistributed":
-        return _bounds(layer.layer, given)
-    if kind in ("LSTM", "GRU", "SimpleRNN"):
-        return _of_recurrent(layer)
-    if kind == "Bidirectional":
-        ways = [_of_recurrent(one) for one in (layer.forward_layer, layer.backward_layer)]
-        return {"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull)(ways)
-    activation = _own(layer)
-    if kind == "Dense" and activation == "linear" and _is_never_negative(layer):
-        return (0.0, inf) if given[0][0] >= 0 else UNBOUNDED
-    if kind == "Activation" and activation == "linear":
-        return given[0]
-    return RANGES.get(activation or "", UNBOUNDED)
+    if kind == "ELU":
+        return -float(layer.alpha), inf
+    if kind == "BatchNormalization" and (layer.center or layer.scale):
+        return UNBOUNDED if layer.trainable else None
+    if kind in ("PReLU", "LeakyReLU", "ReLU"):
+        return UNBOUNDED if given[0] == UNBOUNDED and not getattr(layer, "max_value", None) else None
+    if kind == "Activation" and activation != "linear":
+        return _of_activation(activation, given[0])
+    if kind.startswith("UpSampling") and getattr(layer, "interpolation", "nearest") not in ("nearest", "bilinear"):
+        return None  # which goes beyond
+    if kind.startswith("ZeroPadding"):
+        return _of_all(_hull, [(0.0, 0.0), *given])
+    if kind == "Rescaling":
+        return _rescaled(layer, given[0])
+    if kind in _PASSING or kind == "Activation":
+        return _of_all(_hull, given)
+    return _of_all(_OF_SEVERAL[kind], given) if kind in _OF_SEVERAL else None
 
 
-def _of_recurrent(layer: Any) -> Bounds:
-    """What a gate lets through of an activation, and the zeros that it begins with."""
-    return _hull([(0.0, 0.0), RANGES.get(_own(layer) or "", UNBOUNDED)])
+def _of_all(rule: Callable[[list[Bounds]], Bounds], given: list[Bounds | None]) -> Bounds | None:
+    known = [one for one in given if one is not None]
+    return rule(known) if len(known) == len(given) and known else None
+
+
+def _of_weights(layer: Any, given: list[Bounds | None]) -> Bounds | None:
+    kernels = [
+        getattr(layer, f"{name}_constraint", None) for name in ("kernel", "depthwise", "pointwise", "embeddings")
+    ]
+    free_bias = getattr(layer, "use_bias", False) and layer.bias_constraint is None
+    free = free_bias or not any(kernels)
+    if not layer.trainable:
+        before = None
+    elif free:
+        before = UNBOUNDED
+    elif type(layer).__name__ == "Dense" and _is_never_negative(layer):
+        before = (0.0, inf) if given[0] is not None and given[0][0] >= 0 else None
+    else:
+        before = None
+    return before if not hasattr(layer, "activation") else _of_activation(_own(layer), before)
+
+
+def _of_activation(name: str | None, before: Bounds | None) -> Bounds | None:
+    """name: of Keras's own; None for one of the user's."""
+    if name in RANGES:
+        return RANGES[name]
+    if name == "linear":
+        return before
+    return UNBOUNDED if name in _ON_BOTH_SIDES and before == UNBOUNDED else None
+
+
+def _of_recurrent(layer: Any) -> Bounds | None:
+    """What gates between 0 and 1 let through of an activation, and the zeros that it begins with."""
+    gate = getattr(layer, "recurrent_activation", None)  # SimpleRNN has none
+    gated = gate is None or any(gate is getattr(keras().activations, name) for name in ("sigmoid", "hard_sigmoid"))
+    own = _of_activation(_own(layer), UNBOUNDED)
+    return None if own is None or not gated else _hull([(0.0, 0.0), own])
+
+
+def _rescaled(layer: Any, given: Bounds | None) -> Bounds | None:
+    if given is None or not (isinstance(layer.scale, int | float) and isinstance(layer.offset, int | float)):
+        return None
+    low, high = sorted(_scaled(end, layer.scale) + layer.offset for end in given)
+    return low, high
+
+
+def _independent(tensors: list[Any]) -> bool:
+    """Whether tensors come out of weights of their own, so that no product or sum of them is held on one side of 0."""
+    sources = [_weights_of(tensor) for tensor in tensors]
+    return all(source is not None for source in sources) and len({id(source) for source in sources}) == len(sources)
+
+
+def _weights_of(tensor: Any) -> Any:
+    """The layer with weights that a tensor comes out of, through those that pass on what they are given."""
+    layer, given = _made_by(tensor)
+    kind = type(layer).__name__ if _is_of_keras(layer) else ""
+    if kind in _ONE_INPUT or kind == "Rescaling":
+        return _weights_of(given[0])
+    return layer if kind in _WEIGHTED or kind == "BatchNormalization" else None
 
 
 def _made_by(tensor: Any) -> tuple[Any, list[Any]]:
@@ -114,10 +192,17 @@ def _made_by(tensor: Any) -> tuple[Any, list[Any]]:
     if history is None:
         return None, []
     layer = history.operation
+    if history.tensor_index and not isinstance(layer, keras().Model):
+        return None, []  # a state beside what a layer gives
     if isinstance(layer, keras().Model):
-        outputs = getattr(layer, "outputs", None)
+        outputs = getattr(layer, "outputs", None) if not calls_otherwise(layer) else None
         return _made_by(outputs[history.tensor_index]) if outputs else (None, [])
     return layer, list(layer._inbound_nodes[history.node_index].input_tensors)
+
+
+def calls_otherwise(model: Any) -> bool:
+    """Whether its class has a `call` of its own, beside what its outputs tell."""
+    return not type(model).call.__module__.startswith("keras.")
 
 
 def _is_of_keras(layer: Any) -> bool:
@@ -165,7 +250,19 @@ def _difference(given: list[Bounds]) -> Bounds:
     return low - other_high, high - other_low
 
 
+def _greatest(given: list[Bounds]) -> Bounds:
+    lows, highs = zip(*given, strict=True)
+    return max(lows), max(highs)
+
+
+def _least(given: list[Bounds]) -> Bounds:
+    lows, highs = zip(*given, strict=True)
+    return min(lows), min(highs)
+
+
 _OF_SEVERAL: dict[str, Callable[[list[Bounds]], Bounds]] = {
+    "Maximum": _greatest,
+    "Minimum": _least,
     "Add": _sum,
     "Multiply": _product,
     "Subtract": _difference,

@@ -41,7 +41,8 @@ def weights_keyword(estimator: Estimator) -> str | None:
     from sklearn.pipeline import Pipeline
 
     last = estimator.steps[-1] if isinstance(estimator, Pipeline) else None
-    if not _takes_weights(last[1] if last is not None else estimator):
+    fitted = last[1] if last is not None else estimator
+    if not _takes_weights(fitted) and not _takes_any_keyword(fitted):
         return None
     return f"{last[0]}__sample_weight" if last is not None else "sample_weight"
 
@@ -62,6 +63,11 @@ def _takes_weights(estimator: Estimator) -> bool:
     if isinstance(estimator, TransformedTargetRegressor):
         return estimator.regressor is None or _takes_weights(estimator.regressor)
     return bool(has_fit_parameter(estimator, "sample_weight"))
+
+
+def _takes_any_keyword(estimator: Estimator) -> bool:
+    """Whether its `fit` hands keywords on, as `VotingClassifier` does; it says itself where it can't."""
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(estimator.fit).parameters.values())
 
 
 def check_values(estimator: Estimator) -> None:

@@ -11,12 +11,10 @@ from hptune.experiment.dials import NESTED_LAYERS
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM, INPUT
 from hptune.experiment.keras_table import layer_arguments, names, table
-from hptune.experiment.model import ApplicationModel, LayersModel, SklearnModel
+from hptune.experiment.model import ApplicationModel, LayersModel, PythonModel, SavedModel, SklearnModel
 from hptune.experiment.space.references import texts_in
-from hptune.training.core.results import has_call
 from hptune.training.data import Data
 from hptune.training.data.needs import Needs
-from hptune.training.runtime import keras
 
 OF_CODES = frozenset(
     {"Embedding", "ReversibleEmbedding", "IntegerLookup", "Hashing", "HashedCrossing", "CategoryEncoding"}
@@ -137,43 +135,42 @@ def _of_bytes(layers: Iterable[Call]) -> str:
     return ""
 
 
-def prepared_twice(model: Any, data: Data, experiment: Experiment) -> list[str]:
-    """A note where layers inside a model may be meant for raw samples, which `data.scale` has prepared already."""
-    scale = getattr(experiment.data, "scale", "none")
-    if data.input_scale is None or scale != "auto" or isinstance(experiment.model, ApplicationModel):
-        return []
-    parts = [model]
-    if isinstance(experiment.model, LayersModel):  # of which `needs_of` knows all but what classes of the user's hold
-        parts = [one for one in model._flatten_layers() if not type(one).__module__.startswith(("keras.", "hptune."))]
-    inside = [one for part in parts for one in part._flatten_layers()]
-    found = dict.fromkeys(type(one).__name__ for one in inside if _is_for_raw(one))
-    found |= dict.fromkeys(_operations_on_samples(model) if parts == [model] else ())
-    way = "Say data.scale: none if so."
-    if found:
-        told = f"samples are scaled before they reach the model, and its {', '.join(found)} may be meant for raw ones"
-        return [f"{told}. {way}"]
-    own = parts == [model] and not type(model).__module__.startswith("keras.") and has_call(model)
-    if own and np.ndim(data.input_scale[1]) == 0:
-        return [f"pictures are scaled before they reach the model, whose own `call` may be meant for raw ones. {way}"]
-    return []
+def notes_for_code(data: Data, experiment: Experiment) -> list[str]:
+    """What the user's code is given otherwise than the source has it: scaled samples, and numbered classes.
+
+    A plain program gives it neither. Whether the code prepares samples itself can't be seen in all of its forms.
+    """
+    model = experiment.model
+    if isinstance(model, PythonModel | SavedModel):
+        code = "the model's code" if isinstance(model, PythonModel) else "the model"
+    else:
+        own = [*_own_on_samples(model)] if isinstance(model, LayersModel) else []
+        code = ", ".join(dict.fromkeys(own))
+    found = []
+    if code and data.input_scale is not None and getattr(experiment.data, "scale", "none") == "auto":
+        offset, divisor = data.input_scale
+        pictures = np.ndim(divisor) == 0 and float(offset) == 0.0
+        done = f"pictures are divided by {float(divisor):g}" if pictures else "columns of numbers are standardised"
+        found.append(f"{done} before {code} is given them. Say data.scale: none if it is meant for raw ones.")
+    losses = [*texts_in([experiment.training.loss, experiment.training.metrics], experiment.search_space)]
+    own_figures = ", ".join(dict.fromkeys(name for name in losses if ":" in name))
+    seen_by = code if isinstance(model, PythonModel | SavedModel) else own_figures
+    labels = data.labels if data.task == "classes" else None
+    if seen_by and labels is not None and data.train.flow is None and _are_numbers(labels):
+        shown = ", ".join(map(str, labels[:5])) + (", …" if len(labels) > 5 else "")
+        numbers = ", ".join(map(str, range(min(len(labels), 5)))) + (", …" if len(labels) > 5 else "")
+        found.append(
+            f"the classes {shown} are numbered {numbers} before {seen_by} is given them. Say data.task: regression "
+            "if it counts with their values."
+        )
+    return found
 
 
-_ARITHMETIC = frozenset({"Add", "Subtract", "Multiply", "Divide", "TrueDivide", "FloorDivide"})
+def _are_numbers(labels: tuple[Any, ...]) -> bool:
+    """Whether they are numbers, but not 0, 1, … already."""
+    return all(isinstance(one, int | float) for one in labels) and labels != tuple(range(len(labels)))
 
 
-def _operations_on_samples(model: Any) -> Iterator[str]:
-    """The arithmetic with constants, no layers, that a functional model begins with: `inputs / 255` is one."""
-    begun = {id(one) for one in getattr(model, "inputs", None) or []}
-    for one in getattr(model, "operations", None) or []:
-        for node in one._inbound_nodes if not isinstance(one, keras().layers.Layer) else []:
-            if len(node.input_tensors) == 1 and id(node.input_tensors[0]) in begun:
-                begun |= {id(tensor) for tensor in node.output_tensors}
-                if type(one).__name__ in _ARITHMETIC:
-                    yield type(one).__name__
-
-
-def _is_for_raw(layer: Any) -> bool:
-    if not type(layer).__module__.startswith("keras."):
-        return False
-    given = getattr(layer, "value_range", None)
-    return type(layer).__name__ in PREPARING | OF_CODES or (given is not None and tuple(given) != (0, 1))
+def _own_on_samples(model: LayersModel) -> Iterator[str]:
+    """The classes of the user's that are given samples, with no layer before them that learns."""
+    return (name for name, _ in _raw(_calls(model.layers), model.inputs or ()) if ":" in name)

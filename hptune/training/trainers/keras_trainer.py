@@ -41,7 +41,7 @@ from hptune.training.export.handover import Handover
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.models.discovery import explore
 from hptune.training.models.hypermodel import Builder, from_code
-from hptune.training.models.needs import prepared_twice
+from hptune.training.models.needs import notes_for_code
 from hptune.training.models.ready_made import ready_made
 from hptune.training.own import reuse
 from hptune.training.trainers import course as courses
@@ -394,6 +394,7 @@ class KerasTrainer:
         """
         check_precision(self._given)
         found = facts(self.data)
+        found |= {"notes": [*found.get("notes", ()), *notes_for_code(self.data, self._given)]}
         builder = self.builder
         built: Sequence[Values] = ()
         if builder is not None and builder.has_own_fit:
@@ -404,7 +405,7 @@ class KerasTrainer:
             explored = explore(builder, self.experiment.search_space, folder=self._folder)
             found["space"], built = explored.space, explored.built
         programs = self.programs
-        drawn, values = check_recipes(
+        drawn, values, doubts = check_recipes(
             self.experiment,
             self.data,
             programs.drawn,
@@ -415,13 +416,13 @@ class KerasTrainer:
         )
         program = programs.program(drawn)
         self._handover.check_first(drawn, program, restored=programs.restores_targets)
-        told: list[str] = []
+        told = [*doubts]
         if builder is not None:
             if not math.isnan(drawn.learning_rate):
                 found["learning_rate"] = drawn.learning_rate
-            told = [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
+            told += [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
         told += reuse.ranks_apart(drawn, program.model, self.data.train.y[:16])
-        told += prepared_twice(program.model, self.data, self._given)
+        told += filter(None, [programs.news.pop("note", None)])
         found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
         return {**found, **self._cost(segment._replace(values=values))} if segment.to_epoch else found
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from hptune.base.errors import KeyPath, Problem, SpecError
 from hptune.training.core.results import makes_its_own_loss
 from hptune.training.data import Data
-from hptune.training.models.bounds import UNBOUNDED, activation_of, bounds_of, last_activation
+from hptune.training.models.bounds import UNBOUNDED, activation_of, bounds_of, calls_otherwise, last_activation
 
 BY_CLASS = ("SparseCategoricalCrossentropy", "CategoricalCrossentropy")
 """The losses that want a value for each class."""
@@ -35,7 +35,7 @@ def check_last_layer(
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
         return
-    output = model.outputs[0] if getattr(model, "outputs", None) else None
+    output = _only_output(model)
     if not _is_keras_own(loss):
         if data.task == "regression" and data.target_scale is not None:
             _check_range(output, data, path)
@@ -51,6 +51,24 @@ def check_last_layer(
         _check_probabilities(activation, loss, data, path)
 
 
+def doubt(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyType({})) -> str | None:
+    """What to say of a network for a standardised target of which it is not known that it gives any number; or None."""
+    if data.task != "regression" or data.target_scale is None or makes_its_own_loss(model):
+        return None
+    outputs = {name: model.output[name] for name in columns} or {"": _only_output(model)}
+    for name, output in outputs.items():
+        if output is None or bounds_of(output) is None:
+            what = f"{name}'s last layer" if name else "the last layer"
+            told = f"the target is standardised while training, and whether {what} gives values on both sides of 0"
+            return f"{told} can't be told. Say data.scale: none if it does not."
+    return None
+
+
+def _only_output(model: Any) -> Any:
+    """None where it is not known."""
+    return model.outputs[0] if getattr(model, "outputs", None) and not calls_otherwise(model) else None
+
+
 def _is_keras_own(loss: Any) -> bool:
     return (loss if callable(loss) and hasattr(loss, "__name__") else type(loss)).__module__.split(".")[0] == "keras"
 
@@ -63,6 +81,8 @@ def _check_size(shape: tuple[Any, ...], loss: Any, data: Data, path: KeyPath) ->
     got = 1 if len(shape) == 1 else shape[-1]
     y = data.train.y
     if data.task != "classes":
+        if len(shape) == y.ndim + 1 and shape[1:] == (*y.shape[1:], 1):
+            return  # Keras leaves the last axis out
         wanted = 1 if y.ndim == 1 else y.shape[-1]
         if got != wanted or len(shape) > 2:
             sigmoid = ", activation: sigmoid" if data.task == "labels" else ""
@@ -103,9 +123,10 @@ def _refuse(told: str, remedy: str, path: KeyPath) -> NoReturn:
 
 def _check_range(output: Any, data: Data, path: KeyPath, *, column: int | None = None, name: str = "") -> None:
     """Numbers that are standardised while training lie on both sides of 0."""
-    low, high = bounds_of(output)
-    if (low, high) == UNBOUNDED:
+    bounds = bounds_of(output)
+    if bounds is None or bounds == UNBOUNDED:
         return
+    low, high = bounds
     what = activation_of(output) or "the last layer"
     told = f"{name}'s {what}" if name else what
     told += f" gives values from {low:g} to {high:g}"

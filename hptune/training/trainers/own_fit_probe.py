@@ -23,7 +23,6 @@ from hptune.training.core.results import NOT_VALIDATED, can_be_validated
 from hptune.training.data import Data
 from hptune.training.data.store.stored import Stored
 from hptune.training.models.discovery import explore
-from hptune.training.models.needs import prepared_twice
 from hptune.training.runtime import keras
 from hptune.training.trainers import fit_call
 from hptune.training.trainers.fit_call import Seen
@@ -154,12 +153,16 @@ class FitProbe:
                 plain=True,
             )
         for name, path in self._wanted().items():
-            if not (name in keywords and (fit_call.names(fit, name) or seen.reached(name) or _in_data_set(name, seen))):
+            passed = fit_call.names(fit, name) or seen.reached(name) or _in_data_set(name, seen)
+            if name in keywords and not passed and not seen.calls:
+                self._note(
+                    f"whether the HyperModel's fit trains by {name} can't be seen: it trains other models than build's"
+                )
+            elif not (name in keywords and passed):
                 self._tell(f"the HyperModel's fit passes {name} on to no model.fit. {DROP}", *path)
         pair = isinstance(keywords.get("validation_data"), tuple) and len(keywords["validation_data"]) == 2
         if pair and self._way.data.validation.sample_weight is not None:
             self._note("the validation figures are not weighted: the HyperModel's fit takes validation (x, y)")
-        self.notes += prepared_twice(model, self._way.data, self._given)
         if whole:
             self._check_compiled(model, optimizer)
             self._check_returned(returned, tally)

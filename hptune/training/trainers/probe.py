@@ -36,8 +36,9 @@ def check_recipes(
     space: Space,
     built: Sequence[Values] = (),
     folder: Path = Path(),
-) -> tuple[Blueprint, Values]:
+) -> tuple[Blueprint, Values, list[str]]:
     """Try the recipe at the defaults, and as long as no model comes of them elsewhere; the first blueprint, its values.
+    And, of the user's code, in what its last layer does not fit the data: as Keras trains it, so it is trained here.
 
     space: the YAML's and the code's. built: settings of which the code has made a model, which go before chance.
     folder: the YAML file's, to tell places by. Raises SpecError if none of the points can be built, or if what is built
@@ -55,9 +56,15 @@ def check_recipes(
                 experiment.model, PythonModel | HypermodelModel | SavedModel
             )  # the target, in the loss
             seen = replace(data, target_scale=None) if as_it_is else data
-            check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
+            doubts = []
+            try:
+                check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
+            except SpecError as misfit:
+                if not isinstance(experiment.model, PythonModel | SavedModel):
+                    raise
+                doubts = [f"{one.message} It is trained as it is." for one in misfit.problems]
             check_objective(experiment, *name_metrics(blueprint))
-            return blueprint, values
+            return blueprint, values, doubts
         except SegmentFailed as failed:
             why = str(failed)
         except HptuneError:

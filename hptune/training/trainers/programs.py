@@ -38,7 +38,7 @@ from hptune.training.models.hypermodel import Builder
 from hptune.training.models.saved import load_saved
 from hptune.training.own.guard import apart
 from hptune.training.runtime import keras, reset_names
-from hptune.training.trainers.last_layer import check_last_layer
+from hptune.training.trainers.last_layer import check_last_layer, doubt
 from hptune.training.trainers.stabilize import recipe_for, stabilize
 
 KEPT = 8
@@ -252,9 +252,10 @@ class Programs:
         def around(model: Any) -> Any:
             check_outputs(model, columns)
             if self._builder is None:
-                _check_last(
-                    model, blueprint, data if self.restores_targets else replace(data, target_scale=None), columns
-                )
+                seen = data if self.restores_targets else replace(data, target_scale=None)
+                _check_last(model, blueprint, seen, columns)
+                if (told := doubt(model, seen, columns=columns)) is not None:
+                    self.news["note"] = told
             if has_own_steps(model):
                 _check_steps(blueprint, front, xla=xla)
             return behind(front, in_own_unit(model, data, columns) if self.restores_targets else model, data)

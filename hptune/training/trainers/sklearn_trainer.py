@@ -111,7 +111,8 @@ class SklearnTrainer:
         if train.sample_weight is not None:
             keyword = estimators.weights_keyword(estimator)
             if keyword is None:
-                raise SegmentFailed(f"{type(estimator).__name__} takes no sample weights; choose one that does")
+                last = getattr(estimator, "steps", [(None, estimator)])[-1][1]
+                raise SegmentFailed(f"{type(last).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
         wanted = target(train, labels if takes_labels(estimator) else None)
         with surroundings.only_this_process(), generators.begun(self._seed(segment)):  # for what takes no random_state

@@ -115,7 +115,8 @@ def _grouped(rows: Rows, codes: Rows, groups: Array, folds: int, random: np.rand
 
 
 def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
-    """The rows in order of time, cut into stretches of like size; rows of one time are never cut apart."""
+    """The rows in order of time, cut into stretches of one size, but for the first, which has what is left over: as
+    scikit-learn's TimeSeriesSplit has it. Rows of one time are never cut apart."""
     order = rows[np.argsort(times[rows], kind="stable")]
     when = times[order]
     changes = np.flatnonzero(when[1:] != when[:-1]) + 1
@@ -126,7 +127,8 @@ def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
         # The nearest change of time that leaves one to each of the cuts before and after.
         free = changes[len(cuts) and int(np.searchsorted(changes, cuts[-1], "right")) :]
         free = free[: len(free) - (stretches - 1 - i)]
-        cuts.append(int(free[np.abs(free - len(order) * i / stretches).argmin()]))
+        wanted = len(order) - (stretches - i) * (len(order) // stretches)
+        cuts.append(int(free[np.abs(free - wanted).argmin()]))
     return [np.asarray(part, np.int64) for part in np.split(order, cuts)]
 
 
