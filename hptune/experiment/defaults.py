@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hptune.base.errors import spec_error
-from hptune.experiment.data import SourceData, Task
+from hptune.experiment.data import Task
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.keras_table import reported_name
 from hptune.experiment.model import COMPILED_HERE, LayersModel, SklearnModel
@@ -33,24 +33,15 @@ class KnownTask:
     classes: int | None = None
 
 
-SOURCE_TASKS: dict[str, KnownTask] = {
-    "digits": KnownTask("classes", 10),
-    "iris": KnownTask("classes", 3),
-    "wine": KnownTask("classes", 3),
-    "breast_cancer": KnownTask("classes", 2),
-    "diabetes": KnownTask("regression"),
-}
-
-
 def known_task(experiment: Experiment) -> KnownTask | None:
     """The task as far as the spec alone tells it: a built-in source's, or `data.task`; None where the data must say."""
     data = experiment.data
     if data is None:
         return None
-    source = SOURCE_TASKS[data.source] if isinstance(data, SourceData) else None
-    if data.task is None or (source is not None and source.task == data.task):
-        return source
-    return KnownTask(data.task)
+    known = data.known
+    if known.task is not None and data.task in (None, known.task):
+        return KnownTask(known.task, known.classes)
+    return None if data.task is None else KnownTask(data.task)
 
 
 def fill(

@@ -7,7 +7,7 @@ from typing import Any
 
 from hptune.base.errors import KeyPath, Problem, unknown
 from hptune.experiment.checks.keras_names import Scope, argument
-from hptune.experiment.checks.recipe import section
+from hptune.experiment.checks.recipe import no_pictures, section
 from hptune.experiment.keras_table import applications
 from hptune.experiment.reading.problems import show, unknown_key
 from hptune.experiment.space.references import Ref
@@ -46,10 +46,6 @@ def _application(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
 
 
 def pictures(raw: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator[Problem]:
-    """That the data of a model for pictures is no table."""
-    data = section(raw, "data")
-    table = next((key for key in ("csv", "parquet") if key in data), None)
-    if table is None and data.get("source") in (None, "digits"):
-        return
-    told = f"{kind} is for pictures, and {table or data['source']} is a table. Use layers or preset: mlp."
-    yield Problem(told, path, on_key=True)
+    """That the data of a model for pictures can be pictures."""
+    if (why := no_pictures(section(raw, "data"))) is not None:
+        yield Problem(f"{kind} is for pictures, and {why}. Use layers or preset: mlp.", path, on_key=True)

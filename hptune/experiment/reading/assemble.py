@@ -21,7 +21,7 @@ from hptune.experiment.checks import search as check_search
 from hptune.experiment.checks import sklearn_model as check_sklearn
 from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.space import domains, examples, point
-from hptune.experiment.data import DATA_KINDS, LATER_DATA
+from hptune.experiment.data import DATA_KINDS
 from hptune.experiment.estimators import with_folds
 from hptune.experiment.experiment import Experiment, Head
 from hptune.experiment.model import MODEL_KINDS
@@ -76,9 +76,9 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     )
     values = {name: examples(domain) for name, domain in found["search_space"].items()}
 
-    found["model"] = _kind(raw, "model", MODEL_KINDS, (), values, problems)
+    found["model"] = _kind(raw, "model", MODEL_KINDS, values, problems)
     if raw.get("data") is not None:
-        found["data"] = _kind(raw, "data", DATA_KINDS, LATER_DATA, values, problems)
+        found["data"] = _kind(raw, "data", DATA_KINDS, values, problems)
     for key, cls in _PLAIN_SECTIONS.items():
         if key in raw:
             found[key] = _read(cls, raw[key], key, values, problems)
@@ -119,7 +119,6 @@ def _kind(
     raw: Mapping[str, Any],
     section: str,
     kinds: Mapping[str, type[Spec]],
-    later: Iterable[str],
     values: Mapping[str, list[Any]],
     problems: list[Problem],
 ) -> Spec | None:
@@ -133,15 +132,11 @@ def _kind(
         problems.append(Problem(f"must be a section with one of {choose}, got {show(given)}.", (section,)))
         return None
     found = [key for key in given if key in kinds]
-    coming = [key for key in given if key in later and not found]
     if len(found) == 1:
         return _read(kinds[found[0]], given, section, values, problems)
     if len(found) > 1:
         told = f"{' and '.join(found)} can't stand together: each names a kind of {section}. Keep one."
         problems.append(Problem(told, (section, found[1]), on_key=True))
-    elif coming:
-        told = f"{section}.{coming[0]} is not in this version. Available: {choose}."
-        problems.append(Problem(told, (section, coming[0]), on_key=True))
     else:
         known = set(kinds) | {name for cls in kinds.values() for name in cls.model_fields}
         strange = [key for key in given if key not in known]

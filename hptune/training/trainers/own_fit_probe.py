@@ -183,7 +183,7 @@ class FitProbe:
             recipe = resolve(self._given, {name: d.default_value() for name, d in self._given.search_space.items()})
             known, refused = fit_call.keywords(self._way.builder.fit, self._way.data, spec, recipe)
             name = next(name for name in ("class_weight", "sample_weight") if name in {*known, *refused})
-            own = next((key for key in ("sample_weight", "python") if getattr(spec, key, None) is not None), None)
+            own = None if spec is None else spec.weights_key
             found[name] = ("data", "class_weight") if by_class else ("data", *([own] if own is not None else []))
         return found
 
