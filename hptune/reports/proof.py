@@ -9,7 +9,6 @@ from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.reports.console import duration
 from hptune.run.record import filled, joined_space, spell_json
 from hptune.search.probing import probe
@@ -20,7 +19,7 @@ def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:
 
     Raises SpecError for a model that Keras does not train, RunError where one of the two ways fails.
     """
-    if isinstance(experiment.model, FunctionModel | SklearnModel):
+    if not experiment.model.keras:
         raise spec_error("--prove compares with Keras's fit, and this model is not trained by Keras.", "model")
     facts = probe(executor)
     values = joined_space(filled(experiment, facts), facts).defaults()

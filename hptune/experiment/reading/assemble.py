@@ -10,15 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hptune.base.errors import Problem, nearest, unknown
+from hptune.base.rows import load_row
 from hptune.experiment.base import Spec
 from hptune.experiment.checks import built as check_built
 from hptune.experiment.checks import evaluation as check_evaluation
-from hptune.experiment.checks import graph as check_graph
-from hptune.experiment.checks import keras_names as check_keras
 from hptune.experiment.checks import recipe as check_recipe
 from hptune.experiment.checks import schedule as check_schedule
 from hptune.experiment.checks import search as check_search
-from hptune.experiment.checks import sklearn_model as check_sklearn
 from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.space import domains, examples, point
 from hptune.experiment.data import DATA_KINDS
@@ -219,15 +217,10 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
     yield from check_search.required_sections(raw, _misspelt(raw))
     yield from check_search.strategy(raw, found)
     yield from check_evaluation.evaluation(raw)
-    if kind == "layers":
-        layers, path = raw["model"]["layers"], ("model", "layers")
-        wrong = list(check_keras.layers(layers, path, scope)) or list(check_keras.too_many(layers, path, scope))
-        yield from wrong or check_graph.graph(raw["model"], scope)
-        yield from check_recipe.objective(raw, scope)
-    if kind == "sklearn":
-        yield from check_sklearn.sklearn(raw)
-    if found.get("model") is not None:
-        yield from check_built.built(raw, kind, scope)
+    if kind is not None and kind.checks:
+        yield from load_row("hptune.experiment.checks", kind.checks)(raw, scope)
+    if kind is not None and found.get("model") is not None:
+        yield from check_built.built(raw, kind)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)
     yield from check_recipe.regularization(raw, scope)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from hptune.base import seeds
 from hptune.base.errors import KeyPath, spec_error
+from hptune.base.rows import load_row
 from hptune.experiment.data import DataSpec
 from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
@@ -191,8 +191,7 @@ def _read(
     spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool, needs: Needs = PLAIN
 ) -> Raw | Data:
     """All samples, or the parts where they come as streams."""
-    module, _, function = spec.reader.partition(":")
-    read = getattr(import_module(f"hptune.training.data.sources.{module}"), function)
+    read = load_row("hptune.training.data.sources", spec.reader)
     found: Raw | Data = read(spec, Reading(folder, cache, seeds.derive(seed, "data"), with_test, needs))
     return found
 

@@ -11,7 +11,6 @@ from hptune.experiment.dials import NESTED_LAYERS
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM, INPUT
 from hptune.experiment.keras_table import layer_arguments, names, table
-from hptune.experiment.model import ApplicationModel, LayersModel, SklearnModel
 from hptune.experiment.space.references import texts_in
 from hptune.training.core.results import has_call
 from hptune.training.data import Data
@@ -53,18 +52,17 @@ OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
 def needs_of(experiment: Experiment) -> Needs:
     """What the experiment's model needs of its samples."""
     model, training = experiment.model, experiment.training
-    if isinstance(model, SklearnModel):
+    if model.exact:
         return Needs(wide=True, numbers=True)
     losses = [*texts_in(training.loss, experiment.search_space)]
     own_scale = tuple(name for name in losses if name in OF_OWN_SCALE) or _with_delta(training.loss)
-    if not isinstance(model, LayersModel | ApplicationModel):
+    if model.as_it_is:
         return Needs(own_scale=own_scale)
-    layers = [*_calls(model.layers)] if isinstance(model, LayersModel) else []
+    layers = [*_calls(model.stack)]
     metrics = [name for name in texts_in(training.metrics, experiment.search_space) if name in _FIGURES or ":" in name]
-    inputs = model.inputs or () if isinstance(model, LayersModel) else ()
     return Needs(
         numbers=None if any(":" in name for name, _ in layers) else not {name for name, _ in layers} & OF_CODES,
-        prepares=next((name for name, given in _raw(layers, inputs) if _prepares(name, given)), "")
+        prepares=next((name for name, given in _raw(layers, model.input_names) if _prepares(name, given)), "")
         or _of_bytes(layers),
         squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
@@ -140,10 +138,10 @@ def _of_bytes(layers: Iterable[Call]) -> str:
 def prepared_twice(model: Any, data: Data, experiment: Experiment) -> list[str]:
     """A note where layers inside a model may be meant for raw samples, which `data.scale` has prepared already."""
     scale = getattr(experiment.data, "scale", "none")
-    if data.input_scale is None or scale != "auto" or isinstance(experiment.model, ApplicationModel):
+    if data.input_scale is None or scale != "auto" or experiment.model.prepares:
         return []
     parts = [model]
-    if isinstance(experiment.model, LayersModel):  # of which `needs_of` knows all but what classes of the user's hold
+    if experiment.model.layered:  # of which `needs_of` knows all but what classes of the user's hold
         parts = [one for one in model._flatten_layers() if not type(one).__module__.startswith(("keras.", "hptune."))]
     inside = [one for part in parts for one in part._flatten_layers()]
     found = dict.fromkeys(type(one).__name__ for one in inside if _is_for_raw(one))

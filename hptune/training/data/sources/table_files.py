@@ -7,9 +7,9 @@ columns (None: all), and `rows` in a piece (None: all at once). It gives `Sheet`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 
+from hptune.base.rows import load_row
 from hptune.experiment.data import TableData
 from hptune.training.data.raw import Raw
 from hptune.training.data.reading import Reading
@@ -31,8 +31,5 @@ def sheets(
     kind: type[TableData], file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None
 ) -> Iterator[Sheet]:
     """The table piece by piece, `rows` at a time (None: all at once). Raises `SpecError`."""
-    module, _, function = kind.sheets.partition(":")
-    found: Iterator[Sheet] = getattr(import_module(f"hptune.training.data.sources.{module}"), function)(
-        file, path, names, rows=rows
-    )
+    found: Iterator[Sheet] = load_row("hptune.training.data.sources", kind.sheets)(file, path, names, rows=rows)
     return found
