@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from hptune.base.errors import Problem, unknown
+from hptune.base.errors import Problem, SpecError, unknown
 from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.recipe import section
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import MODEL_KINDS, ModelOptions
-from hptune.experiment.sections import STRATEGIES
+from hptune.experiment.sections import STRATEGIES, StrategyOptions, strategy_options
 from hptune.experiment.space.references import Ref, uses
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, beyond_floats
 from hptune.experiment.training import Training
@@ -146,11 +146,20 @@ def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Probl
         yield from unserved(name, found["search_space"])
 
 
+def _options(name: Any) -> type[StrategyOptions] | None:
+    """What holds of the strategy called so; None where that can't be told."""
+    try:
+        return strategy_options(name)
+    except SpecError:  # told already
+        return None
+
+
 def _several_objectives(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
     """What goes by one score, where the objectives are several."""
     if not isinstance(raw.get("objective"), list):
         return
-    if name in STRATEGIES and name not in SEVERAL:
+    options = _options(name)
+    if options is not None and not options.several:
         told = f"{name} optimises one objective, and {len(raw['objective'])} are given. Use {' or '.join(SEVERAL)}"
         yield Problem(f"{told}, or give one objective.", ("strategy", "name") if "strategy" in raw else ("objective",))
     for path in (("budget", "target"), ("budget", "patience"), ("evaluation", "finalists")):
@@ -163,7 +172,8 @@ def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
     """That the strategy learns from trials at all."""
     sampler = section(raw, "strategy").get("sampler", "random")
     source = sampler.get("name") if isinstance(sampler, dict) else sampler
-    if raw.get("warm_start") and (source if name in HALVING else name) not in LEARNING:
+    options = _options(source if name in HALVING else name)
+    if raw.get("warm_start") and not (options is not None and options.learns):
         told = f"{name} with the sampler {source}" if name in HALVING else name
         remedy = f"Use {', '.join(LEARNING)} or a sampler: tpe, or drop this"
         yield Problem(f"{told} learns nothing from earlier trials. {remedy}.", ("warm_start",), on_key=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hptune.base.errors import Problem, nearest, unknown
+from hptune.base.errors import Problem, SpecError, nearest, unknown
 from hptune.base.rows import load_row
 from hptune.experiment.base import Spec
 from hptune.experiment.checks import built as check_built
@@ -21,12 +21,22 @@ from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.space import domains, examples, point
 from hptune.experiment.data import DATA_KINDS
 from hptune.experiment.estimators import with_folds
+from hptune.experiment.execution import Execution
 from hptune.experiment.experiment import Experiment, Head
 from hptune.experiment.model import MODEL_KINDS
 from hptune.experiment.objective import Objective
 from hptune.experiment.presets import expand
 from hptune.experiment.reading.problems import ALIASES, show, unknown_key, validate
-from hptune.experiment.sections import STRATEGIES, Budget, Checkpoints, Evaluation, Execution, Guided, tracker_names
+from hptune.experiment.sections import (
+    STRATEGIES,
+    Budget,
+    Checkpoints,
+    Evaluation,
+    Guided,
+    strategy_names,
+    strategy_options,
+    tracker_names,
+)
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.references import bind
 from hptune.experiment.space.roles import miscast
@@ -184,12 +194,17 @@ def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
         problems.append(Problem(f"must be a section such as {{name: random}}, got {show(raw)}.", ("strategy",)))
         return None
     name = raw.get("name", next(iter(STRATEGIES)))
-    if isinstance(name, str) and name in STRATEGIES:
-        strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
-        problems += wrong
-        return strategy
-    problems.append(Problem(unknown("strategy", name, STRATEGIES), ("strategy", "name")))
-    return None
+    try:
+        options = strategy_options(name)
+    except SpecError as error:
+        problems += error.problems
+        return None
+    if options is None:
+        problems.append(Problem(unknown("strategy", name, strategy_names()), ("strategy", "name")))
+        return None
+    strategy, wrong = validate(options, {**raw, "name": name}, ("strategy",))
+    problems += wrong
+    return strategy
 
 
 def _points(raw: Mapping[str, Any], found: dict[str, Any], problems: list[Problem]) -> None:
