@@ -59,7 +59,7 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
 
 def speaks_of_epochs(experiment: Experiment) -> bool:
     """Whether the spec says how many epochs a trial has, or trains trials epoch by epoch."""
-    return "epochs" in experiment.training.model_fields_set or isinstance(experiment.strategy, Hyperband | Asha)
+    return "epochs" in experiment.training.model_fields_set or experiment.strategy.halves
 
 
 def full_epochs(experiment: Experiment, values: Values) -> int:

@@ -351,7 +351,9 @@ def _of_its_class(value: Any) -> Any:
     options = strategy_options(value.get("name"))
     if options is None:
         told = unknown("strategy", value.get("name"), strategy_names())
-        raise PydanticCustomError("strategy", "{told}", {"told": f"{told} Where another package brings it, install that."})
+        raise PydanticCustomError(
+            "strategy", "{told}", {"told": f"{told} Where another package brings it, install that."}
+        )
     return options.model_validate(value)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from hptune.base.errors import KeyPath, Problem, SegmentFailed, SpecError
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import resolve
-from hptune.experiment.sections import Asha, Hyperband
 from hptune.training.core.results import NOT_VALIDATED, can_be_validated
 from hptune.training.data import Data
 from hptune.training.data.store.stored import Stored
@@ -88,7 +87,7 @@ class FitProbe:
 
     def __init__(self, way: OwnWay, given: Experiment) -> None:
         self._way, self._given = way, given
-        self._rungs = isinstance(given.strategy, Hyperband | Asha)
+        self._rungs = given.strategy.halves
         self._rows = FEW
         self._tried = False
         self._problems: list[Problem] = []
