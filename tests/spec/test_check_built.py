@@ -60,8 +60,9 @@ def test_a_fault_is_told_at_its_place(tmp_path: Path, model: str, place: str, wo
 def test_what_has_no_effect_is_refused(tmp_path: Path) -> None:
     (line,) = told(tmp_path, "{saved: some.keras}", "initialization: {kernel: he_normal}")
     assert "initialization.kernel: has no effect" in line
-    (line,) = told(tmp_path, "{hypermodel: xception}", data="{source: wine}")
-    assert "hypermodel is for pictures, and wine is a table" in line
+    for kind, model in {"hypermodel": "xception", "application": "MobileNetV2"}.items():
+        (line,) = told(tmp_path, f"{{{kind}: {model}}}", data="{source: wine}")
+        assert f"{kind} is for pictures, and wine is a table" in line
 
 
 @pytest.mark.parametrize("model", ["{application: MobileNetV2}", "{saved: some.keras}"])

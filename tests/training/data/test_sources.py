@@ -144,7 +144,9 @@ def test_every_source_holds_what_its_class_says(source: DataOptions, tmp_path: P
     data = load(source, tmp_path)
     x, known = values(data)[0], source.known
     dimensions = {"table": (2,), "pictures": (4,), "texts": (2,), "arrays": range(2, 9)}
-    assert known.holds is None or x.ndim in dimensions[known.holds]
+    assert known.holds is not None
+    assert x.ndim in dimensions[known.holds]
+    assert known.holds == "table" or not isinstance(source, TableData)
     assert known.holds != "texts" or x.dtype.kind in "iu"
     assert known.called
     assert known.task in (None, data.task)
