@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -418,4 +417,4 @@ the key's options."""
 
 def tracker_names() -> list[str]:
     """hptune's own, and those of other packages: their entry points of `hptune.trackers`."""
-    return [*TRACKERS, *(one.name for one in entry_points(group="hptune.trackers"))]
+    return [*TRACKERS, *offered("hptune.trackers")]
