@@ -128,7 +128,8 @@ def test_another_packages_strategy_searches_and_is_resumed(folder: Path) -> None
     steps = {"name": "steps", "by": 0.2}
     assert told(folder, "search", "o.yaml", "--quiet", strategy=steps, budget={"trials": 2}).returncode == 0
     assert points(folder) == [0.0, 0.2]
-    again = told(folder, "search", "o.yaml", "--quiet", strategy=steps, budget={"trials": 5}, enqueue=[])
+    workers = {"executor": "local", "workers": 1}  # which are handed its options
+    again = told(folder, "search", "o.yaml", "--quiet", strategy=steps, budget={"trials": 5}, execution=workers)
     assert again.returncode == 0, again.stderr
     assert points(folder) == [0.0, 0.2, 0.4]
 

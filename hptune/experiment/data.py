@@ -111,7 +111,7 @@ class DataOptions(Spec):
     @property
     def known(self) -> Known:
         """What is known of the samples before they are read."""
-        return known_of(dict(self))
+        return known_of({self.key: getattr(self, self.key)})
 
     @property
     def function(self) -> str | None:
