@@ -17,7 +17,11 @@ OnEpoch: TypeAlias = Callable[[Segment, int, Mapping[str, float]], None]
 
 
 class Executor(Protocol):
-    """Runs segments somewhere. Made for one experiment and one run folder; knows no strategy and writes no journal."""
+    """Runs segments somewhere. Made for one experiment and one run folder; knows no strategy and writes no journal.
+
+    It is made of the experiment, the folder of the YAML file, the run's paths, an `OnEpoch`, and (`trials`) how many
+    trials there are to come at most; None: nobody knows. Wherever a segment runs, `attempt` runs it.
+    """
 
     @property
     def slots(self) -> int:

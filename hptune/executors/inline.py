@@ -31,7 +31,15 @@ class InlineExecutor:
     slots = 1
     ahead = 0
 
-    def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, on_epoch: OnEpoch) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: Path,
+        run: RunPaths,
+        on_epoch: OnEpoch,
+        *,
+        trials: int | None = None,  # noqa: ARG002  # one slot, however many there are
+    ) -> None:
         self._experiment = experiment
         self._folder = folder
         self._run = run

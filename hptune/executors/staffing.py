@@ -15,7 +15,7 @@ from functools import cached_property
 
 from hptune.base.trial import Segment
 from hptune.executors import machine
-from hptune.experiment.sections import Execution
+from hptune.experiment.execution import Execution
 
 PAYS = 2.0
 """Another worker is started where what is left takes more than so many times as long as a start."""

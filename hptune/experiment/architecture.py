@@ -10,7 +10,6 @@ import json
 from hptune.base.trial import Values
 from hptune.experiment import dials
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import LayersModel
 from hptune.experiment.recipe import resolve
 
 
@@ -20,7 +19,7 @@ def architecture_key(experiment: Experiment, values: Values) -> str:
     A model from code is not known before it is built: each setting has a key of its own there.
     Raises `SegmentFailed` where the values make no recipe.
     """
-    if not isinstance(experiment.model, LayersModel):
+    if not experiment.model.layered:
         return json.dumps(dict(values), sort_keys=True)
     recipe = resolve(experiment, values)
     layers = [[call.name, dials.bare(call.name, call.args), call.source] for call in recipe.layers]

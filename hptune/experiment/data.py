@@ -1,8 +1,14 @@
-"""The `data` section: where the samples come from and how they are split and scaled."""
+"""The `data` section: where the samples come from and how they are split and scaled.
+
+What is new takes a class here, with what holds of it, a module in `hptune/training/data/sources/`, and a row in
+`DATA_KINDS`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -49,7 +55,35 @@ Task: TypeAlias = Literal["classes", "labels", "regression"]
 ClassWeights: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
 
-class _Data(Spec):
+Holds: TypeAlias = Literal["table", "pictures", "texts", "arrays"]
+"""What samples are: rows of columns, pictures, texts as the numbers of their words, or arrays of any kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of samples before they are read; None where only the data can say.
+
+    called: in messages. rows: how many samples there are. task, classes: what the target is, and how many classes.
+    """
+
+    called: str = ""
+    holds: Holds | None = None
+    rows: int | None = None
+    task: Task | None = None
+    classes: int | None = None
+
+
+class DataOptions(Spec):
+    """A source of data as the YAML has it: what holds of it is said here, and nowhere else.
+
+    reader: `module:function` in `hptune/training/data/sources/`, which is given the section and a `Reading`.
+    about: what is known of every such source. sets: of those that it knows by name; {} where it knows none.
+    """
+
+    reader: ClassVar[str]
+    about: ClassVar[Known] = Known()
+    sets: ClassVar[Mapping[str, Known]] = {}
+
     validation: Share = 0.2
     """The part of all samples that scores a trial."""
     test: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -69,26 +103,80 @@ class _Data(Spec):
     augment: Augment | None = None
     """For pictures only."""
 
+    @property
+    def key(self) -> str:
+        """The key that says which kind of data it is."""
+        return next(key for key, kind in DATA_KINDS.items() if type(self) is kind)
+
+    @property
+    def known(self) -> Known:
+        """What is known of the samples before they are read."""
+        return known_of({self.key: getattr(self, self.key)})
+
+    @property
+    def function(self) -> str | None:
+        """The user's function that brings the samples, as `module:name`; None where none does."""
+        return None
+
+    @property
+    def picture(self) -> tuple[int, int, int] | None:
+        """The height, width and channels that its picture files are decoded to; None where it has none."""
+        return None
+
+    @property
+    def array(self) -> str:
+        """What a .npz file of such samples calls them."""
+        return "x"
+
+    @property
+    def weights_key(self) -> str | None:
+        """The key of the section that sample weights come by; None where there are none."""
+        return None
+
+    def may_drop(self, feature: str) -> bool:  # noqa: ARG002  # which most kinds don't look at
+        """Whether samples are left out in which this feature is missing."""
+        return False
+
     @model_validator(mode="after")
-    def _check(self) -> _Data:
+    def _check(self) -> DataOptions:
         if self.validation + self.test >= 1:
             parts = f"validation {self.validation} + test {self.test}"
             raise PydanticCustomError("split", f"{parts} must be below 1, so that a training part is left. Lower one.")
         return self
 
 
-class SourceData(_Data):
+def _by_name(*sets: Known) -> dict[str, Known]:
+    return {known.called: known for known in sets}
+
+
+class SourceData(DataOptions):
     """A data set inside scikit-learn: no download."""
+
+    reader: ClassVar[str] = "sklearn_sets:read_source"
+    sets: ClassVar[Mapping[str, Known]] = _by_name(
+        Known("digits", "pictures", 1797, "classes", 10),
+        Known("iris", "table", 150, "classes", 3),
+        Known("wine", "table", 178, "classes", 3),
+        Known("breast_cancer", "table", 569, "classes", 2),
+        Known("diabetes", "table", 442, "regression"),
+    )
 
     source: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
 
 
-class NpzData(_Data):
+class NpzData(DataOptions):
     """Arrays in a .npz file."""
+
+    reader: ClassVar[str] = "npz:read_npz"
+    about: ClassVar[Known] = Known("a .npz file", "arrays")
 
     npz: str
     x: str = "x"
     y: str = "y"
+
+    @property
+    def array(self) -> str:
+        return self.x
 
 
 Kind: TypeAlias = Literal["number", "date", "category", "text"]
@@ -126,8 +214,16 @@ class TextColumn(Spec):
         return self.max_tokens - (2 if self.output_mode == "int" else 1)
 
 
-class TableData(_Data):
-    """A table: named columns, one row a sample."""
+class TableData(DataOptions):
+    """A table in a file: named columns, one row a sample.
+
+    sheets: `module:function` in `hptune/training/data/sources/`, which reads such a file (see `table_files.py`).
+    suffixes: what the names of such files end with, the usual one first.
+    """
+
+    reader: ClassVar[str] = "table_files:read_table_file"
+    sheets: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
 
     target: str | Annotated[list[str], Field(min_length=1)]
     """The column to predict; or a list of columns of numbers, for several outputs or for labels of 0 and 1."""
@@ -144,6 +240,19 @@ class TableData(_Data):
     """A column whose equal values stay together: no group has rows in two parts."""
     time: str | None = None
     """A column of dates or numbers: training lies before validation, and validation before test."""
+
+    @property
+    def file(self) -> str:
+        """The table's path, as the YAML has it."""
+        file: str = getattr(self, self.key)
+        return file
+
+    @property
+    def weights_key(self) -> str | None:
+        return None if self.sample_weight is None else "sample_weight"
+
+    def may_drop(self, feature: str) -> bool:
+        return (self.missing.get(feature) if isinstance(self.missing, dict) else self.missing) == "drop"
 
     @model_validator(mode="after")
     def _check_parts(self) -> TableData:
@@ -167,17 +276,28 @@ class TableData(_Data):
 class CsvData(TableData):
     """A table in a text file with a header line."""
 
+    about: ClassVar[Known] = Known("a CSV file", "table")
+    sheets: ClassVar[str] = "csv_table:csv_sheets"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt")
+
     csv: str
 
 
 class ParquetData(TableData):
     """A table in a Parquet file."""
 
+    about: ClassVar[Known] = Known("a Parquet file", "table")
+    sheets: ClassVar[str] = "parquet_table:parquet_sheets"
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
+
     parquet: str
 
 
-class ImagesData(_Data):
+class ImagesData(DataOptions):
     """Pictures in files: a folder with a folder for each class, or a CSV file that names them."""
+
+    reader: ClassVar[str] = "images:read_images"
+    about: ClassVar[Known] = Known("picture files", "pictures")
 
     images: str
     size: Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -190,6 +310,13 @@ class ImagesData(_Data):
     missing: Literal["drop"] | None = None
     """What to do with files that can't be decoded: drop; else an error."""
 
+    @property
+    def picture(self) -> tuple[int, int, int]:
+        return (self.size[0], self.size[1], self.channels)
+
+    def may_drop(self, feature: str) -> bool:  # noqa: ARG002  # a file has one
+        return self.missing == "drop"
+
     @model_validator(mode="after")
     def _check_columns(self) -> ImagesData:
         if (self.path is None) != (self.target is None):
@@ -198,11 +325,15 @@ class ImagesData(_Data):
         return self
 
 
-KERAS_TEXTS = ("imdb", "reuters")
-
-
-class KerasData(_Data):
+class KerasData(DataOptions):
     """A data set of keras.datasets, which its loader downloads where Keras's cache has it not."""
+
+    reader: ClassVar[str] = "keras_sets:read_keras"
+    sets: ClassVar[Mapping[str, Known]] = _by_name(
+        *(Known(name, "pictures") for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")),
+        *(Known(name, "texts") for name in ("imdb", "reuters")),
+        *(Known(name, "table") for name in ("california_housing", "boston_housing")),
+    )
 
     keras: Literal[
         "mnist", "fashion_mnist", "cifar10", "cifar100", "imdb", "reuters", "california_housing", "boston_housing"
@@ -214,10 +345,6 @@ class KerasData(_Data):
     maxlen: Length = 200
     """imdb, reuters: so many words of each text are kept, the last ones."""
 
-    @property
-    def is_text(self) -> bool:
-        return self.keras in KERAS_TEXTS
-
     @model_validator(mode="after")
     def _check_parts(self) -> KerasData:
         if self.parts == "own" and self.test != type(self).model_fields["test"].default:
@@ -228,14 +355,18 @@ class KerasData(_Data):
     @model_validator(mode="after")
     def _check_texts(self) -> KerasData:
         given = [key for key in ("num_words", "maxlen") if getattr(self, key) != type(self).model_fields[key].default]
-        if given and not self.is_text:
-            told = f"{given[0]} is for {' and '.join(KERAS_TEXTS)}, and this is {self.keras}. Drop it."
+        if given and self.known.holds != "texts":
+            texts = " and ".join(name for name, known in self.sets.items() if known.holds == "texts")
+            told = f"{given[0]} is for {texts}, and this is {self.keras}. Drop it."
             raise PydanticCustomError("texts", "{told}", {"told": told})
         return self
 
 
-class PythonData(_Data):
+class PythonData(DataOptions):
     """A function of yours, which returns arrays or tf.data.Datasets."""
+
+    reader: ClassVar[str] = "python_source:read_python"
+    about: ClassVar[Known] = Known("a function's", "arrays")
 
     python: str
     steps_per_epoch: Count | None = None
@@ -243,13 +374,16 @@ class PythonData(_Data):
     validation_steps: Count | None = None
     """The same of the validation tf.data.Dataset."""
 
+    @property
+    def function(self) -> str:
+        return self.python
 
-DataSpec: TypeAlias = SourceData | NpzData | CsvData | ParquetData | ImagesData | KerasData | PythonData
+    @property
+    def weights_key(self) -> str:
+        return "python"
 
-LATER_DATA = ()
-"""The kinds that are to come."""
 
-DATA_KINDS: dict[str, type[_Data]] = {
+DATA_KINDS: dict[str, type[DataOptions]] = {
     "source": SourceData,
     "npz": NpzData,
     "csv": CsvData,
@@ -260,11 +394,28 @@ DATA_KINDS: dict[str, type[_Data]] = {
 }
 """The key that says which kind of data a section is -> its class."""
 
+if TYPE_CHECKING:
+    DataSpec: TypeAlias = DataOptions
+else:
+    DataSpec: TypeAlias = Union[tuple(DATA_KINDS.values())]  # noqa: UP007  # of a table
+
+
+def table_format(suffix: str) -> tuple[str, type[TableData]] | None:
+    """The key and the class of the tables in files whose names end so (".csv", in small letters); None: no tables."""
+    tables = ((key, kind) for key, kind in DATA_KINDS.items() if issubclass(kind, TableData))
+    return next(((key, kind) for key, kind in tables if suffix in kind.suffixes), None)
+
+
+def known_of(given: Mapping[str, Any]) -> Known:
+    """What is known of the samples of a `data` section before they are read. given: its keys, right or wrong."""
+    for key, kind in DATA_KINDS.items():
+        if key in given:
+            name = given[key]
+            return kind.sets.get(name, kind.about) if isinstance(name, str) else kind.about
+    return Known()
+
 
 # --- how many samples there are -------------------------------------------------------------------------------------
-
-SOURCE_ROWS: dict[str, int] = {"digits": 1797, "iris": 150, "wine": 178, "breast_cancer": 569, "diabetes": 442}
-"""The samples of each built-in source."""
 
 
 def part_sizes(rows: int, *, validation: float, test: float) -> tuple[int, int, int]:
@@ -280,8 +431,8 @@ def part_sizes(rows: int, *, validation: float, test: float) -> tuple[int, int, 
 
 def training_rows(data: DataSpec) -> int | None:
     """How many samples the training part has; None where only the data itself can say."""
-    if not isinstance(data, SourceData):
+    rows = data.known.rows
+    if rows is None:
         return None
-    rows = SOURCE_ROWS[data.source]
     rows = min(rows, data.limit) if data.limit is not None else rows
     return part_sizes(rows, validation=data.validation, test=data.test)[0]

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hptune.base.errors import spec_error
-from hptune.experiment.data import SourceData, Task
+from hptune.experiment.data import Task
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.keras_table import reported_name
-from hptune.experiment.model import COMPILED_HERE, LayersModel, SklearnModel
 from hptune.experiment.objective import Objective
 from hptune.experiment.output import output_size, with_output
 from hptune.experiment.sections import Guided
@@ -33,24 +32,15 @@ class KnownTask:
     classes: int | None = None
 
 
-SOURCE_TASKS: dict[str, KnownTask] = {
-    "digits": KnownTask("classes", 10),
-    "iris": KnownTask("classes", 3),
-    "wine": KnownTask("classes", 3),
-    "breast_cancer": KnownTask("classes", 2),
-    "diabetes": KnownTask("regression"),
-}
-
-
 def known_task(experiment: Experiment) -> KnownTask | None:
     """The task as far as the spec alone tells it: a built-in source's, or `data.task`; None where the data must say."""
     data = experiment.data
     if data is None:
         return None
-    source = SOURCE_TASKS[data.source] if isinstance(data, SourceData) else None
-    if data.task is None or (source is not None and source.task == data.task):
-        return source
-    return KnownTask(data.task)
+    known = data.known
+    if known.task is not None and data.task in (None, known.task):
+        return KnownTask(known.task, known.classes)
+    return None if data.task is None else KnownTask(data.task)
 
 
 def fill(
@@ -78,7 +68,7 @@ def fill(
         raise spec_error(told, "objective")
     experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
-    if task is not None and isinstance(experiment.model, COMPILED_HERE):
+    if task is not None and experiment.model.keras and experiment.model.code is None:
         loss = training.loss if training.loss is not None else _loss(experiment, task, classes, one_hot)
         metrics = training.metrics if training.metrics is not None else _metrics(experiment, task, loss)
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
@@ -119,7 +109,7 @@ def ends_in_one_unit(experiment: Experiment) -> bool:
 
 def _last_dense(experiment: Experiment) -> Mapping[str, Any]:
     """What the YAML says of the last layer, where that is `Dense`."""
-    layers = experiment.model.layers if isinstance(experiment.model, LayersModel) else []
+    layers = experiment.model.stack
     args = layers[-1].get("Dense") if layers and isinstance(layers[-1], dict) else None
     return args if isinstance(args, dict) else {}
 
@@ -129,8 +119,8 @@ def _objective(experiment: Experiment, metrics: Any, task: Task | None) -> Objec
 
     Of a scikit-learn model the scorer that its own `score` goes by.
     """
-    if isinstance(experiment.model, SklearnModel):
-        return Objective(metric="r2" if task == "regression" else "accuracy", goal="maximize")
+    if scorers := experiment.model.scorers:
+        return Objective(metric=scorers[task or "classes"], goal="maximize")
     listed = metrics if isinstance(metrics, list) else []  # those of several outputs are named after them
     measured = ["accuracy"] if metrics is None else [_reported(metric) for metric in listed]
     if task == "classes" and "accuracy" in measured:

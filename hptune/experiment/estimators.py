@@ -16,9 +16,6 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import SklearnModel
 from hptune.experiment.reading.problems import show
 
-DEFAULT_FOLDS = 5
-"""Folds that a scikit-learn model is scored by, unless the YAML says how many."""
-
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 
 
@@ -88,11 +85,11 @@ def faults(model: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def with_folds(experiment: Experiment) -> Experiment:
-    """The experiment with its folds filled in, where a scikit-learn model is scored by them."""
-    evaluation = experiment.evaluation
-    if not isinstance(experiment.model, SklearnModel) or evaluation.folds is not None:
+    """The experiment with its folds filled in, where its kind of model is scored by them."""
+    evaluation, folds = experiment.evaluation, experiment.model.folds
+    if folds is None or evaluation.folds is not None:
         return experiment
-    return experiment.model_copy(update={"evaluation": evaluation.model_copy(update={"folds": DEFAULT_FOLDS})})
+    return experiment.model_copy(update={"evaluation": evaluation.model_copy(update={"folds": folds})})
 
 
 def _reference(path: str) -> str:

@@ -9,9 +9,10 @@ from pydantic import Field
 from hptune.base.trial import Value
 from hptune.experiment.base import Spec, Whole
 from hptune.experiment.data import DataSpec
+from hptune.experiment.execution import Execution
 from hptune.experiment.model import ModelSpec
 from hptune.experiment.objective import Objective
-from hptune.experiment.sections import Budget, Checkpoints, Evaluation, Execution, StrategySpec, Tpe
+from hptune.experiment.sections import Budget, Checkpoints, Evaluation, StrategySpec, Tpe
 from hptune.experiment.space.space import Domain
 from hptune.experiment.training import Initialization, Schedule, Training
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.keras_table import OUTPUT
-from hptune.experiment.model import LayersModel
 
 _ACTIVATION = {"classes": "softmax", "labels": "sigmoid", "regression": "linear"}
 
@@ -35,10 +34,10 @@ def output_size(task: str | None, classes: int | None, outputs: int | None) -> i
 def with_output(experiment: Experiment, task: str | None, size: int | None) -> Experiment:
     """`experiment` with a Dense layer in the place of each `Output`; itself where the size is not known yet."""
     model = experiment.model
-    if task is None or size is None or not isinstance(model, LayersModel):
+    if task is None or size is None or not model.layered:
         return experiment
-    layers = _replaced(model.layers, dense_for(task, size))
-    if layers == model.layers:
+    layers = _replaced(model.stack, dense_for(task, size))
+    if layers == model.stack:
         return experiment
     return experiment.model_copy(update={"model": model.model_copy(update={"layers": layers})})
 

@@ -12,7 +12,7 @@ from hptune.experiment.base import Spec
 from hptune.experiment.data import Augment
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import Graph, LayerCall, wire
-from hptune.experiment.model import LayersModel, ModelSpec, SklearnModel
+from hptune.experiment.model import ModelSpec
 from hptune.experiment.sections import Asha, Hyperband
 from hptune.experiment.space.references import Ref
 from hptune.experiment.training import Initialization, Schedule, Training
@@ -48,18 +48,18 @@ def resolve(experiment: Experiment, values: Values) -> Recipe:
     model = experiment.model
     augment = experiment.data.augment if experiment.data is not None else None
     return Recipe(
-        graph=_graph(model, values) if isinstance(model, LayersModel) else Graph(),
+        graph=_graph(model, values) if model.layered else Graph(),
         training=_section(experiment.training, values, "training"),
         initialization=_section(experiment.initialization, values, "initialization"),
         schedule=_section(experiment.schedule, values, "schedule"),
         augment=None if augment is None else _section(augment, values, "data.augment"),
-        model=None if isinstance(model, LayersModel) else _section(model, values, "model"),
+        model=None if model.layered else _section(model, values, "model"),
     )
 
 
 def speaks_of_epochs(experiment: Experiment) -> bool:
     """Whether the spec says how many epochs a trial has, or trains trials epoch by epoch."""
-    return "epochs" in experiment.training.model_fields_set or isinstance(experiment.strategy, Hyperband | Asha)
+    return "epochs" in experiment.training.model_fields_set or experiment.strategy.halves
 
 
 def full_epochs(experiment: Experiment, values: Values) -> int:
@@ -67,7 +67,7 @@ def full_epochs(experiment: Experiment, values: Values) -> int:
 
     A scikit-learn model has none: what a fold of it costs counts as one.
     """
-    if isinstance(experiment.model, SklearnModel):
+    if experiment.model.epochs is False:
         return 1
     strategy = experiment.strategy
     if isinstance(strategy, Hyperband | Asha) and strategy.max_epochs is not None:
@@ -130,9 +130,9 @@ def _plain(value: Any, values: Values, where: str) -> Any:
     return value
 
 
-def _graph(model: LayersModel, values: Values) -> Graph:
-    calls = _calls(_plain(model.layers, values, "model.layers"), ("model", "layers"))
-    return wire(calls, inputs=model.inputs or (), outputs=model.outputs or ())
+def _graph(model: ModelSpec, values: Values) -> Graph:
+    calls = _calls(_plain(model.stack, values, "model.layers"), ("model", "layers"))
+    return wire(calls, inputs=model.input_names, outputs=model.output_names)
 
 
 def _calls(layers: list[Any], path: KeyPath) -> Iterator[LayerCall]:

@@ -1,14 +1,15 @@
-"""The smaller sections of an experiment: strategy, budget, evaluation, execution, checkpoints."""
+"""The smaller sections of an experiment: strategy, budget, evaluation, checkpoints, track."""
 
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from hptune.base.errors import spec_error, unknown
+from hptune.base.offered import load_offered, offered
 from hptune.experiment.base import Count, Epochs, Repeats, Spec, Whole, whole
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -37,8 +38,11 @@ class StrategyOptions(Spec):
     halves: it trains trials in part, up to one number of epochs for all. learns: it learns from the trials of earlier
     runs too (of those that halve, their samplers may). several: it serves several objectives. ends: it ends by itself.
     fixed: no result changes its points. code: the option that names code of the user's, which it runs.
+    maker: of another package's, the `module:Class` that serves it, made and held to the rules as `python` strategies
+    are, with its other fields as keywords.
     """
 
+    maker: ClassVar[str] = ""
     halves: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     several: ClassVar[bool] = False
@@ -304,25 +308,6 @@ class Asha(StrategyOptions):
         return self.sampler
 
 
-StrategySpec: TypeAlias = Annotated[
-    Random
-    | Grid
-    | Bayesian
-    | Hyperband
-    | KerasTunerOracle
-    | Tpe
-    | CmaEs
-    | Qmc
-    | Nsga2
-    | BayesOpt
-    | Asha
-    | Narrowing
-    | Guided
-    | OptunaClass
-    | PythonStrategy,
-    Field(discriminator="name"),
-]
-
 STRATEGIES: dict[str, type[StrategyOptions]] = {
     "tpe": Tpe,
     "random": Random,
@@ -341,6 +326,45 @@ STRATEGIES: dict[str, type[StrategyOptions]] = {
     "python": PythonStrategy,
 }
 """`strategy.name` -> its class; the first is the default."""
+
+
+def strategy_names() -> list[str]:
+    """hptune's own, and those of other packages: their entry points of `hptune.strategies`."""
+    return [*STRATEGIES, *offered("hptune.strategies")]
+
+
+def strategy_options(name: Any) -> type[StrategyOptions] | None:
+    """The options of the strategy of this name, another package's too; None where there is none.
+
+    Raises SpecError where that package can't be loaded, or brings no such options.
+    """
+    if isinstance(name, str) and name in STRATEGIES:
+        return STRATEGIES[name]
+    if name not in offered("hptune.strategies"):
+        return None
+    found = load_offered("hptune.strategies", name, ("strategy", "name"))
+    if not (isinstance(found, type) and issubclass(found, StrategyOptions) and found.maker and not found.halves):
+        told = f"{name} must bring a subclass of StrategyOptions with a maker, which does not halve, got {found!r}"
+        raise spec_error(f"{told}. Tell its author, or use another.", "strategy", "name")
+    return found
+
+
+def _of_its_class(value: Any) -> Any:
+    """The options that a section's name stands for."""
+    if not isinstance(value, dict):
+        return value
+    options = strategy_options(value.get("name"))
+    if options is None:
+        told = unknown("strategy", value.get("name"), strategy_names())
+        raise PydanticCustomError(
+            "strategy", "{told}", {"told": f"{told} Where another package brings it, install that."}
+        )
+    return options.model_validate(value)
+
+
+_Own: TypeAlias = Annotated[Union[tuple(STRATEGIES.values())], Field(discriminator="name")]  # type: ignore[valid-type]  # noqa: UP007
+
+StrategySpec: TypeAlias = Annotated[StrategyOptions, BeforeValidator(_of_its_class, json_schema_input_type=_Own)]
 
 
 class Budget(Spec):
@@ -385,42 +409,6 @@ class Evaluation(Spec):
         return self
 
 
-Workers: TypeAlias = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
-"""Processes on one machine."""
-
-
-class Execution(Spec):
-    """Where and how segments run. Only xla, precision, deterministic (and a GPU for a CPU) may change the results."""
-
-    executor: Literal["local", "inline"] = "local"
-    workers: Literal["auto"] | Workers = "auto"
-    parallel: Workers = 4
-    """How many trials (replicas, under folds or repeats) are under way at once as the strategy sees it, however many
-    workers there are."""
-    order: Literal["virtual", "free"] = "virtual"
-    """When the strategy is told of a result: at its turn, so that the trials are the same on every machine; or as soon
-    as it comes."""
-    trial_timeout: Duration | None = None
-    """The longest that one segment may take."""
-    retries: Whole = Field(default=1, ge=0)
-    """How often a segment is tried again after its worker died or ran out of time."""
-    on_interrupt: Literal["drop", "finish"] = "drop"
-    """What Ctrl-C or SIGTERM does with what is being trained: it is trained again on resume, or finished first."""
-    gpus_per_worker: float = Field(default=1, gt=0, allow_inf_nan=False)
-    """GPUs that each worker sees: a whole number, or a fraction to put several on one. Nothing without a GPU."""
-    deterministic: bool = False
-    """On a GPU, only operations that give the same bits each time; slower. On a CPU they always do."""
-    xla: bool = False
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-
-    @model_validator(mode="after")
-    def _check(self) -> Execution:
-        if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
-            told = f"gpus_per_worker must be at most 1 or a whole number, got {self.gpus_per_worker:g}."
-            raise PydanticCustomError("execution", f"{told} A GPU can't be shared by a worker that has others alone.")
-        return self
-
-
 class Checkpoints(Spec):
     """What stays on disk."""
 
@@ -435,4 +423,4 @@ the key's options."""
 
 def tracker_names() -> list[str]:
     """hptune's own, and those of other packages: their entry points of `hptune.trackers`."""
-    return [*TRACKERS, *(one.name for one in entry_points(group="hptune.trackers"))]
+    return [*TRACKERS, *offered("hptune.trackers")]

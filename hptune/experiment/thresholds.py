@@ -8,7 +8,6 @@ from typing import Any
 from hptune.base.errors import KeyPath, Problem
 from hptune.experiment.data import Task
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import LayersModel
 from hptune.experiment.space.references import Ref
 
 _CROSSENTROPIES = ("binary_crossentropy", "bce", "BCE", "BinaryCrossentropy",
@@ -76,9 +75,8 @@ def _accuracy(
 
 def outputs_of(experiment: Experiment) -> tuple[str, ...]:
     """The outputs of a network of several; () of one."""
-    model = experiment.model
-    names = model.outputs if isinstance(model, LayersModel) else None
-    return tuple(names) if names is not None and len(names) > 1 else ()
+    names = experiment.model.output_names
+    return names if len(names) > 1 else ()
 
 
 def loss_of(loss: Any, output: str | None) -> Any:
@@ -138,7 +136,7 @@ def _gives_no_shares(experiment: Experiment, loss: Any, *, output: str | None) -
     logits = name in _OF_CLASSES and given.get("from_logits") is True
     if not logits and not (name in MARGINS and "ategorical" in name):
         return False
-    layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
+    layers = list(experiment.model.stack)
     while output is not None and layers and _call(layers[-1])[1].get("name") != output:
         layers.pop()
     last, arguments = _call(layers[-1]) if layers else ("", {})
@@ -181,7 +179,7 @@ def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str
 
     A loss that is said to take logits takes them, whatever the last layer is; else that must be seen of it.
     """
-    layers = list(experiment.model.layers) if isinstance(experiment.model, LayersModel) else []
+    layers = list(experiment.model.stack)
     while output is not None and layers and _call(layers[-1])[1].get("name") != output:
         layers.pop()
     if not layers:

@@ -18,7 +18,6 @@ from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor, run_one
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import DECLARING, FunctionModel, SklearnModel
 from hptune.experiment.space.references import Ref
 from hptune.reports.plan import curve
 from hptune.reports.spelling import number
@@ -114,10 +113,10 @@ def range_test(executor: Executor, experiment: Experiment) -> dict[str, Any]:
 
 def check_has_rate(experiment: Experiment) -> None:
     """Raises SpecError where the learning rate is not the YAML's."""
-    if isinstance(experiment.model, FunctionModel | SklearnModel):
-        what = "a function" if isinstance(experiment.model, FunctionModel) else "a scikit-learn model"
+    if not experiment.model.keras:
+        what = experiment.model.called
         raise spec_error(f"{what} has no learning rate that lr-range could try. Give it a Keras model.", "model")
-    if isinstance(experiment.model, DECLARING) and "optimizer" not in experiment.training.model_fields_set:
+    if experiment.model.declares and "optimizer" not in experiment.training.model_fields_set:
         told = "lr-range tries the rates of the YAML's optimizer, and the model's code brings its own. "
         raise spec_error(told + "Add training: {optimizer: {name: adam, learning_rate: 1e-3}}.", "training")
 

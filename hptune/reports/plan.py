@@ -12,7 +12,7 @@ from hptune.experiment import schedules
 from hptune.experiment.data import training_rows
 from hptune.experiment.defaults import known_task
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import DECLARING, FunctionModel, SklearnModel
+from hptune.experiment.model import MODEL_KINDS
 from hptune.experiment.reading.load import to_json
 from hptune.experiment.recipe import resolve, speaks_of_epochs
 from hptune.experiment.sections import Evaluation, Grid, Guided
@@ -40,10 +40,10 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
     SpecError where the strategy can't serve the space.
     """
     experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)
-    declared = isinstance(experiment.model, DECLARING) and facts is None
+    declared = experiment.model.declares and facts is None
     space = joined_space(experiment, facts or {})
     found = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
-    if facts is None and isinstance(experiment.model, FunctionModel) and not speaks_of_epochs(experiment):
+    if facts is None and experiment.model.epochs is None and not speaks_of_epochs(experiment):
         found = Plan((), found.trials if experiment.budget.epochs is None else None, None)
     return {
         "space_size": None if declared else space.size,
@@ -86,12 +86,12 @@ def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
 
 def _schedule(experiment: Experiment, space: Space, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
     """The rate at the first step of each epoch, for the default values; nothing for a model that has none."""
-    if isinstance(experiment.model, FunctionModel | SklearnModel):
+    if not experiment.model.keras:
         return {"learning_rate_by_epoch": [], "note": None}
     recipe = resolve(experiment, space.defaults())
     schedule = recipe.schedule
     rows = facts["rows"]["train"] if facts is not None else _training_rows(experiment)
-    own_rate = isinstance(experiment.model, DECLARING) and "optimizer" not in experiment.training.model_fields_set
+    own_rate = experiment.model.declares and "optimizer" not in experiment.training.model_fields_set
     if own_rate and (facts or {}).get("learning_rate") is None:
         return _unknown("the model's code sets it" + ("; give --probe" if facts is None else ""))
     if schedule.name == "python" and facts is None:
@@ -131,7 +131,8 @@ def _lowered_later(schedule: Schedule) -> str | None:
 def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Iterator[str]:
     """The plan in words: its size, the rungs, the learning rate drawn, every default."""
     size = told["space_size"]
-    by_code = facts is None and {"python", "hypermodel"} & set(told["experiment"]["model"])
+    model = told["experiment"]["model"]
+    by_code = facts is None and any(kind.declares for key, kind in MODEL_KINDS.items() if key in model)
     endless = "declared by code, which --probe runs" if by_code else "continuous"
     yield f"space: {endless if size is None else f'{size:,} points'}"
     epochs = _or_open(told["epochs"])

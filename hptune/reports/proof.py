@@ -9,7 +9,6 @@ from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor, run_one
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.reports.console import duration
 from hptune.run.differences import spell_json
 from hptune.run.record import filled, joined_space
@@ -21,7 +20,7 @@ def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:
 
     Raises SpecError for a model that Keras does not train, RunError where one of the two ways fails.
     """
-    if isinstance(experiment.model, FunctionModel | SklearnModel):
+    if not experiment.model.keras:
         raise spec_error("--prove compares with Keras's fit, and this model is not trained by Keras.", "model")
     facts = probe(executor)
     values = joined_space(filled(experiment, facts), facts).defaults()

@@ -14,7 +14,7 @@ from hptune.experiment.directions import whole_metric
 from hptune.experiment.estimators import references
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.keras_table import arguments, reported_name
-from hptune.experiment.model import FunctionModel, HypermodelModel, ModelSpec, PythonModel, SavedModel, SklearnModel
+from hptune.experiment.model import ModelSpec, SklearnModel
 from hptune.experiment.space.references import Ref, texts_in, uses
 from hptune.experiment.thresholds import halves_of_logits
 from hptune.run import circumstances
@@ -50,7 +50,7 @@ def measured_otherwise(before: Scored, now: Scored, *, task: str | None) -> str 
     """
     then, this = before.experiment, now.experiment
     if _estimators(then.model) != _estimators(this.model):
-        functions = isinstance(then.model, FunctionModel) or isinstance(this.model, FunctionModel)
+        functions = not (then.model.takes_data and this.model.takes_data)
         return "another function" if functions else "another scikit-learn estimator"
     if then.evaluation.folds != this.evaluation.folds:
         return "other evaluation.folds"
@@ -65,8 +65,8 @@ def measured_otherwise(before: Scored, now: Scored, *, task: str | None) -> str 
 
 def _estimators(model: ModelSpec) -> list[str]:
     """The function, or scikit-learn's estimators, that a score is of; nothing for a network."""
-    if isinstance(model, FunctionModel):
-        return [model.function]
+    if not model.keras and model.code is not None:
+        return [model.code]
     return references(model) if isinstance(model, SklearnModel) else []
 
 
@@ -92,11 +92,11 @@ def _definition(scored: Scored, metric: str) -> Definition:
     """(where it is from, what it is) of an objective's metric."""
     experiment = scored.experiment
     model, training = experiment.model, experiment.training
-    if metric in _OF_TRAINING and not isinstance(model, FunctionModel):
+    if metric in _OF_TRAINING and model.takes_data:
         return ("training", metric)
-    if isinstance(model, FunctionModel | SklearnModel):
+    if not model.keras:
         return ("code", metric)  # of a scikit-learn model, which may have none: there is nothing then that could change
-    code = ("code", model.python) if isinstance(model, PythonModel) else ("code", None)
+    code = ("code", model.code)
     if scored.own_fit:
         return code
     if _is_loss(metric):
@@ -182,6 +182,5 @@ def _class_weight(experiment: Experiment) -> Any:
 
 
 def _standardised(experiment: Experiment) -> bool:
-    """Whether the target of a regression is, inside the loss; models from code are given it as it is."""
-    from_code = isinstance(experiment.model, PythonModel | HypermodelModel | SavedModel)
-    return experiment.data is not None and experiment.data.scale != "none" and not from_code
+    """Whether the target of a regression is, inside the loss."""
+    return experiment.data is not None and experiment.data.scale != "none" and not experiment.model.as_it_is

@@ -13,7 +13,6 @@ from typing import Any, cast
 from hptune.base.errors import SpecError, spec_error
 from hptune.base.trial import Trial, Values
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import SklearnModel
 from hptune.experiment.space.space import Space
 from hptune.run import circumstances
 from hptune.run.events import EarlierTrial, TakenOver
@@ -88,7 +87,7 @@ def _own(space: Space, values: Values, experiment: Experiment) -> Values:
     scikit-learn takes 1 and 1.0 for different things: `max_features` of 1 is one feature, of 1.0 all of them.
     """
     own = space.own(values)
-    if isinstance(experiment.model, SklearnModel):
+    if experiment.model.exact:
         for name, value in own.items():
             if isinstance(value, float) != isinstance(values[name], float):
                 raise ValueError(f"{name} is {values[name]!r} there and {value!r} here, which scikit-learn tells apart")

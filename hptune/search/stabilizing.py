@@ -14,7 +14,6 @@ from hptune.base.errors import SegmentFailed
 from hptune.base.trial import Segment
 from hptune.experiment.architecture import architecture_key
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import FunctionModel, LayersModel
 from hptune.run.history import History
 
 WeightsKey: TypeAlias = tuple[str, int]
@@ -27,10 +26,8 @@ class Stabilizing:
     def __init__(self, experiment: Experiment, history: History) -> None:
         self._experiment = experiment
         self._history = history
-        self._wanted = experiment.initialization.stabilize is not None and not isinstance(
-            experiment.model, FunctionModel
-        )
-        self._one_at_a_time = not isinstance(experiment.model, LayersModel)
+        self._wanted = experiment.initialization.stabilize is not None and experiment.model.keras
+        self._one_at_a_time = not experiment.model.layered
         self._ready: set[WeightsKey | None] = set()
         self._read = 0
         self.waiting: list[Segment] = []

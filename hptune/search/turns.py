@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from hptune.base.errors import RunError
 from hptune.base.trial import Segment
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import PythonModel
 from hptune.run.events import Begun, End, Event, SegmentKey, begun, key_of, segment_key
 from hptune.run.history import History
 from hptune.run.record import Record
@@ -87,7 +86,8 @@ def turns_of(record: Record, experiment: Experiment, *, free: bool) -> Turns:
     parallel = record.head.parallel
     if free or parallel is None:
         return AsTheyCome(record.history)
-    may_end_early = isinstance(experiment.model, PythonModel) or experiment.training.early_stopping is not None
+    model = experiment.model
+    may_end_early = (model.keras and model.code is not None) or experiment.training.early_stopping is not None
 
     def lasts(segment: Segment) -> int | None:
         return None if may_end_early else segment.to_epoch - segment.from_epoch

@@ -39,8 +39,11 @@ ROWS: dict[type[StrategyOptions], str] = {
     sections.Asha: "asha:strategy",
     sections.PythonStrategy: "own:strategy",
 }
-"""By the options: `module:function` in this package. The function makes a Sampler of a Setup, whose points are trained
-in full; called `strategy` it makes a Strategy of a Setup and of what makes the points to try."""
+"""By the options: `module:function` in this package; those of other packages name their own class.
+
+The function makes a Sampler of a Setup, whose points are trained in full; called `strategy` it makes a Strategy of a
+Setup and of what makes the points to try.
+"""
 
 
 def load_library(experiment: Experiment) -> None:
@@ -89,5 +92,5 @@ def _inner(setup: Setup) -> Sampler:
 
 def _row(options: Any) -> tuple[Any, str]:
     """The module, loaded, and the name of what makes the sampler or strategy."""
-    place, _, maker = ROWS[type(options)].partition(":")
+    place, _, maker = ROWS.get(type(options), "own:strategy").partition(":")
     return import_module(f"hptune.strategies.{place}"), maker

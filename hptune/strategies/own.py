@@ -1,45 +1,48 @@
-"""`strategy: {name: python, strategy: module:Class}`: a class of the user's own with the methods of a Strategy.
+"""Strategies by their class: `strategy: {name: python, strategy: module:Class}`, and those of other packages.
 
-It is made of the experiment and the space (and its options, as keywords), and asked as hptune's own are. What holds for
-every strategy holds for it too: `enqueue` comes first, its points are points of the space, none comes twice, and the
-number of trials is bounded.
+The class has the methods of a Strategy. It is made of the experiment and the space (and its options, as keywords), and
+asked as hptune's own are. What holds for every strategy holds for it too: `enqueue` comes first, its points are points
+of the space, none comes twice, and the number of trials is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from hptune.base.errors import RunError, spec_error
+from hptune.base.errors import KeyPath, RunError, spec_error
 from hptune.base.trial import Trial
 from hptune.base.user_code import load_object
 from hptune.experiment.recipe import full_epochs
+from hptune.experiment.sections import PythonStrategy, StrategyOptions
 from hptune.experiment.space.space import point_key
 from hptune.run.history import History
 from hptune.strategies.sampled import Points
 from hptune.strategies.sampler import Setup
 from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
 
-_PLACE = ("strategy", "strategy")
-
 
 class OwnStrategy:
-    """The user's strategy, held to the rules. Raises SpecError where there is none of it, or it can't be made."""
+    """A strategy by its class, held to the rules.
 
-    def __init__(self, setup: Setup) -> None:
-        self._name, self._setup = setup.options.strategy, setup
+    reference: the class, `module:Class`. keywords: its options. place: where the YAML names it. Raises SpecError where
+    there is none of it, or it can't be made.
+    """
+
+    def __init__(self, setup: Setup, reference: str, keywords: Mapping[str, Any], place: KeyPath) -> None:
+        self._name, self._setup = reference, setup
         self._points = Points(setup.experiment, setup.space, self, first=setup.first)  # for the rules, not for points
-        found = load_object(self._name, setup.folder, _PLACE)
+        found = load_object(reference, setup.folder, place)
         lacks = [name for name in ("next", "may_continue") if not callable(getattr(found, name, None))]
         if not isinstance(found, type) or lacks:
-            told = f"{self._name} must be a class with next(history) and may_continue(trial, history)"
+            told = f"{reference} must be a class with next(history) and may_continue(trial, history)"
             told += f", and has no {lacks[0]}" if lacks else ""
-            raise spec_error(f"{told}. Add it, as hptune.strategies.strategy has it.", *_PLACE)
+            raise spec_error(f"{told}. Add it, as hptune.strategies.strategy has it.", *place)
         try:
-            self._inner: Any = found(setup.experiment, setup.space, **setup.options.options)
+            self._inner: Any = found(setup.experiment, setup.space, **keywords)
         except Exception as error:  # the class is anybody's
-            told = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
-            raise spec_error(f"{told}. It is given the experiment, the space, and the options.", *_PLACE) from error
+            told = f"{reference} can't be constructed: {type(error).__name__}: {error}"
+            raise spec_error(f"{told}. It is given the experiment, the space, and the options.", *place) from error
 
     def next(self, history: History) -> Decision:
         number = len(history.trials)
@@ -110,5 +113,9 @@ class OwnStrategy:
 
 
 def strategy(setup: Setup, points: Callable[[], Points]) -> OwnStrategy:  # noqa: ARG001  # it has its own
-    """`strategy: {name: python, strategy: module:Class}`."""
-    return OwnStrategy(setup)
+    """The class that `strategy: {name: python, …}` names, or that another package's options do."""
+    options: StrategyOptions = setup.options
+    if isinstance(options, PythonStrategy):
+        return OwnStrategy(setup, options.strategy, options.options, ("strategy", "strategy"))
+    keywords = {name: value for name, value in options if name != "name"}
+    return OwnStrategy(setup, options.maker, keywords, ("strategy", "name"))

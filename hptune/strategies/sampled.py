@@ -13,7 +13,6 @@ from random import Random
 from hptune.base.errors import Problem, SpecError, unknown
 from hptune.base.seeds import derive
 from hptune.base.trial import Trial, Value
-from hptune.experiment.checks.search import LEARNING
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Domain, Space, point_key
@@ -53,7 +52,7 @@ def first_points(experiment: Experiment, space: Space) -> list[Point]:
     sampler = experiment.strategy.source
     defaults = space.defaults()
     known = point_key(defaults) in map(point_key, points)
-    if sampler.name in LEARNING and not known and any(map(_says_more, space.domains.values())):
+    if sampler.learns and not known and any(map(_says_more, space.domains.values())):
         points.append(defaults)
     return points
 

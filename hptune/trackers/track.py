@@ -7,11 +7,11 @@ of other packages are found by their entry points of `hptune.trackers`, whose na
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
-from hptune.base.errors import spec_error
+from hptune.base.errors import SpecError, spec_error
+from hptune.base.offered import load_offered
+from hptune.base.rows import load_row
 from hptune.base.trial import Segment, Trial
 from hptune.executors.executor import Outcome
 from hptune.experiment.experiment import Experiment
@@ -30,6 +30,8 @@ def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
             continue
         try:
             found[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
+        except SpecError:
+            raise
         except Exception as error:  # another package's may raise anything
             told = f"{key} can't be begun: {type(error).__name__}: {error}. Mend its options, or drop it."
             raise spec_error(told, "track", key) from error
@@ -37,12 +39,9 @@ def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
 
 
 def _class(key: str) -> Callable[..., Watch]:
-    if key in TRACKERS:
-        module, _, name = TRACKERS[key].partition(":")
-        own: Callable[..., Watch] = getattr(import_module(f"hptune.trackers.{module}"), name)
-        return own
-    (other,) = (one for one in entry_points(group="hptune.trackers") if one.name == key)
-    made: Callable[..., Watch] = other.load()
+    own = TRACKERS.get(key)
+    package = "hptune.trackers"
+    made: Callable[..., Watch] = load_row(package, own) if own else load_offered(package, key, ("track", key))
     return made
 
 

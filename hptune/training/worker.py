@@ -10,16 +10,15 @@ from pathlib import Path
 
 from hptune.base import files, surroundings
 from hptune.base.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
+from hptune.base.rows import load_row
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult
 from hptune.base.user_code import sources
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.experiment.reading.marks import read
 from hptune.run.rundir import RunPaths
 from hptune.training.data.store.shared import SharedData
 from hptune.training.reasons import LayerError, is_fatal, reason
-from hptune.training.trainers.folded import FoldedTrainer
 from hptune.training.trainers.trainer import OnEpoch, Trainer
 
 _KEPT = 2**16
@@ -80,29 +79,10 @@ class Worker:
     @counts("start")
     def trainer(self) -> Trainer:
         if self._trainer is None:
-            if isinstance(self._experiment.model, FunctionModel):
-                from hptune.training.trainers.function import FunctionTrainer
-
-                self._trainer = FunctionTrainer(self._experiment, self._folder)
-            elif isinstance(self._experiment.model, SklearnModel):
-                from hptune.training.trainers.sklearn_trainer import SklearnTrainer
-
-                self._trainer = SklearnTrainer(self._experiment, self._folder, self._run, self._shared)
-            else:
-                self._trainer = self._keras_trainer()
+            make = load_row("hptune.training.trainers", self._experiment.model.trainer)
+            self._trainer = make(self._experiment, self._folder, self._run, self._shared)
+        assert self._trainer is not None, "it was made"
         return self._trainer
-
-    def _keras_trainer(self) -> Trainer:
-        from hptune.training.trainers.keras_trainer import KerasTrainer
-        from hptune.training.trainers.samples import Samples
-
-        folds = self._experiment.evaluation.folds
-        samples = Samples(self._experiment, self._folder, self._shared, self._run.data)
-
-        def of_fold(fold: int | None) -> Trainer:
-            return KerasTrainer(self._experiment, self._folder, self._run, samples, fold=fold)
-
-        return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)
 
     def _in_yaml(self, path: KeyPath) -> str:
         """A key path with its line in the YAML: in the file that the run was begun with, if it is still beside it."""

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 from hptune.base.errors import Problem, RunError, SpecError, unknown
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import FunctionModel, SklearnModel
 from hptune.run.lock import locked
 from hptune.run.rundir import RunPaths
 
@@ -26,7 +25,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 def check_formats(formats: Sequence[str], experiment: Experiment) -> None:
     """Raises SpecError for a format that is not known, whose packages are not installed, or without a Keras model."""
     problems = []
-    if formats and isinstance(experiment.model, FunctionModel | SklearnModel):
+    if formats and not experiment.model.keras:
         problems.append(Problem("--export: is for Keras models, and this experiment has none. Drop it."))
     for name in formats:
         if name not in FORMATS:

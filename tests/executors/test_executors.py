@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,10 +19,11 @@ from hptune.base.errors import RunError, SpecError
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.executors import processes
 from hptune.executors.alone import AloneExecutor
+from hptune.executors.choose import executor_for
 from hptune.executors.executor import Executor, Outcome
-from hptune.executors.inline import InlineExecutor
 from hptune.executors.process import shape_of
 from hptune.executors.processes import LocalExecutor
+from hptune.experiment.execution import EXECUTORS
 from hptune.experiment.reading.load import from_json
 from hptune.run.rundir import RunPaths
 
@@ -81,14 +83,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make(folder: Path) -> Iterator[Make]:
-    """Makes executors that are closed after the test: by the number of workers, "auto", "inline", or "alone"."""
+    """Makes executors that are closed after the test: by a name of the table, "alone", or the number of workers."""
     with ExitStack() as stack:
 
         def made(workers: int | str, on_epoch: Any = lambda *_: None, **options: Any) -> Executor:
             executor: Executor
-            if isinstance(workers, str) and workers != "auto":
-                kind = InlineExecutor if workers == "inline" else AloneExecutor
-                executor = kind(experiment(), folder, RunPaths(folder / "runs" / "a"), on_epoch)
+            if workers == "alone":
+                executor = AloneExecutor(experiment(), folder, RunPaths(folder / "runs" / "a"), on_epoch)
+            elif isinstance(workers, str) and workers != "auto":
+                given = experiment(execution={"executor": workers})
+                executor = executor_for(given, folder, RunPaths(folder / "runs" / "a"), on_epoch, trials=None)
             else:
                 executor = local(folder, on_epoch, workers=workers, **options)
             return stack.enter_context(closing(executor))
@@ -96,7 +100,7 @@ def make(folder: Path) -> Iterator[Make]:
         yield made
 
 
-@pytest.fixture(params=["inline", "alone", 1, 3, "auto"])
+@pytest.fixture(params=[*EXECUTORS, "alone", 1, 3])
 def executor(make: Make, request: pytest.FixtureRequest) -> Executor:
     return make(request.param)
 
@@ -141,6 +145,13 @@ def test_every_segment_comes_back_with_what_it_learnt(executor: Executor) -> Non
     assert sorted(found) == [10, 11, 12, 13, 14]
     assert all(score(outcome) == x for x, outcome in found.items())
     assert executor.wait(0.0) == []
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_every_executor_of_the_table_is_documented(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `executor` \|.*$", page, re.M)
+    assert f"`{name}`" in row
 
 
 @pytest.mark.parametrize("one_slot", ["inline", 1])

@@ -10,7 +10,7 @@ from hptune.base.trial import Segment
 from hptune.executors import machine
 from hptune.executors.machine import share_gpus
 from hptune.executors.staffing import Staffing
-from hptune.experiment.sections import Execution
+from hptune.experiment.execution import Execution
 
 
 @pytest.fixture(autouse=True)

@@ -94,10 +94,9 @@ def test_the_tasks_of_the_built_in_sources() -> None:
 def test_the_built_in_sources_are_what_scikit_learn_holds() -> None:
     from sklearn import datasets
 
-    from hptune.experiment.data import SOURCE_ROWS
-    from hptune.experiment.defaults import SOURCE_TASKS
+    from hptune.experiment.data import SourceData
 
-    for name, known in SOURCE_TASKS.items():
+    for name, known in SourceData.sets.items():
         target = getattr(datasets, f"load_{name}")().target
-        assert len(target) == SOURCE_ROWS[name]
+        assert len(target) == known.rows
         assert known.classes == (len(set(target.tolist())) if known.task == "classes" else None)

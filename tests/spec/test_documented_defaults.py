@@ -11,7 +11,8 @@ import yaml
 
 from hptune.experiment.base import Spec
 from hptune.experiment.data import Augment, KerasData, SourceData
-from hptune.experiment.sections import STRATEGIES, Checkpoints, Evaluation, Execution, Finalists
+from hptune.experiment.execution import Execution
+from hptune.experiment.sections import STRATEGIES, Checkpoints, Evaluation, Finalists
 from hptune.experiment.training import SCHEDULE_OPTIONS, EarlyStopping, Lottery, Training, WarmedUp
 
 PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")

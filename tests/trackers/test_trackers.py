@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from fakes import Watcher
 
+from hptune.base import offered
 from hptune.base.errors import SpecError
 from hptune.base.trial import Segment
 from hptune.experiment import sections
 from hptune.experiment.reading.load import load
 from hptune.run.rundir import RunPaths
-from hptune.trackers import track
 from hptune.trackers.track import Watches, trackers
 
 SPEC = """
@@ -137,8 +137,7 @@ def test_another_packages_tracker_is_told_and_left_out_once_it_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = EntryPoint("theirs", f"{__name__}:Fails", "hptune.trackers")
-    for module in (track, sections):
-        monkeypatch.setattr(module, "entry_points", lambda group: [other] if group == "hptune.trackers" else [])
+    monkeypatch.setattr(offered, "entry_points", lambda group: [other] if group == "hptune.trackers" else [])
     experiment = load(written(tmp_path, "{theirs: {word: no}}".replace("no", "'no way'"))).experiment
     found = trackers(experiment, RunPaths(tmp_path / "runs" / "t"))
     (theirs,) = found.values()

@@ -8,19 +8,19 @@ from typing import Any
 from hptune.base.errors import Problem
 from hptune.experiment.checks.recipe import section
 from hptune.experiment.checks.search import HALVING, kind_of_model
-from hptune.experiment.estimators import DEFAULT_FOLDS
+from hptune.experiment.model import ModelOptions
 
 
 def evaluation(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """That folds are asked for where there are samples to deal, and a validation part where something needs it."""
     given = section(raw, "evaluation")
-    kind = kind_of_model(raw)
-    if given.get("folds") is not None and kind == "function":
-        told = "needs samples to deal into folds, and a function brings its own data. Drop it, or use repeats."
+    kind = kind_of_model(raw) or ModelOptions
+    if given.get("folds") is not None and not kind.takes_data:
+        told = f"needs samples to deal into folds, and {kind.called} brings its own data. Drop it, or use repeats."
         yield Problem(told, ("evaluation", "folds"), on_key=True)
-    yield from _stop_after(raw, given.get("folds") or (DEFAULT_FOLDS if kind == "sklearn" else None))
-    if section(raw, "data").get("validation") is not None and kind == "sklearn":
-        told = "can't stand beside a scikit-learn model, which is scored by folds (evaluation.folds). Drop it."
+    yield from _stop_after(raw, given.get("folds") or kind.folds)
+    if section(raw, "data").get("validation") is not None and kind.folds is not None:
+        told = f"can't stand beside {kind.called}, which is scored by folds (evaluation.folds). Drop it."
         yield Problem(told, ("data", "validation"), on_key=True)
 
 

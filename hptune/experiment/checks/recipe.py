@@ -12,7 +12,7 @@ from typing import Any
 from hptune.base.errors import KeyPath, Problem, unknown
 from hptune.experiment.checks.keras_names import Scope, all_of, argument, named
 from hptune.experiment.checks.space import needs_of
-from hptune.experiment.defaults import SOURCE_TASKS
+from hptune.experiment.data import known_of
 from hptune.experiment.directions import whole_metric
 from hptune.experiment.keras_table import Arguments, arguments, names, reported_name
 from hptune.experiment.reading.problems import show, unknown_key
@@ -251,8 +251,7 @@ def regularization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
             yield Problem("is given to training.loss too. Drop one of them.", path, on_key=True)
             return
     data = section(raw, "data")
-    source = SOURCE_TASKS.get(data["source"]) if isinstance(data.get("source"), str) else None
-    task = data.get("task") or (source.task if source is not None else None)
+    task = data.get("task") or known_of(data).task
     if loss is None and task == "regression" and section(raw, "model").get("layers") is not None:
         told = f"spreads class labels, and the data is a regression. Drop it, or set training.loss to {SMOOTHED[0]}."
         yield Problem(told, path, on_key=True)
@@ -278,11 +277,12 @@ def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
 def augment(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """That the data can be pictures."""
     data = section(raw, "data")
-    source = data.get("source")
-    table = f"{source} is a table" if source in TABLES else "a CSV file is a table" if "csv" in data else None
-    if data.get("augment") and table is not None:
-        yield Problem(f"changes pictures at random, and {table}. Drop it.", ("data", "augment"), on_key=True)
+    if data.get("augment") and (why := no_pictures(data)) is not None:
+        yield Problem(f"changes pictures at random, and {why}. Drop it.", ("data", "augment"), on_key=True)
 
 
-TABLES = ("iris", "wine", "breast_cancer", "diabetes")
-"""The built-in sources that hold no pictures."""
+def no_pictures(data: Mapping[str, Any]) -> str | None:
+    """Why the data can't be pictures, as a clause; None where it can."""
+    known = known_of(data)
+    what = {"table": "is a table", "texts": "holds texts"}.get(known.holds or "")
+    return None if what is None else f"{known.called} {what}"

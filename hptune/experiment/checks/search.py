@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from hptune.base.errors import Problem, unknown
+from hptune.base.errors import Problem, SpecError, unknown
 from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.recipe import section
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import MODEL_KINDS
-from hptune.experiment.sections import STRATEGIES
+from hptune.experiment.model import MODEL_KINDS, ModelOptions
+from hptune.experiment.sections import STRATEGIES, StrategyOptions, strategy_options
 from hptune.experiment.space.references import Ref, uses
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, beyond_floats
 from hptune.experiment.training import Training
@@ -25,49 +25,47 @@ HALVING = tuple(name for name, options in STRATEGIES.items() if options.halves)
 LEARNING = tuple(name for name, options in STRATEGIES.items() if options.learns)
 """The strategies that learn from the trials of earlier runs too; of those that halve, their samplers."""
 
-DECLARING = ("python", "hypermodel")
-"""The kinds of models whose code declares parameters."""
-
 SEVERAL = tuple(name for name, options in STRATEGIES.items() if options.several)
 """The strategies that serve several objectives."""
 
 
-def kind_of_model(raw: Mapping[str, Any]) -> str | None:
-    """The key that says what kind of model it is, or None where that can't be told."""
+def kind_of_model(raw: Mapping[str, Any]) -> type[ModelOptions] | None:
+    """What kind of model it is, or None where that can't be told."""
     model = raw.get("model")
     found = [key for key in model if key in MODEL_KINDS] if isinstance(model, dict) else []
-    return found[0] if len(found) == 1 else None
+    return MODEL_KINDS[found[0]] if len(found) == 1 else None
 
 
 def declares_its_space(raw: Mapping[str, Any]) -> bool:
     """Whether the model's code may declare parameters beside those of the YAML."""
-    return kind_of_model(raw) in (*DECLARING, None)
+    kind = kind_of_model(raw)
+    return kind is None or kind.declares
 
 
 def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iterator[Problem]:
     """The sections that this kind of model needs; `misspelt` ones are there under another name, which is told."""
-    kind = kind_of_model(raw)
-    if kind != "function" and raw.get("data") is None and "data" not in misspelt:
+    kind = kind_of_model(raw) or ModelOptions
+    if kind.takes_data and raw.get("data") is None and "data" not in misspelt:
         yield Problem("is required and was not given. Add data: {source: digits}, or npz: or csv:.", ("data",))
-    if kind == "function" and raw.get("data") is not None:
-        yield Problem("a function brings its own data. Drop this section.", ("data",), on_key=True)
-    if kind == "function":
-        yield from _of_no_effect(raw)
-    if kind == "function" and raw.get("objective") is None and "objective" not in misspelt:
-        told = "is required for a function. Add objective: {metric: score, goal: minimize} (or maximize)."
+    if not kind.takes_data and raw.get("data") is not None:
+        yield Problem(f"{kind.called} brings its own data. Drop this section.", ("data",), on_key=True)
+    if not kind.takes_data:
+        yield from _of_no_effect(raw, kind.called)
+    if not kind.takes_data and raw.get("objective") is None and "objective" not in misspelt:
+        told = f"is required for {kind.called}. Add objective: {{metric: score, goal: minimize}} (or maximize)."
         yield Problem(told, ("objective",))
-    if kind not in DECLARING and not raw.get("search_space") and "search_space" not in misspelt:
+    if not kind.declares and not raw.get("search_space") and "search_space" not in misspelt:
         yield Problem(
             "is required and was not given. Add search_space: with at least one parameter.", ("search_space",)
         )
 
 
-def _of_no_effect(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """What a function model has no use for: it trains as it likes, and may take the `epoch`."""
+def _of_no_effect(raw: Mapping[str, Any], called: str) -> Iterator[Problem]:
+    """What a model that brings its own data has no use for: it trains as it likes, and may take the `epoch`."""
     training = raw.get("training")
     keys = [("training", key) for key in training if key != "epochs"] if isinstance(training, Mapping) else []
     for path in [*keys, *((key,) for key in ("schedule", "initialization") if raw.get(key))]:
-        yield Problem("has no effect on a function, which trains as it likes. Drop it.", path, on_key=True)
+        yield Problem(f"has no effect on {called}, which trains as it likes. Drop it.", path, on_key=True)
 
 
 def idle_workers(experiment: Experiment) -> list[Problem]:
@@ -107,7 +105,8 @@ def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         elif use.name in scope.domains and not use.of_key and not scope.always(Ref(use.name)):
             told = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
             yield Problem(f"{told}. Take its when: away, or give it a key of its own.", use.path)
-    if kind_of_model(raw) not in ("layers", "sklearn"):  # code receives every name
+    kind = kind_of_model(raw)
+    if kind is None or kind.declares or not kind.takes_data:  # code receives every name
         return
     used |= {parent for name in declared for parent in section(raw, "search_space", name, "when")}
     for name in declared:
@@ -147,11 +146,20 @@ def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Probl
         yield from unserved(name, found["search_space"])
 
 
+def _options(name: Any) -> type[StrategyOptions] | None:
+    """What holds of the strategy called so; None where that can't be told."""
+    try:
+        return strategy_options(name)
+    except SpecError:  # told already
+        return None
+
+
 def _several_objectives(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
     """What goes by one score, where the objectives are several."""
     if not isinstance(raw.get("objective"), list):
         return
-    if name in STRATEGIES and name not in SEVERAL:
+    options = _options(name)
+    if options is not None and not options.several:
         told = f"{name} optimises one objective, and {len(raw['objective'])} are given. Use {' or '.join(SEVERAL)}"
         yield Problem(f"{told}, or give one objective.", ("strategy", "name") if "strategy" in raw else ("objective",))
     for path in (("budget", "target"), ("budget", "patience"), ("evaluation", "finalists")):
@@ -164,7 +172,8 @@ def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
     """That the strategy learns from trials at all."""
     sampler = section(raw, "strategy").get("sampler", "random")
     source = sampler.get("name") if isinstance(sampler, dict) else sampler
-    if raw.get("warm_start") and (source if name in HALVING else name) not in LEARNING:
+    options = _options(source if name in HALVING else name)
+    if raw.get("warm_start") and not (options is not None and options.learns):
         told = f"{name} with the sampler {source}" if name in HALVING else name
         remedy = f"Use {', '.join(LEARNING)} or a sampler: tpe, or drop this"
         yield Problem(f"{told} learns nothing from earlier trials. {remedy}.", ("warm_start",), on_key=True)

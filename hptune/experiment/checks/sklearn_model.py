@@ -7,6 +7,7 @@ from typing import Any
 
 from hptune.base.errors import KeyPath, Problem, unknown
 from hptune.experiment import estimators
+from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.recipe import objectives, section
 from hptune.experiment.checks.search import HALVING
 from hptune.experiment.scorers import SCORERS
@@ -17,7 +18,7 @@ OF_KERAS = ("training", "initialization", "schedule")
 _DROP = "is for Keras models, and this is a scikit-learn model. Drop it."
 
 
-def sklearn(raw: Mapping[str, Any]) -> Iterator[Problem]:
+def sklearn(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:  # noqa: ARG001  # its values are the estimators'
     """Everything about `model: {sklearn: …}` that can be told without scikit-learn."""
     yield from estimators.faults(section(raw, "model"))
     for path in _keras_only(raw):

@@ -9,26 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hptune.base.errors import Problem, nearest, unknown
+from hptune.base.errors import Problem, SpecError, nearest, unknown
+from hptune.base.rows import load_row
 from hptune.experiment.base import Spec
 from hptune.experiment.checks import built as check_built
 from hptune.experiment.checks import evaluation as check_evaluation
-from hptune.experiment.checks import graph as check_graph
-from hptune.experiment.checks import keras_names as check_keras
 from hptune.experiment.checks import recipe as check_recipe
 from hptune.experiment.checks import schedule as check_schedule
 from hptune.experiment.checks import search as check_search
-from hptune.experiment.checks import sklearn_model as check_sklearn
 from hptune.experiment.checks.keras_names import Scope
 from hptune.experiment.checks.space import domains, examples, point
-from hptune.experiment.data import DATA_KINDS, LATER_DATA
+from hptune.experiment.data import DATA_KINDS
 from hptune.experiment.estimators import with_folds
+from hptune.experiment.execution import Execution
 from hptune.experiment.experiment import Experiment, Head
 from hptune.experiment.model import MODEL_KINDS
 from hptune.experiment.objective import Objective
 from hptune.experiment.presets import expand
 from hptune.experiment.reading.problems import ALIASES, show, unknown_key, validate
-from hptune.experiment.sections import STRATEGIES, Budget, Checkpoints, Evaluation, Execution, Guided, tracker_names
+from hptune.experiment.sections import (
+    STRATEGIES,
+    Budget,
+    Checkpoints,
+    Evaluation,
+    Guided,
+    strategy_names,
+    strategy_options,
+    tracker_names,
+)
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.references import bind
 from hptune.experiment.space.roles import miscast
@@ -76,9 +84,9 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     )
     values = {name: examples(domain) for name, domain in found["search_space"].items()}
 
-    found["model"] = _kind(raw, "model", MODEL_KINDS, (), values, problems)
+    found["model"] = _kind(raw, "model", MODEL_KINDS, values, problems)
     if raw.get("data") is not None:
-        found["data"] = _kind(raw, "data", DATA_KINDS, LATER_DATA, values, problems)
+        found["data"] = _kind(raw, "data", DATA_KINDS, values, problems)
     for key, cls in _PLAIN_SECTIONS.items():
         if key in raw:
             found[key] = _read(cls, raw[key], key, values, problems)
@@ -119,7 +127,6 @@ def _kind(
     raw: Mapping[str, Any],
     section: str,
     kinds: Mapping[str, type[Spec]],
-    later: Iterable[str],
     values: Mapping[str, list[Any]],
     problems: list[Problem],
 ) -> Spec | None:
@@ -133,15 +140,11 @@ def _kind(
         problems.append(Problem(f"must be a section with one of {choose}, got {show(given)}.", (section,)))
         return None
     found = [key for key in given if key in kinds]
-    coming = [key for key in given if key in later and not found]
     if len(found) == 1:
         return _read(kinds[found[0]], given, section, values, problems)
     if len(found) > 1:
         told = f"{' and '.join(found)} can't stand together: each names a kind of {section}. Keep one."
         problems.append(Problem(told, (section, found[1]), on_key=True))
-    elif coming:
-        told = f"{section}.{coming[0]} is not in this version. Available: {choose}."
-        problems.append(Problem(told, (section, coming[0]), on_key=True))
     else:
         known = set(kinds) | {name for cls in kinds.values() for name in cls.model_fields}
         strange = [key for key in given if key not in known]
@@ -191,12 +194,17 @@ def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
         problems.append(Problem(f"must be a section such as {{name: random}}, got {show(raw)}.", ("strategy",)))
         return None
     name = raw.get("name", next(iter(STRATEGIES)))
-    if isinstance(name, str) and name in STRATEGIES:
-        strategy, wrong = validate(STRATEGIES[name], {**raw, "name": name}, ("strategy",))
-        problems += wrong
-        return strategy
-    problems.append(Problem(unknown("strategy", name, STRATEGIES), ("strategy", "name")))
-    return None
+    try:
+        options = strategy_options(name)
+    except SpecError as error:
+        problems += error.problems
+        return None
+    if options is None:
+        problems.append(Problem(unknown("strategy", name, strategy_names()), ("strategy", "name")))
+        return None
+    strategy, wrong = validate(options, {**raw, "name": name}, ("strategy",))
+    problems += wrong
+    return strategy
 
 
 def _points(raw: Mapping[str, Any], found: dict[str, Any], problems: list[Problem]) -> None:
@@ -224,15 +232,10 @@ def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
     yield from check_search.required_sections(raw, _misspelt(raw))
     yield from check_search.strategy(raw, found)
     yield from check_evaluation.evaluation(raw)
-    if kind == "layers":
-        layers, path = raw["model"]["layers"], ("model", "layers")
-        wrong = list(check_keras.layers(layers, path, scope)) or list(check_keras.too_many(layers, path, scope))
-        yield from wrong or check_graph.graph(raw["model"], scope)
-        yield from check_recipe.objective(raw, scope)
-    if kind == "sklearn":
-        yield from check_sklearn.sklearn(raw)
-    if found.get("model") is not None:
-        yield from check_built.built(raw, kind, scope)
+    if kind is not None and kind.checks:
+        yield from load_row("hptune.experiment.checks", kind.checks)(raw, scope)
+    if kind is not None and found.get("model") is not None:
+        yield from check_built.built(raw, kind)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)
     yield from check_recipe.regularization(raw, scope)

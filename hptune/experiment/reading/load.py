@@ -17,7 +17,6 @@ from hptune.experiment.checks.search import idle_workers
 from hptune.experiment.checks.sklearn_model import OF_KERAS
 from hptune.experiment.checks.space import remarks
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import DECLARING, SklearnModel
 from hptune.experiment.reading.assemble import assemble
 from hptune.experiment.reading.marks import Document, Spot, read
 from hptune.experiment.reading.overrides import Overrides
@@ -156,13 +155,13 @@ def _named(tree: Any, path: Path, problems: list[Problem]) -> Any:
 def to_json(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON data, every default filled in; `from_json` gives the same experiment back."""
     found: dict[str, Any] = spell(_plain(experiment))
-    if isinstance(experiment.model, DECLARING):
+    if experiment.model.declares:
         # What a builder compiled stands unless the YAML names its own, so what was left out must stay left out.
         training = found["training"]
         for key in ("optimizer", "loss", "metrics"):
             if key not in experiment.training.model_fields_set:
                 del training[key]
-    if isinstance(experiment.model, SklearnModel):
+    if experiment.model.epochs is False:
         for key in OF_KERAS:
             del found[key]
     return found

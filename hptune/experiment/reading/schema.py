@@ -14,13 +14,16 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from hptune.base.offered import offered
 from hptune.experiment.base import Spec
 from hptune.experiment.checks.keras_names import FROM_CODE
 from hptune.experiment.data import DATA_KINDS
+from hptune.experiment.execution import executor_names
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM
 from hptune.experiment.keras_table import Kind, arguments, names, table
 from hptune.experiment.model import CODE_NAME, MODEL_KINDS
+from hptune.experiment.sections import strategy_options
 from hptune.experiment.space.references import REF_SCHEMA
 
 _TEMPLATE = "#/$defs/{model}"
@@ -29,9 +32,10 @@ _SECTION = {"type": "object"}
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema, draft 2020-12."""
-    models: list[type[Spec]] = [Experiment, *DATA_KINDS.values(), *MODEL_KINDS.values()]
-    _, found = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True)
+    """The schema, draft 2020-12. What other installed packages bring is in it. Raises SpecError where one is broken."""
+    others = {name: options for name in offered("hptune.strategies") if (options := strategy_options(name)) is not None}
+    models: list[type[Spec]] = [Experiment, *DATA_KINDS.values(), *MODEL_KINDS.values(), *others.values()]
+    refs, found = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True)
     defs: dict[str, Any] = found["$defs"]
     _describe(defs, Spec)
     experiment = defs.pop("Experiment")
@@ -41,6 +45,10 @@ def json_schema() -> dict[str, Any]:
     properties["search_space"]["propertyNames"] = {"minLength": 1}  # a model's code may ask for any name
     properties["name"]["description"] = "The run's folder; the file's name unless given."
     experiment["required"] = ["version", "model"]
+    properties["strategy"]["oneOf"] += [refs[options, "validation"] for options in others.values()]
+    mapping = {name: refs[options, "validation"]["$ref"] for name, options in others.items()}
+    properties["strategy"]["discriminator"]["mapping"] |= mapping
+    defs["Execution"]["properties"]["executor"]["enum"] = executor_names()
     defs["LayersModel"]["properties"]["layers"]["items"] = {"$ref": "#/$defs/Layer"}
     training = defs["Training"]["properties"]
     losses = _named("losses")

@@ -9,16 +9,8 @@ import numpy as np
 
 from hptune.base import seeds
 from hptune.base.errors import KeyPath, spec_error
-from hptune.experiment.data import (
-    CsvData,
-    DataSpec,
-    ImagesData,
-    KerasData,
-    NpzData,
-    ParquetData,
-    PythonData,
-    SourceData,
-)
+from hptune.base.rows import load_row
+from hptune.experiment.data import DataSpec
 from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
 from hptune.training.data.given import given_form
@@ -26,14 +18,8 @@ from hptune.training.data.inputs import Preparation, learn, untaught
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw, fingerprint
+from hptune.training.data.reading import Reading
 from hptune.training.data.scaling import notes_on, statistics
-from hptune.training.data.sources.csv_table import read_csv
-from hptune.training.data.sources.images import read_images
-from hptune.training.data.sources.keras_sets import read_keras
-from hptune.training.data.sources.npz import read_npz
-from hptune.training.data.sources.parquet_table import read_parquet
-from hptune.training.data.sources.python_source import read_python
-from hptune.training.data.sources.sklearn_sets import read_source
 from hptune.training.data.split.deal import deal
 from hptune.training.data.split.folds import fold_splits, joined
 from hptune.training.data.split.split import Split
@@ -123,9 +109,9 @@ def _data(
 ) -> Data:
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
-    level = isinstance(spec, ImagesData) and spec.scale == "auto" and not needs.raw
+    level = spec.picture is not None and spec.scale == "auto" and not needs.raw
     scale = "standardize" if level else spec.scale
-    if isinstance(spec, KerasData) and spec.is_text:
+    if spec.known.holds == "texts":
         needs = replace(needs, numbers=False)
     prepare = learn(raw, parts.train, scale, needs)
     examples = examples_of(raw, parts.train, prepare)
@@ -144,7 +130,7 @@ def _data(
     standardised = needs.standardise(target.task, spec.scale)
     taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path, outputs=raw.outputs)
 
-    path = ("data", "sample_weight") if isinstance(spec, CsvData | ParquetData) else raw.x_path
+    path = raw.x_path if spec.weights_key is None else ("data", spec.weights_key)
     _check_weights(raw, parts, path, needs)
 
     def part(x: Stored, by_class: Array | None = None) -> Part:
@@ -176,7 +162,7 @@ def _data(
         ),
         preparation=prepare,
         examples=examples,
-        given=given_form(raw, target, parts.train, arrays=isinstance(spec, NpzData | PythonData)),
+        given=given_form(raw, target, parts.train, arrays=spec.known.holds == "arrays"),
     )
 
 
@@ -205,21 +191,9 @@ def _read(
     spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool, needs: Needs = PLAIN
 ) -> Raw | Data:
     """All samples, or the parts where they come as streams."""
-    match spec:
-        case SourceData():
-            return read_source(spec)
-        case NpzData():
-            return read_npz(spec, folder, cache)
-        case CsvData():
-            return read_csv(spec, folder)
-        case ParquetData():
-            return read_parquet(spec, folder)
-        case ImagesData():
-            return read_images(spec, folder, cache)
-        case KerasData():
-            return read_keras(spec)
-        case PythonData():
-            return read_python(spec, folder, seeds.derive(seed, "data"), with_test=with_test, needs=needs)
+    read = load_row("hptune.training.data.sources", spec.reader)
+    found: Raw | Data = read(spec, Reading(folder, cache, seeds.derive(seed, "data"), with_test, needs))
+    return found
 
 
 def _check_finite(raw: Raw) -> None:

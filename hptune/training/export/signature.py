@@ -18,7 +18,6 @@ from pydantic import TypeAdapter
 from hptune.base import files
 from hptune.base.errors import RunError, spec_error
 from hptune.base.trial import Value
-from hptune.experiment.data import ImagesData, NpzData, TableData
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.thresholds import MARGINS
 from hptune.run.rundir import RunPaths
@@ -101,24 +100,16 @@ def signature_of(
         preparation=data.preparation,
         shape=tuple(examples.shape[1:]) if isinstance(examples, np.ndarray) else (),
         integers=arrays and data.train.x.dtype.kind in "iu",
-        array=spec.x if isinstance(spec, NpzData) else "x",
+        array=spec.array,
         features=data.features,
-        dropped=_dropped(spec, data.features) if isinstance(spec, TableData | ImagesData) else (),
-        picture=(spec.size[0], spec.size[1], spec.channels) if isinstance(spec, ImagesData) else None,
+        dropped=tuple(filter(spec.may_drop, data.features if spec.picture is None else (PICTURE,))),
+        picture=spec.picture,
         labels=data.labels,
         targets=data.outputs,
         logits=logits,
         margins=margins,
         raw=raw,
     )
-
-
-def _dropped(spec: TableData | ImagesData, features: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(spec, ImagesData):
-        return (PICTURE,) if spec.missing == "drop" else ()
-    if isinstance(spec.missing, Mapping):
-        return tuple(name for name in features if spec.missing.get(name) == "drop")
-    return features if spec.missing == "drop" else ()
 
 
 def write_signature(run: RunPaths, signature: Signature) -> None:

@@ -16,14 +16,14 @@ from typing import TypeAlias
 import numpy as np
 
 from hptune.base.errors import Problem, SpecError, nearest, spec_error
+from hptune.experiment.data import DATA_KINDS, TableData, table_format
 from hptune.training.data.arrays import Array
 from hptune.training.data.inputs import Encoding
 from hptune.training.data.raw import Column
-from hptune.training.data.sources.csv_table import csv_sheets
 from hptune.training.data.sources.images import read_picture
 from hptune.training.data.sources.npz import stored_array
-from hptune.training.data.sources.parquet_table import parquet_sheets
 from hptune.training.data.sources.picture_headers import Undecodable
+from hptune.training.data.sources.table_files import sheets
 from hptune.training.data.store.stream import Mapped
 from hptune.training.data.table.cells import Cells, read_cells, same_spelling
 from hptune.training.data.table.labels import refuse_long_doubles
@@ -62,10 +62,8 @@ def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
     if not path.exists():
         raise spec_error(f"--input: no such file or folder: {path}. Check the path.")
     suffix = path.suffix.lower()
-    if signature.features and suffix in (".csv", ".tsv", ".txt"):
-        return _rows(signature, csv_sheets(str(path), path, signature.features, rows=ROWS))
-    if signature.features and suffix in (".parquet", ".pq"):
-        return _rows(signature, parquet_sheets(str(path), path, signature.features, rows=ROWS))
+    if signature.features and (found := table_format(suffix)) is not None:
+        return _rows(signature, sheets(found[1], str(path), path, signature.features, rows=ROWS))
     if not signature.is_table and suffix in (".npz", ".npy"):
         return _arrays(signature, path)
     if signature.picture is not None and (path.is_dir() or suffix in PICTURES):
@@ -81,7 +79,8 @@ def _takes(signature: Signature) -> str:
     arrays = (
         f"{pictures}a .npz file with an array {signature.array!r} of shape {_shape(signature)}, or such a .npy file"
     )
-    table = "a .csv or .parquet file with its columns"
+    tables = [kind.suffixes[0] for kind in DATA_KINDS.values() if issubclass(kind, TableData)]
+    table = f"a {' or '.join(tables)} file with its columns"
     if signature.is_table:
         return table
     return f"{arrays}, or {table}" if signature.features else arrays

@@ -11,7 +11,7 @@ from hptune.experiment.dials import NESTED_LAYERS
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM, INPUT
 from hptune.experiment.keras_table import layer_arguments, names, table
-from hptune.experiment.model import ApplicationModel, LayersModel, PythonModel, SavedModel, SklearnModel
+from hptune.experiment.model import ModelOptions
 from hptune.experiment.space.references import texts_in
 from hptune.training.data import Data
 from hptune.training.data.needs import Needs
@@ -51,18 +51,17 @@ OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
 def needs_of(experiment: Experiment) -> Needs:
     """What the experiment's model needs of its samples."""
     model, training = experiment.model, experiment.training
-    if isinstance(model, SklearnModel):
+    if model.exact:
         return Needs(wide=True, numbers=True)
     losses = [*texts_in(training.loss, experiment.search_space)]
     own_scale = tuple(name for name in losses if name in OF_OWN_SCALE) or _with_delta(training.loss)
-    if not isinstance(model, LayersModel | ApplicationModel):
+    if model.as_it_is:
         return Needs(own_scale=own_scale)
-    layers = [*_calls(model.layers)] if isinstance(model, LayersModel) else []
+    layers = [*_calls(model.stack)]
     metrics = [name for name in texts_in(training.metrics, experiment.search_space) if name in _FIGURES or ":" in name]
-    inputs = model.inputs or () if isinstance(model, LayersModel) else ()
     return Needs(
         numbers=None if any(":" in name for name, _ in layers) else not {name for name, _ in layers} & OF_CODES,
-        prepares=next((name for name, given in _raw(layers, inputs) if _prepares(name, given)), "")
+        prepares=next((name for name, given in _raw(layers, model.input_names) if _prepares(name, given)), "")
         or _of_bytes(layers),
         squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
@@ -141,11 +140,10 @@ def notes_for_code(data: Data, experiment: Experiment) -> list[str]:
     A plain program gives it neither. Whether the code prepares samples itself can't be seen in all of its forms.
     """
     model = experiment.model
-    if isinstance(model, PythonModel | SavedModel):
-        code = "the model's code" if isinstance(model, PythonModel) else "the model"
+    if model.as_it_is:
+        code = "the model's code" if model.code is not None else "the model"
     else:
-        own = [*_own_on_samples(model)] if isinstance(model, LayersModel) else []
-        code = ", ".join(dict.fromkeys(own))
+        code = ", ".join(dict.fromkeys(_own_on_samples(model)))
     found = []
     if code and data.input_scale is not None and getattr(experiment.data, "scale", "none") == "auto":
         offset, divisor = data.input_scale
@@ -154,7 +152,7 @@ def notes_for_code(data: Data, experiment: Experiment) -> list[str]:
         found.append(f"{done} before {code} is given them. Say data.scale: none if it is meant for raw ones.")
     losses = [*texts_in([experiment.training.loss, experiment.training.metrics], experiment.search_space)]
     own_figures = ", ".join(dict.fromkeys(name for name in losses if ":" in name))
-    seen_by = code if isinstance(model, PythonModel | SavedModel) else own_figures
+    seen_by = code if model.as_it_is else own_figures
     labels = data.labels if data.task == "classes" else None
     if seen_by and labels is not None and data.train.flow is None and _are_numbers(labels):
         shown = ", ".join(map(str, labels[:5])) + (", …" if len(labels) > 5 else "")
@@ -171,6 +169,6 @@ def _are_numbers(labels: tuple[Any, ...]) -> bool:
     return all(isinstance(one, int | float) for one in labels) and labels != tuple(range(len(labels)))
 
 
-def _own_on_samples(model: LayersModel) -> Iterator[str]:
+def _own_on_samples(model: ModelOptions) -> Iterator[str]:
     """The classes of the user's that are given samples, with no layer before them that learns."""
-    return (name for name, _ in _raw(_calls(model.layers), model.inputs or ()) if ":" in name)
+    return (name for name, _ in _raw(_calls(model.stack), model.input_names) if ":" in name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hptune.training.models.hypermodel import Builder, keras_tuner
 from hptune.training.runtime import keras
 
 
-def ready_made(spec: HypermodelModel, data: Data) -> Builder:
+def ready_made(spec: HypermodelModel, data: Data, folder: Path) -> Builder:  # noqa: ARG001  # it names no file
     """Its builder. Raises SpecError where the data is no pictures of classes. None of the three has branches."""
     shape = tuple(data.train.x.shape[1:])
     if len(shape) != 3 or data.task != "classes":

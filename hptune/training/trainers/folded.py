@@ -8,8 +8,14 @@ search without folds has it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from hptune.base.trial import Segment, SegmentResult
+from hptune.experiment.experiment import Experiment
+from hptune.run.rundir import RunPaths
+from hptune.training.data.store.shared import SharedData
+from hptune.training.trainers.keras_trainer import KerasTrainer
+from hptune.training.trainers.samples import Samples
 from hptune.training.trainers.trainer import OnEpoch, Trainer
 
 
@@ -29,3 +35,14 @@ class FoldedTrainer:
         if fold not in self._trainers:
             self._trainers[fold] = self._make(fold)
         return self._trainers[fold].run(segment, on_epoch)
+
+
+def keras_trainer(experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None) -> Trainer:
+    """What trains Keras models: on one split, or on each of the folds."""
+    samples = Samples(experiment, folder, shared, run.data)
+
+    def of_fold(fold: int | None) -> Trainer:
+        return KerasTrainer(experiment, folder, run, samples, fold=fold)
+
+    folds = experiment.evaluation.folds
+    return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)

@@ -23,6 +23,11 @@ from hptune.run.usable import UNTOLD
 from hptune.training.trainers.trainer import OnEpoch
 
 
+def trainer(experiment: Experiment, folder: Path, *_: Any) -> FunctionTrainer:
+    """What calls the function, which needs neither the run's folder nor samples."""
+    return FunctionTrainer(experiment, folder)
+
+
 class FunctionTrainer:
     """Calls the function once an epoch (1 to `training.epochs`), or once a segment where it takes no `epoch`.
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from hptune.base import seeds
 from hptune.base.errors import SegmentFailed, SpecError
+from hptune.base.rows import load_row
 from hptune.base.stopwatch import WATCH
 from hptune.base.trial import Curves, Segment, SegmentResult, Values
 from hptune.experiment.defaults import ends_in_one_unit, fill, is_one_hot
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import HypermodelModel, PythonModel
 from hptune.experiment.objective import Objective, leading
 from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.references import concrete, texts_in
@@ -42,7 +42,6 @@ from hptune.training.models.blueprint import Blueprint
 from hptune.training.models.discovery import explore
 from hptune.training.models.hypermodel import Builder, from_code
 from hptune.training.models.needs import notes_for_code
-from hptune.training.models.ready_made import ready_made
 from hptune.training.own import reuse
 from hptune.training.trainers import course as courses
 from hptune.training.trainers.advice import advise, tell_validation
@@ -50,7 +49,7 @@ from hptune.training.trainers.course import Course
 from hptune.training.trainers.own_fit import OwnFit, OwnWay
 from hptune.training.trainers.own_fit_probe import check_own_fit, probe_own_fit
 from hptune.training.trainers.probe import check_precision, check_recipes
-from hptune.training.trainers.programs import NeedsFit, Programs
+from hptune.training.trainers.programs import MODELS, NeedsFit, Programs
 from hptune.training.trainers.prove import prove
 from hptune.training.trainers.samples import Samples
 from hptune.training.trainers.trainer import OnEpoch
@@ -116,11 +115,12 @@ class KerasTrainer:
     def builder(self) -> Builder | None:
         """The code that builds the model, where it comes from code."""
         model = self._given.model
-        if isinstance(model, HypermodelModel):
-            return ready_made(model, self._samples.data(self._fold))
-        if not isinstance(model, PythonModel):
+        if not model.declares:
             return None
-        builder = from_code(model.python, self._folder)
+        if model.code is None:
+            made: Builder = load_row(MODELS, model.maker)(model, self._samples.data(self._fold), self._folder)
+            return made
+        builder = from_code(model.code, self._folder)
         builder.prepare = self._samples.left_again
         x, declared = self._samples.data(self._fold).train.x[:1], Space(self._given.search_space).defaults()
         builder.begin(x, declared, seed=seeds.derive(self._given.seed, "import"))

@@ -18,7 +18,6 @@ import numpy as np
 from hptune.base.errors import KeyPath, Problem, SegmentFailed, SpecError
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import resolve
-from hptune.experiment.sections import Asha, Hyperband
 from hptune.training.core.results import NOT_VALIDATED, can_be_validated
 from hptune.training.data import Data
 from hptune.training.data.store.stored import Stored
@@ -87,7 +86,7 @@ class FitProbe:
 
     def __init__(self, way: OwnWay, given: Experiment) -> None:
         self._way, self._given = way, given
-        self._rungs = isinstance(given.strategy, Hyperband | Asha)
+        self._rungs = given.strategy.halves
         self._rows = FEW
         self._tried = False
         self._problems: list[Problem] = []
@@ -186,7 +185,7 @@ class FitProbe:
             recipe = resolve(self._given, {name: d.default_value() for name, d in self._given.search_space.items()})
             known, refused = fit_call.keywords(self._way.builder.fit, self._way.data, spec, recipe)
             name = next(name for name in ("class_weight", "sample_weight") if name in {*known, *refused})
-            own = next((key for key in ("sample_weight", "python") if getattr(spec, key, None) is not None), None)
+            own = None if spec is None else spec.weights_key
             found[name] = ("data", "class_weight") if by_class else ("data", *([own] if own is not None else []))
         return found
 

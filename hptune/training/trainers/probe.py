@@ -10,7 +10,6 @@ from typing import TypeAlias
 from hptune.base.errors import HptuneError, KeyPath, Problem, SegmentFailed, SpecError, spec_error
 from hptune.base.trial import Values
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import HypermodelModel, LayersModel, PythonModel, SavedModel
 from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.space import Space
 from hptune.training.core.losses import SMOOTHABLE
@@ -52,15 +51,12 @@ def check_recipes(
             check_smoothing(blueprint)
             columns = columns_of(blueprint.outputs, data)
             made, loss = blueprint.build()[0], blueprint.compiled.loss()
-            as_it_is = isinstance(
-                experiment.model, PythonModel | HypermodelModel | SavedModel
-            )  # the target, in the loss
-            seen = replace(data, target_scale=None) if as_it_is else data
+            seen = replace(data, target_scale=None) if experiment.model.as_it_is else data
             doubts = []
             try:
                 check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
             except SpecError as misfit:
-                if not isinstance(experiment.model, PythonModel | SavedModel):
+                if not experiment.model.as_it_is:
                     raise
                 doubts = [f"{one.message} It is trained as it is." for one in misfit.problems]
             check_objective(experiment, *name_metrics(blueprint))
@@ -112,4 +108,4 @@ def _sentence(told: str | None) -> str:
 
 def _last_layer(experiment: Experiment) -> KeyPath:
     model = experiment.model
-    return ("model", "layers", len(model.layers) - 1) if isinstance(model, LayersModel) else ("model",)
+    return ("model", "layers", len(model.stack) - 1) if model.layered else ("model",)

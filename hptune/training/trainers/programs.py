@@ -12,11 +12,12 @@ from typing import Any
 
 from hptune.base import files, seeds
 from hptune.base.errors import Problem, SegmentFailed, SpecError
+from hptune.base.rows import load_row
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Values
 from hptune.experiment.data import Augment
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.model import ApplicationModel, ModelSpec, SavedModel
+from hptune.experiment.model import ModelSpec
 from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.space import Space
 from hptune.experiment.training import Stabilize
@@ -32,10 +33,8 @@ from hptune.training.data import Data
 from hptune.training.export.export import behind, in_own_unit
 from hptune.training.models import augment
 from hptune.training.models import blueprint as blueprints
-from hptune.training.models.applications import build_application
 from hptune.training.models.blueprint import SMOOTHING, Blueprint, Outlives, Weights
 from hptune.training.models.hypermodel import Builder
-from hptune.training.models.saved import load_saved
 from hptune.training.own.guard import apart
 from hptune.training.runtime import keras, reset_names
 from hptune.training.trainers.last_layer import check_last_layer, doubt
@@ -49,6 +48,10 @@ WEIGHTS = 32
 
 DESCRIBED = 4
 """How many models that were built to be described are kept."""
+
+
+MODELS = "hptune.training.models"
+"""Where the rows of models look."""
 
 
 class Programs:
@@ -123,10 +126,7 @@ class Programs:
 
     def _build(self, spec: ModelSpec) -> Any:
         reset_names()
-        if isinstance(spec, SavedModel):
-            return load_saved(spec, self._data, self._folder)
-        assert isinstance(spec, ApplicationModel), "the rest are built by code, or layer by layer"
-        return build_application(spec, self._data, self._folder)
+        return load_row(MODELS, spec.maker)(spec, self._data, self._folder)
 
     def _augmented(self, bare: Blueprint, how: Augment) -> Blueprint:
         flip, strong = augment.flips(how), augment.strengths(how)
@@ -218,8 +218,7 @@ class Programs:
         Not for a model that the user's code compiled, or that was trained before: those are meant for the targets as
         they are.
         """
-        own = self._builder is not None or isinstance(self._experiment.model, SavedModel)
-        return self._data.target_scale is not None and not own
+        return self._data.target_scale is not None and not self._experiment.model.as_it_is
 
     def _build_by_code(self, builder: Builder, values: Values) -> Any:
         model, _ = builder.build(values)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from hptune.base import seeds
 from hptune.base.stopwatch import counts
-from hptune.experiment.data import PythonData
 from hptune.experiment.experiment import Experiment
 from hptune.training.data import Data, Part, load_data, load_folds, load_joined
 from hptune.training.data.sources import flow
@@ -90,7 +89,8 @@ class Samples:
 
     @property
     def _leaves(self) -> bool:
-        return isinstance(self._spec, PythonData) and flow.leaves(self._spec.python)
+        function = self._spec.function
+        return function is not None and flow.leaves(function)
 
     def left_again(self) -> None:
         """As `left`, where the function was seen to leave anything."""
@@ -99,5 +99,6 @@ class Samples:
 
     def left(self) -> None:
         """Have what the user's function leaves behind, where it is not: its module may have been imported anew."""
-        if isinstance(self._spec, PythonData) and not flow.was_called(self._spec.python):
-            flow.called(self._spec.python, self._folder, seeds.derive(self._seed, "data"))
+        function = self._spec.function
+        if function is not None and not flow.was_called(function):
+            flow.called(function, self._folder, seeds.derive(self._seed, "data"))

@@ -17,7 +17,6 @@ from hptune.base import files, generators, seeds, surroundings
 from hptune.base.errors import RunError, SegmentFailed, SpecError, spec_error
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult, Value
-from hptune.experiment.data import ImagesData
 from hptune.experiment.defaults import fill
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import SklearnModel
@@ -51,11 +50,11 @@ class SklearnTrainer:
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
         import sklearn  # noqa: F401  # loaded before a segment's time counts
 
-        if isinstance(experiment.data, ImagesData):  # decoded by TensorFlow, which is then started as everywhere
+        assert experiment.data is not None, "the spec's check asks for data"
+        if experiment.data.picture is not None:  # decoded by TensorFlow, which is then started as everywhere
             runtime.start()
         assert isinstance(experiment.model, SklearnModel)
         assert experiment.evaluation.folds is not None, "filled in with the spec"
-        assert experiment.data is not None, "the spec's check asks for data"
         self._model = experiment.model
         self._folds = experiment.evaluation.folds
         if experiment.data.scale == "auto":

@@ -6,7 +6,8 @@ import pytest
 from hptune.base.errors import SpecError
 from hptune.experiment.data import CsvData
 from hptune.training.data import Data, load_data
-from hptune.training.data.sources.csv_table import read_csv
+from hptune.training.data.reading import Reading
+from hptune.training.data.sources.table_files import read_table_file
 
 HEADER = "age,city,bought"
 
@@ -53,7 +54,7 @@ def test_separators_newlines_quotes_and_the_byte_order_mark(tmp_path, separator,
     reference = newline.join(line.replace(",", separator) if i != 1 else line for i, line in enumerate(lines))
     reference = reference.replace('20,"', f'20{separator}"').replace('",no', f'"{separator}no')
     write(tmp_path, reference, "utf-8-sig")
-    raw = read_csv(CsvData(csv="t.csv", target="bought"), tmp_path)
+    raw = read_table_file(CsvData(csv="t.csv", target="bought"), Reading(tmp_path))
     assert raw.features == ("age", "city")
     assert raw.x[1].values[0] == 'a "quoted", one; with | all'
     assert len(raw.y) == 30
@@ -63,7 +64,7 @@ def test_spaces_blank_lines_and_a_missing_last_newline(tmp_path):
     write(
         tmp_path, "\n".join([" age , city , bought", "", *(line.replace(",", " , ") for line in body()), "", ""])[:-2]
     )
-    raw = read_csv(CsvData(csv="t.csv", target="bought"), tmp_path)
+    raw = read_table_file(CsvData(csv="t.csv", target="bought"), Reading(tmp_path))
     assert raw.features == ("age", "city")
     assert set(raw.x[1].values) == {"Oslo", "Lima"}
     assert len(raw.y) == 30

@@ -14,10 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from hptune.base.errors import Problem, SpecError, spec_error
-from hptune.experiment.data import CsvData
-from hptune.training.data.raw import Raw, unreadable
+from hptune.training.data.raw import unreadable
 from hptune.training.data.table.cells import text_of
-from hptune.training.data.table.table import SHOWN, read_table, used_columns
+from hptune.training.data.table.table import SHOWN
 
 SEPARATORS = ",;\t|"
 
@@ -43,22 +42,8 @@ class CsvSheet:
         return [text_of(text) for text in self.columns[self.header.index(name)]]
 
 
-def read_csv(spec: CsvData, folder: Path) -> Raw:
-    """The used columns of a CSV file. Raises `SpecError` with the problems of the first step that found any."""
-    return read_table(spec, open_csv(spec.csv, folder / spec.csv, used_columns(spec)))
-
-
-def open_csv(file: str, path: Path, names: Sequence[str] | None) -> CsvSheet:
-    """The columns `names` of a CSV file (None: all), as far as it has them. Raises `SpecError`.
-
-    file: the path as errors are to spell it.
-    """
-    (sheet,) = csv_sheets(file, path, names)
-    return sheet
-
-
 def csv_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None) -> Iterator[CsvSheet]:
-    """The table piece by piece, `rows` at a time (None: all at once). Raises `SpecError` where something is wrong."""
+    """The columns `names` of a CSV file (None: all), as far as it has them; `sheets` of `CsvData`."""
     try:
         yield from _sheets(file, path, names, rows)
     except OSError as error:

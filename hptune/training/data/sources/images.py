@@ -22,7 +22,7 @@ from hptune.base.errors import Problem, SpecError, spec_error
 from hptune.experiment.data import CsvData, ImagesData
 from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw, unreadable
-from hptune.training.data.sources.csv_table import read_csv
+from hptune.training.data.reading import Reading
 from hptune.training.data.sources.picture_headers import (
     HEAD_BYTES,
     TOLD,
@@ -31,6 +31,7 @@ from hptune.training.data.sources.picture_headers import (
     indexed_bmp,
     peculiarity,
 )
+from hptune.training.data.sources.table_files import read_table_file
 from hptune.training.data.store.kept import Output, kept
 from hptune.training.data.store.stream import Mapped, scratch
 from hptune.training.data.table.table import SHOWN
@@ -53,12 +54,13 @@ class _Listed:
     raw: Raw
 
 
-def read_images(spec: ImagesData, folder: Path, cache: Path | None) -> Raw:
+def read_images(spec: ImagesData, how: Reading) -> Raw:
     """x: uint8 [n, h, w, channels]; y: the index of the class, or what the table says.
 
-    cache: the folder in which the decoded pictures are kept, for the next time they are asked for. Raises `SpecError`
-    for files that can't be decoded, unless `missing: drop` leaves them out.
+    The decoded pictures are kept in `how.cache`, for the next time they are asked for. Raises `SpecError` for files
+    that can't be decoded, unless `missing: drop` leaves them out.
     """
+    folder, cache = how.folder, how.cache
     listed = _from_folder(spec, folder) if (folder / spec.images).is_dir() else _from_table(spec, folder)
     pictures, bad, peculiar = _decoded(spec, listed, cache if cache is not None else scratch())
     keep = np.ones(len(listed.names), bool)
@@ -153,7 +155,7 @@ def _from_table(spec: ImagesData, folder: Path) -> _Listed:
         task=spec.task,
         missing=spec.missing,
     )
-    raw = read_csv(how, folder)
+    raw = read_table_file(how, Reading(folder))
     assert isinstance(raw.x, tuple), "a table has columns"
     return _Listed(raw.x[0].values.tolist(), table.parent, replace(raw, features=(), x_path=IMAGES))
 

@@ -14,6 +14,7 @@ from hptune.base.errors import SpecError, spec_error
 from hptune.experiment.data import KerasData
 from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw
+from hptune.training.data.reading import Reading
 from hptune.training.runtime import keras
 
 FILES = {
@@ -31,7 +32,7 @@ FILES = {
 PATH = ("data", "keras")
 
 
-def read_keras(spec: KerasData) -> Raw:
+def read_keras(spec: KerasData, how: Reading) -> Raw:  # noqa: ARG001  # it is in Keras's own cache
     """The loader's training samples and then its test samples, which stay the test part unless the parts are pooled.
 
     Pictures: uint8 [n, h, w, c]. Texts: int32 [n, maxlen], the numbers of the words, 0 before a shorter text; of a
@@ -40,13 +41,14 @@ def read_keras(spec: KerasData) -> Raw:
     """
     keras()
     loader = importlib.import_module(f"keras.datasets.{spec.keras}")
-    options: dict[str, Any] = {"num_words": spec.num_words} if spec.is_text else {}
+    is_text = spec.known.holds == "texts"
+    options: dict[str, Any] = {"num_words": spec.num_words} if is_text else {}
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of a download
             (x, y), (test_x, test_y) = loader.load_data(**options)
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise _unloadable(spec, error) from error
-    if spec.is_text:
+    if is_text:
         x, test_x = (_padded(texts, spec.maxlen) for texts in (x, test_x))
     if spec.keras in ("mnist", "fashion_mnist"):
         x, test_x = x[..., None], test_x[..., None]

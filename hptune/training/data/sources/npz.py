@@ -21,6 +21,7 @@ from hptune.base.errors import spec_error, unknown
 from hptune.experiment.data import NpzData
 from hptune.training.data.arrays import Array
 from hptune.training.data.raw import Raw, unreadable
+from hptune.training.data.reading import Reading
 from hptune.training.data.store.kept import kept
 from hptune.training.data.store.stream import Mapped, scratch
 from hptune.training.data.table.labels import plain_labels, refuse_long_doubles
@@ -29,18 +30,18 @@ SMALL_BYTES = 2**26
 """Arrays up to this size are read whole."""
 
 
-def read_npz(spec: NpzData, folder: Path, cache: Path | None) -> Raw:
+def read_npz(spec: NpzData, how: Reading) -> Raw:
     """x: numbers [n, …] ([n] is read as [n, 1]); y: numbers, booleans or text, [n] or [n, k].
 
-    cache: the folder into which a large compressed array is unpacked.
+    A large compressed array is unpacked into `how.cache`.
     """
-    path = folder / spec.npz
+    path = how.folder / spec.npz
     try:
         if path.suffix == ".npy" or not zipfile.is_zipfile(path):
             _refuse_other(spec, path)
         with zipfile.ZipFile(path) as archive:
-            x = _array(archive, spec, "x", cache)
-            y = _array(archive, spec, "y", cache)[:]
+            x = _array(archive, spec, "x", how.cache)
+            y = _array(archive, spec, "y", how.cache)[:]
     except OSError as error:
         raise unreadable(spec.npz, path, error, "npz") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 
 from hptune.base.errors import spec_error
-from hptune.experiment.data import ParquetData
 from hptune.training.data.arrays import Array
-from hptune.training.data.raw import Raw, unreadable
+from hptune.training.data.raw import unreadable
 from hptune.training.data.table.cells import Content, Typed, integers, text_of
-from hptune.training.data.table.table import read_table
 
 HELD_NUMBERS = 2**27
 """A table with more cells than this is not held in memory: its numbers are put into files, column by column."""
@@ -54,12 +52,7 @@ class ParquetSheet:
         return _content(whole.column(0), f"{self.file}: column {name!r}")
 
 
-def read_parquet(spec: ParquetData, folder: Path) -> Raw:
-    """The used columns of a Parquet file. Raises `SpecError` with the problems of the first step that found any."""
-    return read_table(spec, open_parquet(spec.parquet, folder / spec.parquet))
-
-
-def open_parquet(file: str, path: Path) -> ParquetSheet:
+def _opened(file: str, path: Path) -> ParquetSheet:
     """The table of a Parquet file. file: the path as errors are to spell it. Raises `SpecError`."""
     try:
         import pyarrow as pa
@@ -84,13 +77,22 @@ def open_parquet(file: str, path: Path) -> ParquetSheet:
     return ParquetSheet(file, names, opened)
 
 
-def parquet_sheets(file: str, path: Path, names: Sequence[str], *, rows: int) -> Iterator[ParquetSheet]:
-    """The columns `names` piece by piece, `rows` at a time, as far as the file has them. Raises `SpecError`."""
+def parquet_sheets(
+    file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None
+) -> Iterator[ParquetSheet]:
+    """The columns `names` of a Parquet file, as far as it has them; `sheets` of `ParquetData`.
+
+    All at once it has every column, and reads one when it is asked for. Raises `SpecError`.
+    """
+    whole = _opened(file, path)
+    if rows is None:
+        yield whole
+        return
     import pyarrow as pa
 
-    whole = open_parquet(file, path)
     start = 0
-    for batch in whole.table.iter_batches(rows, columns=[name for name in names if name in whole.header]):
+    wanted = whole.header if names is None else [name for name in names if name in whole.header]
+    for batch in whole.table.iter_batches(rows, columns=wanted):
         yield ParquetSheet(file, whole.header, pa.Table.from_batches([batch]), start)
         start += batch.num_rows
 

@@ -20,9 +20,10 @@ from hptune.experiment.data import PythonData
 from hptune.training.data.arrays import Array
 from hptune.training.data.given import Given
 from hptune.training.data.inputs import Preparation
-from hptune.training.data.needs import PLAIN, Needs
+from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw
+from hptune.training.data.reading import Reading
 from hptune.training.data.scaling import costs, statistics
 from hptune.training.data.sources.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.table.labels import array_of, joined_labels, plain_labels, refuse_long_doubles, unmasked
@@ -40,18 +41,18 @@ PARTS = ("train", "validation", "test")
 Samples: TypeAlias = tuple[Array, Array, Array | None]
 
 
-def read_python(spec: PythonData, folder: Path, seed: int, *, with_test: bool, needs: Needs = PLAIN) -> Raw | Data:
+def read_python(spec: PythonData, how: Reading) -> Raw | Data:
     """What the function returns: all samples as arrays, or the parts as streams.
 
-    seed: of whatever is random in the function. Raises `SpecError` for what can't be used.
+    Raises `SpecError` for what can't be used.
     """
-    returned = _called(spec, folder, seed)
+    returned = _called(spec, how.folder, how.seed)
     if is_dataset(returned):
         told = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
         raise spec_error(f"{told}: (train, validation) or (train, validation, test).", *PYTHON)
     parts = returned if isinstance(returned, tuple | list) else (returned,)
     if any(is_dataset(part) for part in parts):
-        return _streams(spec, folder, parts, seed, with_test=with_test, needs=needs)
+        return _streams(spec, how.folder, parts, how.seed, with_test=how.with_test, needs=how.needs)
     for key in ("steps_per_epoch", "validation_steps"):
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)

@@ -9,16 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hptune.base.errors import spec_error, unknown
 from hptune.base.trial import Value
-from hptune.experiment.data import CsvData, Kind, ParquetData
+from hptune.experiment.data import CsvData, Kind, table_format
 from hptune.training.data.inputs import MOST_CATEGORIES
-from hptune.training.data.sources.csv_table import open_csv
-from hptune.training.data.sources.parquet_table import open_parquet
+from hptune.training.data.sources.table_files import open_table
 from hptune.training.data.table.cells import Cells, read_cells
 from hptune.training.data.table.table import Sheet, read_table
 from hptune.training.data.target import read_target
@@ -49,7 +48,7 @@ class Survey:
     classes: how many rows each class has; None for a regression.
     """
 
-    key: Literal["csv", "parquet"]
+    key: str
     inputs: tuple[Seen, ...]
     target: str
     target_gaps: bool
@@ -58,9 +57,12 @@ class Survey:
 
 
 def survey(path: Path, target: str | None) -> Survey:
-    """Look at a CSV or Parquet file. Raises SpecError where it can't be read, or has no such column to learn."""
-    key: Literal["csv", "parquet"] = "parquet" if path.suffix.lower() in (".parquet", ".pq") else "csv"
-    sheet: Sheet = open_parquet(str(path), path) if key == "parquet" else open_csv(str(path), path, None)
+    """Look at a table in a file, which is taken for CSV where its suffix says nothing else.
+
+    Raises SpecError where it can't be read, or has no such column to learn.
+    """
+    key, kind = table_format(path.suffix.lower()) or ("csv", CsvData)
+    sheet = open_table(kind, str(path), path)
     if target is None:
         raise spec_error(f"--target is required with --data. Its columns: {', '.join(sheet.header)}.")
     if target not in sheet.header:
@@ -72,7 +74,7 @@ def survey(path: Path, target: str | None) -> Survey:
         raise spec_error(f"--data: {path} has no column to learn from beside the target ({told}).")
     gaps = bool(read_cells(sheet.column(target), None, names=True).missing.any())
     found = Survey(key, inputs, target, gaps, 0, None)
-    spec = (CsvData if key == "csv" else ParquetData)(**{key: str(path), **data_options(found)})
+    spec = kind(**{key: str(path), **data_options(found)})
     raw = read_table(spec, sheet)
     learnt = read_target(raw, task=None, one_hot=False)
     found = replace(found, rows=len(learnt.codes))

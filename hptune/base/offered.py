@@ -1,0 +1,34 @@
+"""What other installed packages bring: objects by their names, as entry points of a group (`hptune.executors`, …)."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from hptune.base.errors import KeyPath, spec_error
+
+
+def offered(group: str) -> list[str]:
+    """The names in a group, in the order of the alphabet."""
+    return sorted({one.name for one in entry_points(group=group)})
+
+
+def load_offered(group: str, name: str, path: KeyPath) -> Any:
+    """The object of a name that is `offered`. path: where the YAML asks for it.
+
+    Raises SpecError where several packages bring the name, or the package can't be imported.
+    """
+    found = {one.value: one for one in entry_points(group=group) if one.name == name}
+    if len(found) > 1:
+        packages = " and ".join(_package(one) for one in found.values())
+        raise spec_error(f"{name} is brought by {packages}. Uninstall all of them but one.", *path)
+    ((_, one),) = found.items()
+    try:
+        return one.load()
+    except Exception as error:  # another package's import may raise anything
+        told = f"{name} of {_package(one)} can't be loaded: {type(error).__name__}: {error}"
+        raise spec_error(f"{told}. Install that package anew, or use another.", *path) from error
+
+
+def _package(one: EntryPoint) -> str:
+    return one.value if one.dist is None else str(one.dist.name)

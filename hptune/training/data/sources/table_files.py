@@ -1,0 +1,35 @@
+"""Tables in files: each format has a module of its own here, whose one function reads it whole or piece by piece.
+
+That function, `sheets` of the options' class, is given the file (as errors are to spell it), its path, the names of the
+columns (None: all), and `rows` in a piece (None: all at once). It gives `Sheet`s, and raises `SpecError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hptune.base.rows import load_row
+from hptune.experiment.data import TableData
+from hptune.training.data.raw import Raw
+from hptune.training.data.reading import Reading
+from hptune.training.data.table.table import Sheet, read_table, used_columns
+
+
+def read_table_file(spec: TableData, how: Reading) -> Raw:
+    """The used columns of a table. Raises `SpecError` with the problems of the first step that found any."""
+    return read_table(spec, open_table(type(spec), spec.file, how.folder / spec.file, used_columns(spec)))
+
+
+def open_table(kind: type[TableData], file: str, path: Path, names: Sequence[str] | None = None) -> Sheet:
+    """The columns `names` of a table (None: all), as far as it has them. Raises `SpecError`."""
+    (sheet,) = sheets(kind, file, path, names)
+    return sheet
+
+
+def sheets(
+    kind: type[TableData], file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None
+) -> Iterator[Sheet]:
+    """The table piece by piece, `rows` at a time (None: all at once). Raises `SpecError`."""
+    found: Iterator[Sheet] = load_row("hptune.training.data.sources", kind.sheets)(file, path, names, rows=rows)
+    return found
