@@ -78,7 +78,12 @@ class Undetermined(Shuffled):
 
     def __init__(self, experiment: Experiment, space: Space, generator: str) -> None:
         super().__init__(experiment, space)
-        self._make = {"python": Random, "numpy": np.random.default_rng, "system": random.SystemRandom}[generator]
+        makers: dict[str, Callable[[], Random | np.random.Generator]] = {
+            "python": Random,
+            "numpy": np.random.default_rng,
+            "system": random.SystemRandom,
+        }
+        self._make = makers[generator]
 
     def _generator(self, *place: int) -> Random | np.random.Generator:
         return self._make()

@@ -291,6 +291,6 @@ def test_a_raised_budget_continues(name: str) -> None:
 
 def test_full_training_is_asked_for(name: str) -> None:
     experiment = experiment_for(name, training={"epochs": 9})
-    decision = strategy_of(experiment).next(History([experiment.objective]))  # type: ignore[list-item]
+    decision = strategy_of(experiment).next(History(experiment.objectives))
     assert isinstance(decision, Start)
     assert decision.to_epoch == (1 if name in HALVING else 9)

@@ -21,7 +21,7 @@ import numpy as np
 CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
 READ = {getattr(time, f"{name}{unit}"): f"time.{name}{unit}" for name in CLOCKS for unit in ("", "_ns")}
 NOW = ("now", "utcnow", "today")
-SHARED: Any = random._inst  # type: ignore[attr-defined]
+SHARED: Any = random._inst
 """Whose methods `random.random` and its like are."""
 
 

@@ -79,6 +79,8 @@ def _numbers(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     bounds = [bound for bound in (low, high) if bound is not None]
+    inside: st.SearchStrategy[Any]
+    small: st.SearchStrategy[Any]
     if schema["type"] == "integer":
         inside = st.integers(low if low is not None else -3, high if high is not None else 40)
         small = st.integers(low or 0, min(high or 12, (low or 0) + 12))
