@@ -8,7 +8,7 @@ ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(SUITS) 2>/dev/null && echo $$p && break; done)
 endif
 
-.PHONY: install search test lint examples equal slow soak fuzz coverage mutation soak-memory clean
+.PHONY: install search test lint package examples equal slow soak fuzz coverage mutation soak-memory clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml
@@ -30,9 +30,16 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry hptune
+
+# What is published, in dist/: without what an earlier build left, of which setuptools would take its list of files.
+package: install
+	rm -rf dist *.egg-info
+	$(BIN)/python -m build --no-isolation >/dev/null
+	$(BIN)/twine check --strict dist/*
 
 # Two processes, each with the tests of whole files: TensorFlow is loaded once a process.
-test: lint
+test: lint package
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Eight experiments on small data that the script makes; their scores go into the README.

@@ -195,7 +195,7 @@ def _for_optuna(trial: Any, name: str, domain: Domain) -> Any:
 
 def ray_asha(job: Job) -> None:
     """Random points under Ray Tune's ASHA, a core a trial; workers are kept from trial to trial (`reuse_actors`)."""
-    import ray
+    import ray  # type: ignore[import-not-found,unused-ignore]
     from ray import tune
 
     class Tell(tune.Callback):  # type: ignore[misc]  # Ray may be missing

@@ -29,7 +29,7 @@ from simulate import make_experiment, simulate, space_of, strategy_of  # noqa: E
 from benchmarks.functions import FIDELITIES, MAX_EPOCHS, PROBLEMS, Fidelities, Problem  # noqa: E402
 from hptune.base.seeds import derive  # noqa: E402
 from hptune.base.trial import Segment, SegmentResult, Trial, Values  # noqa: E402
-from hptune.run import history as events  # noqa: E402
+from hptune.run import events  # noqa: E402
 from hptune.run.history import History  # noqa: E402
 from hptune.strategies.strategy import Done, Strategy  # noqa: E402
 

@@ -181,6 +181,12 @@ class Watcher:
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         pass
 
+    def winner(self, record: object) -> None:
+        pass
+
+    def trained(self, outcome: object) -> None:
+        pass
+
     def ended(self) -> None:
         pass
 

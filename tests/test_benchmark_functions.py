@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the benchmarks are no part of the package
 
-from benchmarks.functions import FIDELITIES, PROBLEMS
-from benchmarks.strategies import Problem, best_so_far, then_in_full, winners
+from benchmarks.functions import FIDELITIES, PROBLEMS, Problem
+from benchmarks.strategies import best_so_far, then_in_full, winners
 
-OPTIMA = {
+OPTIMA: dict[str, list[dict[str, Any]]] = {
     "Branin": [{"x": math.pi, "y": 2.275}, {"x": -math.pi, "y": 12.275}, {"x": 9.42478, "y": 2.475}],
     "Hartmann6": [dict(zip("abcdef", (0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573), strict=True))],
     "Levy4": [dict.fromkeys("abcd", 1.0)],

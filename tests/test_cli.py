@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from hptune import __main__ as main
+from hptune import __version__
 
 SPEC = """\
 version: 1
@@ -49,6 +51,10 @@ def endless(x, slow):
     time.sleep(600 if x else 0)
     return x
 """
+
+
+COMPLETION = {"_HPTUNE_COMPLETE": "complete_bash", "COMP_WORDS": "hptune train", "COMP_CWORD": "1"}
+"""What a shell asks with, where a user has typed so much and presses Tab."""
 
 
 @dataclass
@@ -286,6 +292,18 @@ def test_wrong_usage_exits_with_2(sb: Sandbox, command: str) -> None:
     done = sb(*command.split(), expect=2)
     assert done.out == ""
     assert done.err
+
+
+def test_help_and_version(sb: Sandbox) -> None:
+    assert sb("-h").out == sb("--help").out
+    assert "--install-completion" in sb("-h").out
+    assert sb("search", "-h").out == sb("search", "--help").out
+    assert sb("--version").out == f"{__version__}\n"
+
+
+def test_shells_are_given_completions(sb: Sandbox) -> None:
+    with sb.start(env={**os.environ, **COMPLETION}, stdout=subprocess.PIPE) as process:
+        assert process.communicate()[0].split() == ["train-best"]
 
 
 def test_wrong_specs_are_told_line_by_line(sb: Sandbox) -> None:

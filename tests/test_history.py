@@ -213,6 +213,7 @@ def test_the_best_and_the_report_that_found_it(objective: Objective) -> None:
     assert found == [(0, 0), (0, 0), (2, 2), (2, 2)], "the first of equals"
     begin(told, 2, 2, at=1)
     end(told, 2, [sign * 0.4], at=1)
+    assert told.best is not None
     assert (told.best.number, told.best.epochs, told.best_report) == (2, 2, 2), "further trained, no better"
     begin(told, 2, 3, at=2)
     end(told, 2, [sign * 0.9], at=2)
@@ -321,7 +322,13 @@ def test_tries_that_were_lost_are_counted_apart() -> None:
         told.apply(lost(SegmentFailure(Segment(0, {"x": 0}), "the worker died", seconds, lost=True)))
     took(told, 0, 3.0)
     assert (told.trials[0].seconds, told.trials[0].lost_s, told.score(told.trials[0])) == (3.0, 6.5, 3.0)
-    without = {"event": "segment_lost", "purpose": "trial", "trial": 0, "replica": 0, "reason": "as it was told before"}
+    without: Any = {
+        "event": "segment_lost",
+        "purpose": "trial",
+        "trial": 0,
+        "replica": 0,
+        "reason": "as it was told before",
+    }
     told.apply(without)
     assert told.trials[0].lost_s == 6.5
 
@@ -422,7 +429,8 @@ def test_a_stopped_trial_keeps_its_score() -> None:
     end(told, 0, [0.1, 0.2])
     told.apply(stopped(0))
     assert (told.trials[0].state, told.trials[0].epochs, told.score(told.trials[0])) == ("stopped", 2, 0.2)
-    told.apply({"event": "of a later version"})
+    later: Any = {"event": "of a later version"}
+    told.apply(later)
 
 
 def test_a_metric_that_comes_later_begins_with_nan() -> None:

@@ -277,7 +277,7 @@ def test_a_journal_is_a_file_of_its_own(tmp_path: Path) -> None:
 def test_the_file_can_be_read_with_other_tools(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        told = journal.append({"event": "naïve"})
+        told: Any = journal.append({"event": "naïve"})
     assert "naïve" in path.read_text(encoding="utf-8")
     assert path.stat().st_mode & 0o111 == 0
     assert told["time"] == round(told["time"], 3)

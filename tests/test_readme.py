@@ -22,7 +22,9 @@ import pytest
 import yaml
 
 from hptune import __main__ as main
+from hptune.experiment.keras_table import arguments, layer_arguments, names
 from hptune.experiment.reading.schema import json_schema
+from hptune.experiment.sections import TRACKERS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -171,25 +173,59 @@ def test_what_counts_as_the_same(shown: str, printed: str, same: bool) -> None:
 
 # --- docs/ ------------------------------------------------------------------------------------------------------------
 
-OPEN_ENDED = ("Layer", "Optimizer", "Ref")
-"""Definitions that take Keras's own names."""
+KERAS_KEYS = {
+    "Layer": {*names("layers"), *(key for name in names("layers") for key in layer_arguments(name))},
+    "Optimizer": {key for name in names("optimizers") for key in arguments("optimizers", name)},
+}
+"""The definitions of the schema that have Keras's own names as keys, and which these are."""
+
+KERAS_WORDS = [set(names(kind)) for kind in ("layers", "optimizers", "losses", "metrics", "initializers")]
 
 
-def test_every_key_of_the_schema_is_explained() -> None:
+def members(node: Any, defs: dict[str, Any], *, within: str = "", seen: set[str] | None = None) -> Iterator[str]:
+    """Every key and fixed word below a place of the schema, wherever it stands; Keras's own are left out."""
+    seen = set() if seen is None else seen
+    if isinstance(node, list):
+        for each in node:
+            yield from members(each, defs, within=within, seen=seen)
+    elif isinstance(node, dict):
+        keys = node.get("properties", {})
+        yield from set(keys) - KERAS_KEYS.get(within, set())
+        words = {word for word in node.get("enum", [node.get("const")]) if isinstance(word, str)}
+        yield from set() if any(words <= known for known in KERAS_WORDS) else words
+        name = node.get("$ref", "").removeprefix("#/$defs/")
+        if name and name not in seen:
+            seen.add(name)
+            yield from members(defs[name], defs, within=name, seen=seen)
+        below = [
+            schema for keyword, schema in node.items() if keyword not in ("properties", "default", "discriminator")
+        ]
+        yield from members([*keys.values(), *below], defs, within=within, seen=seen)
+
+
+def explained(text: str) -> set[str]:
+    """What has code marks."""
+    return set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", text))))
+
+
+def test_every_key_and_fixed_word_of_the_schema_is_explained_in_its_section() -> None:
     schema = json_schema()
-    sections = {"the experiment": schema, **{n: d for n, d in schema["$defs"].items() if n not in OPEN_ENDED}}
-    page = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
-    mentioned = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", page))))
-    for name, section in sections.items():
-        missing = set(section.get("properties", {})) - mentioned
-        assert not missing, f"docs/experiment.md: {name}"
+    head, *sections = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8").split("\n## ")
+    assert set(schema["properties"]) <= explained(head)
+    by_key = {text.partition("\n")[0]: explained(text) for text in sections}
+    asked = {key: set(members(node, schema["$defs"])) for key, node in schema["properties"].items()}
+    asked["track"] |= set(TRACKERS)
+    missing = {key: wanted - by_key.get(key, set()) for key, wanted in asked.items()}
+    assert {key: names for key, names in missing.items() if names} == {}, "docs/experiment.md"
+    assert sum(len(wanted) for wanted in asked.values()) > 250, "most of the schema was passed over"
 
 
-def test_every_choice_of_the_schema_is_explained() -> None:
-    """Every strategy, schedule and other fixed word."""
-    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
-    for name, definition in json_schema()["$defs"].items():
-        for key, given in definition.get("properties", {}).items():
-            if name not in OPEN_ENDED and key not in ("kernel", "loss", "metrics"):
-                words = {word for word in [given.get("const"), *given.get("enum", [])] if isinstance(word, str)}
-                assert all(word in pages for word in words), f"{name}.{key}: {words}"
+def test_keys_and_words_are_found_wherever_they_stand() -> None:
+    defs = {
+        "A": {"properties": {"inner": {"items": {"anyOf": [{"enum": ["first", 2]}, {"$ref": "#/$defs/A"}]}}}},
+        "Layer": {"properties": {"Dense": {"properties": {"units": {}, "repeats": {}}}}},
+    }
+    node = {"anyOf": [{"$ref": "#/$defs/A"}, {"additionalProperties": {"oneOf": [{"const": "two"}]}}, {"type": "null"}]}
+    assert set(members(node, defs)) == {"inner", "first", "two"}
+    assert set(members({"anyOf": [{"enum": ["adam", "sgd", None]}]}, defs)) == set()
+    assert set(members({"$ref": "#/$defs/Layer"}, defs)) == {"repeats"}

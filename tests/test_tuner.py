@@ -226,7 +226,7 @@ def test_a_changed_spec_is_refused_with_the_difference(paths: RunPaths, sections
 @pytest.mark.parametrize("values", [{"x": 1e9}, {"x": "text"}, {}, {"x": 0.5, "y": 1}])
 def test_a_trial_that_is_no_point_of_the_space_is_not_taken_for_one(paths: RunPaths, values: dict[str, Any]) -> None:
     record = run(paths, FakeExecutor(paths))
-    events = [{**event, "values": values} if "values" in event else event for event in recorded(paths)]
+    events: list[Any] = [{**event, "values": values} if "values" in event else event for event in recorded(paths)]
     space = joined_space(record.head.experiment, record.head.facts)
     with pytest.raises(RunError, match=r"no point of its search space: (x|y) .*--fresh"):
         list(_points_of(space, iter(events), paths))
@@ -752,7 +752,8 @@ def test_after_a_power_cut_anywhere_it_goes_on_from_the_states_that_the_journal_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At worst the disk has the journal as it was last synced, and all that was deleted is gone."""
-    paths, cuts = RunPaths(tmp_path / "whole" / "a"), []
+    paths = RunPaths(tmp_path / "whole" / "a")
+    cuts: list[RunPaths] = []
     now, on_disk = [0.0], [0]
     append, sync = Journal.append, Journal.sync
 

@@ -98,10 +98,8 @@ def _pools() -> Any:
     """How many threads NumPy and scikit-learn use, on which sums depend. They are looked for as modules load."""
     if "numpy" not in sys.modules:
         return ABSENT
-    try:
-        import threadpoolctl  # type: ignore[import-untyped]
-    except ImportError:  # scikit-learn has it
-        return ABSENT
+    import threadpoolctl  # type: ignore[import-untyped]
+
     if not _POOLS or _POOLS[0] != len(sys.modules):
         _POOLS[:] = [len(sys.modules), threadpoolctl.ThreadpoolController().lib_controllers]
     return {one.filepath: one.get_num_threads() for one in _POOLS[1]}

@@ -269,7 +269,8 @@ class TableData(DataOptions):
         for column, rule in given.items():
             if rule not in rules:
                 where = f" for {column!r}" if column else ""
-                raise PydanticCustomError("missing", f"missing must be one of {', '.join(rules)}{where}, got {rule!r}.")
+                told = f"missing must be one of {', '.join(rules)}{where}, got {rule!r}."
+                raise PydanticCustomError("rule", told)  # "missing" is pydantic's own, of keys
         return self
 
 

@@ -54,9 +54,9 @@ def over(name: str, *values: Any, **others: Any) -> list[dict[str, Any]]:
 
 UNITS = over("units", 4, 8)
 FEW = over("units", 3, 5)
-MAX = {"metric": "val_accuracy", "goal": "maximize"}
+MAX: dict[str, Any] = {"metric": "val_accuracy", "goal": "maximize"}
 
-CLASSES = {"task": "classes"}
+CLASSES: dict[str, Any] = {"task": "classes"}
 
 GUIDES = (
     Guide(STEP, "simple", over("units", 4, 6)),

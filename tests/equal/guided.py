@@ -48,7 +48,8 @@ class Kept(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no type
         super().__init__()
         self.sign = -1 if guide.goal == "maximize" else 1
         self.metric = guide.metric if guide.plain_loss is None else f"val_{guide.plain_loss}"
-        self.best, self.curves = float("inf"), {}
+        self.best = float("inf")
+        self.curves: dict[str, list[float]] = {}
         self.weights: list[Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -185,7 +186,8 @@ def _by_model(_: Any, model: Any, *given: Any, **options: Any) -> Any:
 def _returned(told: Any, kept: Kept, guide: Guide) -> Mapping[str, Sequence[float]]:
     """What a `fit` of its own has told: a History; or a dict or number, and the epochs that the callbacks heard of."""
     if isinstance(told, keras.callbacks.History):
-        return told.history
+        history: Mapping[str, Sequence[float]] = told.history
+        return history
     numbers = told if isinstance(told, Mapping) else {guide.metric: told}
     return {**{name: [float(value)] for name, value in numbers.items()}, **kept.curves}
 

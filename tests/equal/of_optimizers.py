@@ -55,9 +55,9 @@ def cases() -> Iterator[Case]:
                 lambda v, given=given, option=option: experiment(LAYERS, optimizer={**given, option: v}),
                 **more,
             )
-        for number, given in enumerate(TOGETHER.get(name, [])):
-            tree = experiment(LAYERS, optimizer={**base, **given})
-            yield fixed("optimizers", name, f"together {number + 1}: {', '.join(given)}", tree, **more)
+        for number, together in enumerate(TOGETHER.get(name, [])):
+            tree = experiment(LAYERS, optimizer={**base, **together})
+            yield fixed("optimizers", name, f"together {number + 1}: {', '.join(together)}", tree, **more)
     for name in tables.other_names("optimizers"):
         if name.islower() and name not in {one.lower() for one in tables.classes("optimizers")}:
             yield fixed(

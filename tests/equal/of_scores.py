@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import tables, values
 from .build import cases_of, fixed
@@ -11,16 +11,18 @@ from .case import Case, Tree, experiment, head
 
 HIDDEN = {"Dense": {"units": 5, "activation": "tanh"}}
 
+Target: TypeAlias = tuple[str, Tree, dict[str, Any]]
+
 # What the targets are, what the last layer gives, and how the targets' task is called.
-CLASSES = ("classes", head(4), {})
-ONE_HOT = ("onehot", head(4), {})
-BINARY = ("binary", head(1, "sigmoid"), {})
+CLASSES: Target = ("classes", head(4), {})
+ONE_HOT: Target = ("onehot", head(4), {})
+BINARY: Target = ("binary", head(1, "sigmoid"), {})
 SIGNS = ("signs", head(1, "tanh"), {"task": "regression"})
 POSITIVE = ("positive", head(1, "softplus"), {"task": "regression"})
 NUMBER = ("small", head(1, None), {"task": "regression"})
 NUMBERS = ("two_small", head(2, None), {"task": "regression"})
 ROWS = ("distribution", head(4), {"task": "regression"})
-LABELS = ("labels", head(3, "sigmoid"), {})
+LABELS: Target = ("labels", head(3, "sigmoid"), {})
 
 TARGETS: dict[str, Any] = {
     **dict.fromkeys(("BinaryCrossentropy", "BinaryFocalCrossentropy", "BinaryAccuracy", "BinaryIoU"), BINARY),

@@ -147,7 +147,7 @@ def outputs() -> Iterator[Case]:
         ]
         return experiment(layers, model={"outputs": ["a", "b"]}, **more)
 
-    plain = {"y": "two_small", "data": {"task": "regression"}}
+    plain: dict[str, Any] = {"y": "two_small", "data": {"task": "regression"}}
     for loss in (
         "mean_squared_error",
         "mae",
@@ -195,15 +195,17 @@ def targets() -> Iterator[Case]:
 def precision() -> Iterator[Case]:
     """Layers that compute in bfloat16."""
     half = {"execution": {"precision": "mixed_bfloat16"}}
+    attention = place_of("MultiHeadAttention")
+    assert attention is not None
     for name, layers, x in (
         ("Dense", DENSE, "dense"),
         ("picture", PICTURE, "picture"),
         ("LSTM", [{"LSTM": {"units": 3, "dropout": 0.2}}, head()], "sequence"),
         (
             "MultiHeadAttention",
-            around("MultiHeadAttention", {}, place_of("MultiHeadAttention"))["model"]["layers"],
+            around("MultiHeadAttention", {}, attention)["model"]["layers"],
             "sequence",
-        ),  # type: ignore[arg-type]
+        ),
     ):
         for optimizer in ("sgd", "adam"):
             tree = experiment(layers, optimizer={"name": optimizer, "learning_rate": 0.02}, more=half)

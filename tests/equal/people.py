@@ -1126,7 +1126,7 @@ def trained(
         verbose=0,
         callbacks=[watch, *callbacks],
     ).history
-    curves = {key: list(values) for key, values in history.items()}
+    curves: dict[str, Sequence[float]] = {key: list(values) for key, values in history.items()}
     if any(watch.penalties):  # hptune tells the data's loss, and the penalty beside it
         curves["val_loss"] = [loss - penalty for loss, penalty in zip(curves["val_loss"], watch.penalties, strict=True)]
         del curves["loss"]

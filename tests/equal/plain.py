@@ -131,7 +131,7 @@ def metric(given: Any) -> Any:
     return found(**{"name": first, **arguments})
 
 
-def smoothed(given: Any, share: float) -> Callable[[Any, Any], Any]:
+def smoothed(given: Any, share: float) -> Any:
     """The loss of targets y·(1 − s) + s/k, k classes; for one sigmoid output k is 2."""
     name, arguments = next(iter(given.items())) if isinstance(given, dict) else (given, {})
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -39,12 +39,12 @@ class Table(keras.optimizers.schedules.LearningRateSchedule):
 def rates(experiment: Tree, *, steps: int) -> Table | None:
     """The schedule over the full training; None where the rate stays. steps: of one epoch."""
     given = experiment.get("schedule") or {"name": "constant"}
-    warmup = given.get("warmup")
+    warmup = given.get("warmup") or {}
     if given["name"] == "constant" and not warmup:
         return None
     told = experiment["training"]
     base, epochs = told["optimizer"].get("learning_rate", 1e-3), told["epochs"]
-    rising = warmup["epochs"] if warmup else 0.0
+    rising = warmup.get("epochs", 0.0)
     found = []
     for step in range(epochs * steps):
         e = step / steps

@@ -59,7 +59,8 @@ def _signal(x: Array) -> Array:
     """float64 [n]: what the targets follow, of about unit scale."""
     flat = x.reshape(len(x), -1).astype(np.float64)
     flat = (flat - flat.mean()) / (flat.std() + 1e-9)
-    return flat @ np.cos(np.arange(flat.shape[1])) / np.sqrt(flat.shape[1])
+    signal: Array = flat @ np.cos(np.arange(flat.shape[1])) / np.sqrt(flat.shape[1])
+    return signal
 
 
 def _classes(x: Array, generator: np.random.Generator) -> Array:
@@ -73,8 +74,8 @@ def _number(x: Array, generator: np.random.Generator) -> Array:
 
 
 def _distribution(x: Array, generator: np.random.Generator) -> Array:
-    rows = np.exp(generator.normal(size=(len(x), CLASSES)))
-    return (rows / rows.sum(1, keepdims=True)).astype(np.float32)
+    rows: Array = np.exp(generator.normal(size=(len(x), CLASSES)))
+    return np.asarray(rows / rows.sum(1, keepdims=True), np.float32)
 
 
 TARGETS: Mapping[str, Callable[[Array, np.random.Generator], Array]] = {
@@ -144,7 +145,9 @@ def write(folder: Path, x: str, y: str, *, weighted: bool = False) -> str:
     module = folder / f"{name}.py"
     if not module.exists():
         found = parts(x, y, weighted=weighted)
-        arrays = {f"{part}.{i}": array for part, all_of in found.items() for i, array in enumerate(all_of)}
+        arrays: dict[str, Any] = {
+            f"{part}.{i}": array for part, all_of in found.items() for i, array in enumerate(all_of)
+        }
         np.savez(folder / f"{name}.npz", **arrays)
         file = str((folder / f"{name}.npz").resolve())
         module.write_text(MODULE.format(file=file, width=3 if weighted else 2, code=OWN))

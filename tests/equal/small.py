@@ -261,8 +261,7 @@ class _Pen:
         more = {"kernel_regularizer": self.regularizer, "strides": lambda: 2}
         separable = {"depthwise_regularizer": self.regularizer, "pointwise_regularizer": self.regularizer}
         if self.seldom():
-            call = {"filters": 3, "kernel_size": 2}
-            return self.optional(f"SeparableConv{rank}D", call, separable)
+            return self.optional(f"SeparableConv{rank}D", {"filters": 3, "kernel_size": 2}, separable)
         call = {"filters": self.number("filters", (2, 4)), "kernel_size": self.one(2, 3), "activation": "relu"}
         return self.optional(f"Conv{rank}D", call, more)
 

@@ -97,9 +97,10 @@ def test_a_difference_is_seen(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from . import compare, plain, walk
+    from .case import Missing
 
     case = walk.cases("optimizers")["optimizers/SGD/nesterov"]
-    assert not isinstance(case, compare.Missing)
+    assert not isinstance(case, Missing)
     of, paths = compare.worker(case, tmp_path, "run", case.points)
     trial = compare.trained(case, of, paths, 0, case.points[0])
     other = compare.trained(case, of, paths, 1, case.points[1])

@@ -106,6 +106,7 @@ def test_keras_code_that_is_kept_separate_is_a_function(tmp_path: Path, monkeypa
     )
     loaded = load(tmp_path / "keras_code.yaml")
     worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
-    for number, values in enumerate([{"units": 4, "optimizer": "adam"}, {"units": 8, "optimizer": "adadelta"}]):
+    points: list[dict[str, Any]] = [{"units": 4, "optimizer": "adam"}, {"units": 8, "optimizer": "adadelta"}]
+    for number, values in enumerate(points):
         ours = worker.run(Segment(number, values, to_epoch=1)).curves["score"]
         assert ours == pytest.approx([guided.plainly(one).keras_code(**values)], rel=1e-6)

@@ -127,4 +127,7 @@ def plainly(where: Path, kind: str, **options: Any) -> pd.DataFrame:
     """The file as pandas reads it: all digits, and nothing missing but empty cells."""
     if kind == "parquet":
         return pd.read_parquet(where / "t.parquet")
-    return pd.read_csv(where / "t.csv", float_precision="round_trip", keep_default_na=False, na_values=[""], **options)
+    frame: pd.DataFrame = pd.read_csv(
+        where / "t.csv", float_precision="round_trip", keep_default_na=False, na_values=[""], **options
+    )
+    return frame

@@ -6,6 +6,7 @@ and rounded once, times the kernel, plus the bias, back into the target's unit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,12 @@ def test_gaps_dates_and_truth_values(tmp_path: Path, scale: str) -> None:
     train = asked.loaded(tmp_path, options, rows=ROWS).train
     read = asked.plainly(tmp_path, "parquet").assign(d=days.astype(float), t=frame["t"].astype(float))
     filled = read.fillna({"a": read["a"].iloc[train].mean()})
-    rule = {"standardize": plain.standardised, "unit": plain.in_unit, "none": lambda column, _: plain.wide(column)}[
-        scale
-    ]
+    rules: dict[str, Callable[[Any, Any], Any]] = {
+        "standardize": plain.standardised,
+        "unit": plain.in_unit,
+        "none": lambda column, _: plain.wide(column),
+    }
+    rule = rules[scale]
     x = np.stack([rule(filled[name], train) for name in ("row", "a", "d", "t")], axis=1)
     moments = plain.moments(read["y"].to_numpy()[train]) if scale != "none" else (0.0, 1.0)
     check(found, raw(read, ["row", "a", "d", "t"]), x, scale=moments)
@@ -224,7 +228,7 @@ def test_rows_at_the_edges(tmp_path: Path) -> None:
     first = min(often.index, key=lambda name: (-often[name], name))
     moments = {"a": plain.moments(column.fillna(column.median()).to_numpy()), "row": plain.moments(train.astype(float))}
     names = sorted(set(read["c"].iloc[train]))
-    edges = {
+    edges: dict[str, dict[str, Any]] = {
         "missing": {"a": [np.nan, np.nan], "c": ["", ""]},
         "rare": {"c": ["rare", "Oslo"]},
         "unseen": {"c": ["[UNK]", "oslo"]},

@@ -189,9 +189,9 @@ def test_a_model_that_can_t_be_exported_right_ends_the_search_before_it_begins(
 ) -> None:
     """Break the export: what stands before the model forgets the mean."""
     from hptune.training.export import raw_rows
+    from hptune.training.export.in_unit import in_float32
 
-    plain = raw_rows.in_float32
-    monkeypatch.setattr(raw_rows, "in_float32", lambda offset, divisor: plain(offset * 0, divisor))
+    monkeypatch.setattr(raw_rows, "in_float32", lambda offset, divisor: in_float32(offset * 0, divisor))
     x, y = linear()
     written(tmp_path / "t.csv", {"p": x[:, 0] + 5, "q": x[:, 1], "r": x[:, 2], "y": y})
     made, _ = worker(tmp_path, "data: {csv: t.csv, target: y}")

@@ -86,6 +86,7 @@ def test_a_limit_is_stratified(y: Array, seed: int, limit: int) -> None:
     with folder() as where:
         options = {**table(where, y=y), "target": "y", "features": ["row"], "task": "classes", "scale": "none"}
         data = load_data(asked.spec_of({**options, "limit": limit}), folder=where, seed=seed, with_test=True)
+    assert data.test is not None
     chosen = np.concatenate([part.x[:, 0] for part in (data.train, data.validation, data.test)]).astype(int)
     same("parts", "numpy", len(set(chosen.tolist())), limit)
     exact = np.bincount(y) * limit / len(y)

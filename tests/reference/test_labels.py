@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -263,7 +264,7 @@ def test_long_doubles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     given[which] = given[which].astype(np.longdouble)
     np.savez(tmp_path / "t.npz", **given)
     signature = Signature("classes", Preparation((), None), shape=(2,) if which == "x" else (1,), array=which)
-    reads = {
+    reads: dict[str, Callable[[], Any]] = {
         "npz": lambda: asked.loaded(tmp_path, {"npz": "t.npz"}, rows=ROWS),
         "python": lambda: of_code(monkeypatch, given),
         "predict": lambda: list(read_unseen(signature, tmp_path / "t.npz")),

@@ -195,6 +195,7 @@ def test_the_sets_of_scikit_learn(name: str, tmp_path: Path) -> None:
     theirs = getattr(datasets, f"load_{name}")(**({"scaled": False} if name == "diabetes" else {}))
     x, y = theirs.data.astype(np.float32), theirs.target
     data = load_data(asked.spec_of({"source": name, "scale": "none"}), folder=tmp_path, seed=0, with_test=True)
+    assert data.test is not None
     got = np.concatenate([part.x.reshape(len(part), -1) for part in (data.train, data.validation, data.test)])
     divisor = 16 if name == "digits" else 1
     ours = np.concatenate([part.y for part in (data.train, data.validation, data.test)])
@@ -233,6 +234,7 @@ def test_streams_come_as_they_are(tmp_path: Path, batch: int, weighted: bool, co
         if weighted:
             same("streams", "the arrays, in float32", told[2], w[rows].astype(np.float32))
     mean, deviation = plain.moments(y[:24].ravel())
+    assert data.target_scale is not None
     close("streams", "numpy, long double", np.ravel(data.target_scale[0]), [mean], within=1e-7)
     close("streams", "numpy, long double", np.ravel(data.target_scale[1]), [deviation], within=1e-7)
 
@@ -245,7 +247,7 @@ def test_classes_of_a_stream(tmp_path: Path, column: bool) -> None:
     data = load_data(
         asked.spec_of(python(tmp_path, code, x=x[:, None], y=y[:, None] if column else y)), folder=tmp_path, seed=0
     )
-    same("streams", "numpy", list(data.labels), [0, 1])
+    same("streams", "numpy", list(data.labels or ()), [0, 1])
     assert data.task == "classes"
 
 

@@ -26,6 +26,8 @@ from .differences import close, same
 from .draw import STRANGE, Array, cases, folder, holes, moderate, texts
 
 ROWS = 48
+NOTHING: Any = None
+"""What NumPy's types don't take for a value of `where`."""
 KINDS = st.sampled_from(["csv", "parquet"])
 
 
@@ -59,7 +61,7 @@ def test_categories_are_one_hot(drawn: list[Array], kind: str) -> None:
 @cases(15)
 @given(drawn=texts(ROWS), gaps=holes(ROWS), kind=KINDS)
 def test_a_missing_category_is_the_most_frequent(drawn: Array, gaps: Array, kind: str) -> None:
-    frame = pd.DataFrame({"c": np.where(gaps, None, drawn)})
+    frame = pd.DataFrame({"c": np.where(gaps, NOTHING, drawn)})
     with folder() as where:
         read = {"dtype": {"c": str}}
         found, table = read_as(where, kind, frame, read, columns={"c": "category"}, missing={"c": "most_frequent"})
@@ -76,8 +78,8 @@ def test_a_strange_name_is_seen_as_a_category_by_itself(tmp_path: Path, kind: st
     """Without `columns`: the column's own texts say that it is none of numbers."""
     column = np.array(["north", "south", name] * (ROWS // 3), object)
     found, table = read_as(tmp_path, kind, pd.DataFrame({"c": column}), {"dtype": {"c": str}})
-    wanted = pd.get_dummies(table["c"])
-    wanted = wanted[sorted(wanted.columns)].to_numpy(float)[found.order]
+    dummies = pd.get_dummies(table["c"])
+    wanted = dummies[sorted(dummies.columns)].to_numpy(float)[found.order]
     same("categories", "pandas get_dummies", found.x[:, 1:], wanted)
 
 
@@ -153,7 +155,7 @@ def test_rows_with_missing_values_are_dropped(drawn: Array, gaps: Array, more: A
 def test_a_whole_table_as_a_column_transformer_makes_it(
     number: Array, gaps: Array, named: Array, more: Array, kind: str
 ) -> None:
-    frame = pd.DataFrame({"a": np.where(gaps, np.nan, np.round(number, 9)), "b": np.where(more, None, named)})
+    frame = pd.DataFrame({"a": np.where(gaps, np.nan, np.round(number, 9)), "b": np.where(more, NOTHING, named)})
     with folder() as where:
         found, table = read_as(
             where, kind, frame, {"dtype": {"b": str}}, columns={"b": "category"},

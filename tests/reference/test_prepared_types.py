@@ -119,6 +119,7 @@ def test_arrays_of_every_type_and_order(tmp_path: Path, kind: str, order: str) -
         from hptune.training.data import load_data
 
         data = load_data(asked.spec_of({**options, "scale": "none"}), folder=tmp_path, seed=0, with_test=True)
+        assert data.test is not None
         told = np.concatenate([part.x for part in (data.train, data.validation, data.test)])
         same(AREA, "numpy", sorted(told.tolist()), sorted(x.astype(float).tolist()))
         return
@@ -163,10 +164,6 @@ def test_pictures_in_folders(seed: int, channels: int, scale: str) -> None:
         x, y, order = found.x, found.y, found.order
     exact = plain.wide(pictures)
     train = exact[found.train].reshape(-1, channels)
-    wanted = {
-        "auto": lambda: (exact - train.mean(0)) / train.std(0),
-        "unit": lambda: exact / 255,
-        "none": lambda: exact,
-    }[scale]()
+    wanted = {"auto": (exact - train.mean(0)) / train.std(0), "unit": exact / 255, "none": exact}[scale]
     close("pictures", "numpy, long double", x, wanted[order], within=2e-6)
     same("pictures", "the folders", y, order % 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -205,7 +206,7 @@ def test_the_front_is_what_nothing_beats(told: list[int]) -> None:
         history.apply(events.started(segment))
         curves = {"score": (score,), "val_loss": (loss,)}
         history.apply(events.finished(SegmentResult(segment, 1, curves, 1.0), complete=True))
-    costs = points * [-1, 1]
+    costs: Any = points * [-1, 1]
     beaten = ((costs[None] <= costs[:, None]).all(2) & (costs[None] < costs[:, None]).any(2)).any(1)
     same(AREA, "numpy", sorted(trial.number for trial in pareto_front(history)), np.flatnonzero(~beaten))
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hptune import __main__ as program
-from hptune.base.trial import Segment, SegmentFailure, SegmentResult
+from hptune.base.trial import Purpose, Segment, SegmentFailure, SegmentResult
 from hptune.reports.html import html
 from hptune.reports.report import MOST_DOTS, Report, as_number, make_report
 from hptune.reports.svg import choice_axis, number_axis, without_outliers
@@ -60,8 +60,8 @@ class Page(HTMLParser):
 
 def record(objective: Any = None, **head: Any) -> Record:
     experiment = {"objective": objective or {"metric": "score", "goal": "maximize"}}
-    event = {"event": "head", "time": 0.0, "experiment": experiment, "space": {}, "facts": {}}
-    return Record({**event, **head})
+    event: Any = {"event": "head", "time": 0.0, "experiment": experiment, "space": {}, "facts": {}, **head}
+    return Record(event)
 
 
 def train(run: Record, number: int, score: float | str, *, values: Any = None, complete: bool = True) -> None:
@@ -87,7 +87,8 @@ def page(run: Record) -> Page:
 
 def test_the_report_holds_what_the_journal_tells() -> None:
     run = record()
-    for number, score in enumerate([1.0, "boom", 3.0, 2.0, "boom"]):
+    scores: list[float | str] = [1.0, "boom", 3.0, 2.0, "boom"]
+    for number, score in enumerate(scores):
         train(run, number, score, values={"x": number, "kind": "a" if number < 3 else "b", "same": 7})
     told = made(run)
     assert [row["trial"] for row in told.rows] == [2, 3, 0, 1, 4]
@@ -118,8 +119,9 @@ def test_the_winner_stands_beside_the_baseline() -> None:
     run = record()
     train(run, 0, 3.0)
     assert "trained in full" not in page(run).text
-    for purpose, x, accuracy in (("best", 5, 0.75), ("baseline", 1, 0.5)):
-        segment = Segment(0, {"x": x}, to_epoch=2, purpose=purpose)  # type: ignore[arg-type]
+    trained: list[tuple[Purpose, int, float]] = [("best", 5, 0.75), ("baseline", 1, 0.5)]
+    for purpose, x, accuracy in trained:
+        segment = Segment(0, {"x": x}, to_epoch=2, purpose=purpose)
         run.apply({**started(segment), "time": 3.0})
         curves = {"loss": (2.0, 1.0), "val_loss": (2.5, math.nan), "score": (1.0, float(x))}
         result = SegmentResult(segment, 2, curves, 1.0, facts={"test": {"accuracy": accuracy, "odd": "text"}})
@@ -205,7 +207,7 @@ def evil_run(folder: Path) -> RunPaths:
             curves = {EVIL: (-1e299, 1e299 * number / 3), "loss": (math.inf, math.nan)}
             journal.append(finished(SegmentResult(segment, 2, curves, 1e300), complete=True))
         for purpose in ("best", "baseline"):
-            segment = Segment(0, {EVIL: EVIL}, to_epoch=2, purpose=purpose)  # type: ignore[arg-type]
+            segment = Segment(0, {EVIL: EVIL}, to_epoch=2, purpose=purpose)
             journal.append(started(segment))
             facts = {"test": {EVIL: 1.0, "b": math.nan, "c": [EVIL]}}
             curves = {"loss": (math.inf, 2.0), EVIL: (math.nan, math.inf)}

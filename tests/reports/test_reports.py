@@ -37,24 +37,27 @@ def record(goal: str = "maximize", facts: dict[str, Any] | None = None) -> Recor
         "model": {"function": "m:f"},
         "objective": {"metric": "score", "goal": goal},
     }
-    return Record({"event": "head", "time": 0.0, "experiment": experiment, "space": {}, "facts": facts or {}})
+    head: Any = {"event": "head", "time": 0.0, "experiment": experiment, "space": {}, "facts": facts or {}}
+    return Record(head)
 
 
 def train(record: Record, number: int, score: float | str, *, complete: bool = True, **values: Any) -> None:
     """A trial that scored, or that failed for a reason."""
     segment = Segment(number, values or {"x": number}, to_epoch=2)
     record.apply({**started(segment), "time": 1.0})
+    event: Any
     if isinstance(score, str):
         event = failed(SegmentFailure(segment, score, 0.5))
     else:
         event = finished(SegmentResult(segment, 2, {"score": (score - 1, score)}, 1.5), complete=complete)
-    record.apply({**event, "time": 2.0})
+    record.apply(event | {"time": 2.0})
 
 
 @pytest.mark.parametrize(("goal", "order"), [("maximize", [2, 3, 0]), ("minimize", [0, 2, 3])])
 def test_the_best_come_first_and_failed_trials_never(goal: str, order: list[int]) -> None:
     run = record(goal)
-    for number, score in enumerate([1.0, "boom", 3.0, 3.0]):
+    scores: list[float | str] = [1.0, "boom", 3.0, 3.0]
+    for number, score in enumerate(scores):
         train(run, number, score)
     run.apply({**started(Segment(4, {"x": 4}, to_epoch=2)), "time": 3.0})
     assert [row["trial"] for row in best_rows(run.history)] == order
@@ -87,11 +90,12 @@ def repeat(record: Record, number: int, *scores: float | None) -> None:
     record.apply({**started(segment, range(1, len(scores) + 1)), "time": 3.0})
     for replica, score in enumerate(scores, start=1):
         one = segment._replace(replica=replica)
+        event: Any
         if score is None:
             event = failed(SegmentFailure(one, "boom", 0.5))
         else:
             event = finished(SegmentResult(one, 2, {"score": (score, 0.0)}, 1.5), complete=True)
-        record.apply({**event, "time": 4.0})
+        record.apply(event | {"time": 4.0})
 
 
 def test_repeats_are_shown_with_their_spread() -> None:
@@ -231,7 +235,8 @@ def test_lines_tell_each_report(capsys: pytest.CaptureFixture[str]) -> None:
     run = record(facts={"warnings": ["the last layer has no softmax"]})
     view = Lines()
     view.begun(run, Limits(trials=3, target=9.0))
-    for number, score in enumerate([5.0, "boom", 2.0]):
+    scores: list[float | str] = [5.0, "boom", 2.0]
+    for number, score in enumerate(scores):
         train(run, number, score)
         view.reported(run.history.trials[number])
     out, err = capsys.readouterr()

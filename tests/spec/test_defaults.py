@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hptune.base.errors import SpecError
-from hptune.experiment.defaults import KnownTask, Task, fill, is_one_hot, known_task
+from hptune.experiment.data import Task
+from hptune.experiment.defaults import KnownTask, fill, is_one_hot, known_task
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.objective import Objective
 

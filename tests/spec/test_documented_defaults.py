@@ -1,4 +1,4 @@
-"""docs/experiment.md tells the defaults that the program has."""
+"""docs/experiment.md tells the strategies, the schedules and the defaults that the program has."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import yaml
 from hptune.experiment.base import Spec
 from hptune.experiment.data import Augment, KerasData, SourceData
 from hptune.experiment.execution import Execution
+from hptune.experiment.reading.schema import json_schema
 from hptune.experiment.sections import STRATEGIES, Checkpoints, Evaluation, Finalists
 from hptune.experiment.training import SCHEDULE_OPTIONS, EarlyStopping, Lottery, Training, WarmedUp
 
-PAGE = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, RECIPE = ((DOCS / name).read_text(encoding="utf-8") for name in ("experiment.md", "recipe.md"))
 
 SECTIONS: dict[str, tuple[type[Spec], ...]] = {
     "data": (SourceData, KerasData, Augment),
@@ -65,18 +67,31 @@ def test_a_section_tells_its_defaults(heading: str) -> None:
     assert any(key in keys for key, _ in found), "none was read"
 
 
+def row_of(name: str, text: str) -> str:
+    """The one row of the tables in `text` that is about `name`."""
+    (row,) = (row for row in text.splitlines() if re.match(rf"\| (`\w+`, )*`{name}`(, `\w+`)* \|", row))
+    return row
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_strategy_tells_its_defaults(name: str) -> None:
-    rows = [row for row in section("strategy").splitlines() if re.match(rf"\| (`\w+`, )*`{name}`", row)]
-    assert len(rows) == 1
-    assert [pair for pair in told(rows[0]) if not fits(*pair, (STRATEGIES[name],))] == []
+def test_a_strategy_tells_its_options_and_their_defaults(name: str) -> None:
+    row = row_of(name, section("strategy"))
+    assert [key for key in STRATEGIES[name].model_fields if key != "name" and f"`{key}`" not in row] == []
+    assert [pair for pair in told(row) if not fits(*pair, (STRATEGIES[name],))] == []
+
+
+def test_every_schedule_has_its_options() -> None:
+    of_schema = json_schema()["$defs"]["Schedule"]["properties"]["name"]["anyOf"][0]["enum"]
+    assert set(SCHEDULE_OPTIONS) == set(of_schema)
 
 
 @pytest.mark.parametrize("name", SCHEDULE_OPTIONS)
-def test_a_schedule_tells_its_defaults(name: str) -> None:
-    (row,) = (row for row in section("schedule").splitlines() if re.match(rf"\| (`\w+`, )*`{name}`", row))
+def test_a_schedule_tells_its_options_their_defaults_and_its_formula(name: str) -> None:
+    row = row_of(name, section("schedule"))
+    assert [key for key in SCHEDULE_OPTIONS[name] if f"`{key}`" not in row] == []
     wrong = [(key, value) for key, value in told(row) if SCHEDULE_OPTIONS[name][key] not in (value, None)]
     assert wrong == []
+    assert row_of(name, RECIPE)
 
 
 def test_what_is_wrong_would_be_seen() -> None:

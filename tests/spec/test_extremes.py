@@ -183,7 +183,7 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 def cases(documents: list[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[Any, ...]]]:
     """Each place once: of two documents that say the same there, the first."""
-    found = {}
+    found: dict[Any, tuple[dict[str, Any], tuple[Any, ...]]] = {}
     for document in documents:
         for path in places(document):
             around: Any = document

@@ -157,7 +157,11 @@ def test_a_searched_schedule_has_its_own_options_and_defaults(plan: str) -> None
         tree["search_space"] = {"late": {"type": "int", "min": 5, "max": 9}}
     else:
         del tree["search_space"]["late"]  # type: ignore[attr-defined]
-    values = {"piecewise": {"late": 7}, "plateau": {"plan": "plateau", "fall": 0.5}, "constant": {"plan": "constant"}}
+    values: dict[str, dict[str, Any]] = {
+        "piecewise": {"late": 7},
+        "plateau": {"plan": "plateau", "fall": 0.5},
+        "constant": {"plan": "constant"},
+    }
     found = resolve(made(tree), values[plan]).schedule.model_dump(exclude_none=True)
     assert (
         found

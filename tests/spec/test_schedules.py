@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from hptune.base.errors import SegmentFailed
+from hptune.experiment.directions import Goal
 from hptune.experiment.schedules import by_epoch, counts_steps, cycle_ends, plateau_multiplier, rates, table
 from hptune.experiment.training import SCHEDULE_OPTIONS, Schedule
 from hptune.training import runtime
@@ -251,7 +252,11 @@ def test_the_same_as_keras(given_: dict[str, Any], theirs: tuple[str, tuple[Any,
 @given(st.lists(st.floats(0, 1) | st.sampled_from([0.5, 0.50005, math.nan]), max_size=12), st.integers(1, 3))
 def test_plateau_is_keras_own(values: list[float], patience: int) -> None:
     """A transcription of ReduceLROnPlateau, cooldown 0 and min_lr 0."""
-    for goal, better in (("minimize", lambda a, b: a < b - 1e-4), ("maximize", lambda a, b: a > b + 1e-4)):
+    improves: dict[Goal, Callable[[float, float], bool]] = {
+        "minimize": lambda a, b: a < b - 1e-4,
+        "maximize": lambda a, b: a > b + 1e-4,
+    }
+    for goal, better in improves.items():
         rate, waited = 1.0, 0
         best = math.inf if goal == "minimize" else -math.inf
         for value in values:
@@ -261,7 +266,7 @@ def test_plateau_is_keras_own(values: list[float], patience: int) -> None:
                 waited += 1
                 if waited >= patience:
                     rate, waited = rate * 0.5, 0
-        assert plateau_multiplier(values, factor=0.5, patience=patience, goal=goal) == rate  # type: ignore[arg-type]
+        assert plateau_multiplier(values, factor=0.5, patience=patience, goal=goal) == rate
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ UNIT = st.floats(0, 1)
 
 @st.composite
 def float_domains(draw: st.DrawFn) -> FloatDomain:
-    log = draw(st.sampled_from([False, True, "reverse"]))
+    log: Any = draw(st.sampled_from([False, True, "reverse"]))
     low = draw(st.floats(1e-6, 1e3) if log else st.floats(-1e3, 1e3))
     high = low + draw(st.floats(0, 1e3))
     stepped = not log and draw(st.booleans())
@@ -26,7 +26,7 @@ def float_domains(draw: st.DrawFn) -> FloatDomain:
 
 @st.composite
 def int_domains(draw: st.DrawFn) -> IntDomain:
-    log = draw(st.sampled_from([False, True, "reverse"]))
+    log: Any = draw(st.sampled_from([False, True, "reverse"]))
     low = draw(st.integers(1, 1000) if log else st.integers(-1000, 1000))
     step = None if log else draw(st.none() | st.integers(1, 20))
     return IntDomain(type="int", min=low, max=low + draw(st.integers(0, 1000)), log=log, step=step)

@@ -218,6 +218,12 @@ def test_every_problem_is_one_line_that_ends_a_sentence(write: Write) -> None:
             assert text.endswith((".", "?")), text
 
 
+@pytest.mark.parametrize(("rule", "words"), [("meen", ", got 'meen'"), ("{age: meen}", " for 'age', got 'meen'")])
+def test_a_rule_for_missing_values_that_is_none(write: Write, rule: str, words: str) -> None:
+    path = write(GOOD.replace("source: digits", f"csv: t.csv, target: y, missing: {rule}"))
+    assert problems(path) == [f"spec.yaml:4:7: data: missing must be one of drop, mean, median, most_frequent{words}."]
+
+
 def test_all_problems_at_once_in_the_order_of_the_lines(write: Write) -> None:
     text = GOOD
     for old, new in [
@@ -357,8 +363,8 @@ def test_the_direction_is_known_from_the_table(write: Write) -> None:
             )
         )
     )
-    assert loaded.experiment.objective is not None
-    assert loaded.experiment.objective.goal == "maximize"
+    (objective,) = loaded.experiment.objectives
+    assert objective.goal == "maximize"
     assert loaded.experiment.training.early_stopping is not None
     assert loaded.experiment.training.early_stopping.goal == "maximize"
 
@@ -366,7 +372,7 @@ def test_the_direction_is_known_from_the_table(write: Write) -> None:
 def test_merge_keys_and_anchors(write: Write) -> None:
     text = GOOD.replace("{units: $units, activation: relu}", "&dense {units: $units, activation: relu}")
     text = text.replace("    - Dropout", "    - Dense: {<<: *dense, units: 16}\n    - Dropout")
-    assert load(write(text)).experiment.model.layers[2] == {"Dense": {"activation": "relu", "units": 16}}  # type: ignore[union-attr]
+    assert load(write(text)).experiment.model.stack[2] == {"Dense": {"activation": "relu", "units": 16}}
 
 
 def test_files_that_hold_no_experiment(write: Write, tmp_path: Path) -> None:

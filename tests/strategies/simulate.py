@@ -124,7 +124,7 @@ def _segment(decision: Start | Continue, history: History) -> Segment:
     return Segment(trial.number, trial.values, trial.epochs, decision.to_epoch)
 
 
-def _outcome(segment: Segment, experiment: Experiment, curve: Curve, ends_at: int | None) -> dict[str, Any]:
+def _outcome(segment: Segment, experiment: Experiment, curve: Curve, ends_at: int | None) -> Event:
     last = min(segment.to_epoch, ends_at) if ends_at is not None else segment.to_epoch
     values = [curve(segment.values, epoch) for epoch in range(segment.from_epoch + 1, last + 1)]
     known = [v if isinstance(v, Mapping) else {"score": v} for v in values if v is not None]

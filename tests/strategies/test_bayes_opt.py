@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_steps_orders_and_categories_are_searched_as_what_they_are() -> None:
 
     def curve(values: Values, epoch: int) -> float:
         rate, units = float(values["rate"] or 0), int(values["units"] or 0)
-        return abs(np.log10(rate) + 3) + abs(units - 256) / 256 + (values["kind"] is not None)
+        return abs(math.log10(rate) + 3) + abs(units - 256) / 256 + (values["kind"] is not None)
 
     run = simulate(make_experiment(search_space=space, strategy={"name": "bayes_opt"}, budget={"trials": 25}), curve)
     best = run.history.best

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulate import Simulation, by_trial, make_experiment, prefix_histories, simulate, space_of, strategy_of
+from strategies_of_a_user import READS
+from watched import watched
 
 from hptune.base.trial import Values
 from hptune.experiment import sections
@@ -20,32 +24,39 @@ from hptune.run.history import History
 from hptune.strategies.choose import ROWS
 from hptune.strategies.strategy import Done, Start
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bayesian": {"initial_points": 6},
+    "hyperband": {"max_epochs": 9, "factor": 3},
+    "tpe": {"initial_points": 3},
+    "cmaes": {"population": 3},
+    "nsga2": {"population": 3},
+    "narrowing": {"explore": 3, "exploit": 5, "patience": 3},
+    "asha": {"max_epochs": 9},
+    "guided": {"learning_rate": "rate", "batch_size": "units", "first_batch_size": 8},
+    "keras_tuner": {"oracle": "oracles_of_a_user:Walk", "options": {"start": 0.1}},
+    "optuna": {"sampler": "optuna.samplers:NSGAIIISampler", "options": {"population_size": 3}},
+    "python": {"strategy": "strategies_of_a_user:Shuffled"},
+}
+"""What a strategy is given here; one that needs no options is held to everything below as soon as it has a row."""
+
+LEARNING: dict[str, Any] = {"sampler": {"name": "tpe", "initial_points": 3}}
+
 STRATEGIES: dict[str, dict[str, Any]] = {
-    "random": {"name": "random"},
-    "grid": {"name": "grid"},
-    "bayesian": {"name": "bayesian", "initial_points": 6},
-    "hyperband": {"name": "hyperband", "max_epochs": 9, "factor": 3},
-    "tpe": {"name": "tpe", "initial_points": 3},
-    "cmaes": {"name": "cmaes", "population": 3},
-    "qmc": {"name": "qmc"},
-    "nsga2": {"name": "nsga2", "population": 3},
-    "bayes_opt": {"name": "bayes_opt"},
-    "narrowing": {"name": "narrowing", "explore": 3, "exploit": 5, "patience": 3},
-    "asha": {"name": "asha", "max_epochs": 9},
-    "bohb": {"name": "asha", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
-    "hyperband_tpe": {"name": "hyperband", "max_epochs": 9, "sampler": {"name": "tpe", "initial_points": 3}},
-    "oracle": {"name": "keras_tuner", "oracle": "oracles_of_a_user:Walk", "options": {"start": 0.1}},
-    "named": {"name": "optuna", "sampler": "optuna.samplers:NSGAIIISampler", "options": {"population_size": 3}},
-    "own": {"name": "python", "strategy": "strategies_of_a_user:Shuffled"},
+    **{name: {"name": name, **OPTIONS.get(name, {})} for name in sections.STRATEGIES},
+    "bohb": {"name": "asha", **OPTIONS["asha"], **LEARNING},
+    "hyperband_tpe": {"name": "hyperband", **OPTIONS["hyperband"], **LEARNING},
 }
 
-BY_HAND = ("guided",)
-"""Strategies that serve no space but of certain parameters: their suite walks the same history in `test_guided.py`."""
+HALVING = [name for name, given in STRATEGIES.items() if sections.STRATEGIES[given["name"]].halves]
 
 SLOW = ("bayesian", "bayes_opt")
 """A question takes a good part of a second."""
 
-HALVING = ("hyperband", "hyperband_tpe", "asha", "bohb")
+UNDRAWN = ("grid", "guided")
+"""No seed changes their points."""
+
+BY_ROLES = ("guided",)
+"""They try the parameters that play a role in training, and serve no space without one."""
 
 MIXED = {
     "x": {"type": "float", "min": 0.0, "max": 1.0},
@@ -69,14 +80,21 @@ FINITE = {
 
 
 def score(values: Values, epoch: int) -> float:
-    x = values["x"]
+    x, rate = values["x"], values.get("rate", 1e-2)
     assert isinstance(x, float)
-    return (x - 0.3) ** 2 + 1 / epoch
+    assert isinstance(rate, float)
+    return (x - 0.3) ** 2 + 0.01 * abs(math.log10(rate) + 2) + 1 / epoch
 
 
 @pytest.fixture(params=STRATEGIES)
 def name(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
+
+
+@pytest.fixture(params=[name for name in STRATEGIES if name not in BY_ROLES])
+def sampling(request: pytest.FixtureRequest) -> str:
+    """A strategy that tries every parameter, of any space."""
+    return str(request.param)
 
 
 def experiment_for(name: str, *, trials: int | None = 10, space: Any = None, **sections: Any) -> Experiment:
@@ -97,9 +115,13 @@ def told(run: Simulation) -> list[Any]:
     return [*run.points, run.done]
 
 
-def test_every_strategy_is_held_to_it() -> None:
-    assert {given["name"] for given in STRATEGIES.values()} == set(sections.STRATEGIES) - set(BY_HAND)
+def test_every_strategy_has_a_row_and_is_what_its_options_say() -> None:
     assert set(ROWS) == set(sections.STRATEGIES.values())
+    assert set(OPTIONS) <= set(sections.STRATEGIES)
+    for name, options in sections.STRATEGIES.items():
+        required = [key for key, field in options.model_fields.items() if field.is_required() and key != "name"]
+        assert set(required) <= set(OPTIONS.get(name, {})), f"OPTIONS of this suite has none for {name}"
+        assert options.model_validate(STRATEGIES[name]).name == name
 
 
 def test_points_are_whole_members_of_the_space_in_plain_python(name: str) -> None:
@@ -118,7 +140,7 @@ def test_same_seed_same_search_other_seed_another(name: str) -> None:
         return told(simulate(experiment_for(name, trials=6, seed=seed), score))
 
     assert search(0) == search(0)
-    if name != "grid":
+    if name not in UNDRAWN:
         assert search(0) != search(1)
         assert search(1) != search(2)
 
@@ -145,8 +167,37 @@ def test_asking_twice_changes_nothing(name: str) -> None:
     assert strategy.next(history) == strategy.next(history)
 
 
+def test_no_clock_and_no_shared_generator_is_read(name: str) -> None:
+    experiment = experiment_for(name, trials=8)
+    strategy_of(experiment).next(History(experiment.objectives))  # the libraries are loaded, which read the clock
+    with watched() as read:
+        simulate(experiment, score, workers=2)
+    assert read == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "check"),
+    [
+        *(("Peeks", {"reads": what}, test_no_clock_and_no_shared_generator_is_read) for what in READS),
+        ("Undetermined", {"generator": "python"}, test_same_seed_same_search_other_seed_another),
+        ("Undetermined", {"generator": "numpy"}, test_same_seed_same_search_other_seed_another),
+        ("Undetermined", {"generator": "system"}, test_same_seed_same_search_other_seed_another),
+        ("Counts", {}, test_a_fresh_object_answers_the_same_after_every_event),
+        ("Counts", {}, test_one_object_serves_any_history),
+        ("Counts", {}, test_asking_twice_changes_nothing),
+    ],
+)
+def test_what_no_strategy_may_do_is_caught(
+    strategy: str, options: dict[str, str], check: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"name": "python", "strategy": f"strategies_of_a_user:{strategy}", "options": options}
+    monkeypatch.setitem(STRATEGIES, "broken", broken)
+    with pytest.raises(AssertionError):
+        check("broken")
+
+
 def test_another_process_answers_the_same() -> None:
-    names = [n for n in STRATEGIES if n != "oracle"]  # one process for all: starting TensorFlow takes seconds
+    names = [n for n in STRATEGIES if n != "keras_tuner"]  # one process for all: starting TensorFlow takes seconds
     script = (
         "import json, sys; sys.path[:0] = [sys.argv[1]]; import test_conformance as t\n"
         "print(json.dumps([t.simulate(t.experiment_for(n, trials=7), t.score).points for n in sys.argv[2:]]))"
@@ -157,30 +208,30 @@ def test_another_process_answers_the_same() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_small_space_is_used_up_without_a_duplicate(name: str, workers: int) -> None:
-    if name in SLOW and workers > 1:
+def test_a_small_space_is_used_up_without_a_duplicate(sampling: str, workers: int) -> None:
+    if sampling in SLOW and workers > 1:
         pytest.skip("a question takes most of a second")
-    experiment = with_cheap_points(name, experiment_for(name, trials=100, space=FINITE), 13)
+    experiment = with_cheap_points(sampling, experiment_for(sampling, trials=100, space=FINITE), 13)
     run = simulate(experiment, score, workers=workers)
     assert len(run.points) == 20
     assert len({point_key(point) for point in run.points}) == 20
     assert run.done == Done("every point of the space was tried")
 
 
-def test_failed_trials_cost_nothing_but_themselves(name: str) -> None:
+def test_failed_trials_cost_nothing_but_themselves(sampling: str) -> None:
     def curve(values: Values, epoch: int) -> float | None:
         x = values["x"]
         assert isinstance(x, float)
         return None if x > 0.6 else score(values, epoch)
 
-    run = simulate(with_cheap_points(name, experiment_for(name, trials=100, space=FINITE), 8), curve)
+    run = simulate(with_cheap_points(sampling, experiment_for(sampling, trials=100, space=FINITE), 8), curve)
     states = Counter(trial.state == "failed" for trial in run.history.trials)
     assert states == {True: 8, False: 12}
 
 
 def test_a_search_in_which_all_fail_ends(name: str) -> None:
     run = simulate(experiment_for(name, trials=12), lambda values, epoch: None)
-    assert len(run.points) == 12
+    assert len(run.points) == {"guided": 6}.get(name, 12)
     assert run.done is not None
 
 
@@ -199,10 +250,10 @@ def test_any_number_of_workers_in_any_order(name: str, workers: int) -> None:
         assert by_trial(run) == by_trial(alone)
 
 
-def test_enqueued_points_come_first_and_once(name: str) -> None:
-    size = 9 if name in SLOW else 20
+def test_enqueued_points_come_first_and_once(sampling: str) -> None:
+    size = 9 if sampling in SLOW else 20
     given = [{"x": 1, "kind": "b", "n": 2.0}, {"x": 0.5, "kind": "a"}, {"x": 1.0, "kind": "b", "n": 2}, {"x": 0.25}]
-    experiment = experiment_for(name, trials=size, space=FINITE, enqueue=given)
+    experiment = experiment_for(sampling, trials=size, space=FINITE, enqueue=given)
     points = simulate(experiment, score).points
     assert points[:2] == [{"x": 1.0, "kind": "b", "n": 2}, {"x": 0.5, "kind": "a"}]
     assert type(points[0]["x"]) is float
@@ -213,11 +264,11 @@ def test_enqueued_points_come_first_and_once(name: str) -> None:
 
 def test_a_search_ends_by_itself_without_a_budget(name: str) -> None:
     experiment = with_cheap_points(name, experiment_for(name, trials=None), 30)
-    assert len(simulate(experiment, score).points) == {"hyperband": 17, "hyperband_tpe": 17}.get(name, 20)
+    assert len(simulate(experiment, score).points) == {"hyperband": 17, "hyperband_tpe": 17, "guided": 15}.get(name, 20)
 
 
-def test_a_space_without_parameters_is_one_point(name: str) -> None:
-    experiment = make_experiment(strategy=STRATEGIES[name], budget={"trials": 5})
+def test_a_space_without_parameters_is_one_point(sampling: str) -> None:
+    experiment = make_experiment(strategy=STRATEGIES[sampling], budget={"trials": 5})
     assert simulate(experiment, lambda values, epoch: 1.0).points == [{}]
 
 
@@ -240,6 +291,6 @@ def test_a_raised_budget_continues(name: str) -> None:
 
 def test_full_training_is_asked_for(name: str) -> None:
     experiment = experiment_for(name, training={"epochs": 9})
-    decision = strategy_of(experiment).next(History([experiment.objective]))  # type: ignore[list-item]
+    decision = strategy_of(experiment).next(History(experiment.objectives))
     assert isinstance(decision, Start)
     assert decision.to_epoch == (1 if name in HALVING else 9)

@@ -35,8 +35,7 @@ def told(history: History, values: Values, score: float | None = None, *, failed
 
 
 def history_of(experiment: Experiment) -> History:
-    assert experiment.objective is not None
-    return History([experiment.objective])
+    return History(experiment.objectives)
 
 
 # --- seeds ----------------------------------------------------------------------------------------------------------
@@ -211,7 +210,8 @@ def test_running_trials_look_as_good_as_the_best_that_is_known_and_no_better() -
     told(history, {"x": 1.0})
     shown = {trial.hyperparameters.values["x"]: trial.score for trial in sampler._known(history)}
     assert shown[1.0] == 100.0
-    assert sampler.suggest(history)["x"] < 0.95, "it is not asked for again"
+    point: dict[str, Any] = sampler.suggest(history)
+    assert point["x"] < 0.95, "it is not asked for again"
     assert not sampler._oracle.ongoing_trials
 
 
@@ -233,7 +233,8 @@ def test_failed_and_infinite_trials_count_as_the_worst() -> None:
     told(history, {"x": 0.9}, failed=True)
     shown = {trial.hyperparameters.values["x"]: trial.score for trial in sampler._known(history)}
     assert shown[0.7] == shown[0.9] == 10.0
-    assert 0.3 < sampler.suggest(history)["x"] < 0.65, "the failed ones push it back from where the scores fall to"
+    point: dict[str, Any] = sampler.suggest(history)
+    assert 0.3 < point["x"] < 0.65, "the failed ones push it back from where the scores fall to"
 
 
 def test_the_default_of_initial_points_is_three_for_each_parameter() -> None:

@@ -66,7 +66,7 @@ def test_keras_tuners_oracles_see_the_scale_itself() -> None:
     assert (shown["share"].sampling, shown["count"].sampling) == ("reverse_log", "reverse_log")
     assert shown["count"].step is None
     for prob in (0.0, 1e-17, 0.5, 1.0):
-        values = coding.decode({name: hp.prob_to_value(prob) for name, hp in shown.items()})
+        values: dict[str, Any] = coding.decode({name: hp.prob_to_value(prob) for name, hp in shown.items()})
         assert 1 <= values["count"] <= 1000
         assert 1e-4 <= values["share"] <= 1.0
 
@@ -85,7 +85,7 @@ def test_every_strategy_is_finest_at_the_upper_end(name: str) -> None:
 def _run(space: Any, strategy: Any) -> Simulation:
     trials = 10 if strategy["name"] in ("bayesian", "bayes_opt") else 24
     experiment = make_experiment(search_space=space, strategy=strategy, budget={"trials": trials})
-    return simulate(experiment, lambda values, epoch: abs(float(values["share"]) - 0.99))
+    return simulate(experiment, lambda values, epoch: abs(float(values["share"] or 0) - 0.99))
 
 
 def test_the_yaml_spells_it(tmp_path: Path) -> None:

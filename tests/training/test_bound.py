@@ -275,7 +275,7 @@ def test_every_kind_trains_as_its_plain_fit_whatever_came_before(
     tmp_path: Path, code: str, order: int, strengths: tuple[float, ...]
 ) -> None:
     one = worker(tmp_path)
-    points = [{"kind": kind, "k": k} for kind in KINDS for k in strengths][::order]
+    points: list[dict[str, Any]] = [{"kind": kind, "k": k} for kind in KINDS for k in strengths][::order]
     told = {str(point): plain(code, point) for point in points}
     wrong = []
     for number, point in enumerate(points):
@@ -289,7 +289,7 @@ def test_every_kind_trains_as_its_plain_fit_whatever_came_before(
 
 
 def test_rungs_of_such_a_point_go_on_as_one_training(tmp_path: Path, code: str) -> None:
-    values = {"kind": "optimizer_counts", "k": 0.9}
+    values: dict[str, Any] = {"kind": "optimizer_counts", "k": 0.9}
     whole = worker(tmp_path).run(Segment(0, values, to_epoch=EPOCHS)).curves
     one = worker(tmp_path)
     first = one.run(Segment(0, values, to_epoch=1, keep_state=True)).curves
@@ -322,7 +322,7 @@ def test_what_fit_can_t_do_fails_such_a_point_and_is_told(tmp_path: Path, code: 
 
 def test_the_winner_is_written_and_predicts_as_the_plain_one(tmp_path: Path, code: str) -> None:
     one = worker(tmp_path)
-    values = {"kind": "loss_reads_a_layer", "k": 0.9}
+    values: dict[str, Any] = {"kind": "loss_reads_a_layer", "k": 0.9}
     facts = one.run(Segment(0, values, to_epoch=EPOCHS, purpose="best")).facts
     assert Path(facts["model"]).exists()
     curve = plain(code, values)["val_loss"]
@@ -364,7 +364,7 @@ def test_data_sets_reach_fit_as_the_function_cuts_them_or_as_the_yaml_says(
     one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
     assert one.run(Segment(0, {}, purpose="probe")).facts["space"]
     for number, kind in enumerate(("loss_reads_a_layer", "stock", "momentum_set")):
-        values = {"kind": kind, "k": 0.9}
+        values: dict[str, Any] = {"kind": kind, "k": 0.9}
         module = ModuleType("bound_code")
         exec(code + FLOWS, module.__dict__)
         hp = keras_tuner.HyperParameters()

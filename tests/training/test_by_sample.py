@@ -22,7 +22,7 @@ def compiled(*layers: Any, loss: Any = "mse", metrics: Any = (), units: int = 1)
     return model, loss, y
 
 
-ALIKE = {
+ALIKE: dict[str, dict[str, Any]] = {
     "plain": {},
     "dropout": {"layers": [L.Dropout(0.5), L.GaussianNoise(0.1)]},
     "normalised": {"layers": [L.BatchNormalization(), L.LayerNormalization()]},
@@ -30,7 +30,7 @@ ALIKE = {
     "metrics": {"metrics": ["mae", "mse", keras().metrics.R2Score(), "cosine_similarity"], "units": 2},
     "squeezed": {"metrics": ["mae", "mse"]},
 }
-MIXED = {
+MIXED: dict[str, dict[str, Any]] = {
     "dropout in a cell": {"layers": [L.LSTM(2, dropout=0.5, return_sequences=True)]},
     "masks": {"layers": [L.Masking()]},
     "along the samples": {"layers": [L.UnitNormalization(axis=0)]},

@@ -65,7 +65,7 @@ def test_what_a_builder_compiled_is_trained_by(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "built_net.py").write_text(CODE)
     (tmp_path / "t.yaml").write_text(YAML)
     monkeypatch.syspath_prepend(tmp_path)
-    import built_net
+    import built_net  # type: ignore[import-not-found]
 
     (x, y, w), (xv, yv, wv), _ = built_net.data()
     loaded = load(tmp_path / "t.yaml")
@@ -117,7 +117,7 @@ def test_a_saved_model_is_compiled_once_for_each_optimizer(tmp_path: Path, own: 
     sys.path.insert(0, str(tmp_path))
     try:
         if own:
-            import saved_own
+            import saved_own  # type: ignore[import-not-found]
 
             made: Any = saved_own.Own()
             made.build((None, 4))

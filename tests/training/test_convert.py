@@ -51,7 +51,7 @@ def test_what_is_written_answers_as_the_model_does(tmp_path: Path) -> None:
         "savedmodel": str(run.best / "savedmodel"),
         "tflite": str(run.best / "model.tflite"),
     }
-    sample = {"petal_length__cm_": np.float32([[3.0]]), "x_": np.float32([[0.5]])}
+    sample = {"petal_length__cm_": np.array([[3.0]], np.float32), "x_": np.array([[0.5]], np.float32)}
     wanted = np.asarray(model([tf.constant(value) for value in sample.values()]))
     served = tf.saved_model.load(written["savedmodel"]).signatures["serving_default"](**sample)["output_0"]
     np.testing.assert_allclose(served, wanted, rtol=1e-5)
@@ -70,7 +70,7 @@ def test_onnx_answers_as_the_model_does(tmp_path: Path) -> None:
     model = table(run, {"petal length (cm)": "number", "é": "number"})
     written, failed = export(run, ["onnx"])
     assert not failed
-    sample = {"petal_length__cm_": np.float32([[3.0], [-1.0]]), "x_": np.float32([[0.5], [2.0]])}
+    sample = {"petal_length__cm_": np.array([[3.0], [-1.0]], np.float32), "x_": np.array([[0.5], [2.0]], np.float32)}
     (answer,) = runtime.InferenceSession(written["onnx"]).run(None, sample)
     np.testing.assert_allclose(answer, np.asarray(model([tf.constant(v) for v in sample.values()])), rtol=1e-5)
 

@@ -64,7 +64,7 @@ def test_it_counts_as_a_number_of_pythons_does(operation: Any, dtype: str) -> No
         ours, theirs = traced(dialled), traced(plain)
         assert ours.dtype == theirs.dtype
         noise = 2e-7 if dtype == "float32" else 0.0  # division by a constant becomes a multiplication in the graph
-        np.testing.assert_allclose(*(np.asarray(one, np.float64) for one in (ours, theirs)), rtol=noise)
+        np.testing.assert_allclose(np.asarray(ours, np.float64), np.asarray(theirs, np.float64), rtol=noise)
 
 
 def test_one_less_a_number_keeps_its_digits() -> None:

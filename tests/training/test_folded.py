@@ -56,6 +56,7 @@ def test_samples_are_those_of_the_fold_that_is_asked_for(tmp_path: Path) -> None
     worker(tmp_path / "folds", "evaluation: {folds: 3}\n")
     spec = load(tmp_path / "folds" / "spec.yaml").experiment
     samples = Samples(spec, tmp_path)
+    assert spec.data is not None
     folds = load_folds(spec.data, folder=tmp_path, seed=0, folds=3)
     for number, fold in enumerate(folds):
         assert np.array_equal(samples.data(number).validation.x, fold.validation.x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,13 @@ def test_what_the_kernel_does_not_know_updates_as_it_always_did() -> None:
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             self.assign_sub(variable, gradient)
 
-    others = [lambda: adam(0.1, amsgrad=True), Own, lambda: keras().optimizers.SGD(0.1, momentum=0.9)]
-    for make in [*others, lambda: keras().optimizers.Nadam(0.1)]:
+    others: list[Callable[[], Any]] = [
+        lambda: adam(0.1, amsgrad=True),
+        Own,
+        lambda: keras().optimizers.SGD(0.1, momentum=0.9),
+    ]
+    others.append(lambda: keras().optimizers.Nadam(0.1))
+    for make in others:
         stock, fused = make(), make()
         fuse(fused)
         for ours, theirs in zip(stepped(fused, dense_gradients()), stepped(stock, dense_gradients()), strict=True):

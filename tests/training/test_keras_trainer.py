@@ -559,7 +559,7 @@ def test_an_error_inside_a_graph_is_told_by_what_it_says() -> None:
     runtime.start()
     import tensorflow as tf
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def fail(x: Any) -> Any:
         with tf.control_dependencies([tf.debugging.assert_positive(x, "all must be above 0")]):
             return x + 1

@@ -210,12 +210,12 @@ def test_what_several_give_together_is_bounded_by_what_each_can_give() -> None:
     assert bounds_of(L.Minimum()([half, free])) == (-np.inf, 1.0)
 
 
-class Own(keras.layers.Layer):
+class Own(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         return x
 
 
-class Sums(keras.Model):
+class Sums(keras.Model):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         return super().call(x) * 30.0
 

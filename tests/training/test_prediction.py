@@ -196,7 +196,8 @@ def test_two_classes_are_told_apart_at_0_where_the_loss_does(
     assert [
         one.prediction for one in answers(read_signature(run), Outputs(numbers[:, None]), np.ones(len(numbers), bool))
     ] == wanted
-    shown, notes = io.StringIO(), []
+    shown = io.StringIO()
+    notes: list[str] = []
     predict(run, tmp_path / "t.csv", shown, as_json=True, noted=notes.append)
     rows = json.loads(shown.getvalue())
     assert notes == []

@@ -33,24 +33,24 @@ def part(rows: int, shape: tuple[int, ...], classes: int = 4, seed: int = 0) -> 
     return Part(x.astype(np.float32), y)
 
 
-DENSE = [
+DENSE: list[tuple[str, dict[str, Any]]] = [
     ("Flatten", {}),
     ("Dense", {"units": 16, "activation": "relu"}),
     ("Dense", {"units": 4, "activation": "softmax"}),
 ]
-CNN = [
+CNN: list[tuple[str, dict[str, Any]]] = [
     ("Conv2D", {"filters": 4, "kernel_size": 3, "kernel_initializer": "he_normal"}),
     ("BatchNormalization", {}),
     ("Activation", {"activation": "relu"}),
     ("GlobalAveragePooling2D", {}),
     ("Dense", {"units": 4, "activation": "softmax"}),
 ]
-RECURRENT = [
+RECURRENT: list[tuple[str, dict[str, Any]]] = [
     ("Reshape", {"target_shape": [8, 8]}),
     ("LSTM", {"units": 5}),
     ("Dense", {"units": 4, "activation": "softmax"}),
 ]
-NOISY = [
+NOISY: list[tuple[str, dict[str, Any]]] = [
     ("GaussianNoise", {"stddev": 0.1}),
     ("SpatialDropout2D", {"rate": 0.2}),
     ("Flatten", {}),
@@ -84,7 +84,7 @@ def recipe(
         ),
         initialization=Initialization.model_validate(initialization or {}),
         schedule=Schedule.model_validate(schedule or {}),
-        augment={},
+        augment=None,
     )
 
 
@@ -297,10 +297,9 @@ def test_strengths_and_schedules_are_dials() -> None:
     """Switching the schedule, warm-up, penalties, smoothing and rates costs no trace."""
     _, program, _, _ = prepared(recipe(NOISY, training=SMOOTHED))
     structures = set()
+    extras: dict[str, Any] = {"exponential": {"factor": 0.9}, "piecewise": {"epochs": [2], "factors": [0.1]}}
     for n, name in enumerate(["constant", "cosine", "linear", "exponential", "one_cycle", "plateau", "piecewise"]):
-        extra: dict[str, Any] = {"exponential": {"factor": 0.9}, "piecewise": {"epochs": [2], "factors": [0.1]}}.get(
-            name, {}
-        )
+        extra = extras.get(name, {})
         warmup = {"warmup": {"epochs": 1}} if n % 2 else {}
         training = {"regularization": {"label_smoothing": n / 10, "kernel": {"l1": n / 500, "l2": n / 100}}}
         one = recipe(NOISY, schedule={"name": name, **extra, **warmup}, training=training, learning_rate=0.01 / (n + 1))
@@ -403,7 +402,7 @@ def test_warmed_up_weights_are_those_of_fit_under_the_rising_rate() -> None:
     for epoch in range(3):
         order = sample_order(seeds.derive(3, "order", 0), epoch, 70)
 
-        class Rate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        class Rate(keras.callbacks.Callback):  # type: ignore[misc, name-defined]  # Keras has no types
             def on_train_batch_begin(self, batch: int, logs: Any = None, epoch: int = epoch) -> None:
                 step = epoch * 5 + batch
                 optimizer.learning_rate = 1e-3 + (0.1 - 1e-3) * step / 15

@@ -138,7 +138,7 @@ def own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "own_parts.py").write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_parts", raising=False)
-    import own_parts
+    import own_parts  # type: ignore[import-not-found]
 
     yield own_parts
     sys.modules.pop("own_parts", None)

@@ -60,6 +60,7 @@ def refused(folder: Path, text: str) -> str:
 def test_a_fold_is_scored_as_scikit_learn_itself_would(tmp_path: Path) -> None:
     result = worker(tmp_path, FOREST).run(Segment(4, {"trees": 7}, to_epoch=1, replica=2))
     spec = load(tmp_path / "spec.yaml").experiment
+    assert spec.data is not None
     fold = load_folds(spec.data.model_copy(update={"scale": "none"}), folder=tmp_path, seed=0, folds=3)[2]
     seed = seeds.derive(0, "estimator", {"trees": 7}, 2, "random_state")
     forest = RandomForestClassifier(7, random_state=seed).fit(fold.train.x, fold.train.y)
@@ -86,7 +87,9 @@ def test_the_winner_is_refitted_measured_and_written_without_a_pickle(tmp_path: 
     model = io.load(facts["model"], trusted=io.get_untrusted_types(file=facts["model"]))
     assert [name for name, _ in model.steps] == ["standardscaler", "baggingregressor"]
     assert model.steps[1][1].estimator.max_depth == 3
-    whole = load_folds(load(tmp_path / "spec.yaml").experiment.data, folder=tmp_path, seed=0, folds=2)
+    spec = load(tmp_path / "spec.yaml").experiment
+    assert spec.data is not None
+    whole = load_folds(spec.data, folder=tmp_path, seed=0, folds=2)
     rows = len(whole[0].train) + len(whole[0].validation)
     assert model.steps[0][1].n_samples_seen_ == rows
     baseline = one.run(Segment(0, {"depth": 1}, to_epoch=1, purpose="baseline")).facts

@@ -84,7 +84,7 @@ def test_several_numbers_each_in_its_own_unit(tmp_path: Path) -> None:
 def test_weights_count_in_the_loss_and_not_in_the_metrics(tmp_path: Path) -> None:
     data = "target: high, sample_weight: counts, class_weight: {'0': 5.0}"
     worker, result = train(tmp_path, data, "Dense: {units: 1, activation: sigmoid}")
-    trainer = worker._trainer
+    trainer: Any = worker._trainer
     part, model = trainer.data.validation, keras.models.load_model(result.facts["model"])
     assert set(trainer.data.train.sample_weight) == {0.0, 1.0}  # 5 · 0 for the class that counts 0
     assert part.sample_weight is not None

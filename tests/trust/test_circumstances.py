@@ -236,7 +236,7 @@ def test_code_is_known_whatever_way_it_is_come_by(
     tmp_path: Path, then: dict[str, str], now: dict[str, str], told: set[str]
 ) -> None:
     old, new = code_of(tmp_path, then), code_of(tmp_path, now)
-    empty = {"versions": {}, "keras": {}}
+    empty: dict[str, Any] = {"versions": {}, "keras": {}}
     assert set(spelled(changes({**empty, "code": old}, {**empty, "code": new}))) == told
 
 
@@ -259,7 +259,8 @@ def test_the_command_tells_and_refuses(tmp_path: Path) -> None:
     went_on = command("--set", "budget.trials=3")
     assert went_on.returncode == 0
     assert went_on.stderr.count("the code in mine.py has changed") == 1
-    assert told_by(next(read(tmp_path / "runs" / "a" / "journal.jsonl")))["code"].keys() == {"mine.py"}
+    head: Any = next(read(tmp_path / "runs" / "a" / "journal.jsonl"))
+    assert told_by(head)["code"].keys() == {"mine.py"}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Whatever stands in a file, a command ends: in success or with a message, soon, and writing nothing anywhere else.
 
 HPTUNE_FUZZ is the number of cases, over all kinds of file together: 250 unless given; `make fuzz` has 20,000.
-HPTUNE_FUZZ_ROUND, any number, chooses others than the usual ones. What fails tells its seed:
-HPTUNE_FUZZ_SEED=… pytest … -k … tries that one alone.
+HPTUNE_FUZZ_ROUND, any number, chooses others than the usual ones. What fails is shown as simple as it can be made, with
+the line that repeats it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import io
 import json
 import os
 import re
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
 import yaml
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from journals import resealed
-from mutations import as_yaml, bomb, garbled, mutated
+from mutations import as_yaml, bombs, garbled, mutated
+from specs import specs
 
 from hptune import __main__ as program
 from hptune.base.errors import HptuneError
@@ -37,20 +38,17 @@ from hptune.training.core.state import Damaged, State
 
 CASES = int(os.environ.get("HPTUNE_FUZZ", "250"))
 ROUND = int(os.environ.get("HPTUNE_FUZZ_ROUND", CASES))
-ONE = os.environ.get("HPTUNE_FUZZ_SEED")
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+SMALLEST = b"version: 1\ndata: {source: digits}\nmodel: {preset: mlp}\n"
+EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))]
 SLOWEST_S = 2.0
 """Of processor time: what else the machine does is nobody's fault here."""
 
 
-def fuzz(share: float) -> Callable[[Any], Any]:
-    """A test that takes a `number`, which everything random in it derives from; so many of all cases."""
-    if ONE is not None:
-        return pytest.mark.parametrize("number", [int(ONE)])
-    cases = max(1, round(CASES * share))
-    unshrunk = (Phase.explicit, Phase.generate)  # a smaller number is no simpler case
-    quick = settings(max_examples=cases, database=None, phases=unshrunk, suppress_health_check=list(HealthCheck))
-    return lambda test: seed(ROUND)(quick(given(number=st.integers(0, 2**48))(test)))
+def fuzz(share: float, **cases: st.SearchStrategy[Any]) -> Callable[[Any], Any]:
+    """A test that is given such `cases`; so many of all."""
+    most = max(1, round(CASES * share))
+    quick = settings(max_examples=most, database=None, print_blob=True, suppress_health_check=list(HealthCheck))
+    return lambda test: seed(ROUND)(quick(given(**cases)(test)))
 
 
 @contextlib.contextmanager
@@ -91,25 +89,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 # --- specs ------------------------------------------------------------------------------------------------------------
 
 
-@fuzz(0.45)
-def test_specs(home: Path, number: int) -> None:
-    random = Random(number)
-    text = random.choice(CONFIGS).read_bytes()
-    kind = random.randrange(40)
-    if kind < 20:
-        text = as_yaml(mutated(yaml.safe_load(text), random), random)
-    elif kind < 39:
-        text = garbled(text, random)
-        if random.random() < 0.1:
-            text = text.decode("utf-8", "replace").encode(random.choice(["utf-16", "latin-1", "utf-32"]), "replace")
-    else:
-        text = (bomb(random) + "version: 1\nmodel: *a5\n").encode()
+@st.composite
+def spec_files(draw: st.DrawFn) -> bytes:
+    """A spec with sections as the schema has them; one with things wrong in it, as data or as text; or a bomb."""
+    text = draw(st.sampled_from([SMALLEST, *EXAMPLES]))
+    kind = draw(st.sampled_from([*["composed"] * 6, *["mutated"] * 6, *["garbled"] * 7, "bomb"]))
+    if kind == "bomb":
+        return (draw(bombs()) + "version: 1\nmodel: *a5\n").encode()
+    if kind == "garbled":
+        garbage = draw(garbled(text))
+        encoding = draw(st.sampled_from(["utf-8"] * 27 + ["utf-16", "latin-1", "utf-32"]))
+        return garbage if encoding == "utf-8" else garbage.decode("utf-8", "replace").encode(encoding, "replace")
+    changed = draw((mutated if kind == "mutated" else specs)(yaml.safe_load(text)))
+    return as_yaml(changed, in_one_line=draw(st.booleans()))
+
+
+@fuzz(0.45, text=spec_files(), as_json=st.booleans(), planned=st.integers(0, 2))
+def test_specs(home: Path, text: bytes, as_json: bool, planned: int) -> None:
     path = home / "spec.yaml"
     path.write_bytes(text)
     before = everything(home)
-    valid = command("validate", "spec.yaml", *(["--json"] if number % 2 else []))
-    assert valid in (0, 2)
-    if number % 3 == 0:
+    assert command("validate", "spec.yaml", *(["--json"] if as_json else [])) in (0, 2)
+    if planned == 0:
         assert command("plan", "spec.yaml") in (0, 2)
     assert everything(home) == before
 
@@ -143,43 +144,44 @@ def journal(home: Path) -> bytes:
     return whole
 
 
-def _damaged(journal: bytes, random: Random) -> bytes:
+@st.composite
+def damaged(draw: st.DrawFn, journal: bytes) -> bytes:
     """A journal with something wrong in it; mostly one whose checksums fit all the same."""
-    damaged = _changed(journal, random)
-    return resealed(damaged) if random.random() < 0.8 else damaged
+    changed = draw(_changed(journal))
+    return resealed(changed) if draw(st.integers(0, 4)) < 4 else changed
 
 
-def _changed(journal: bytes, random: Random) -> bytes:
+@st.composite
+def _changed(draw: st.DrawFn, journal: bytes) -> bytes:
     lines = journal.splitlines(keepends=True)
-    kind = random.randrange(10)
-    at = random.randrange(len(lines))
-    if kind < 6:
-        event = mutated(json.loads(lines[at]), random)
+    at = draw(st.integers(0, len(lines) - 1))
+    kind = draw(st.sampled_from([*["mutated"] * 6, "shuffled", "repeated", "lost", "garbled"]))
+    if kind == "mutated":
+        event = draw(mutated(json.loads(lines[at])))
         lines[at] = json.dumps(event).encode("utf-8", "surrogatepass") + b"\n"
-    elif kind == 6:
-        random.shuffle(lines)
-    elif kind == 7:
-        lines[at:at] = [lines[random.randrange(len(lines))]] * random.choice([1, 3])
-    elif kind == 8:
+    elif kind == "shuffled":
+        lines = draw(st.permutations(lines))
+    elif kind == "repeated":
+        lines[at:at] = [draw(st.sampled_from(lines))] * draw(st.sampled_from([1, 3]))
+    elif kind == "lost":
         del lines[at]
     else:
-        return garbled(journal, random)
+        return draw(garbled(journal))
     return b"".join(lines)
 
 
-@fuzz(0.25)
-def test_journals(home: Path, journal: bytes, number: int) -> None:
-    random = Random(number)
+@fuzz(0.25, data=st.data(), as_json=st.booleans(), compared=st.integers(0, 4), reported=st.integers(0, 3))
+def test_journals(home: Path, journal: bytes, data: st.DataObject, as_json: bool, compared: int, reported: int) -> None:
     path = home / "runs" / "a" / "journal.jsonl"
-    path.write_bytes(_damaged(journal, random))
+    path.write_bytes(data.draw(damaged(journal)))
     before = everything(home)
-    codes = {command(*words) for words in (["best"], ["trials", "--json"] if number % 2 else ["trials"])}
+    codes = {command(*words) for words in (["best"], ["trials", "--json"] if as_json else ["trials"])}
     assert len(codes) == 1, "one command reads what another does not"
     assert command("runs") == 0
-    if number % 5 == 0:
+    if compared == 0:
         command("compare", "a", "a")
     assert everything(home) == before
-    if number % 4 == 0:
+    if reported == 0:
         report = home / "runs" / "a" / "report.html"
         if command("report") == 0:
             page = report.read_text(encoding="utf-8")
@@ -187,10 +189,10 @@ def test_journals(home: Path, journal: bytes, number: int) -> None:
             assert not re.search(r"<script|<img|javascript:|\x1b", page)
 
 
-@fuzz(0.02)
-def test_a_damaged_run_is_searched_on_or_refused(home: Path, journal: bytes, number: int) -> None:
+@fuzz(0.02, data=st.data())
+def test_a_damaged_run_is_searched_on_or_refused(home: Path, journal: bytes, data: st.DataObject) -> None:
     path = home / "runs" / "a" / "journal.jsonl"
-    path.write_bytes(_damaged(journal, Random(number)))
+    path.write_bytes(data.draw(damaged(journal)))
     command("search", "function.yaml", "--quiet")
     outside = {name for name in everything(home) if not name.startswith(("runs", "__pycache__"))}
     assert outside <= {"fuzzed_function.py", "function.yaml", "spec.yaml", "table.csv"}
@@ -199,37 +201,47 @@ def test_a_damaged_run_is_searched_on_or_refused(home: Path, journal: bytes, num
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
-@fuzz(0.2)
-def test_states(tmp_path_factory: pytest.TempPathFactory, number: int) -> None:
-    random = Random(number)
-    path = tmp_path_factory.getbasetemp() / "state-r0-e002.npz"
+HEADS = [b"(4, 6)", b"(99999999999999, 6)", b"(-4, -6)", b"'<f4'", b"'|O'", b"'<f8'", b"True", b"__import__('os')"]
+
+
+def whole_state() -> bytes:
     arrays = (np.arange(24, dtype=np.float32).reshape(4, 6), np.zeros((), np.int64))
-    states.save(path, State(arrays, arrays), {"loss": (1.0, 0.5)})
-    path.write_bytes(_resealed(path, random) if random.random() < 0.5 else garbled(path.read_bytes(), random))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state-r0-e002.npz"
+        states.save(path, State(arrays, arrays), {"loss": (1.0, 0.5)})
+        return path.read_bytes()
+
+
+@st.composite
+def damaged_states(draw: st.DrawFn) -> bytes:
+    """An archive with some of its bytes changed, or with one array's, and its checksum made to fit."""
+    whole = whole_state()
+    if draw(st.booleans()):
+        return draw(garbled(whole))
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = draw(st.sampled_from(sorted(files)))
+    if draw(st.integers(0, 4)) < 3:
+        files[name] = files[name].replace(draw(st.sampled_from(HEADS)), draw(st.sampled_from(HEADS)))
+    else:
+        files[name] = draw(garbled(files[name]))
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for file, content in files.items():
+            archive.writestr(f"../../{file}" if draw(st.integers(0, 19)) == 19 else file, content)
+    return written.getvalue()
+
+
+@fuzz(0.2, content=damaged_states())
+def test_states(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "state-r0-e002.npz"
+    path.write_bytes(content)
     with soon("a state"), contextlib.suppress(Damaged):
         state, curves = states.load(path)
         assert all(
             isinstance(array, np.ndarray) and array.dtype != object for array in (*state.model, *state.optimizer)
         )
         assert all(isinstance(value, int | float | bool | str | bytes | list) for c in curves.values() for value in c)
-
-
-def _resealed(path: Path, random: Random) -> bytes:
-    """The archive with one array's bytes changed and its checksum made to fit."""
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    name = random.choice(list(files))
-    head = [b"(4, 6)", b"(99999999999999, 6)", b"(-4, -6)", b"'<f4'", b"'|O'", b"'<f8'", b"True", b"__import__('os')"]
-    files[name] = (
-        files[name].replace(random.choice(head), random.choice(head))
-        if random.random() < 0.6
-        else garbled(files[name], random)
-    )
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w") as archive:
-        for file, content in files.items():
-            archive.writestr(file if random.random() < 0.95 else f"../../{file}", content)
-    return written.getvalue()
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -239,18 +251,22 @@ TABLE = "area,rooms,district,when,rent\n" + "".join(
 )
 
 
-@fuzz(0.08)
-def test_tables(home: Path, number: int) -> None:
+TARGETS = ["rent", "district", "area", "nowhere"]
+
+
+@fuzz(
+    0.08,
+    table=st.sampled_from([1, 2, 8]).flatmap(lambda most: garbled(TABLE.encode(), most)),
+    target=st.sampled_from(TARGETS),
+)
+def test_tables(home: Path, table: bytes, target: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
     from hptune.experiment.data import CsvData
     from hptune.training.data.load import load_data
 
-    random = Random(number)
-    text = TABLE.encode()
-    (home / "table.csv").write_bytes(garbled(text, random, most=random.choice([1, 2, 8])))
+    (home / "table.csv").write_bytes(table)
     before = everything(home)
-    target = random.choice(["rent", "district", "area", "nowhere"])
     with soon("a table"), contextlib.suppress(HptuneError, ValidationError):
         load_data(TypeAdapter(CsvData).validate_python({"csv": "table.csv", "target": target}), folder=home, seed=0)
     assert everything(home) == before

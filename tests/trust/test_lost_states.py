@@ -98,8 +98,8 @@ def test_the_segment_is_redone_from_the_last_good_state(
 
 def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "state-r0-e001.npz"
-    arrays = (np.arange(5, dtype=np.float32), np.float32(3).reshape(()))
-    states.save(path, State(arrays, (np.int64(7).reshape(()),)), {"loss": (0.5,)})
+    arrays = (np.arange(5, dtype=np.float32), np.asarray(3, np.float32))
+    states.save(path, State(arrays, (np.asarray(7),)), {"loss": (0.5,)})
     whole, generator = path.read_bytes(), random.Random(0)
     noticed = 0
     for at in range(len(whole)):
@@ -120,7 +120,7 @@ def test_no_state_is_unpickled(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "it ran",))
 
     path = tmp_path / "state-r0-e001.npz"
-    np.savez(path, **{"model.0": np.array([Evil()], dtype=object), "count": np.asarray(1)}, allow_pickle=True)  # type: ignore[arg-type]
+    np.savez(path, **{"model.0": np.array([Evil()], dtype=object), "count": np.asarray(1)}, allow_pickle=True)
     with pytest.raises(Damaged, match="allow_pickle"):
         states.load(path)
     assert not (tmp_path / "it ran").exists()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,11 +209,12 @@ def test_an_estimator_that_predicts_can_do_nothing_else(tmp_path: Path, way: str
     """Whatever leads there: here types that the test alone knows."""
     file = tmp_path / "file"
     file.write_bytes(pickle.dumps(Path("x")))
-    does = {
+    ways: dict[str, Callable[[], Any]] = {
         "pickle": lambda: pickle.loads(file.read_bytes()),
         "write": lambda: X.tofile(tmp_path / "written"),
         "process": lambda: os.system("true"),
-    }[way]
+    }
+    does = ways[way]
     with guarded(), pytest.raises(PermissionError, match="as it predicts"):
         does()
     does()

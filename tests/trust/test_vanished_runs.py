@@ -70,7 +70,7 @@ def cut(run: Path) -> None:
         file.truncate(100)
 
 
-WAYS = {
+WAYS: dict[Callable[[Path], None], str] = {
     delete: "is gone: it, or the run's folder, was deleted",
     move: "is gone: it, or the run's folder, was deleted",
     replace: "is another file now",
@@ -129,7 +129,13 @@ def test_a_worker_makes_no_folder_in_the_place_of_one_that_is_gone(tmp_path: Pat
     assert run.state(0, 0, 1).parent == tmp_path / "a" / "trials" / "0000"
     (tmp_path / "a").rename(tmp_path / "b")
     (tmp_path / "a").mkdir()
-    for path in (lambda: run.state(0, 0, 1), lambda: run.best_model, lambda: run.stabilized("x", 0), lambda: run.data):
+    paths: list[Callable[[], Path]] = [
+        lambda: run.state(0, 0, 1),
+        lambda: run.best_model,
+        lambda: run.stabilized("x", 0),
+        lambda: run.data,
+    ]
+    for path in paths:
         with pytest.raises(RunError, match="was deleted, moved or replaced"):
             path()
 

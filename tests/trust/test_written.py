@@ -29,7 +29,8 @@ from hptune.experiment.reading.load import from_json
 from hptune.reports.html import html
 from hptune.reports.leaderboard import best_rows, plain_json, rows
 from hptune.reports.report import make_report
-from hptune.run.journal import LAST_TIME_S, Journal, read
+from hptune.run.events import LAST_TIME_S
+from hptune.run.journal import Journal, read
 from hptune.run.record import replay
 from hptune.run.rundir import RunPaths
 from hptune.search.tuner import Request, search
@@ -82,7 +83,7 @@ class Odd(FakeExecutor):
     given: list[Any]
 
     def _train(self, segment: Segment) -> Outcome:  # type: ignore[override]
-        return attempt(self, segment, lambda *_: None)  # type: ignore[arg-type]
+        return attempt(self, segment, lambda *_: None)
 
     def run(self, segment: Segment, on_epoch: Any) -> SegmentResult:
         told = self.given[segment.trial]

@@ -48,7 +48,8 @@ class _Walk:
 
 def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """Everything that is wrong with how the layers of a `layers` model hang together."""
-    inputs = model.get("inputs") or [INPUT]
+    given = model.get("inputs")
+    inputs = given if isinstance(given, list) and given else [INPUT]
     outputs = model.get("outputs")
     names = {name: frozenset([("model", "inputs", i)]) for i, name in enumerate(inputs) if isinstance(name, str)}
     first: Reach = frozenset([("model", "inputs", 0)]) if len(inputs) == 1 else frozenset()
@@ -59,7 +60,7 @@ def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         walk.used |= walk.before
     for i, name in enumerate(outputs if isinstance(outputs, list) else []):
         yield from walk.look_up(name, ("model", "outputs", i))
-        if name in names:
+        if isinstance(name, str) and name in names:
             yield Problem(f"{name} is an input. Name a layer.", ("model", "outputs", i))
     if found:
         return  # what was not found is not used either

@@ -144,7 +144,9 @@ def _is_one_loss(loss: Mapping[str, Any], outputs: list[str]) -> bool:
 def several_outputs(raw: Mapping[str, Any]) -> list[str]:
     """The names of the model's outputs, where they are several."""
     outputs = section(raw, "model").get("outputs")
-    return outputs if isinstance(outputs, list) and len(outputs) > 1 else []
+    if not isinstance(outputs, list) or len(outputs) < 2:
+        return []
+    return [name for name in outputs if isinstance(name, str)]
 
 
 def _for_each(

@@ -78,7 +78,7 @@ class SklearnTrainer:
         return list(dict.fromkeys([*asked, *common]))
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         started = time.perf_counter()
         with threadpool_limits(1):

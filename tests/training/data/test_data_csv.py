@@ -1,5 +1,11 @@
 """CSV tables: how they are read, and every problem with its line and its words."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,19 +22,19 @@ def body(n: int = 30) -> list[str]:
     return [f"{20 + i},{'Oslo' if i % 3 else 'Lima'},{'yes' if i % 2 else 'no'}" for i in range(n)]
 
 
-def write(folder, text: str, encoding: str = "utf-8") -> None:
+def write(folder: Path, text: str, encoding: str = "utf-8") -> None:
     (folder / "t.csv").write_bytes(text.encode(encoding))
 
 
-def table(folder, lines: list[str], header: str = HEADER) -> None:
+def table(folder: Path, lines: list[str], header: str = HEADER) -> None:
     write(folder, "\n".join([header, *lines]) + "\n")
 
 
-def load(folder, **options) -> Data:
+def load(folder: Path, **options: Any) -> Data:
     return load_data(CsvData(**{"csv": "t.csv", "target": "bought", **options}), folder=folder, seed=0)
 
 
-def refused(folder, **options) -> list[str]:
+def refused(folder: Path, **options: Any) -> list[str]:
     with pytest.raises(SpecError) as error:
         load(folder, **options)
     return [str(problem) for problem in error.value.problems]
@@ -37,7 +43,7 @@ def refused(folder, **options) -> list[str]:
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 
-def test_numbers_are_standardised_and_text_is_one_hot(tmp_path):
+def test_numbers_are_standardised_and_text_is_one_hot(tmp_path: Path) -> None:
     table(tmp_path, body())
     data = load(tmp_path)
     assert (data.features, data.labels) == (("age", "city"), ("no", "yes"))
@@ -48,7 +54,7 @@ def test_numbers_are_standardised_and_text_is_one_hot(tmp_path):
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_separators_newlines_quotes_and_the_byte_order_mark(tmp_path, separator, newline):
+def test_separators_newlines_quotes_and_the_byte_order_mark(tmp_path: Path, separator: str, newline: str) -> None:
     lines = [HEADER, *body()]
     lines[1] = '20,"a ""quoted"", one; with | all",no'
     reference = newline.join(line.replace(",", separator) if i != 1 else line for i, line in enumerate(lines))
@@ -56,21 +62,23 @@ def test_separators_newlines_quotes_and_the_byte_order_mark(tmp_path, separator,
     write(tmp_path, reference, "utf-8-sig")
     raw = read_table_file(CsvData(csv="t.csv", target="bought"), Reading(tmp_path))
     assert raw.features == ("age", "city")
+    assert isinstance(raw.x, tuple)
     assert raw.x[1].values[0] == 'a "quoted", one; with | all'
     assert len(raw.y) == 30
 
 
-def test_spaces_blank_lines_and_a_missing_last_newline(tmp_path):
+def test_spaces_blank_lines_and_a_missing_last_newline(tmp_path: Path) -> None:
     write(
         tmp_path, "\n".join([" age , city , bought", "", *(line.replace(",", " , ") for line in body()), "", ""])[:-2]
     )
     raw = read_table_file(CsvData(csv="t.csv", target="bought"), Reading(tmp_path))
     assert raw.features == ("age", "city")
+    assert isinstance(raw.x, tuple)
     assert set(raw.x[1].values) == {"Oslo", "Lima"}
     assert len(raw.y) == 30
 
 
-def test_only_the_used_columns_must_be_sound(tmp_path):
+def test_only_the_used_columns_must_be_sound(tmp_path: Path) -> None:
     table(tmp_path, [line + "," for line in body()], HEADER + ",empty")
     assert load(tmp_path, features=["age"]).train.x.shape[1] == 1
     assert refused(tmp_path) == [
@@ -78,7 +86,7 @@ def test_only_the_used_columns_must_be_sound(tmp_path):
     ]
 
 
-def test_a_numeric_target(tmp_path):
+def test_a_numeric_target(tmp_path: Path) -> None:
     table(tmp_path, body(60))
     assert load(tmp_path, target="age", features=["city"]).task == "regression"
     table(tmp_path, [line.replace("yes", "1").replace("no", "2") for line in body()])
@@ -86,7 +94,7 @@ def test_a_numeric_target(tmp_path):
     assert load(tmp_path, task="regression").labels is None
 
 
-def test_task_classes_takes_labels_that_are_partly_numbers(tmp_path):
+def test_task_classes_takes_labels_that_are_partly_numbers(tmp_path: Path) -> None:
     lines = body()
     lines = [line.replace("yes", "1").replace("no", "2") for line in lines[:20]] + [
         line.replace("yes", "3+").replace("no", "3+") for line in lines[20:]
@@ -100,7 +108,7 @@ def test_task_classes_takes_labels_that_are_partly_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("hole", ["", " ", "NA", "NaN", "null"])
-def test_a_missing_value_is_told_with_its_line(tmp_path, hole):
+def test_a_missing_value_is_told_with_its_line(tmp_path: Path, hole: str) -> None:
     lines = body()
     lines[7] = f"{hole},Oslo,yes"
     table(tmp_path, lines)
@@ -110,7 +118,7 @@ def test_a_missing_value_is_told_with_its_line(tmp_path, hole):
     ]
 
 
-def test_lines_count_records_over_several_lines_and_blank_lines(tmp_path):
+def test_lines_count_records_over_several_lines_and_blank_lines(tmp_path: Path) -> None:
     lines = body()
     lines[2] = '22,"Oslo\nand\nBergen",yes'
     lines[4] = "\n\n,Oslo,yes"
@@ -118,7 +126,7 @@ def test_lines_count_records_over_several_lines_and_blank_lines(tmp_path):
     assert refused(tmp_path)[0].startswith("t.csv:10: column 'age': missing value.")
 
 
-def test_the_file_is_named_as_the_yaml_names_it(tmp_path):
+def test_the_file_is_named_as_the_yaml_names_it(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     table(tmp_path / "sub", [*body(), ",Oslo,yes"])
     with pytest.raises(SpecError, match=r"^sub/\.\./sub/t\.csv:32: column"):
@@ -130,7 +138,9 @@ def test_the_file_is_named_as_the_yaml_names_it(tmp_path):
     [("mean", np.mean), ("median", np.median), ("most_frequent", lambda ages: np.bincount(ages.astype(int)).argmax())],
 )
 @pytest.mark.parametrize("hole", [0, 1, 2, 3, 4])
-def test_a_rule_fills_in_from_the_training_part(tmp_path, rule, statistic, hole):
+def test_a_rule_fills_in_from_the_training_part(
+    tmp_path: Path, rule: Any, statistic: Callable[[np.ndarray[Any, Any]], Any], hole: int
+) -> None:
     ages = [20 + i % 7 + i % 3 for i in range(60)]
     table(tmp_path, [f"{i},{'' if i == hole else age},{i % 2}" for i, age in enumerate(ages)], "row,age,bought")
     spec = CsvData(csv="t.csv", target="bought", missing=rule, scale="none")
@@ -142,7 +152,7 @@ def test_a_rule_fills_in_from_the_training_part(tmp_path, rule, statistic, hole)
     assert all(filled[row] == ages[row] for row in range(60) if row != hole)
 
 
-def test_drop_leaves_the_rows_out(tmp_path):
+def test_drop_leaves_the_rows_out(tmp_path: Path) -> None:
     lines = body()
     lines[3], lines[4], lines[5] = ",Oslo,yes", "24,,yes", "25,Oslo,"
     table(tmp_path, lines)
@@ -150,7 +160,7 @@ def test_drop_leaves_the_rows_out(tmp_path):
     assert sum(load(tmp_path, missing={"age": "median", "city": "drop", "bought": "drop"}).rows.values()) == 28
 
 
-def test_most_frequent_fills_in_text(tmp_path):
+def test_most_frequent_fills_in_text(tmp_path: Path) -> None:
     lines = body()
     lines[3] = "23,,yes"
     table(tmp_path, lines)
@@ -173,7 +183,7 @@ def test_most_frequent_fills_in_text(tmp_path):
         (",Oslo,yes", {"agge": "drop"}, "data.missing.agge: unknown column 'agge'; did you mean 'age'?"),
     ],
 )
-def test_a_rule_that_does_not_fit(tmp_path, line, missing, words):
+def test_a_rule_that_does_not_fit(tmp_path: Path, line: str, missing: Any, words: str) -> None:
     table(tmp_path, [line, *body()])
     assert refused(tmp_path, missing=missing)[0].startswith(words)
 
@@ -182,7 +192,7 @@ def test_a_rule_that_does_not_fit(tmp_path, line, missing, words):
 
 
 @pytest.mark.parametrize("cell", ["abc", "inf", "-Infinity", "1_000", "12b"])
-def test_not_a_number_in_a_numeric_column(tmp_path, cell):
+def test_not_a_number_in_a_numeric_column(tmp_path: Path, cell: str) -> None:
     lines = body()
     lines[5] = f"{cell},Oslo,yes"
     table(tmp_path, lines)
@@ -192,12 +202,12 @@ def test_not_a_number_in_a_numeric_column(tmp_path, cell):
     ]
 
 
-def test_decimal_commas_are_no_categories(tmp_path):
+def test_decimal_commas_are_no_categories(tmp_path: Path) -> None:
     table(tmp_path, [f"{i},5;{'yes' if i % 2 else 'no'}" for i in range(30)], "age;bought")
     assert refused(tmp_path)[0] == "t.csv:2: column 'age': '0,5' has a comma. Write numbers as 1234.5."
 
 
-def test_the_first_ten_problems_and_the_count(tmp_path):
+def test_the_first_ten_problems_and_the_count(tmp_path: Path) -> None:
     table(tmp_path, [*body(), *[",Oslo,yes"] * 14])
     problems = refused(tmp_path)
     assert len(problems) == 11
@@ -205,7 +215,7 @@ def test_the_first_ten_problems_and_the_count(tmp_path):
     assert problems[10] == "t.csv: 4 more problems like these, 14 in all."
 
 
-def test_ragged_rows(tmp_path):
+def test_ragged_rows(tmp_path: Path) -> None:
     lines = body()
     lines[3], lines[8] = "23,Oslo", "28,Oslo,Norway,yes"
     table(tmp_path, lines)
@@ -215,14 +225,14 @@ def test_ragged_rows(tmp_path):
     ]
 
 
-def test_a_quote_without_its_end(tmp_path):
+def test_a_quote_without_its_end(tmp_path: Path) -> None:
     lines = body()
     lines[3] = '23,"Oslo,yes'
     table(tmp_path, lines)
     assert refused(tmp_path)[0].startswith("t.csv:5: can't be read as CSV (unexpected end of data).")
 
 
-def test_too_many_categories(tmp_path):
+def test_too_many_categories(tmp_path: Path) -> None:
     table(tmp_path, [f"{i},name{i},{i % 2}" for i in range(2000)], "age,name,bought")
     assert refused(tmp_path)[0].startswith("data.csv: column 'name' holds 1200 different texts, more than 1000.")
 
@@ -253,17 +263,17 @@ def test_too_many_categories(tmp_path):
         (f",{HEADER}\n0,1,a,b\n", {}, "data.csv: t.csv: column 1 has no name in the header."),
     ],
 )
-def test_headers(tmp_path, text, options, words):
+def test_headers(tmp_path: Path, text: str, options: dict[str, Any], words: str) -> None:
     write(tmp_path, text)
     assert refused(tmp_path, **options)[0].startswith(words)
 
 
-def test_every_wrong_feature_is_told(tmp_path):
+def test_every_wrong_feature_is_told(tmp_path: Path) -> None:
     table(tmp_path, body())
     assert len(refused(tmp_path, features=["ege", "town", "bought"])) == 3
 
 
-def test_wrong_paths_and_encodings(tmp_path):
+def test_wrong_paths_and_encodings(tmp_path: Path) -> None:
     assert refused(tmp_path)[0].startswith("data.csv: no such file: t.csv (looked for ")
     (tmp_path / "folder").mkdir()
     assert refused(tmp_path, csv="folder")[0].startswith("data.csv: must be a file, got the folder folder")
@@ -271,7 +281,7 @@ def test_wrong_paths_and_encodings(tmp_path):
     assert refused(tmp_path)[0].startswith("t.csv:32: not UTF-8 (")
 
 
-def test_a_class_with_too_few_rows(tmp_path):
+def test_a_class_with_too_few_rows(tmp_path: Path) -> None:
     table(tmp_path, [*body(), "31,Oslo,maybe"])
     assert refused(tmp_path) == [
         "data.target: class 'maybe' has too few rows: 1, and needs at least 3, one for each of train, "

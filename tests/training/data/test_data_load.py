@@ -1,9 +1,12 @@
 """load_data: what the parts hold, what they may depend on, and the fingerprint."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from hptune.training.data import Data, facts, load_data
 HERE = Path()
 
 
-def write_csv(folder: Path, rows: list[list[object]], header: str = "a,b,city,y") -> None:
+def write_csv(folder: Path, rows: list[list[object]], header: str = "a, b, city, y") -> None:
     lines = [header, *(",".join(map(str, row)) for row in rows)]
     (folder / "t.csv").write_text("\n".join(lines) + "\n")
 
@@ -26,12 +29,12 @@ def table(n: int = 60) -> list[list[object]]:
     return [[i, round(random.normal(5, 2), 3), cities[i % 3], ["no", "yes"][i % 2]] for i in range(n)]
 
 
-def load_csv(folder: Path, with_test: bool = False, **options) -> Data:
+def load_csv(folder: Path, with_test: bool = False, **options: Any) -> Data:
     options = {"target": "y", **options}
     return load_data(CsvData(csv="t.csv", **options), folder=folder, seed=0, with_test=with_test)
 
 
-def load_npz(folder: Path, arrays: dict, with_test: bool = False, **options) -> Data:
+def load_npz(folder: Path, arrays: dict[str, Any], with_test: bool = False, **options: Any) -> Data:
     np.savez(folder / "t.npz", **arrays)
     return load_data(NpzData(npz="t.npz", **options), folder=folder, seed=0, with_test=with_test)
 
@@ -43,7 +46,7 @@ def told(error: pytest.ExceptionInfo[SpecError]) -> list[str]:
 # --- scikit-learn's sets ---------------------------------------------------------------------------------------------
 
 
-def test_digits():
+def test_digits() -> None:
     data = load_data(SourceData(source="digits"), folder=HERE, seed=0, with_test=True)
     assert data.test is not None
     x = np.concatenate([part.x for part in (data.train, data.validation, data.test)])
@@ -67,7 +70,7 @@ def test_digits():
         ("breast_cancer", 30, ("malignant", "benign")),
     ],
 )
-def test_the_tables_are_standardised_on_the_training_part(source, columns, labels):
+def test_the_tables_are_standardised_on_the_training_part(source: Any, columns: int, labels: tuple[str, ...]) -> None:
     data = load_data(SourceData(source=source), folder=HERE, seed=0)
     assert data.labels == labels
     assert data.train.x.shape[1] == columns == len(data.features)
@@ -76,7 +79,7 @@ def test_the_tables_are_standardised_on_the_training_part(source, columns, label
     assert abs(data.validation.x.mean()) > 1e-4
 
 
-def test_regression_keeps_its_own_unit_and_says_how_to_standardise_it():
+def test_regression_keeps_its_own_unit_and_says_how_to_standardise_it() -> None:
     data = load_data(SourceData(source="diabetes"), folder=HERE, seed=0)
     assert (data.task, data.labels, data.train.y.dtype) == ("regression", None, np.float32)
     assert data.train.y.mean() > 100
@@ -89,7 +92,7 @@ def test_regression_keeps_its_own_unit_and_says_how_to_standardise_it():
 # --- what the parts may depend on ------------------------------------------------------------------------------------
 
 
-def test_the_test_part_is_out_of_reach_unless_asked_for():
+def test_the_test_part_is_out_of_reach_unless_asked_for() -> None:
     spec = SourceData(source="iris")
     search, final = (load_data(spec, folder=HERE, seed=0, with_test=asked) for asked in (False, True))
     assert search.test is None
@@ -102,7 +105,7 @@ def test_the_test_part_is_out_of_reach_unless_asked_for():
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_statistics_come_from_the_training_part_alone(tmp_path, part):
+def test_statistics_come_from_the_training_part_alone(tmp_path: Path, part: str) -> None:
     rows = table()
     rows[0][1] = ""  # a hole, so that the fill's statistic counts too
     write_csv(tmp_path, rows)
@@ -113,6 +116,7 @@ def test_statistics_come_from_the_training_part_alone(tmp_path, part):
     rows[row][1], rows[row][2] = 1e6, "Atlantis"
     write_csv(tmp_path, rows)
     after = load_csv(tmp_path, with_test=True, missing="mean", features=["a", "b", "city"])
+    assert after.input_scale is not None
     assert np.array_equal(before.train.x, after.train.x)
     assert all(np.array_equal(a, b) for a, b in zip(before.input_scale, after.input_scale, strict=True))
     changed = getattr(after, part).x[0]
@@ -120,7 +124,7 @@ def test_statistics_come_from_the_training_part_alone(tmp_path, part):
     assert changed[2:].tolist() == [0, 0, 0]  # a category that the training part has not
 
 
-def test_a_column_that_is_constant_in_the_training_part_is_no_division_by_zero(tmp_path):
+def test_a_column_that_is_constant_in_the_training_part_is_no_division_by_zero(tmp_path: Path) -> None:
     x = np.random.RandomState(0).normal(size=(50, 2))
     x[:, 1] = 0.1
     data = load_npz(tmp_path, {"x": x, "y": np.arange(50) % 2})
@@ -129,7 +133,7 @@ def test_a_column_that_is_constant_in_the_training_part_is_no_division_by_zero(t
     assert np.allclose(data.train.x[:, 1], 0)
 
 
-def test_another_process_gets_the_same_parts_and_fingerprint(tmp_path):
+def test_another_process_gets_the_same_parts_and_fingerprint(tmp_path: Path) -> None:
     write_csv(tmp_path, table())
     data = load_csv(tmp_path, limit=50)
     code = (
@@ -142,7 +146,7 @@ def test_another_process_gets_the_same_parts_and_fingerprint(tmp_path):
     assert json.loads(out) == [data.fingerprint, data.train.x.tolist(), data.validation.y.tolist()]
 
 
-def test_importing_the_package_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys, hptune.training.data\nprint([m for m in ('sklearn', 'pandas', 'tensorflow') if m in sys.modules])"
     )
@@ -152,12 +156,12 @@ def test_importing_the_package_loads_nothing_heavy():
 # --- the fingerprint -------------------------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_changes_with_values_order_and_used_columns_only(tmp_path):
-    def of(rows: list[list[object]], header: str = "a,b,city,y", **options) -> str:
+def test_the_fingerprint_changes_with_values_order_and_used_columns_only(tmp_path: Path) -> None:
+    def of(rows: list[list[object]], header: str = "a, b, city, y", **options: Any) -> str:
         write_csv(tmp_path, rows, header)
         return load_csv(tmp_path, **options).fingerprint
 
-    used = {"features": ["a", "city"]}
+    used: dict[str, Any] = {"features": ["a", "city"]}
     base = of(table(), **used)
     assert of(table(), **used) == base
 
@@ -177,7 +181,7 @@ def test_the_fingerprint_changes_with_values_order_and_used_columns_only(tmp_pat
     assert of(table(), **used, limit=40) != base
 
 
-def test_the_fingerprint_of_arrays_is_of_their_values(tmp_path):
+def test_the_fingerprint_of_arrays_is_of_their_values(tmp_path: Path) -> None:
     x, y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2
     base = load_npz(tmp_path, {"x": x, "y": y}).fingerprint
     assert load_npz(tmp_path, {"x": x.astype(">f8"), "y": y.astype(np.int32)}).fingerprint == base
@@ -188,7 +192,7 @@ def test_the_fingerprint_of_arrays_is_of_their_values(tmp_path):
 # --- limit, scale, targets -------------------------------------------------------------------------------------------
 
 
-def test_limit_takes_a_stratified_subset():
+def test_limit_takes_a_stratified_subset() -> None:
     data = load_data(SourceData(source="digits", limit=200), folder=HERE, seed=0)
     assert data.rows == {"train": 120, "validation": 40, "test": 40}
     assert np.abs(np.bincount(data.train.y) - 12).max() <= 1
@@ -201,8 +205,8 @@ Y = np.arange(60) % 3
 @pytest.mark.parametrize(
     ("x", "scale", "dtype", "low", "high"),
     [
-        (np.tile(np.uint8([0, 255]), (60, 4, 2)), "auto", np.float32, 0, 1),
-        (np.tile(np.uint8([0, 255]), (60, 4, 2)), "none", np.int32, 0, 255),
+        (np.tile(np.array([0, 255], np.uint8), (60, 4, 2)), "auto", np.float32, 0, 1),
+        (np.tile(np.array([0, 255], np.uint8), (60, 4, 2)), "none", np.int32, 0, 255),
         (np.tile([0, 119], (60, 2)), "auto", np.int32, 0, 119),  # token ids
         (np.tile([0.0, 59.0], 30), "none", np.float32, 0, 59),
         (np.tile([0.0, 9.0], (60, 4, 2)), "auto", np.float32, 0, 9),  # pictures or sequences of floats
@@ -212,7 +216,7 @@ Y = np.arange(60) % 3
         (np.tile([True, False], (60, 2)), "auto", np.float32, 0, 1),
     ],
 )
-def test_scale(tmp_path, x, scale, dtype, low, high):
+def test_scale(tmp_path: Path, x: Any, scale: str, dtype: type[np.generic], low: float, high: float) -> None:
     data = load_npz(tmp_path, {"x": x, "y": Y}, scale=scale)
     assert data.train.x.dtype == dtype
     assert data.train.x.shape[1:] == (x.shape[1:] or (1,))
@@ -221,7 +225,7 @@ def test_scale(tmp_path, x, scale, dtype, low, high):
     assert abs(data.train.x.max() - high) <= tolerance
 
 
-def test_input_scale_undoes_the_scaling(tmp_path):
+def test_input_scale_undoes_the_scaling(tmp_path: Path) -> None:
     x = np.random.RandomState(0).randint(0, 256, (60, 5, 5, 3)).astype(np.uint8)
     data = load_npz(tmp_path, {"x": x, "y": Y})
     assert data.input_scale is not None
@@ -243,26 +247,26 @@ def test_input_scale_undoes_the_scaling(tmp_path):
         (np.random.RandomState(0).normal(size=(60, 2)), "regression", None),
     ],
 )
-def test_the_task_is_seen_from_the_target(tmp_path, y, task, labels):
+def test_the_task_is_seen_from_the_target(tmp_path: Path, y: Any, task: str, labels: tuple[Any, ...] | None) -> None:
     data = load_npz(tmp_path, {"x": np.arange(120.0).reshape(60, 2), "y": y})
     assert (data.task, data.labels) == (task, labels)
     assert all(type(label) in (int, str, bool) for label in data.labels or ())
 
 
-def test_a_hundred_classes_from_0_are_classes(tmp_path):
+def test_a_hundred_classes_from_0_are_classes(tmp_path: Path) -> None:
     arrays = {"x": np.zeros((400, 2)), "y": np.arange(400) % 100}
     assert load_npz(tmp_path, arrays).task == "classes"
     assert load_npz(tmp_path, {**arrays, "y": arrays["y"] * 2}).task == "regression"
     assert load_npz(tmp_path, {**arrays, "y": arrays["y"] * 2}, task="classes").labels == tuple(range(0, 200, 2))
 
 
-def test_task_overrides_what_is_seen(tmp_path):
+def test_task_overrides_what_is_seen(tmp_path: Path) -> None:
     arrays = {"x": np.zeros((60, 2)), "y": np.arange(60) % 3}
     data = load_npz(tmp_path, arrays, task="regression")
     assert (data.task, data.train.y.dtype, data.train.y.shape) == ("regression", np.float32, (36,))
 
 
-def test_one_hot(tmp_path):
+def test_one_hot(tmp_path: Path) -> None:
     arrays = {"x": np.zeros((60, 2)), "y": np.array([5, 8, 9] * 20)}
     data = load_npz(tmp_path, arrays, one_hot=True)
     assert (data.train.y.shape, data.train.y.dtype, data.labels) == ((36, 3), np.float32, (5, 8, 9))
@@ -271,7 +275,7 @@ def test_one_hot(tmp_path):
     assert (given.task, given.labels, given.train.y.shape) == ("classes", (0, 1, 2, 3), (36, 4))
 
 
-def test_facts_are_json(tmp_path):
+def test_facts_are_json(tmp_path: Path) -> None:
     write_csv(tmp_path, table())
     found = facts(load_csv(tmp_path))
     assert json.loads(json.dumps(found)) == found
@@ -322,7 +326,9 @@ X = np.zeros((60, 2))
         ({"x": X.astype(int) + 2**40, "y": Y}, {}, "data.x: integers must fit into 32 bits, got 1099511627776"),
     ],
 )
-def test_what_cannot_be_learnt_from_is_told(tmp_path, arrays, options, words):
+def test_what_cannot_be_learnt_from_is_told(
+    tmp_path: Path, arrays: dict[str, Any], options: dict[str, Any], words: str
+) -> None:
     with pytest.raises(SpecError) as error:
         load_npz(tmp_path, arrays, **options)
     assert len(told(error)) == 1

@@ -1,5 +1,10 @@
 """npz files that can't be used, each with its words."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +15,7 @@ from hptune.training.data import load_data
 X, Y = np.zeros((30, 2)), np.arange(30) % 2
 
 
-def refused(folder, **options) -> str:
+def refused(folder: Path, **options: Any) -> str:
     with pytest.raises(SpecError) as error:
         load_data(NpzData(**{"npz": "t.npz", **options}), folder=folder, seed=0)
     return str(error.value)
@@ -29,23 +34,23 @@ def refused(folder, **options) -> str:
         ({"x": X, "y": np.zeros((30, 2, 2))}, {}, "data.y: 'y' must be numbers, booleans or text, [n] or [n, k]"),
     ],
 )
-def test_arrays_that_do_not_fit(tmp_path, arrays, options, words):
+def test_arrays_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], options: dict[str, Any], words: str) -> None:
     np.savez(tmp_path / "t.npz", **arrays)
     assert words in refused(tmp_path, **options)
 
 
-def test_the_arrays_are_named(tmp_path):
+def test_the_arrays_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", a=X, b=Y)
     assert load_data(NpzData(npz="t.npz", x="a", y="b"), folder=tmp_path, seed=0).rows["train"] == 18
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 broken"])
-def test_files_that_are_no_npz(tmp_path, content):
+def test_files_that_are_no_npz(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.npz").write_bytes(content)
     assert "data.npz: t.npz is no readable .npz file" in refused(tmp_path)
 
 
-def test_a_damaged_array_is_told(tmp_path):
+def test_a_damaged_array_is_told(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "t.npz", x=np.random.RandomState(0).normal(size=(200, 5)), y=np.arange(200) % 2)
     content = bytearray((tmp_path / "t.npz").read_bytes())
     content[1000:1100] = bytes(100)
@@ -53,7 +58,7 @@ def test_a_damaged_array_is_told(tmp_path):
     assert "data.npz: t.npz is no readable .npz file" in refused(tmp_path)
 
 
-def test_wrong_paths(tmp_path):
+def test_wrong_paths(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", X)
     assert "data.npz: no such file: gone.npz (looked for" in refused(tmp_path, npz="gone.npz")
     assert "data.npz: must be a file, got the folder ." in refused(tmp_path, npz=".")

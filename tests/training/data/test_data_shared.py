@@ -62,7 +62,7 @@ def test_what_is_no_plain_data_is_read_by_each(fd: int) -> None:
         return (sample for sample in range(3))
 
     for _ in range(2):
-        assert list(SharedData(fd).get(stream)) == [0, 1, 2]  # type: ignore[call-overload]
+        assert list(SharedData(fd).get(stream)) == [0, 1, 2]
     assert len(calls) == 2
 
 

@@ -72,6 +72,7 @@ def test_class_weights_are_of_the_training_part_alone(tmp_path: Path) -> None:
     assert data.validation.sample_weight is None
     given = load(tmp_path, class_weight={"yes": 3.0}, sample_weight="weight")
     own = np.array([0.5 + row % 4 for row in given.train.x[:, 0].astype(int)])
+    assert given.train.sample_weight is not None
     assert np.allclose(given.train.sample_weight, own * np.where(given.train.y == 1, 3.0, 1.0))
 
 

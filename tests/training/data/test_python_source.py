@@ -71,8 +71,10 @@ def test_parts_stay_as_they_were_returned(folder: Path) -> None:
 @pytest.mark.parametrize("option", ["validation", "test"])
 def test_how_to_split_is_refused_where_parts_are_returned(folder: Path, option: str) -> None:
     parts = "(x[:15], y[:15]), (x[15:], y[15:])"
-    assert refused(folder, parts, **{option: 0.4}).startswith(f"data.{option}: ")
-    assert load(folder, parts, **{option: 0.2}), "a run's head has every default in it"
+    other: dict[str, Any] = {option: 0.4}
+    usual: dict[str, Any] = {option: 0.2}
+    assert refused(folder, parts, **other).startswith(f"data.{option}: ")
+    assert load(folder, parts, **usual), "a run's head has every default in it"
 
 
 def test_two_parts_leave_no_test_part(folder: Path) -> None:
@@ -84,8 +86,12 @@ def test_weights_of_one_column_are_weights(folder: Path) -> None:
     column, plain = (
         load(folder, f"x, y, {weights}", scale="none").train for weights in ("x[:, :1] + 1", "x[:, 0] + 1")
     )
-    assert (column.sample_weight == plain.sample_weight).all()
-    assert load(folder, "x, y, x[:, :1] + 1", class_weight="balanced").train.sample_weight.shape == (18,)
+    assert column.sample_weight is not None
+    assert plain.sample_weight is not None
+    assert np.array_equal(column.sample_weight, plain.sample_weight)
+    balanced = load(folder, "x, y, x[:, :1] + 1", class_weight="balanced").train.sample_weight
+    assert balanced is not None
+    assert balanced.shape == (18,)
 
 
 @pytest.mark.parametrize(

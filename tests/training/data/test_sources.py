@@ -33,7 +33,7 @@ COLUMNS = {
 }
 
 
-def arrays() -> dict[str, np.ndarray]:
+def arrays() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     return {"x": rng.normal(size=(60, 4)), "y": np.arange(60) % 3}
 
@@ -67,7 +67,7 @@ def keras(folder: Path) -> dict[str, Any]:
     (folder / "datasets").mkdir()
     texts = np.array([np.arange(1, 3 + i % 5) for i in range(60)], dtype=object)
     labels = np.arange(60) % 2
-    held = {"x_train": texts, "y_train": labels, "x_test": texts[:20], "y_test": labels[:20]}
+    held: dict[str, Any] = {"x_train": texts, "y_train": labels, "x_test": texts[:20], "y_test": labels[:20]}
     np.savez(folder / "datasets" / "imdb.npz", **held)
     return {"keras": "imdb", "maxlen": 8}
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hptune.experiment.data import NpzData, PythonData
-from hptune.experiment.graph import Graph
-from hptune.experiment.recipe import LayerCall, Recipe
+from hptune.experiment.graph import Graph, LayerCall
+from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
 from hptune.training.core.program import Program, Setting
+from hptune.training.core.state import State
 from hptune.training.core.streamed import leaves
 from hptune.training.data import Data, load_data
 from hptune.training.data.sources import npz as npz_files
@@ -43,7 +45,7 @@ def recipe() -> Recipe:
 def trained(data: Data, *spans: tuple[int, int], xla: bool = False) -> tuple[list[bytes], dict[str, list[float]]]:
     """The variables and curves after training over the spans, each in a program of its own."""
     curves: dict[str, list[float]] = {}
-    state = None
+    state: State | None = None
     for start, end in spans:
         blueprint = blueprints.of_layers(recipe(), data.train.x.shape[1:], data.train.x.dtype.name)
         program = Program(blueprint, data.train, data.validation, xla=xla)
@@ -53,6 +55,7 @@ def trained(data: Data, *spans: tuple[int, int], xla: bool = False) -> tuple[lis
         for name, values in program.run(state, setting, start, end).items():
             curves.setdefault(name, []).extend(values)
         state = program.state()
+    assert state is not None
     return [a.tobytes() for a in (*state.model, *state.optimizer)], curves
 
 
@@ -122,7 +125,7 @@ def test_a_stored_part_is_indexed_like_the_array(pictures: Path) -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("scale", ["auto", "standardize", "unit"])
 def test_a_large_array_is_mapped_and_gives_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool, scale: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool, scale: Any
 ) -> None:
     generator = np.random.default_rng(0)
     x = np.asfortranarray(generator.normal(3, 2, (400, 5)))
@@ -167,7 +170,7 @@ def test_workers_share_the_place_and_not_the_samples(
     data = loaded(pictures, stream=True)
     with (tmp_path / "handed over").open("w+b") as file:
         SharedData(file.fileno()).get(lambda: data)
-        found = SharedData(file.fileno()).get(lambda: pytest.fail("read a second time"))
+        found: Data = SharedData(file.fileno()).get(lambda: pytest.fail("read a second time"))
         assert np.array_equal(found.train.x[:9], data.train.x[:9])
         assert isinstance(found.train.x.source, Mapped)
 
@@ -231,7 +234,7 @@ def test_the_first_steps_of_an_epoch_are_its_first_whatever_was_read_before(tmp_
     def read(epoch: int, steps: int | None) -> list[float]:
         feed = way.shuffled(5, epoch, 16, steps=steps)
         found = [next(feed)[0].numpy() for _ in range(steps or 7)]
-        return np.concatenate(found[:2])[:, 0, 0, 0].tolist()
+        return list(map(float, np.concatenate(found[:2])[:, 0, 0, 0]))
 
     brief = [read(epoch, 2) for epoch in (0, 1, 0)]
     assert brief == [read(epoch, None) for epoch in (0, 1, 0)]
