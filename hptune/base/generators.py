@@ -86,7 +86,7 @@ def begun(number: int) -> Iterator[None]:
     before = _USUAL.get("generator")  # of a block around this one
     _seed_all(number)
     try:
-        with first(_Watch(number)):
+        with first(_Watch(number)), surroundings.imports_of_one_trial():
             yield
     finally:
         if before is None:
@@ -101,31 +101,13 @@ def _is_whole(module: ModuleType | None) -> bool:
 @contextlib.contextmanager
 def _unmoved(name: str) -> Iterator[None]:
     """Have all of them begin anew by this name in the block, and stand after it where they were."""
-    thread = threading.get_ident()
-    with _LOCK:
-        nested = thread in _LOADING
-        held = _held() if nested or not _LOADING else []
-        if not nested and held:
-            _OUTERMOST[:] = held
-        if not nested:
-            _LOADING.add(thread)
-        _seed_all(derive(0, "import", name))
+    held = _held()
+    _seed_all(derive(0, "import", name))
     try:
         yield
     finally:
-        with _LOCK:
-            if not nested:
-                _LOADING.discard(thread)
-                held = [] if _LOADING else _OUTERMOST
-            for put_back in held:
-                put_back()
-
-
-_LOCK = threading.Lock()
-_LOADING: set[int] = set()
-"""The threads that are importing. Where they overlap, the last of them puts back what the first has found."""
-
-_OUTERMOST: list[Callable[[], None]] = []
+        for put_back in held:
+            put_back()
 
 
 def _held() -> list[Callable[[], None]]:
@@ -208,12 +190,19 @@ class _Watch:
 
         def around(load: Load, module: ModuleType) -> None:
             before = _loaded()
-            self._loading += not own
-            try:
-                with surroundings.importing_for_one_trial(name) if own else surroundings.importing(), _unmoved(name):
+            if threading.current_thread() is not threading.main_thread():  # beside which the trial goes on
+                surroundings.end_with_trial(f"{name}, which a thread imports")
+                load(module)
+            elif own:
+                with _unmoved(name):
                     load(module)
-            finally:
-                self._loading -= not own
+            else:
+                self._loading += 1
+                try:
+                    with surroundings.importing(), _unmoved(name):
+                        load(module)
+                finally:
+                    self._loading -= 1
             for library in _loaded() - before:  # what the module seeds of it is the module's own
                 _LIBRARIES[library](self._number)
 

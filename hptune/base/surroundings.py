@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from hptune.base.libraries import ABSENT
+from hptune.base.own_files import is_own_file
 from hptune.base.replaced import put_names
 from hptune.base.settings import COUNTED, SETTINGS
 
@@ -121,11 +122,12 @@ def end_copy_of(process: int) -> None:
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
     """What modules set in the block stays set: it is not put back by the blocks of `kept` around it."""
-    before = now()
+    before, loaded = now(), set(sys.modules)
     try:
         yield
     finally:
         after = now()
+        _FOR_ALL.update(set(sys.modules) - loaded)
         for name in differing(after, before):
             for snapshot in _OPEN:
                 held, was = snapshot.get(name, ABSENT), before.get(name, ABSENT)
@@ -133,20 +135,24 @@ def importing() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def importing_for_one_trial(module: str) -> Iterator[None]:
-    """What a module of the user's sets in the block, itself, is a trial's own.
+def imports_of_one_trial() -> Iterator[None]:
+    """Modules of the user's that the block is the first to load, by whatever way, end the process with its trial.
 
-    It is put back with all else, and since the module is not imported a second time, the process is not fit for
-    another trial: a trial that has the module imported first would be another than those after it.
+    Python loads a module once: what it sets, draws and holds would be there for later trials otherwise than for this.
     """
-    expected = now()
-    _OPEN.append(expected)  # what is `importing` within the block is none of it
+    count, before = len(sys.modules), set(sys.modules)
     try:
         yield
     finally:
-        _OPEN[:] = [one for one in _OPEN if one is not expected]
-        if own := differing(now(), expected):
-            _unmended.append(f"{', '.join(own)}, which {module} sets as it is imported")
+        if len(sys.modules) != count:
+            for name in set(sys.modules) - before - _FOR_ALL:
+                if is_own_file(getattr(sys.modules.get(name), "__file__", None) or "<"):
+                    end_with_trial(f"{name}, which the trial imports")
+
+
+def end_with_trial(why: str) -> None:
+    """The process is not fit for another trial than this. why: what `unmended` tells."""
+    _unmended.append(why)
 
 
 def with_changes(held: Any, before: Any, after: Any, *, counted: bool = False) -> Any:
@@ -204,6 +210,9 @@ def _alike(one: Any, other: Any) -> bool:
     except Exception:  # noqa: BLE001  # the user's objects may not let themselves be compared
         return False
 
+
+_FOR_ALL: set[str] = set()
+"""The modules that were loaded for all trials, by what is `importing`."""
 
 _OPEN: list[Snapshot] = []
 """What the blocks of `kept` will put back, the outermost first."""

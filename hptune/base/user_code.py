@@ -52,7 +52,7 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
     top = name.partition(".")[0]
     _refuse_another(top, folder, path)
     try:
-        with surroundings.only_this_process(), _bringing(folder):
+        with surroundings.only_this_process(), _bringing(name, folder):
             module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         where = f"no module {error.name!r} beside the YAML file ({folder}) or among the installed packages"
@@ -130,21 +130,29 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 _Brought: TypeAlias = tuple[set[str], set[str]]
 
-_BROUGHT: dict[Path, _Brought] = {}
-"""By the YAML file's folder: the modules of the user's that importing those that it names has loaded, and all of the
+_BROUGHT: dict[tuple[str, Path], _Brought] = {}
+"""By a module's name and the YAML file's folder: the modules of the user's that importing it has loaded, and all of the
 user's that were loaded when it was done."""
 
 
 def sources(folder: Path) -> dict[str, str]:
     """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import."""
-    brought, loaded = _BROUGHT.get(folder.resolve(), (set(), set()))
-    return fingerprints({*_named(folder), *brought}, loaded)
+    return _sources(_named(folder), folder)
 
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:
-    """As `sources`, of one module alone that `load_object` has loaded (`module:name`), and those that it imports."""
-    _, loaded = _BROUGHT.get(folder.resolve(), (set(), set()))
-    return fingerprints({reference.partition(":")[0]}, loaded)
+    """As `sources`, of one module alone that `load_object` has loaded (`module:name`)."""
+    return _sources({reference.partition(":")[0]}, folder)
+
+
+def _sources(names: set[str], folder: Path) -> dict[str, str]:
+    brought: set[str] = set()
+    loaded: set[str] = set()
+    for name in names:
+        with_it, by_then = _BROUGHT.get((name, folder.resolve()), (set(), set()))
+        brought |= with_it
+        loaded |= by_then
+    return fingerprints({*names, *brought}, loaded)
 
 
 def nul_in_code(folder: Path) -> str | None:
@@ -157,11 +165,11 @@ def _named(folder: Path) -> set[str]:
 
 
 @contextlib.contextmanager
-def _bringing(folder: Path) -> Iterator[None]:
+def _bringing(name: str, folder: Path) -> Iterator[None]:
     """Remember which modules are loaded in the block."""
     before = own_loaded()
     yield
     after = own_loaded()
-    brought, loaded = _BROUGHT.setdefault(folder, (set(), set()))
+    brought, loaded = _BROUGHT.setdefault((name, folder), (set(), set()))
     brought |= after - before
     loaded |= after

@@ -184,14 +184,35 @@ def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str
         layers.pop()
     if not layers:
         return _call(loss)[0] not in _CROSSENTROPIES
-    for layer in reversed(layers):
+    for layer in _from_the_end(layers):
         name, given = _call(layer)
         if name in ("Softmax", "Output") or given.get("activation") in PROBABILITIES:
             return True
         units = given.get("units", given.get("filters"))
         if units is not None:
             return not several and units != 1 and _call(loss)[0] not in _CROSSENTROPIES
+        if name not in _EACH_BY_ITSELF:
+            return False  # how many values come out of it is not known
     return False
+
+
+def _from_the_end(layers: list[Any]) -> Iterator[Any]:
+    for layer in reversed(layers):
+        name, given = _call(layer)
+        if name == "repeat" and isinstance(given.get("layers"), list):
+            yield from _from_the_end(given["layers"])
+        else:
+            yield layer
+
+
+_EACH_BY_ITSELF = frozenset(
+    {
+        *("Activation", "BatchNormalization", "LayerNormalization", "Dropout", "GaussianNoise", "GaussianDropout"),
+        *("AlphaDropout", "ActivityRegularization", "Identity", "Masking", "Rescaling"),
+        *("ReLU", "LeakyReLU", "PReLU", "ELU"),
+    }
+)
+"""Layers that give as many values as they are given."""
 
 
 def _call(value: Any) -> tuple[str, dict[str, Any]]:

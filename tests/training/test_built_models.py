@@ -86,7 +86,7 @@ def test_an_application_is_built_frozen_trained_and_exported(tmp_path: Path) -> 
     model = keras().models.load_model(told.facts["model"])
     assert model.predict_on_batch(np.zeros((1, 8, 8, 1))).shape == (1, 10)
     assert [tuple(weight.shape) for weight in model.trainable_weights] == [(1280, 10), (10,)]
-    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]  # the trainer of Keras models
+    (program,) = one.trainer().loaded.programs._programs.values()  # type: ignore[attr-defined]  # the trainer of Keras models
     assert any(name.endswith(".rate") for name in program._dials)
 
 
@@ -145,13 +145,13 @@ def test_training_goes_on_from_the_saved_weights(tmp_path: Path) -> None:
     one = worker(tmp_path, "{saved: made.keras}")
     assert probe(one)["task"] == "classes"
     trainer: Any = one.trainer()
-    blueprint = trainer.programs.blueprint(*_recipe(one))
+    blueprint = trainer.loaded.programs.blueprint(*_recipe(one))
     for mine, theirs in zip(blueprint.weights(7), made.get_weights(), strict=True):
         assert np.array_equal(mine, theirs)
     assert blueprint.dials["2.rate"] == pytest.approx(0.3)
     fresh = worker(tmp_path, "{saved: made.keras, reinitialize: true}")
     trainer = fresh.trainer()
-    afresh = trainer.programs.blueprint(*_recipe(fresh))
+    afresh = trainer.loaded.programs.blueprint(*_recipe(fresh))
     assert not np.array_equal(afresh.weights(7)[0], made.get_weights()[0])
     assert np.array_equal(afresh.weights(7)[0], afresh.weights(7)[0])
     told = run(fresh, 2, purpose="best")

@@ -134,7 +134,7 @@ def test_a_saved_model_is_compiled_once_for_each_optimizer(tmp_path: Path, own: 
     for number, (kind, rate) in enumerate([("sgd", 0.1), ("adam", 0.1), ("sgd", 0.2), ("adam", 0.2)]):
         result = one.run(Segment(number, {"kind": kind, "rate": rate}, to_epoch=2))
         found[kind, rate] = result.curves["val_loss"]
-    assert len(one.trainer().programs._programs) == 2  # type: ignore[attr-defined]
+    assert len(one.trainer().loaded.programs._programs) == 2  # type: ignore[attr-defined]
     assert len(set(found.values())) == 4
 
 

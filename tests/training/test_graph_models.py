@@ -109,7 +109,7 @@ def test_a_graph_is_reused_resumed_and_exported(tmp_path: Path) -> None:
     first = run(one, {"times": 2, "rate": 0.1}, 4)
     assert first.curves["val_accuracy"][-1] > 0.5
     run(one, {"times": 2, "rate": 0.4}, 4)
-    programs = one.trainer().programs._programs  # type: ignore[attr-defined]  # the trainer of Keras models
+    programs = one.trainer().loaded.programs._programs  # type: ignore[attr-defined]  # the trainer of Keras models
     assert [program.traces for program in programs.values()] == [1]  # dropout is a dial in a graph too
     half = run(one, {"times": 2, "rate": 0.1}, keep_state=True)
     rest = one.run(Segment(0, {"times": 2, "rate": 0.1}, from_epoch=2, to_epoch=4))

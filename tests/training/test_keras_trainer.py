@@ -220,7 +220,7 @@ def test_trials_of_a_builder_share_a_program_where_dials_alone_differ(tmp_path: 
     one = worker(tmp_path, python("build"))
     for n in range(5):
         one.run(Segment(n, {"units": 16, "rate": 0.1 * n, "lr": 10.0 ** -(n + 1)}, to_epoch=1))
-    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]
+    (program,) = one.trainer().loaded.programs._programs.values()  # type: ignore[attr-defined]
     assert program.traces == 1
 
 
@@ -229,7 +229,7 @@ def test_pretrained_weights_of_a_builder_are_kept(tmp_path: Path) -> None:
     one = worker(tmp_path, python("pretrained"))
     values = {"units": 16, "rate": 0.1, "lr": 1e-9}
     one.run(Segment(0, values, to_epoch=1))
-    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]
+    (program,) = one.trainer().loaded.programs._programs.values()  # type: ignore[attr-defined]
     np.testing.assert_allclose(program.weights()[0], 0.125, atol=1e-6)
 
 
@@ -433,7 +433,7 @@ def test_augmentation_changes_training_alone_and_its_strengths_are_dials(tmp_pat
     one = worker(tmp_path, text)
     results = [one.run(Segment(0, {"units": 16, "shift": shift}, to_epoch=3)) for shift in (0.0, 0.1, 0.2)]
     assert len({r.curves["loss"] for r in results}) == 3
-    (program,) = one.trainer().programs._programs.values()  # type: ignore[attr-defined]
+    (program,) = one.trainer().loaded.programs._programs.values()  # type: ignore[attr-defined]
     assert program.traces == 1
     best = one.run(Segment(0, {"units": 16, "shift": 0.1}, to_epoch=3, purpose="best"))
     assert best.curves == results[1].curves

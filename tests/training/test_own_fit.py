@@ -307,7 +307,7 @@ WEIGHTED = HEAD.replace("arrays", "weighted")
 
 def plain_fit(one: Worker, values: dict[str, int], epochs: int, compiled: Any = None, **options: Any) -> Any:
     """The history of the same training by Keras alone, from the seed of the trial, over the same rows."""
-    data = one.trainer().data  # type: ignore[attr-defined]  # the trainer of Keras models
+    data = one.trainer().loaded.data  # type: ignore[attr-defined]  # the trainer of Keras models
     held = (data.validation.x, data.validation.y, data.validation.sample_weight)
     keras().utils.set_random_seed(seeds.derive(0, "own fit", values, 0))
     model = sys.modules["own_code"].dense()
@@ -332,7 +332,7 @@ def test_what_is_given_trains_as_keras_has_it(
     probe(one)
     found = trial(one, 2).curves
     if "sample_weight" in options:
-        options = {"sample_weight": one.trainer().data.train.sample_weight}  # type: ignore[attr-defined]
+        options = {"sample_weight": one.trainer().loaded.data.train.sample_weight}  # type: ignore[attr-defined]
     plain = plain_fit(one, {"n": 1}, 2, **options)
     assert set(found) == set(plain)
     for name, values in plain.items():

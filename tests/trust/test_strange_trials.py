@@ -446,18 +446,63 @@ def test_a_module_that_is_the_first_to_load_tensorflow_and_seeds_it(make: Make, 
     assert len({score(executor, 0) for _ in range(3)}) == 1
 
 
-def test_imports_in_threads_leave_the_generators_where_they_were(make: Make, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / f"slow_{name}.py").write_text("import time\ntime.sleep(0.2)\n")
-    (tmp_path / "strange.py").write_text(
-        "import random, threading, time\ndef f(x):\n"
-        "    both = [threading.Thread(target=__import__, args=(f'slow_{name}',)) for name in ('one', 'two')]\n"
-        "    for one in both:\n        one.start()\n        time.sleep(0.1)\n"
-        "    for one in both:\n        one.join()\n"
-        "    return random.random()\n"
-    )
+IN_ODD_WAYS = """\
+import importlib.util, os, random, sys, threading
+def imported(name):
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(__file__), name + ".py"))
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+def f(x):
+    kind = x % 4
+    if kind == 0:  # while the trial itself goes on
+        thread = threading.Thread(target=__import__, args=("slow",))
+        thread.start()
+        random.seed(5)
+        thread.join()
+        return random.random()
+    if kind == 1:
+        imported("sets_mode")
+        return os.environ.get("MODE", 0)
+    if kind == 2:
+        return imported("seeds").random.random()
+    os.environ["X"] = str(x)
+    import holds
+    return holds.X
+"""
+
+
+@pytest.mark.parametrize("order", [range(8), range(7, -1, -1)])
+def test_modules_of_ones_own_are_loaded_anew_for_each_trial(make: Make, tmp_path: Path, order: range) -> None:
+    """As if each trial were alone in its process, whatever way they are loaded; as plain Python has it."""
+    (tmp_path / "strange.py").write_text(IN_ODD_WAYS)
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\n")
+    (tmp_path / "sets_mode.py").write_text("import os\nos.environ['MODE'] = '5'\n")
+    (tmp_path / "seeds.py").write_text("import random\nrandom.seed(0)\n")
+    (tmp_path / "holds.py").write_text("import os\nX = float(os.environ['X'])\n")
     executor = make(1)
-    assert len({score(executor, 0) for _ in range(3)}) == 1
+    found = {x: score(executor, x) for x in order}
+    assert [found[x] for x in (0, 4)] == [Random(5).random()] * 2
+    assert [found[x] for x in (1, 5)] == [5.0, 5.0]
+    assert found[2] == found[6] == Random(0).random()
+    assert [found[x] for x in (3, 7)] == [3.0, 7.0]
+
+
+def test_an_estimators_own_module_is_loaded_once(tmp_path: Path) -> None:
+    """It is named in the YAML, and so for all trials."""
+    (tmp_path / "counted.py").write_text(
+        "import os\nfrom sklearn.linear_model import Ridge\n"
+        "with open(os.path.join(os.path.dirname(__file__), 'loads'), 'a') as file: file.write(f'{os.getpid()} ')\n"
+        "class Own(Ridge): pass\n"
+    )
+    (tmp_path / "a.yaml").write_text(
+        "version: 1\nname: a\ndata: {source: diabetes}\nmodel: {sklearn: 'counted:Own', params: {alpha: $a}}\n"
+        "search_space: {a: {type: float, min: 0.1, max: 1}}\nbudget: {trials: 4}\nexecution: {workers: 1}\n"
+    )
+    command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--quiet"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert len((tmp_path / "loads").read_text().split()) <= 2, "a worker, and perhaps the driver"
 
 
 @pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])

@@ -86,8 +86,9 @@ def bounds_of(tensor: Any) -> Bounds | None:
     if layer is None or not _is_of_keras(layer):
         return None
     found = _bounds(layer, [bounds_of(one) for one in given])
-    of_itself = type(layer).__name__ in ("Multiply", "Dot", "Subtract", "Add") and not _independent(given)
-    return None if found == UNBOUNDED and of_itself else found
+    several = type(layer).__name__ in (*_OF_SEVERAL, "Average")
+    beside = type(layer).__name__ == "Concatenate" and any(bounds_of(one) != UNBOUNDED for one in given)
+    return None if found == UNBOUNDED and (beside or (several and not _independent(given))) else found
 
 
 def _bounds(layer: Any, given: list[Bounds | None]) -> Bounds | None:

@@ -1,0 +1,82 @@
+"""The probe of a Keras model: what there is to train on, whether it can be, and what that costs."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from hptune.base.trial import Segment, Values
+from hptune.run.record import joined_space
+from hptune.training.core.outcome import parameters
+from hptune.training.data import facts
+from hptune.training.models.discovery import explore
+from hptune.training.models.needs import notes_for_code
+from hptune.training.own import reuse
+from hptune.training.trainers.loaded import Loaded
+from hptune.training.trainers.own_fit_probe import probe_own_fit
+from hptune.training.trainers.probe import check_precision, check_recipes
+from hptune.training.trainers.trials import Trials
+
+
+def probe(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:
+    """Facts for the journal's head, after everything that can be known before trial 1 was checked.
+
+    A probe that may train (`to_epoch` above 0) also tells what training costs.
+    """
+    check_precision(loaded.given)
+    found = facts(loaded.data)
+    if to_code := notes_for_code(loaded.data, loaded.given):
+        found["notes"] = [*found.get("notes", ()), *to_code]
+    builder = loaded.builder
+    built: Sequence[Values] = ()
+    if builder is not None and builder.has_own_fit:
+        notes = [*found.get("notes", ()), reuse.NONE.format(why=builder.why_by_fit or "trains by a fit of its own")]
+        found |= probe_own_fit(loaded.own_way, loaded.given, notes)
+        return {**found, "notes": [*found["notes"], *reuse.left(builder)]}
+    if builder is not None:
+        explored = explore(builder, loaded.experiment.search_space, folder=loaded.folder)
+        found["space"], built = explored.space, explored.built
+    programs = loaded.programs
+    drawn, values, doubts = check_recipes(
+        loaded.experiment,
+        loaded.data,
+        programs.drawn,
+        lambda one: (programs.program(one).metric_names, programs.program(one).not_validated),
+        space=joined_space(loaded.experiment, found),
+        built=built,
+        folder=loaded.folder,
+    )
+    program = programs.program(drawn)
+    loaded.handover.check_first(drawn, program, restored=programs.restores_targets)
+    told = [*doubts]
+    if builder is not None:
+        if not math.isnan(drawn.learning_rate):
+            found["learning_rate"] = drawn.learning_rate
+        told += [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
+    told += reuse.ranks_apart(drawn, program.model, loaded.data.train.y[:16])
+    told += filter(None, [programs.news.pop("note", None)])
+    found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
+    return {**found, **_cost(trials, segment._replace(values=values))} if segment.to_epoch else found
+
+
+def _cost(trials: Trials, segment: Segment) -> dict[str, Any]:
+    """What training the segment's values costs.
+
+    Seconds of the first epoch, which is traced and compiled in it, and of another; the peak of this process's
+    memory in MB; the model's parameters.
+    """
+    ends: list[float] = [time.perf_counter()]
+    outcome = trials.by_program(
+        segment._replace(purpose="trial", to_epoch=3), lambda *_: ends.append(time.perf_counter())
+    )
+    times = [after - before for before, after in pairwise(ends)]
+    return {
+        "first_epoch_s": times[0],
+        "epoch_s": min(times[1:], default=times[0]),
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "parameters": parameters(outcome.trained.model),
+    }

@@ -1,0 +1,168 @@
+"""Training the values of a segment: by a compiled program, or by the code's own `fit`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from hptune.base import seeds
+from hptune.base.errors import SegmentFailed, SpecError
+from hptune.base.stopwatch import WATCH
+from hptune.base.trial import Curves, Segment
+from hptune.experiment.recipe import Recipe, resolve
+from hptune.experiment.space.references import concrete
+from hptune.training.core import state as states
+from hptune.training.core.outcome import AfterEpoch, Outcome, epochs_of, joined, retrained
+from hptune.training.core.program import Program, Setting
+from hptune.training.core.state import State
+from hptune.training.models.blueprint import Blueprint
+from hptune.training.own import reuse
+from hptune.training.trainers import course as courses
+from hptune.training.trainers.advice import advise, tell_validation
+from hptune.training.trainers.course import Course
+from hptune.training.trainers.loaded import Loaded
+from hptune.training.trainers.own_fit import OwnFit
+from hptune.training.trainers.own_fit_probe import check_own_fit
+from hptune.training.trainers.programs import NeedsFit
+
+
+class Trials:
+    """Trains one point after the other; what is loaded is shared with who else learns of it."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._advised = False
+
+    def run(self, segment: Segment, after: AfterEpoch) -> Outcome:
+        """From the segment's first epoch to its last, whichever way its values need. `after` is called each epoch."""
+        if self._loaded.builder is not None and self._loaded.builder.has_own_fit:
+            return self._train_by_own_fit(segment, after)
+        try:
+            with contextlib.nullcontext() if self._loaded.builder is None else self._loaded.builder.watched():
+                return self.by_program(segment, after)
+        except NeedsFit as needed:  # the plain way, for these values alone
+            try:
+                check_own_fit(self._loaded.given, self._loaded.data, str(needed))
+            except SpecError as refused:
+                raise SegmentFailed(f"{refused}") from refused
+            outcome = self._train_by_own_fit(segment, after, bare=True)
+            note = "; ".join([*([outcome.facts["note"]] if outcome.facts else []), f"{needed}: trained by Keras's fit"])
+            return replace(outcome, facts={**outcome.facts, "note": note})
+
+    def by_program(self, segment: Segment, after: AfterEpoch) -> Outcome:
+        """By a compiled program. Raises NeedsFit where none can train these values' model."""
+        recipe = resolve(self._loaded.experiment, segment.values)
+        blueprint, program = self._loaded.programs.serving(recipe, segment.values)
+        counts = reuse.counts_in_python(program)
+        if counts is not None and self._loaded.builder is not None:
+            raise NeedsFit(counts)
+        found = states.latest(
+            self._loaded.run, segment, partial(states.fits, program.variables, program.model.optimizer)
+        )
+        state, so_far = found.state or self.fresh(blueprint, recipe, segment, program), found.curves
+        told = retrained(found, segment)
+        if notes := [one for one in (counts, reuse.loss_apart(program, self._loaded.builder)) if one is not None]:
+            told["note"] = "; ".join(notes)
+        if courses.seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
+            told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
+            epoch = told["ramp"]["epoch"]
+            recipe = courses.with_ramp_at(recipe, epoch)
+            if epoch >= segment.to_epoch:
+                told["note"] = f"the rate did not drop: its epoch, {epoch}, lies behind the {segment.to_epoch} trained"
+        course = self.course(blueprint, recipe, segment, program)
+        setting = self.setting(blueprint, course, segment)
+        ended = course.ended()
+        if found.epoch < segment.from_epoch:  # what led to the lost state is trained again, and is the same to the bit
+            again = program.run(state, setting, found.epoch, segment.from_epoch, so_far=so_far, ended=ended)
+            state, so_far = program.state(), joined(so_far, again)
+        curves = program.run(
+            state,
+            setting,
+            segment.from_epoch,
+            segment.to_epoch,
+            so_far=so_far,
+            ended=ended,
+            on_epoch=partial(after, program),
+        )
+        if WATCH.asked:
+            self._explain(blueprint, program, state, setting, epochs=epochs_of(curves))
+        whole = joined(so_far, curves)
+        over = epochs_of(whole) < segment.to_epoch or (ended is not None and ended(whole))
+        if segment.purpose in ("best", "baseline"):
+            told["learning_rates"] = course.rates_by_epoch(whole, epochs_of(whole))
+        restored = self._loaded.programs.restores_targets
+        write = partial(self._loaded.handover.trained, blueprint, program, segment.values, restored=restored)
+        untested = lambda: program.not_validated  # noqa: E731
+        return Outcome(program, curves, whole, over, write, told, blueprint.batch_size, untested=untested)
+
+    def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
+        """For who asks where the time goes: what can't be told from outside one call for an epoch."""
+        tell_validation(program, self._loaded.data.validation, setting, epochs=epochs)
+        if not self._advised and program.epoch_s is not None and not program.own_steps:
+            self._advised = True
+            advise(program, partial(self._loaded.programs.compile, blueprint, xla=True), state, setting)
+
+    def fresh(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> State:
+        """The state before the first epoch: weights by architecture, noise by values."""
+        weights = self._loaded.programs.weights(blueprint, recipe, segment.values, segment.replica)
+        noise = seeds.derive(self._loaded.experiment.seed, "noise", dict(segment.values), segment.replica)
+        return program.fresh(weights, noise)
+
+    def course(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> Course:
+        """The rates of the whole training, of which a segment may be a part."""
+        epochs = max(concrete(recipe.training.epochs), segment.to_epoch)
+        steps = program.steps_per_epoch(blueprint.batch_size)
+        return Course(recipe, blueprint.learning_rate, epochs, steps, self._loaded.folder)
+
+    def setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> Setting:
+        """What a program is told for a run of the segment."""
+        order = seeds.derive(self._loaded.experiment.seed, "samples", dict(segment.values), segment.replica)
+        rates = course.rates().astype(np.float32)
+        return Setting(blueprint.dials, rates, blueprint.batch_size, order, course.factor())
+
+    def _find_ramp(
+        self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program, state: State
+    ) -> dict[str, int]:
+        """Train at the constant rate until the validation loss stops falling; the epoch at which the rate drops."""
+        curves: Curves = {}
+        steps = program.steps_per_epoch(blueprint.batch_size)
+        for epochs in (courses.RAMP_SEARCH_EPOCHS, 2 * courses.RAMP_SEARCH_EPOCHS):
+            course = Course(recipe, blueprint.learning_rate, epochs, steps, self._loaded.folder)
+            setting = self.setting(blueprint, course, segment)
+            curves = joined(
+                curves,
+                program.run(state, setting, epochs_of(curves), epochs, so_far=curves, ended=courses.stops_falling),
+            )
+            if courses.stops_falling(curves):
+                break
+            state = program.state()
+        return {"epoch": courses.ramp_epoch(epochs_of(curves)), "stopped_at": epochs_of(curves)}
+
+    def _train_by_own_fit(self, segment: Segment, after: AfterEpoch, *, bare: bool = False) -> Outcome:
+        seed = seeds.derive(self._loaded.experiment.seed, "own fit", dict(segment.values), segment.replica)
+        keeps = segment.purpose in ("best", "baseline")
+        trained = OwnFit(self._loaded.own_way, segment.values, seed=seed, keeps=keeps, bare=bare)
+
+        def new(epoch: int, metrics: Mapping[str, float]) -> None:
+            if epoch > segment.from_epoch:
+                after(trained, epoch, metrics)
+
+        # From the start in each rung: such code keeps more from epoch to epoch than a state that can be saved.
+        whole = trained.run(segment.to_epoch, on_epoch=new)
+        curves = {name: values[segment.from_epoch :] for name, values in whole.items()}
+        notes = trained.notes()
+        return Outcome(
+            trained,
+            curves,
+            whole,
+            ended=epochs_of(whole) < segment.to_epoch,
+            write=partial(self._loaded.handover.fitted, trained.model, segment.values, seed),
+            facts={"note": "; ".join(notes)} if notes else {},
+            batch_size=trained.batch_size,
+            best=trained.best,
+            untested=trained.untested,
+        )
