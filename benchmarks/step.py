@@ -25,8 +25,8 @@ from hptune.experiment.recipe import LayerCall, Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
 from hptune.training.core.program import Program, Setting
 from hptune.training.data import Part
-from hptune.training.models import blueprint as blueprints
 from hptune.training.models.blueprint import Blueprint
+from hptune.training.models.from_layers import of_layers
 
 DENSE = (
     LayerCall("Flatten", {}),
@@ -80,7 +80,7 @@ def trainings(layers: tuple[LayerCall, ...], epochs: int) -> dict[str, Callable[
     training = Training.model_validate(
         {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], "batch_size": BATCH}
     )
-    dialled = blueprints.of_layers(Recipe(layers, training, Initialization(), schedule, None), (8, 8, 1), "float32")
+    dialled = of_layers(Recipe(layers, training, Initialization(), schedule, None), (8, 8, 1), "float32")
     stock = replace(dialled, build=dialled.stock, dialled=False, dials={})
     rates = schedules.table(schedule, base_rate=1e-3, epochs=epochs, steps_per_epoch=ROWS // BATCH).astype(np.float32)
     blueprint_of = {

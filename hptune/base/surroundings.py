@@ -78,11 +78,11 @@ def kept(*, from_imports: bool = False) -> Iterator[None]:
     A copy of the process that the code in the block has forked, and that comes back from it, ends here: what follows
     is for the process itself to do.
     """
-    snapshot = now()
+    snapshot, imported = now(), list[Changes]()
     if from_imports:
         snapshot.pop("modules", None)
     else:
-        _OPEN.append(snapshot)
+        _OPEN.append((snapshot, imported))
     try:
         with _streams_kept(), only_this_process():
             try:
@@ -92,7 +92,17 @@ def kept(*, from_imports: bool = False) -> Iterator[None]:
     finally:
         if not from_imports:
             _OPEN.pop()
+            _take_in(imported, snapshot)
         _unmended.extend(put(snapshot))
+
+
+def _take_in(imported: list[Changes], snapshot: Snapshot) -> None:
+    """Have a snapshot hold what imports have set since, in their order."""
+    is_now = now() if imported else {}
+    for changes in imported:
+        for name, (before, after) in changes.items():
+            four = (snapshot.get(name, ABSENT), before, after, is_now.get(name, ABSENT))
+            snapshot[name] = with_changes(*four, counted=name in COUNTED)
 
 
 _unmended: list[str] = []
@@ -121,17 +131,17 @@ def end_copy_of(process: int) -> None:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """What modules set in the block stays set: it is not put back by the blocks of `kept` around it."""
+    """What modules set in the block stays set: it is not put back by the blocks of `kept` around it, unless the code
+    takes it back itself."""
     before, loaded = now(), set(sys.modules)
     try:
         yield
     finally:
         after = now()
         _FOR_ALL.update(set(sys.modules) - loaded)
-        for name in differing(after, before):
-            for snapshot in _OPEN:
-                held, was = snapshot.get(name, ABSENT), before.get(name, ABSENT)
-                snapshot[name] = with_changes(held, was, after[name], counted=name in COUNTED)
+        changes = {name: (before.get(name, ABSENT), value) for name, value in differing(after, before).items()}
+        for _, imported in _OPEN:
+            imported.append(changes)
 
 
 @contextlib.contextmanager
@@ -155,53 +165,66 @@ def end_with_trial(why: str) -> None:
     _unmended.append(why)
 
 
-def with_changes(held: Any, before: Any, after: Any, *, counted: bool = False) -> Any:
-    """`held`, a setting as it was some time ago, with the changes that make `after` of `before`, and no others.
+def with_changes(held: Any, before: Any, after: Any, now: Any, *, counted: bool = False) -> Any:
+    """`held`, a setting as it was some time ago, with the changes that make `after` of `before`, as far as they hold
+    `now`, and no others.
 
     Dictionaries are changed by their keys, lists by the entries that came and went, tuples by their places.
     counted: whole numbers go on by as much.
 
-    >>> with_changes({"a": 1}, {"a": 1, "mine": 2}, {"a": 1, "mine": 2, "theirs": 3})
-    {'a': 1, 'theirs': 3}
-    >>> with_changes(["c", "a"], ["mine", "c", "a"], ["new", "mine", "c"])
+    >>> with_changes({"a": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 2, "c": 3, "d": 4}, {"a": 1, "b": 2, "c": 3})
+    {'a': 1, 'c': 3}
+    >>> with_changes(["c", "a"], ["mine", "c", "a"], ["new", "mine", "c"], ["new", "mine", "c"])
     ['new', 'c']
-    >>> with_changes(({}, 1), ({}, 5), ({"n": 4}, 5))
+    >>> with_changes(({}, 1), ({}, 5), ({"n": 4}, 5), ({"n": 4}, 6))
     ({'n': 4}, 1)
     """
-    if not type(held) is type(before) is type(after):
+    if not type(held) is type(before) is type(after) is type(now):
         return after
     if isinstance(after, dict):
-        changed = {
-            key: with_changes(held[key], before[key], value, counted=counted)
-            if key in held and key in before
-            else value
-            for key, value in after.items()
-            if key not in before or not _alike(value, before[key])
-        }
-        return {key: value for key, value in {**held, **changed}.items() if key in after or key not in before}
+        found = dict(held)
+        for key in [*before, *(key for key in after if key not in before)]:
+            if key not in after:
+                if key not in now:
+                    found.pop(key, None)
+            elif key not in before or key not in held or key not in now:
+                if (
+                    key in now
+                    and _alike(now[key], after[key])
+                    and not (key in before and _alike(before[key], after[key]))
+                ):
+                    found[key] = after[key]
+            else:
+                found[key] = with_changes(held[key], before[key], after[key], now[key], counted=counted)
+        return found
     if isinstance(after, contextvars.Context):
-        return _context_with_changes(held, before, after)
+        return _context_with_changes(held, before, after, now)
     if isinstance(after, list):
-        new = [one for one in after if not any(_alike(one, other) for other in before)]
-        gone = [one for one in before if not any(_alike(one, other) for other in after)]
-        stays = [one for one in held if not any(_alike(one, other) for other in gone)]
+        new = [one for one in after if not _among(one, before) and _among(one, now)]
+        stays = [one for one in held if not _among(one, before) or _among(one, after) or _among(one, now)]
         first = bool(new) and _alike(after[0], new[0])
         return [*new, *stays] if first else [*stays, *new]
-    if isinstance(after, tuple) and len(held) == len(before) == len(after):
-        return tuple(with_changes(*three, counted=counted) for three in zip(held, before, after, strict=True))
+    if isinstance(after, tuple) and len(held) == len(before) == len(after) == len(now):
+        fours = zip(held, before, after, now, strict=True)
+        return tuple(with_changes(*four, counted=counted) for four in fours)
     if counted and isinstance(after, int):
         return held + after - before
-    return held if _alike(before, after) else after
+    return after if not _alike(before, after) and _alike(now, after) else held
 
 
 def _context_with_changes(
-    held: contextvars.Context, before: contextvars.Context, after: contextvars.Context
+    held: contextvars.Context, before: contextvars.Context, after: contextvars.Context, now: contextvars.Context
 ) -> contextvars.Context:
     changed = held.copy()
     for variable, value in after.items():
-        if variable not in before or before[variable] is not value:
+        is_new = variable not in before or before[variable] is not value
+        if is_new and variable in now and now[variable] is value:
             changed.run(variable.set, value)
     return changed
+
+
+def _among(one: Any, others: list[Any]) -> bool:
+    return any(_alike(one, other) for other in others)
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -214,8 +237,29 @@ def _alike(one: Any, other: Any) -> bool:
 _FOR_ALL: set[str] = set()
 """The modules that were loaded for all trials, by what is `importing`."""
 
-_OPEN: list[Snapshot] = []
-"""What the blocks of `kept` will put back, the outermost first."""
+Changes: TypeAlias = dict[str, tuple[Any, Any]]
+"""By the name of a setting, what it was before an import and after it."""
+
+_OPEN: list[tuple[Snapshot, list[Changes]]] = []
+"""What the blocks of `kept` will put back, the outermost first, and what was imported in each."""
+
+
+class Apart:
+    """Code that works beside the trials: what it sets is set while it works, and shows nowhere else."""
+
+    def __init__(self) -> None:
+        self._own: Snapshot = {}
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The code works in the block. Everything is then as it was before, but for the modules that are loaded."""
+        with kept(from_imports=True):
+            before = now()
+            put(self._own)
+            try:
+                yield
+            finally:
+                self._own = differing(now(), before)
 
 
 # --- streams --------------------------------------------------------------------------------------------------------

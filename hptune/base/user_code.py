@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -135,9 +135,17 @@ _BROUGHT: dict[tuple[str, Path], _Brought] = {}
 user's that were loaded when it was done."""
 
 
-def sources(folder: Path) -> dict[str, str]:
-    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import."""
-    return _sources(_named(folder), folder)
+def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
+    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import.
+
+    named: others that it names, loaded or not.
+    """
+    was = [*sys.path]
+    sys.path[:] = [str(folder.resolve()), *was]  # where nothing was loaded from it yet
+    try:
+        return _sources({*_named(folder), *named}, folder)
+    finally:
+        sys.path[:] = was
 
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:

@@ -47,7 +47,7 @@ class InlineExecutor:
         self._queue: deque[Segment] = deque()
         self._children = set(multiprocessing.active_children())
         self._unmended = len(surroundings.unmended())
-        self._by_modules: surroundings.Snapshot = {}  # what modules of the user's have set as they were imported
+        self._apart = surroundings.Apart()  # what modules of the user's have set as they were imported is theirs
 
     @cached_property
     def _runner(self) -> Runner:
@@ -66,14 +66,8 @@ class InlineExecutor:
             way = "The same command goes on in a new one; execution.executor: local has one for each that is needed"
             raise RunError(f"{told}. {way}.")
         segment = self._queue.popleft()
-        with surroundings.kept(from_imports=True), contextlib.redirect_stdout(sys.stderr):
-            before = surroundings.now()
-            surroundings.put(self._by_modules)
-            try:
-                return [attempt(self._runner, segment, self._on_epoch)]
-            finally:
-                after = surroundings.now()
-                self._by_modules = surroundings.differing(after, before)
+        with self._apart.at_work(), contextlib.redirect_stdout(sys.stderr):
+            return [attempt(self._runner, segment, self._on_epoch)]
 
     def progress(self, segment: Segment) -> int:  # noqa: ARG002  # none runs while anybody asks
         return 0

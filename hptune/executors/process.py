@@ -215,7 +215,7 @@ def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
 def _start(
     socket_fd: int, data_fd: int, said_fd: int, watched_fd: int, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """A worker that leads a process group of its own, with a watchdog in it."""
+    """A worker that leads a process group of its own, with a watchdog in it. environment: all of it."""
     folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109  # "": wherever the process is just then
     code = (
         f"import sys; sys.path[:] = {folders!r}; "
@@ -231,7 +231,7 @@ def _start(
             stdout=said_fd,
             stderr=said_fd,
             pass_fds=(socket_fd, data_fd, watched_fd),
-            env={"PYTHONHASHSEED": "0", **os.environ, **environment},  # a set has one order in all of them
+            env={"PYTHONHASHSEED": "0", **environment},  # a set has one order in all of them
             process_group=0,
         )
     finally:

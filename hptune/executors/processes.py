@@ -8,6 +8,7 @@ while it waits there breaks the pool.) How many workers there are, and which get
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections import deque
@@ -61,6 +62,7 @@ class LocalExecutor:
             told = f"the folder for temporary files can't be written: {error.strerror}"
             raise RunError(f"{told}. Make room there, or name another one with TMPDIR.") from error
         self._experiment = experiment
+        self._environment = dict(os.environ)  # whatever libraries that load here later put into it
         self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
@@ -165,7 +167,8 @@ class LocalExecutor:
     def _start(self) -> Process:
         environments = self._staffing.environments
         self._setup = replace(self._setup, run=self._setup.run.anchored())  # the first one's folder is all others' too
-        process = Process(self._setup, environments[len(self._processes) % len(environments)])
+        its_own = environments[len(self._processes) % len(environments)]
+        process = Process(self._setup, {**self._environment, **its_own})
         self._processes.append(process)
         return process
 

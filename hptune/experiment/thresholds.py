@@ -8,6 +8,7 @@ from typing import Any
 from hptune.base.errors import KeyPath, Problem
 from hptune.experiment.data import Task
 from hptune.experiment.experiment import Experiment
+from hptune.experiment.graph import FROM
 from hptune.experiment.space.references import Ref
 
 _CROSSENTROPIES = ("binary_crossentropy", "bce", "BCE", "BinaryCrossentropy",
@@ -184,16 +185,23 @@ def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str
         layers.pop()
     if not layers:
         return _call(loss)[0] not in _CROSSENTROPIES
+    last, changed = True, False
     for layer in _from_the_end(layers):
         name, given = _call(layer)
         if name in ("Softmax", "Output") or given.get("activation") in PROBABILITIES:
-            return True
+            return not changed
         units = given.get("units", given.get("filters"))
         if units is not None:
             return not several and units != 1 and _call(loss)[0] not in _CROSSENTROPIES
-        if name not in _EACH_BY_ITSELF:
+        if name not in _EACH_BY_ITSELF or FROM in given or (not last and _is_wired(layers)):
             return False  # how many values come out of it is not known
+        last, changed = False, changed or name not in _UNCHANGED
     return False
+
+
+def _is_wired(layers: list[Any]) -> bool:
+    """Whether their order is not that of the list."""
+    return any(FROM in _call(layer)[1] for layer in layers)
 
 
 def _from_the_end(layers: list[Any]) -> Iterator[Any]:
@@ -205,13 +213,15 @@ def _from_the_end(layers: list[Any]) -> Iterator[Any]:
             yield layer
 
 
-_EACH_BY_ITSELF = frozenset(
-    {
-        *("Activation", "BatchNormalization", "LayerNormalization", "Dropout", "GaussianNoise", "GaussianDropout"),
-        *("AlphaDropout", "ActivityRegularization", "Identity", "Masking", "Rescaling"),
-        *("ReLU", "LeakyReLU", "PReLU", "ELU"),
-    }
+_UNCHANGED = frozenset(
+    {"Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity"}
 )
+"""Layers that give, once the model is trained, what they are given."""
+
+_EACH_BY_ITSELF = _UNCHANGED | {
+    *("Activation", "BatchNormalization", "LayerNormalization", "Masking", "Rescaling"),
+    *("ReLU", "LeakyReLU", "PReLU", "ELU"),
+}
 """Layers that give as many values as they are given."""
 
 

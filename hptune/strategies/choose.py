@@ -5,22 +5,28 @@ What is new takes its options in `experiment/sections.py`, a module of its own h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from hptune.base.errors import RunError
+from hptune.base.surroundings import Apart
+from hptune.base.trial import Trial
 from hptune.base.user_code import load_object, sources_of
 from hptune.experiment import sections
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import StrategyOptions
 from hptune.experiment.space.space import Space
+from hptune.run.history import History
 from hptune.strategies.plan import rungs_of
 from hptune.strategies.sampled import Points, Sampled, first_points
 from hptune.strategies.sampler import Sampler, Setup
 from hptune.strategies.samplers.by_rung import ByRung
-from hptune.strategies.strategy import Strategy, check
+from hptune.strategies.strategy import Decision, Strategy, check
 
 ROWS: dict[type[StrategyOptions], str] = {
     sections.Random: "samplers.keras_tuner:random",
@@ -59,8 +65,9 @@ def code_of(experiment: Experiment, folder: Path) -> dict[str, str]:
     if options.code is None:
         return {}
     reference = getattr(options, options.code)
-    load_object(reference, folder, ("strategy", options.code))
-    return sources_of(reference, folder)
+    with _apart(options).at_work():
+        load_object(reference, folder, ("strategy", options.code))
+        return sources_of(reference, folder)
 
 
 def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> Strategy:
@@ -70,6 +77,48 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     Raises `SpecError` where the strategy can't serve the space or a class that it names can't be used.
     """
     check(experiment, space)
+    options = experiment.strategy.source
+    if options.code is None and not options.maker:
+        return _made(experiment, space, folder)
+    with _apart(options).at_work():
+        made = _made(experiment, space, folder)
+    return Beside(made, _apart(options))
+
+
+class Beside:
+    """A strategy that runs code of the user's: what that sets in the process shows in no trial, and in no file."""
+
+    def __init__(self, strategy: Strategy, apart: Apart) -> None:
+        self._strategy, self._apart = strategy, apart
+
+    def next(self, history: History) -> Decision:
+        with self._apart.at_work(), _not_ending():
+            return self._strategy.next(history)
+
+    def may_continue(self, trial: Trial, history: History) -> bool:
+        with self._apart.at_work(), _not_ending():
+            return self._strategy.may_continue(trial, history)
+
+
+@contextmanager
+def _not_ending() -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as ended:
+        told = f"the code that chooses points ended the process: sys.exit({ended.code!r:.100})"
+        raise RunError(f"{told}. Fix it and run the same command again.") from ended
+
+
+def _apart(options: StrategyOptions) -> Apart:
+    code = str(getattr(options, options.code)) if options.code is not None else options.maker
+    return _APART.setdefault(code, Apart())
+
+
+_APART: dict[str, Apart] = {}
+"""By the code's name, as long as the process lasts."""
+
+
+def _made(experiment: Experiment, space: Space, folder: Path) -> Strategy:
     first = first_points(experiment, space)
     setup = Setup(experiment, space, experiment.strategy, first, folder)
     module, maker = _row(setup.options)

@@ -93,11 +93,21 @@ def epochs_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     found = []
     for trial in record.history.trials:
         for replica, curves in enumerate(trial.curves):
-            metrics |= {name: f"{name} (metric)" if name in places else name for name in curves}
+            metrics |= {name: _column(name, (*places, *curves)) for name in curves}
             for epoch in range(max(map(len, curves.values()), default=0)):
                 told = {metrics[name]: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
                 found.append({"trial": trial.number, "replica": replica, "epoch": epoch + 1, **told})
     return [*places, *metrics.values()], found
+
+
+def _column(metric: str, taken: Sequence[str]) -> str:
+    """A metric's column, which is no other's. taken: what the columns and the metrics are called."""
+    if taken.count(metric) == 1:
+        return metric
+    name = f"{metric} (metric)"
+    while name in taken:
+        name += "'"
+    return name
 
 
 def table(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from hptune.base.rows import load_row
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult
 from hptune.base.user_code import sources
+from hptune.experiment.code_names import modules_named
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.reading.marks import read
 from hptune.run.rundir import RunPaths
@@ -72,8 +73,8 @@ class Worker:
             raise SegmentFailed(told) from error
 
     def _with_code(self, probed: SegmentResult) -> SegmentResult:
-        """What a probe found, and the fingerprints of the code that it has loaded, where there is any."""
-        code = sources(self._folder)
+        """What a probe found, and the fingerprints of the code that the YAML names, where there is any."""
+        code = sources(self._folder, named=modules_named(self._experiment))
         return replace(probed, facts={**probed.facts, "code": code}) if code else probed
 
     @counts("start")

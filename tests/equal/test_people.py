@@ -32,14 +32,14 @@ def test_where_the_description_says_too_little_the_results_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Break one rule: what a closure holds counts for nothing. The look before each point must find it."""
-    from hptune.training.models import blueprint
+    from hptune.training.models import from_model
     from hptune.training.own import sameness
 
     from . import people
 
     people.write(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(blueprint, "of_own_parts", lambda _: [])
+    monkeypatch.setattr(from_model, "of_own_parts", lambda _: [])
     monkeypatch.setattr(sameness, "_function", lambda function, _: function.__name__)
     for name in ("activation_closure", "closure_loss"):
         assert not people.differences(tmp_path, name)

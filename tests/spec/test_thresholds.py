@@ -53,6 +53,8 @@ def test_accuracy_is_cut_where_the_loss_tells_classes_apart(tmp_path: Path, loss
         ("Reshape: {target_shape: [30, 1]}, LSTM: {units: 1}", AT_0),
         ("Dense: {units: 1}, Activation: {activation: sigmoid}", "accuracy"),
         ("Dense: {units: 2}, BatchNormalization", "accuracy"),
+        ("repeat: {times: 1, layers: [Dense: {units: 1}]}", AT_0),
+        ("Dense: {units: 4}, Reshape: {target_shape: [4, 1]}, GlobalAveragePooling1D", AT_0),
         ("Output", "accuracy"),
     ],
 )

@@ -84,7 +84,8 @@ def test_the_tables_say_what_the_trials_came_to(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_is_called_as_a_column_has_one_of_its_own(tmp_path: Path) -> None:
-    code = "def f(x):\n    return {'error': x, 'epochs': 99.5, 'epoch': 5.5, 'trial': 7.5, 'replica': -x}\n"
+    more = "'epoch': 5.5, 'trial': 7.5, 'replica': -x, 'epoch (metric)': 2.5"
+    code = f"def f(x):\n    return {{'error': x, 'epochs': 99.5, {more}}}\n"
     (tmp_path / "named.py").write_text(code)
     (tmp_path / "s.yaml").write_text("""
 version: 1
@@ -103,7 +104,7 @@ track: {csv: true}
         assert [float(line["error (objective)"]), line["epochs (objective)"]] == [trial["values"]["x"], "99.5"]
     for number, line in enumerate(rows(tmp_path / "runs/t/epochs.csv")):
         assert [line["trial"], line["replica"], line["epoch"]] == [str(number), "0", "1"]
-        assert [line["epoch (metric)"], line["trial (metric)"]] == ["5.5", "7.5"]
+        assert [line["epoch (metric)'"], line["trial (metric)"], line["epoch (metric)"]] == ["5.5", "7.5", "2.5"]
         assert float(line["replica (metric)"]) == -float(line["error"])
 
 

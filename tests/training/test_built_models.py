@@ -162,7 +162,7 @@ def _recipe(one: Worker) -> tuple[Any, Any]:
     from hptune.experiment.recipe import resolve
 
     trainer: Any = one.trainer()
-    return resolve(trainer.experiment, {"rate": 1e-2}), {"rate": 1e-2}
+    return resolve(trainer.loaded.experiment, {"rate": 1e-2}), {"rate": 1e-2}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hptune.base.errors import SegmentFailed
 from hptune.base.trial import Segment
 from hptune.experiment.reading.load import load
 from hptune.run.rundir import RunPaths
@@ -151,3 +153,59 @@ def test_all_that_an_object_holds_tells_it_apart() -> None:
     for one, other in pairs:
         assert described(one) != described(other)
         assert described(one) == described(one)
+
+
+BESIDE = """
+import keras, numpy as np
+def data():
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    y = x.sum(1)
+    return (x[:48], y[:48]), (x[48:], y[48:])
+def net(rate, shares):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    if rate == "schedule":
+        rate = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    model.compile(keras.optimizers.SGD(rate), "mse", loss_weights=shares)
+    return model
+def build(hp):
+    return net(hp.Choice("rate", [0.1, 0.2]), [0.3])
+def decays(hp):
+    return net("schedule", None if hp.Boolean("b") else [0.3])
+"""
+
+
+def _beside(folder: Path, builder: str, more: str) -> Worker:
+    (folder / "beside_net.py").write_text(BESIDE)
+    (folder / "t.yaml").write_text(
+        "version: 1\nname: t\ndata: {python: 'beside_net:data', scale: none}\n"
+        f"model: {{python: 'beside_net:{builder}'}}\nobjective: {{metric: val_loss}}\n{more}\n"
+    )
+    loaded = load(folder / "t.yaml")
+    return Worker(loaded.experiment, loaded.folder, RunPaths(folder / "runs"))
+
+
+def test_the_yamls_loss_leaves_the_builders_loss_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    worker = _beside(tmp_path, "build", "training: {batch_size: 48, epochs: 3, loss: mae}")
+    monkeypatch.syspath_prepend(tmp_path)
+    import beside_net  # type: ignore[import-not-found]
+
+    (x, y), (xv, yv) = beside_net.data()
+    for rate in (0.1, 0.2):
+        ours = worker.run(Segment(0, {"rate": rate}, to_epoch=3)).curves["val_loss"]
+        model = beside_net.net(rate, None)
+        model.compile(keras.optimizers.SGD(rate), "mae", loss_weights=[0.3])
+        plain = model.fit(x, y, batch_size=48, epochs=3, validation_data=(xv, yv), shuffle=False, verbose=0)
+        np.testing.assert_allclose(ours, plain.history["val_loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["{name: exponential, factor: 0.5}", "{name: constant, warmup: {epochs: 1, start: 0}}"]
+)
+def test_a_schedule_beside_one_that_the_code_has_fails_its_trial(tmp_path: Path, schedule: str) -> None:
+    worker = _beside(tmp_path, "decays", f"training: {{batch_size: 48, epochs: 2}}\nschedule: {schedule}")
+    with pytest.raises(SegmentFailed, match="schedule has no effect, since the optimizer that the code builds has"):
+        worker.run(Segment(0, {"b": True}, to_epoch=2))
+    free = _beside(tmp_path, "build", f"training: {{batch_size: 48, epochs: 2}}\nschedule: {schedule}")
+    assert len(free.run(Segment(0, {"rate": 0.1}, to_epoch=2)).curves["val_loss"]) == 2

@@ -451,18 +451,25 @@ def exported_layers(result: SegmentResult) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]
 
 
-@pytest.mark.parametrize("span", [(-1.0, 1.0), (-2.5, 3.0), (0.0, 1.0)])
-def test_pictures_keep_their_range_under_augmentation(span: tuple[float, float]) -> None:
+@pytest.mark.parametrize("flow", [None, "a data set"])
+@pytest.mark.parametrize("span", [(-1.0, 1.0), (-2.5, 3.0), (0.0, 1.0), (-100, 90), (0, 255)])
+def test_pictures_keep_their_range_under_augmentation(span: tuple[float, float], flow: str | None) -> None:
     """A strength of next to nothing changes next to nothing."""
     from types import SimpleNamespace
 
     from hptune.training.models import augment
 
     x = np.random.default_rng(0).uniform(*span, size=(2000, 4, 4, 1)).astype(np.float32)
-    data: Any = SimpleNamespace(train=SimpleNamespace(x=x, flow=None), input_scale=None, examples=x[:16])
+    x = x.astype(np.int16) if isinstance(span[1], int) else x
+    data: Any = SimpleNamespace(train=SimpleNamespace(x=x, flow=flow), input_scale=None, examples=x[:16])
+    if flow is not None and min(span) < -1:
+        with pytest.raises(SpecError, match="brightness and contrast need the range of pictures"):
+            augment.layers(None, {"augment.contrast": 0.1}, data)
+        return
+    x = x.astype(np.float32)
     for name in ("brightness", "contrast"):
         (layer,) = augment.layers(None, {f"augment.{name}": 1e-4}, data)
-        np.testing.assert_allclose(layer(x, training=True), x, atol=2e-3)
+        np.testing.assert_allclose(layer(x, training=True), x, atol=1e-3 * (span[1] - span[0]))
 
 
 def test_the_strength_of_an_augmentation_is_its_bound() -> None:

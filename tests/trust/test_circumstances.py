@@ -341,3 +341,38 @@ strategy: {strategy}
     command = [sys.executable, "-m", "hptune", "reproduce", "--run", "a", "--trial", "1"]
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (again.returncode, "helping" in again.stdout) == (0, False), "which no curve depends on"
+
+
+@pytest.mark.parametrize(
+    ("named", "file"),
+    [
+        ("schedule: {name: python, python: 'sc:s'}", "sc.py"),
+        ("training: {epochs: 1, loss: $l}", "lb.py"),
+    ],
+)
+def test_all_code_that_the_yaml_names_is_looked_at(tmp_path: Path, named: str, file: str) -> None:
+    """Also what is loaded once a trial trains, or under some values alone."""
+    (tmp_path / "sc.py").write_text("def s(step, steps, **_): return 0.01\n")
+    for name in ("la", "lb"):
+        (tmp_path / f"{name}.py").write_text(
+            "import keras\ndef l(y, p): return keras.losses.mean_squared_error(y, p)\n"
+        )
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{n},{n * 0.5}\n" for n in range(40)))
+    (tmp_path / "a.yaml").write_text(
+        "version: 1\nname: a\ndata: {csv: t.csv, target: y}\nmodel: {layers: [Dense: {units: $u}, Output]}\n"
+        "search_space: {u: {type: int, min: 1, max: 4}, l: {type: choice, values: ['la:l', 'lb:l']}}\n"
+        f"budget: {{trials: 1}}\n{named if 'training' in named else 'training: {epochs: 1, loss: $l}'}\n"
+        + (named + "\n" if "training" not in named else "")
+    )
+
+    def searched(trials: int, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--set", f"budget.trials={trials}", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    first = searched(1)
+    assert first.returncode == 0, first.stderr
+    text = (tmp_path / file).read_text()
+    (tmp_path / file).write_text(text.replace("0.01", "0.5").replace("squared", "absolute"))
+    refused = searched(2, "--strict")
+    assert refused.returncode == 2
+    assert f"the code in {file} has changed" in refused.stderr

@@ -172,7 +172,9 @@ def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
         by_name = metrics if isinstance(metrics, dict) else dict.fromkeys(outputs, metrics)
         each = [f"{name}_{one}" for name in outputs for one in ["loss", *_reported(by_name.get(name), scope)]]
         return ["loss", *each]
-    return ["loss", *_reported(metrics, scope)]
+    data = section(raw, "data")
+    labels = data.get("task") == "labels" or (data.get("task") is None and isinstance(data.get("target"), list))
+    return ["loss", *_reported(metrics, scope), *(["binary_accuracy"] if labels and metrics is None else [])]
 
 
 def _reported(metrics: Any, scope: Scope) -> list[str]:

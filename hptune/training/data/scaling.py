@@ -79,7 +79,13 @@ def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> 
     if isinstance(raw.x, tuple):
         return _costly(raw.x, train) if learnt.scale is None and not needs.wide else ()
     rule = rule_of(raw.x, scale, needs)
-    if "grey" in rule and learnt.scale is not None and learnt.scale[1].ndim == 0 and raw.x.dtype != np.uint8:
+    floats = "pixels" in rule and raw.x.dtype.kind == "f"
+    if (
+        ("grey" in rule or floats)
+        and learnt.scale is not None
+        and learnt.scale[1].ndim == 0
+        and raw.x.dtype != np.uint8
+    ):
         white = f"{float(learnt.scale[1]):g}"
         return (
             f"x is taken for pictures from 0 to {white}, and divided by {white}. Say data.scale: none if it is not.",

@@ -44,6 +44,9 @@ def convert(run: RunPaths, name: str) -> Path:
         return run.best_model
     signature = read_signature(run)
     model = load_best(run, signature)
+    if not hasattr(model, "inputs"):
+        told = f"no {name}: {type(model).__name__} is a class of its own, which tells no inputs to write it by"
+        raise RunError(f"{told}. Use {run.best_model}, or Keras's own export of what it loads.")
     texts = [one.name for one in model.inputs if one.dtype == "string"]
     if texts and name in _WITHOUT_TEXT:
         told = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"

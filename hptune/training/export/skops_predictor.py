@@ -101,6 +101,8 @@ class SkopsPredictor:
     def _predicted(self, x: Array) -> Outputs:
         given = np.asarray(self._estimator.predict(x))
         if self._signature.task == "regression":
+            if given.dtype.kind not in "iuf":
+                raise TypeError(f"its predictions are no numbers, but {given.dtype}")
             return Outputs(given.reshape(len(x), -1))
         if self._signature.task == "labels":
             return self._several(x, given)

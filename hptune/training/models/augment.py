@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hptune.base.errors import spec_error
 from hptune.experiment.data import Augment
 from hptune.experiment.space.references import concrete
 from hptune.training.data import Data
@@ -33,8 +34,10 @@ def flips(augment: Augment | None) -> str | None:
 
 
 def layers(flip: str | None, strong: Mapping[str, float], data: Data) -> list[Any]:
-    """The stock layers, in a fixed order. `strong`: as `strengths` gives them."""
-    keras_layers, scale = keras().layers, _value_range(data)
+    """The stock layers, in a fixed order. `strong`: as `strengths` gives them. Raises SpecError where the range of the
+    pictures, which some of them need, can't be told."""
+    ranged = {f"{PREFIX}contrast", f"{PREFIX}brightness"} & set(strong)
+    keras_layers, scale = keras().layers, _value_range(data) if ranged else (0.0, 1.0)
     made = [] if flip is None else [keras_layers.RandomFlip("horizontal_and_vertical" if flip == "both" else flip)]
     make = {
         "translate": lambda s: keras_layers.RandomTranslation(s, s),
@@ -79,10 +82,19 @@ def _value_range(data: Data) -> tuple[float, float]:
     """The range that pictures lie in: from black to white, as their scaling leaves them. Of those with numbers below 0
     it is [-1, 1], or where they go beyond from the least number to the greatest of the training part."""
     raw = np.asarray(data.examples)
-    if data.input_scale is None and data.train.flow is None and raw.dtype.kind == "f":
-        low, high = _extremes(data.train.x)
-        if low < 0:
-            return (-1.0, 1.0) if low >= -1.0 and high <= 1.0 else (low, high)
+    if data.input_scale is None:
+        flows = data.train.flow is not None
+        low, high = (float(raw.min()), float(raw.max())) if flows else _extremes(data.train.x)
+        if -1.0 <= low < 0 and high <= 1.0:
+            return -1.0, 1.0
+        if low < 0 and flows:
+            told = f"brightness and contrast need the range of pictures, and elements of the data set go from {low:g}"
+            way = (
+                "Bring them to [-1, 1], or put RandomBrightness and RandomContrast with a value_range into the network"
+            )
+            raise spec_error(f"{told} to {high:g}. {way}.", "data", "augment")
+        if low < 0 or high > _WHITEST:
+            return min(low, 0.0), high
     white = 1.0 if raw.max() <= 1.5 else 255.0 if raw.max() <= 255 else 65535.0
     offset, divisor = data.input_scale if data.input_scale is not None else (np.zeros(()), np.ones(()))
     return float(np.min((0 - offset) / divisor)), float(np.max((white - offset) / divisor))
@@ -98,3 +110,6 @@ def _extremes(x: Any) -> tuple[float, float]:
 
 
 _ROWS_AT_ONCE = 1024
+
+_WHITEST = 65535
+"""Of 16 bits. What is brighter are no such pictures."""

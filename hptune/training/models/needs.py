@@ -12,7 +12,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM, INPUT
 from hptune.experiment.keras_table import layer_arguments, names, table
 from hptune.experiment.model import ModelOptions
-from hptune.experiment.space.references import texts_in
+from hptune.experiment.space.references import concrete, texts_in
 from hptune.training.data import Data
 from hptune.training.data.needs import Needs
 
@@ -145,6 +145,11 @@ def notes_for_code(data: Data, experiment: Experiment) -> list[str]:
     else:
         code = ", ".join(dict.fromkeys(_own_on_samples(model)))
     found = []
+    training, optimizer = experiment.training, experiment.training.optimizer
+    names_none = "optimizer" in training.model_fields_set and "name" not in optimizer.model_fields_set
+    if model.code is not None and names_none:
+        told = f"training.optimizer has no name: {concrete(optimizer.name)} takes the place of what the code compiled"
+        found.append(f"{told}. Give it one if another is meant.")
     if code and data.input_scale is not None and getattr(experiment.data, "scale", "none") == "auto":
         offset, divisor = data.input_scale
         pictures = np.ndim(divisor) == 0 and float(offset) == 0.0

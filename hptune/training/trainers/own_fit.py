@@ -349,7 +349,7 @@ def compile_as_asked(model: Any, recipe: Recipe, folder: Path) -> None:
             loss=lambda: loss,
             metrics=lambda: metrics,
             weighted_metrics=own.weighted_metrics if own is not None else lambda: None,
-            loss_weights=own.loss_weights if own is not None and "loss" not in given else None,
+            loss_weights=own.loss_weights if own is not None else None,
         ).compile(model, optimizer, loss, **options)
     except (TypeError, ValueError) as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)

@@ -32,8 +32,9 @@ from hptune.training.core.streamed import mapped
 from hptune.training.data import Data
 from hptune.training.export.export import behind, in_own_unit
 from hptune.training.models import augment
-from hptune.training.models import blueprint as blueprints
-from hptune.training.models.blueprint import SMOOTHING, Blueprint, Outlives, Weights
+from hptune.training.models.blueprint import SMOOTHING, Blueprint, Weights, fingerprint
+from hptune.training.models.from_layers import of_layers
+from hptune.training.models.from_model import Outlives, of_model
 from hptune.training.models.hypermodel import Builder
 from hptune.training.own.guard import apart
 from hptune.training.runtime import keras, reset_names
@@ -94,7 +95,7 @@ class Programs:
                 keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "build"))
                 return draw()
 
-            bare = blueprints.of_model(
+            bare = of_model(
                 rebuild(),
                 recipe,
                 given=given,
@@ -109,7 +110,7 @@ class Programs:
             bare = self._of_built(recipe, recipe.model)
         else:
             x, precision = self._data.train.x, self._experiment.execution.precision
-            bare = blueprints.of_layers(recipe, x.shape[1:], x.dtype.name, precision, folder=self._folder)
+            bare = of_layers(recipe, x.shape[1:], x.dtype.name, precision, folder=self._folder)
         return bare if recipe.augment is None else self._augmented(bare, recipe.augment)
 
     def _of_built(self, recipe: Recipe, spec: ModelSpec) -> Blueprint:
@@ -122,7 +123,7 @@ class Programs:
             self._described[key] = rebuild()
         given = frozenset({"optimizer", "loss", "metrics"})
         model = self._described[key]
-        return blueprints.of_model(model, recipe, given=given, rebuild=rebuild, tag=key, folder=self._folder)
+        return of_model(model, recipe, given=given, rebuild=rebuild, tag=key, folder=self._folder)
 
     def _build(self, spec: ModelSpec) -> Any:
         reset_names()
@@ -132,7 +133,7 @@ class Programs:
         flip, strong = augment.flips(how), augment.strengths(how)
         return replace(
             bare,
-            structure=blueprints.fingerprint(bare.structure, flip, list(strong)),
+            structure=fingerprint(bare.structure, flip, list(strong)),
             dials={**bare.dials, **strong},
             front=lambda: augment.layers(flip, strong, self._data),
             exports_front=how.export,
@@ -276,7 +277,7 @@ class Programs:
 
     def _stabilized(self, how: Stabilize, draws: Blueprint, replica: int) -> Weights:
         """The run's stabilised weights of these draws; made here where they are not there (any more)."""
-        made_by = blueprints.fingerprint(draws.architecture, draws.made_by, draws.structure, draws.batch_size)
+        made_by = fingerprint(draws.architecture, draws.made_by, draws.structure, draws.batch_size)
         key = (made_by, replica)
         if (kept := self._kept_weights(key)) is not None:
             return kept

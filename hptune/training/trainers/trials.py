@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -39,16 +40,20 @@ class Trials:
 
     def run(self, segment: Segment, after: AfterEpoch) -> Outcome:
         """From the segment's first epoch to its last, whichever way its values need. `after` is called each epoch."""
+        _ = self._loaded.programs  # with all that they need: a fault there is no trial's
+        try:
+            return self._run(segment, after)
+        except SpecError as error:  # the first point's model was looked at before the search; this is another's
+            raise SegmentFailed(f"{error}") from error
+
+    def _run(self, segment: Segment, after: AfterEpoch) -> Outcome:
         if self._loaded.builder is not None and self._loaded.builder.has_own_fit:
             return self._train_by_own_fit(segment, after)
         try:
             with contextlib.nullcontext() if self._loaded.builder is None else self._loaded.builder.watched():
                 return self.by_program(segment, after)
         except NeedsFit as needed:  # the plain way, for these values alone
-            try:
-                check_own_fit(self._loaded.given, self._loaded.data, str(needed))
-            except SpecError as refused:
-                raise SegmentFailed(f"{refused}") from refused
+            check_own_fit(self._loaded.given, self._loaded.data, str(needed))
             outcome = self._train_by_own_fit(segment, after, bare=True)
             note = "; ".join([*([outcome.facts["note"]] if outcome.facts else []), f"{needed}: trained by Keras's fit"])
             return replace(outcome, facts={**outcome.facts, "note": note})
@@ -57,6 +62,9 @@ class Trials:
         """By a compiled program. Raises NeedsFit where none can train these values' model."""
         recipe = resolve(self._loaded.experiment, segment.values)
         blueprint, program = self._loaded.programs.serving(recipe, segment.values)
+        if math.isnan(blueprint.learning_rate) and _asks_for_a_course(recipe):
+            why = "schedule has no effect, since the optimizer that the code builds has a schedule of its own"
+            raise SegmentFailed(f"{why}. Drop one of the two")
         counts = reuse.counts_in_python(program)
         if counts is not None and self._loaded.builder is not None:
             raise NeedsFit(counts)
@@ -166,3 +174,7 @@ class Trials:
             best=trained.best,
             untested=trained.untested,
         )
+
+
+def _asks_for_a_course(recipe: Recipe) -> bool:
+    return recipe.schedule.name != "constant" or recipe.schedule.warmup is not None
