@@ -352,7 +352,7 @@ strategy: {strategy}
 )
 def test_all_code_that_the_yaml_names_is_looked_at(tmp_path: Path, named: str, file: str) -> None:
     """Also what is loaded once a trial trains, or under some values alone."""
-    (tmp_path / "sc.py").write_text("def s(step, steps, **_): return 0.01\n")
+    (tmp_path / "sc.py").write_text("def s(*_): return 0.01\n")
     for name in ("la", "lb"):
         (tmp_path / f"{name}.py").write_text(
             "import keras\ndef l(y, p): return keras.losses.mean_squared_error(y, p)\n"
