@@ -21,6 +21,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import Asha
 from hptune.experiment.space.space import Space
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.plan import rungs_of
 from hptune.strategies.sampled import Points
 from hptune.strategies.sampler import Setup
@@ -39,10 +40,10 @@ class AshaStrategy:
         self._points = points
         self._factor = experiment.strategy.factor
         self._rungs = rungs_of(experiment, space)
-        self._forget(None)
+        self._follower = Follower(self._forget, reported=self._take_in)
 
     def next(self, history: History) -> Decision:
-        self._read(history)
+        self._follower.follow(history)
         promotion = self._promotion(history)
         if promotion is not None:
             return promotion
@@ -59,26 +60,17 @@ class AshaStrategy:
 
     def may_continue(self, trial: Trial, history: History) -> bool:  # noqa: ARG002 - the protocol's
         """Any paused trial, until no more are started and none is left to promote."""
-        self._read(history)
+        self._follower.follow(history)
         if self._points.end(history) is None or next(history.running(), None) is not None:
             return True
         return (self._promotion(history) or self._last_promotion(history)) is not None
 
     # --- reading the history ------------------------------------------------------------------------------------
 
-    def _forget(self, history: History | None) -> None:
-        self._history = history
-        self._reports = 0  # how many were read
+    def _forget(self, history: History | None) -> None:  # noqa: ARG002  # its points alone learn of earlier runs
         self._results = [0] * len(self._rungs)  # how many trials have got through each rung
         self._waiting: list[list[tuple[float, int]]] = [[] for _ in self._rungs]  # (cost, trial), the best first
         self._places: dict[int, tuple[int, float]] = {}  # trial -> how many rungs it is through, its cost there
-
-    def _read(self, history: History) -> None:
-        if history is not self._history:
-            self._forget(history)
-        for at in range(self._reports, len(history.reports)):
-            self._take_in(history.trials[history.reports[at]], history)
-        self._reports = len(history.reports)
 
     def _take_in(self, trial: Trial, history: History) -> None:
         """Put a trial that has reported where it stands now."""

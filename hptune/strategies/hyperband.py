@@ -23,6 +23,7 @@ from hptune.experiment.recipe import full_epochs
 from hptune.experiment.sections import Hyperband
 from hptune.experiment.space.space import Space
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.plan import Rung, brackets
 from hptune.strategies.sampled import Points
 from hptune.strategies.sampler import Setup
@@ -59,7 +60,7 @@ class HyperbandStrategy:
         self._table = brackets(full_epochs(experiment, space.defaults()), experiment.strategy.factor)
         self._ends = list(accumulate(bracket[0].trials for bracket in self._table))
         self._iterations = experiment.strategy.iterations or (None if bounded(experiment.budget) else 1)
-        self._forget(None)
+        self._follower = Follower(self._forget, reported=self._drop)
 
     def next(self, history: History) -> Decision:
         end = self._read(history)
@@ -103,22 +104,21 @@ class HyperbandStrategy:
 
     # --- reading the history ------------------------------------------------------------------------------------
 
-    def _forget(self, history: History | None) -> None:
-        self._history = history
-        self._reports = 0  # how many were read
+    def _forget(self, history: History | None) -> None:  # noqa: ARG002  # its points alone learn of earlier runs
         self._ended = False  # no trial is started any more
         self._known: dict[int, tuple[_Round, ...]] = {}  # the rounds of full brackets, until a trial of theirs reports
         self._finished: set[int] = set()
         self._through = 0  # every bracket before this one is finished
 
+    def _drop(self, trial: Trial, history: History) -> None:  # noqa: ARG002
+        """What is known of a bracket in which something happened."""
+        self._known.pop(self._index(trial.number), None)
+
     def _read(self, history: History) -> Done | None:
-        """Drop what is known of brackets in which something happened; why no trial is started any more, or None."""
-        if history is not self._history:
-            self._forget(history)
+        """Take in what has happened; why no trial is started any more, or None."""
+        self._follower.follow(history)
         end = self._points.end(history) or self._end_of_iterations(len(history.trials))
-        for at in range(self._reports, len(history.reports)):
-            self._known.pop(self._index(history.reports[at]), None)
-        self._reports, self._ended = len(history.reports), end is not None
+        self._ended = end is not None
         while self._through in self._finished:
             self._finished.remove(self._through)
             self._through += 1

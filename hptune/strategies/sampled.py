@@ -17,6 +17,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Domain, Space, point_key
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.sampler import Point, PointKey, Sampler
 from hptune.strategies.strategy import Decision, Done, Start, Wait, trial_limit
 
@@ -88,7 +89,7 @@ class Points:
         self._limit = trial_limit(experiment)
         budgeted = self._limit is None or self._limit == experiment.budget.trials
         self._why = "the budget's number" if budgeted else "as many as this strategy starts without a budget"
-        self._forget(None)
+        self._follower = Follower(self._forget, started=self._take_in)
 
     def next(self, history: History) -> Point | Wait | Done:
         """The point for trial number `len(history.trials)`; `Done` where there is none."""
@@ -106,29 +107,22 @@ class Points:
 
     def end(self, history: History) -> Done | None:
         """Why no new trial may be started any more, or None. Once given it stays."""
-        self._read(history)
+        self._follower.follow(history)
         if self._limit is not None and len(history.trials) >= self._limit:
             return Done(f"{self._limit} trials were started, {self._why}")
         if self._size is not None and len(self._tried) >= self._size:
             return Done("every point of the space was tried")
         return None
 
-    def _forget(self, history: History | None) -> None:
-        self._history = history
+    def _forget(self, history: History | None) -> None:  # noqa: ARG002  # of earlier runs nothing is tried
         self._tried: set[PointKey] = set()
         self._left: dict[PointKey, Point] | None = None  # the untried points, once they are listed
-        self._seen = 0
 
-    def _read(self, history: History) -> None:
-        """Take in the trials that were started since the last call."""
-        if history is not self._history:
-            self._forget(history)
-        for trial in history.trials[self._seen :]:
-            key = point_key(trial.values)
-            self._tried.add(key)
-            if self._left is not None:
-                self._left.pop(key, None)
-        self._seen = len(history.trials)
+    def _take_in(self, number: int, history: History) -> None:
+        key = point_key(history.trials[number].values)
+        self._tried.add(key)
+        if self._left is not None:
+            self._left.pop(key, None)
 
     def _untried(self, number: int) -> Point | Done:
         """An untried point, for a sampler that repeats itself: drawn by chance, then out of a list of what is left.

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from hptune.base.trial import Trial
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.sampler import RESULTS, Point
 
 
@@ -29,29 +30,20 @@ class ByRung:
     def __init__(self, sampler: LearnsFrom, rungs: Sequence[int]) -> None:
         self._sampler = sampler
         self._rungs = rungs
-        self._forget(None)
+        self._follower = Follower(self._forget, reported=self._count)
 
     def suggest(self, history: History) -> Point:
-        self._read(history)
+        self._follower.follow(history)
         known = [rung for rung, results in zip(self._rungs, self._results, strict=True) if results >= RESULTS]
         return self._sampler.suggest(history, max(known, default=self._rungs[0]))
 
     def _forget(self, history: History | None) -> None:
-        self._history = history
-        self._reports = 0  # how many were read
         self._results = [0] * len(self._rungs)
         self._through: dict[int, int] = {}  # trial -> on how many rungs it has a score
         for trial in history.earlier if history is not None else ():
             self._count(trial)
 
-    def _read(self, history: History) -> None:
-        if history is not self._history:
-            self._forget(history)
-        for at in range(self._reports, len(history.reports)):
-            self._count(history.trials[history.reports[at]])
-        self._reports = len(history.reports)
-
-    def _count(self, trial: Trial) -> None:
+    def _count(self, trial: Trial, history: History | None = None) -> None:  # noqa: ARG002
         before, now = self._through.get(trial.number, 0), self._rungs_of(trial)
         for rung in range(len(self._rungs)):
             self._results[rung] += (rung < now) - (rung < before)

@@ -19,6 +19,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import Narrowing
 from hptune.experiment.space.space import ChoiceDomain, Domain, IntDomain, Space
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.sampler import Point, Setup
 
 SHRINK = 0.8
@@ -42,10 +43,10 @@ class NarrowingSampler:
         self._options = experiment.strategy
         self._seed = experiment.seed
         self._space = space
-        self._forget(None)
+        self._follower = Follower(self._forget, started=self._send, reported=self._learn)
 
     def suggest(self, history: History) -> Point:
-        self._follow(history)
+        self._follower.follow(history)
         rng = Random(derive(self._seed, "suggest", len(history.trials)))
         if self._exploring:
             return self._space.choose(lambda _, domain: domain.from_unit(rng.random()))
@@ -59,7 +60,7 @@ class NarrowingSampler:
 
     def why(self, history: History) -> str:
         """The reason for the next point."""
-        self._follow(history)
+        self._follower.follow(history)
         if not self._exploring:
             assert self._best is not None, "explores while there is no best"
             wide = f", {SHRINK**self._depth:.0%} as wide as the first" if self._depth else ""
@@ -71,8 +72,6 @@ class NarrowingSampler:
     # --- following the history ----------------------------------------------------------------------------------
 
     def _forget(self, history: History | None) -> None:
-        self._history = history
-        self._started = self._reported = 0  # how far it was followed
         self._best: Trial | None = None
         self._cost = math.inf  # the best's
         self._begin(None)
@@ -92,20 +91,7 @@ class NarrowingSampler:
     def _exploring(self) -> bool:
         return self._to_explore > 0 or self._best is None
 
-    def _follow(self, history: History) -> None:
-        if history is not self._history:
-            self._forget(history)
-        while True:
-            if self._started < len(history.trials) and history.reports_before[self._started] <= self._reported:
-                self._send(self._started)
-                self._started += 1
-            elif self._reported < len(history.reports):
-                self._learn(history.trials[history.reports[self._reported]], history)
-                self._reported += 1
-            else:
-                return
-
-    def _send(self, number: int) -> None:
+    def _send(self, number: int, history: History) -> None:  # noqa: ARG002
         if self._exploring:
             self._to_explore -= 1
         else:

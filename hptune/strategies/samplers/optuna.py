@@ -35,6 +35,7 @@ from hptune.experiment.sections import CmaEs, Nsga2, OptunaClass, Qmc, Tpe
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.sampler import RESULTS, Point, Setup
 from hptune.strategies.samplers.calm import calm
 
@@ -214,53 +215,47 @@ class OptunaSampler:
         conditions = Conditions(space.domains)
         self._always = {name for name in space.domains if conditions.always(name)}
         self._conditional = len(self._always) < len(space.domains)
-        self._forget(None, None)
+        self._epochs: int | None = None
+        self._follower = Follower(self._forget, started=self._write_down, reported=self._finish)
 
     def suggest(self, history: History, epochs: int | None = None) -> Point:
         """The values of trial number `len(history.trials)`.
 
         epochs: learn from the scores after so many epochs, of the trials that got there (None: from each trial's own).
         """
-        if history is not self._history or epochs != self._epochs:
-            self._forget(history, epochs)
+        if epochs != self._epochs:
+            self._epochs = epochs
+            self._follower.restart(history)
         with _calm():
-            self._follow(history)
+            self._follower.follow(history)
             return self._ask(len(history.trials), self._running(history)).point
 
     # --- following the history ----------------------------------------------------------------------------------
 
-    def _forget(self, history: History | None, epochs: int | None) -> None:
-        self._history, self._epochs = history, epochs
+    def _forget(self, history: History | None) -> None:
         self._directions = [
             StudyDirection.MAXIMIZE if objective.goal == "maximize" else StudyDirection.MINIMIZE
             for objective in (history.objectives if history is not None else ())
         ]
-        self._started = self._reported = 0  # how far it was followed
         self._finished: dict[int, FrozenTrial] = {}
         self._attributes: dict[int, Attributes] = {}  # what the sampler wrote down of trials that run
         self._books: Attributes = {}  # what it wrote down of the study
         # Trials of earlier runs stand before the first; to NSGA-II they are of its first generation.
-        first = {NSGAIISampler._get_generation_key(): 0} if isinstance(self._options, Nsga2) else None
-        if history is not None:
-            for trial in history.earlier:
-                self._finish(trial, history, first)
+        if history is None:
+            return
+        for trial in history.earlier:
+            if isinstance(self._options, Nsga2):
+                self._attributes[trial.number] = {NSGAIISampler._get_generation_key(): 0}
+            self._finish(trial, history)
 
-    def _follow(self, history: History) -> None:
-        """Take in what has happened, in the order of the journal."""
-        while True:
-            if self._started < len(history.trials) and history.reports_before[self._started] <= self._reported:
-                if isinstance(self._options, CmaEs | Nsga2 | OptunaClass):
-                    answer = self._ask(self._started, [])
-                    self._attributes[self._started], self._books = answer.attributes, answer.books
-                self._started += 1
-            elif self._reported < len(history.reports):
-                trial = history.trials[history.reports[self._reported]]
-                self._finish(trial, history, self._attributes.pop(trial.number, None))
-                self._reported += 1
-            else:
-                return
+    def _write_down(self, number: int, history: History) -> None:  # noqa: ARG002
+        """What a sampler that writes something down has written as it was asked for this trial."""
+        if isinstance(self._options, CmaEs | Nsga2 | OptunaClass):
+            answer = self._ask(number, [])
+            self._attributes[number], self._books = answer.attributes, answer.books
 
-    def _finish(self, trial: Trial, history: History, attributes: Attributes | None) -> None:
+    def _finish(self, trial: Trial, history: History) -> None:
+        attributes = self._attributes.pop(trial.number, None)
         scores = history.scores(trial, self._epochs)
         if trial.state in ENDED and scores is None:
             self._finished[trial.number] = self._coding.trial(trial.number, trial.values, TrialState.PRUNED)

@@ -22,6 +22,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import KerasTunerOracle
 from hptune.experiment.space.space import Space
 from hptune.run.history import History
+from hptune.strategies.follow import Follower
 from hptune.strategies.sampler import Point, Setup
 from hptune.strategies.samplers.keras_tuner import Coding, library, objective_of
 from hptune.strategies.strategy import Done, Wait, trial_limit
@@ -51,10 +52,12 @@ class OracleSampler:
         self._coding = Coding(space)
         self._enqueued = enqueued
         self._asked: tuple[_Place, Mapping[str, Any]] | None  # the last question and its answer
-        self._forget(None)
+        self._follower = Follower(self._forget, started=self._take_start, reported=self._report)
 
     def suggest(self, history: History) -> Point | Wait | Done:
-        self._follow(history)
+        if not self._asked_for(history):
+            self._follower.restart(history)
+        self._follower.follow(history)
         place = _Place(len(history.trials), len(history.reports))
         if self._asked is None:
             self._asked = place, self._ask(place.started)
@@ -62,29 +65,15 @@ class OracleSampler:
 
     # --- following the history ----------------------------------------------------------------------------------
 
-    def _forget(self, history: History | None) -> None:
-        self._history = history
-        self._place = _Place(0, 0)
+    def _forget(self, history: History | None) -> None:  # noqa: ARG002  # an Oracle knows of no earlier runs
         self._asked = None
         self._oracle = self._construct()
 
-    def _follow(self, history: History) -> None:
-        """Bring the Oracle up to where the history is."""
-        if history is not self._history or not self._asked_for(history):
-            self._forget(history)
-        while True:
-            started, reported = self._place
-            if started < len(history.trials) and history.reports_before[started] <= reported:
-                if started >= self._enqueued and self._asked is None:
-                    self._ask(started)
-                self._start(history.trials[started])
-                self._asked = None
-                self._place = _Place(started + 1, reported)
-            elif reported < len(history.reports):
-                self._report(history.trials[history.reports[reported]], history)
-                self._place = _Place(started, reported + 1)
-            else:
-                return
+    def _take_start(self, number: int, history: History) -> None:
+        if number >= self._enqueued and self._asked is None:
+            self._ask(number)
+        self._start(history.trials[number])
+        self._asked = None
 
     def _asked_for(self, history: History) -> bool:
         """Whether the last question is what the history goes on with; if not, it must be as if never asked."""
