@@ -23,3 +23,18 @@ def is_own_file(file: str) -> bool:
 def is_installed(file: str) -> bool:
     """Whether a file is Python's own or of an installed package."""
     return file.startswith(INSTALLED)
+
+
+_GENERATED = "__autograph_generated_file"
+"""Modules that TensorFlow writes for each function that it traces."""
+
+
+def is_own_module(module: object) -> bool:
+    """Whether a module that is loaded is the user's: by its file; a folder without `__init__.py` by where it lies; one
+    that was made by hand, and not by an importer, is."""
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str):
+        return is_own_file(file) and not os.path.basename(file).startswith(_GENERATED)  # noqa: PTH119
+    if getattr(module, "__spec__", None) is None:
+        return True
+    return any(is_own_file(str(folder) + os.sep) for folder in list(getattr(module, "__path__", None) or ()))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from hptune.base.libraries import ABSENT
-from hptune.base.own_files import is_own_file
+from hptune.base.own_files import is_own_module
 from hptune.base.replaced import put_names
 from hptune.base.settings import COUNTED, SETTINGS
 
@@ -156,7 +156,7 @@ def imports_of_one_trial() -> Iterator[None]:
     finally:
         if len(sys.modules) != count:
             for name in set(sys.modules) - before - _FOR_ALL:
-                if is_own_file(getattr(sys.modules.get(name), "__file__", None) or "<"):
+                if is_own_module(sys.modules.get(name)):
                     end_with_trial(f"{name}, which the trial imports")
 
 

@@ -456,7 +456,7 @@ def imported(name):
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
 def f(x):
-    kind = x % 4
+    kind = x % 4 if x < 8 else 9
     if kind == 0:  # while the trial itself goes on
         thread = threading.Thread(target=__import__, args=("slow",))
         thread.start()
@@ -468,13 +468,21 @@ def f(x):
         return os.environ.get("MODE", 0)
     if kind == 2:
         return imported("seeds").random.random()
+    if x >= 8:
+        if "made" not in sys.modules:
+            import types
+            made = sys.modules["made"] = types.ModuleType("made")
+            os.environ["MADE"] = "2"
+        import spaces
+        spaces.COUNT = getattr(spaces, "COUNT", 0) + 1
+        return spaces.COUNT + int(os.environ.get("MADE", 0))
     os.environ["X"] = str(x)
     import holds
     return holds.X
 """
 
 
-@pytest.mark.parametrize("order", [range(8), range(7, -1, -1)])
+@pytest.mark.parametrize("order", [range(10), range(9, -1, -1)])
 def test_modules_of_ones_own_are_loaded_anew_for_each_trial(make: Make, tmp_path: Path, order: range) -> None:
     """As if each trial were alone in its process, whatever way they are loaded; as plain Python has it."""
     (tmp_path / "strange.py").write_text(IN_ODD_WAYS)
@@ -482,12 +490,14 @@ def test_modules_of_ones_own_are_loaded_anew_for_each_trial(make: Make, tmp_path
     (tmp_path / "sets_mode.py").write_text("import os\nos.environ['MODE'] = '5'\n")
     (tmp_path / "seeds.py").write_text("import random\nrandom.seed(0)\n")
     (tmp_path / "holds.py").write_text("import os\nX = float(os.environ['X'])\n")
+    (tmp_path / "spaces").mkdir()
     executor = make(1)
     found = {x: score(executor, x) for x in order}
     assert [found[x] for x in (0, 4)] == [Random(5).random()] * 2
     assert [found[x] for x in (1, 5)] == [5.0, 5.0]
     assert found[2] == found[6] == Random(0).random()
     assert [found[x] for x in (3, 7)] == [3.0, 7.0]
+    assert [found[x] for x in (8, 9)] == [3.0, 3.0]
 
 
 TAKEN_BACK = """\
@@ -560,6 +570,28 @@ def test_a_strategy_that_ends_the_process_is_told(tmp_path: Path) -> None:
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "the code that chooses points ended the process: sys.exit(0)" in ran.stderr
+
+
+TRAINS = """\
+import os
+def f(x):
+    import keras, numpy as np, tensorflow as tf
+    from sklearn.linear_model import Ridge
+    Ridge().fit(np.eye(3), np.ones(3))
+    @tf.function
+    def g(a): return a * 2 if tf.reduce_sum(a) > 0 else a
+    g(tf.constant([1.0]))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((8, 2)), np.ones(8), verbose=0)
+    return os.getpid()
+"""
+
+
+def test_libraries_that_trials_load_end_no_worker(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "strange.py").write_text(TRAINS)
+    executor = make(1)
+    assert len({score(executor, x) for x in range(3)}) == 1
 
 
 def test_an_estimators_own_module_is_loaded_once(tmp_path: Path) -> None:
