@@ -146,18 +146,36 @@ def importing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def imports_of_one_trial() -> Iterator[None]:
-    """Modules of the user's that the block is the first to load, by whatever way, end the process with its trial.
+    """Modules of the user's that the block is the first to load, by whatever way, are loaded anew by the next one.
 
     Python loads a module once: what it sets, draws and holds would be there for later trials otherwise than for this.
+    Where a module can't be loaded anew, the process ends with its trial. Blocks within a block are part of it.
     """
     count, before = len(sys.modules), set(sys.modules)
+    outermost = not _INSIDE
+    _INSIDE.append(True)
     try:
         yield
     finally:
-        if len(sys.modules) != count:
+        _INSIDE.pop()
+        if outermost and len(sys.modules) != count:
             for name in set(sys.modules) - before - _FOR_ALL:
                 if is_own_module(sys.modules.get(name)):
-                    end_with_trial(f"{name}, which the trial imports")
+                    _forget(name)
+
+
+_INSIDE: list[bool] = []
+
+
+def _forget(name: str) -> None:
+    """Have a module loaded anew by who imports it next; what it is a part of holds it no more."""
+    module = sys.modules.pop(name)
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str) and not file.endswith((".py", ".pyc")):
+        end_with_trial(f"{name}, which is no Python text and can't be loaded anew")
+    package, _, own = name.rpartition(".")
+    if package in sys.modules and getattr(sys.modules[package], own, None) is module:
+        delattr(sys.modules[package], own)
 
 
 def end_with_trial(why: str) -> None:

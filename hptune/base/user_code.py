@@ -135,6 +135,11 @@ _BROUGHT: dict[tuple[str, Path], _Brought] = {}
 user's that were loaded when it was done."""
 
 
+def is_own(name: str, folder: Path) -> bool:
+    """Whether a module of that name is the user's, loaded or not; nothing is imported for it."""
+    return name in own_loaded() or beside(name.partition(".")[0], folder) is not None
+
+
 def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
     """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import.
 

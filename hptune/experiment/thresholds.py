@@ -69,7 +69,10 @@ def _accuracy(
     experiment: Experiment, task: Task, loss: Any, name: str, output: str | None = None
 ) -> str | dict[str, Any]:
     several = task == "labels"
-    if not _decides_at_0(loss, several=several) or _is_bounded(experiment, loss, several=several, output=output):
+    losses = list(_possible(loss, experiment))
+    if not losses or not all(_decides_at_0(one, several=several) for one in losses):
+        return name
+    if any(_is_bounded(experiment, one, several=several, output=output) for one in losses):
         return name
     return {"BinaryAccuracy": {"threshold": 0.0, "name": name}}
 
@@ -207,7 +210,8 @@ def _is_wired(layers: list[Any]) -> bool:
 def _from_the_end(layers: list[Any]) -> Iterator[Any]:
     for layer in reversed(layers):
         name, given = _call(layer)
-        if name == "repeat" and isinstance(given.get("layers"), list):
+        times = given.get("times")
+        if name == "repeat" and isinstance(given.get("layers"), list) and isinstance(times, int) and times > 0:
             yield from _from_the_end(given["layers"])
         else:
             yield layer

@@ -5,8 +5,9 @@ What is new takes its options in `experiment/sections.py`, a module of its own h
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib import import_module
 from inspect import signature
@@ -65,7 +66,7 @@ def code_of(experiment: Experiment, folder: Path) -> dict[str, str]:
     if options.code is None:
         return {}
     reference = getattr(options, options.code)
-    with _apart(options).at_work():
+    with _apart(options).at_work(), _calmly():
         load_object(reference, folder, ("strategy", options.code))
         return sources_of(reference, folder)
 
@@ -80,7 +81,7 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     options = experiment.strategy.source
     if options.code is None and not options.maker:
         return _made(experiment, space, folder)
-    with _apart(options).at_work():
+    with _apart(options).at_work(), _calmly():
         made = _made(experiment, space, folder)
     return Beside(made, _apart(options))
 
@@ -92,18 +93,20 @@ class Beside:
         self._strategy, self._apart = strategy, apart
 
     def next(self, history: History) -> Decision:
-        with self._apart.at_work(), _not_ending():
+        with self._apart.at_work(), _calmly():
             return self._strategy.next(history)
 
     def may_continue(self, trial: Trial, history: History) -> bool:
-        with self._apart.at_work(), _not_ending():
+        with self._apart.at_work(), _calmly():
             return self._strategy.may_continue(trial, history)
 
 
 @contextmanager
-def _not_ending() -> Iterator[None]:
+def _calmly() -> Iterator[None]:
+    """Code of the user's neither ends the process nor writes among what the command prints. Raises RunError."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except SystemExit as ended:
         told = f"the code that chooses points ended the process: sys.exit({ended.code!r:.100})"
         raise RunError(f"{told}. Fix it and run the same command again.") from ended

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import traceback
 from collections.abc import Mapping
@@ -9,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from hptune.base import files, surroundings
-from hptune.base.errors import HptuneError, KeyPath, RunError, SegmentFailed, spell_path
+from hptune.base.errors import HptuneError, KeyPath, RunError, SegmentFailed, SpecError, spell_path
+from hptune.base.generators import begun
 from hptune.base.rows import load_row
+from hptune.base.seeds import derive
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult
-from hptune.base.user_code import sources
+from hptune.base.user_code import is_own, load_object, sources
 from hptune.experiment.code_names import modules_named
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.reading.marks import read
@@ -74,16 +78,40 @@ class Worker:
 
     def _with_code(self, probed: SegmentResult) -> SegmentResult:
         """What a probe found, and the fingerprints of the code that the YAML names, where there is any."""
-        code = sources(self._folder, named=modules_named(self._experiment))
+        code = sources(self._folder, named=modules_named(self._experiment)) | self._files()
         return replace(probed, facts={**probed.facts, "code": code}) if code else probed
+
+    def _files(self) -> dict[str, str]:
+        """The digests of the files that the model begins with, by their names in the YAML."""
+        found = {}
+        for name in (getattr(self._experiment.model, key, None) for key in ("saved", "weights")):
+            path = self._folder / name if isinstance(name, str) else None
+            if path is not None and path.is_file():
+                with path.open("rb") as file:
+                    found[str(name)] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return found
 
     @counts("start")
     def trainer(self) -> Trainer:
         if self._trainer is None:
             make = load_row("hptune.training.trainers", self._experiment.model.trainer)
             self._trainer = make(self._experiment, self._folder, self._run, self._shared)
+            self._load_named()
         assert self._trainer is not None, "it was made"
         return self._trainer
+
+    def _load_named(self) -> None:
+        """Load the modules that the YAML names for some values, in one order: what one sets is set for all trials.
+
+        That of the model and that of the data are loaded by who needs them. What can't be loaded is told by the trial
+        that needs it.
+        """
+        needed = [self._experiment.model.code, getattr(self._experiment.data, "python", None)]
+        others = modules_named(self._experiment) - {one.partition(":")[0] for one in needed if isinstance(one, str)}
+        for name in sorted(others):
+            if is_own(name, self._folder):
+                with contextlib.suppress(SpecError), begun(derive(self._experiment.seed, "import", name)):
+                    load_object(f"{name}:__name__", self._folder, ())
 
     def _in_yaml(self, path: KeyPath) -> str:
         """A key path with its line in the YAML: in the file that the run was begun with, if it is still beside it."""

@@ -44,6 +44,17 @@ def test_accuracy_is_cut_where_the_loss_tells_classes_apart(tmp_path: Path, loss
     assert fill(experiment, "classes", 2) == experiment
 
 
+def test_a_loss_that_is_searched_for_among_margins_is_cut_as_they_are(tmp_path: Path) -> None:
+    space = "{n: {type: int, min: 1, max: 4}, l: {type: choice, values: [hinge, OTHER]}}"
+    for other, metric in (("squared_hinge", AT_0), ("binary_crossentropy", "accuracy")):
+        (tmp_path / "s.yaml").write_text(
+            "version: 1\nname: s\ndata: {source: breast_cancer}\n"
+            f"search_space: {space.replace('OTHER', other)}\n"
+            "model: {layers: [Dense: {units: $n}, Dense: {units: 1}]}\ntraining: {loss: $l}\n"
+        )
+        assert fill(load(tmp_path / "s.yaml").experiment, "classes", 2).training.metrics == [metric]
+
+
 @pytest.mark.parametrize(
     ("last", "metric"),
     [

@@ -482,8 +482,11 @@ def f(x):
 """
 
 
-@pytest.mark.parametrize("order", [range(10), range(9, -1, -1)])
-def test_modules_of_ones_own_are_loaded_anew_for_each_trial(make: Make, tmp_path: Path, order: range) -> None:
+@pytest.mark.parametrize("workers", ["inline", 1])
+@pytest.mark.parametrize("order", [range(1, 10), range(9, 0, -1)])
+def test_modules_of_ones_own_are_loaded_anew_for_each_trial(
+    make: Make, tmp_path: Path, order: range, workers: int | str
+) -> None:
     """As if each trial were alone in its process, whatever way they are loaded; as plain Python has it."""
     (tmp_path / "strange.py").write_text(IN_ODD_WAYS)
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\n")
@@ -491,9 +494,10 @@ def test_modules_of_ones_own_are_loaded_anew_for_each_trial(make: Make, tmp_path
     (tmp_path / "seeds.py").write_text("import random\nrandom.seed(0)\n")
     (tmp_path / "holds.py").write_text("import os\nX = float(os.environ['X'])\n")
     (tmp_path / "spaces").mkdir()
-    executor = make(1)
-    found = {x: score(executor, x) for x in order}
-    assert [found[x] for x in (0, 4)] == [Random(5).random()] * 2
+    executor = make(workers)
+    found = {x: score(executor, x) for x in order if workers == 1 or x % 4}
+    if workers == 1:
+        assert score(executor, 0) == found[4] == Random(5).random(), "and then another worker takes over"
     assert [found[x] for x in (1, 5)] == [5.0, 5.0]
     assert found[2] == found[6] == Random(0).random()
     assert [found[x] for x in (3, 7)] == [3.0, 7.0]
@@ -592,6 +596,28 @@ def test_libraries_that_trials_load_end_no_worker(make: Make, tmp_path: Path) ->
     (tmp_path / "strange.py").write_text(TRAINS)
     executor = make(1)
     assert len({score(executor, x) for x in range(3)}) == 1
+
+
+def test_what_the_yaml_names_under_some_values_sets_what_it_sets_for_all_trials(tmp_path: Path) -> None:
+    sets = "import os\nos.environ['MODE'] = '5'\nfrom sklearn.linear_model import Ridge as Own\n"
+    (tmp_path / "sets.py").write_text(sets)
+    (tmp_path / "plain.py").write_text(
+        "import os\nfrom sklearn.linear_model import Ridge\nclass Own(Ridge):\n"
+        "    def predict(self, x): return super().predict(x) + float(os.environ.get('MODE', 0))\n"
+    )
+    (tmp_path / "a.yaml").write_text(
+        "version: 1\nname: a\ndata: {source: diabetes}\nmodel: {sklearn: $kind}\nevaluation: {folds: 2}\n"
+        "search_space: {kind: {type: choice, values: ['plain:Own', 'sets:Own']}, n: {type: choice, values: [1, 2]}}\n"
+        "strategy: {name: grid}\nexecution: {workers: 1}\n"
+    )
+    command = [sys.executable, "-m", "hptune", "search", "a.yaml", "--quiet"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "not used" in ran.stderr or ran.returncode == 2:
+        pytest.fail(ran.stderr)
+    scores: dict[object, set[float]] = {}
+    for trial in replay(RunPaths(tmp_path / "runs" / "a")).history.trials:
+        scores.setdefault(trial.values["kind"], set()).add(trial.curves[0]["r2"][0])
+    assert [len(found) for found in scores.values()] == [1, 1]
 
 
 def test_an_estimators_own_module_is_loaded_once(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _when(
                 Problem(f"{show(option)} is no value of {parent}, which can be {domain}. Choose one.", where)
             )
             return None
-    return own_when({parent: wanted}, found)[parent]
+    return own_when({parent: options if wanted is None else wanted}, found)[parent]
 
 
 def _circles(found: Mapping[str, Domain]) -> list[list[str]]:

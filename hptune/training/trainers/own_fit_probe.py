@@ -301,7 +301,7 @@ class FitProbe:
         if _is_array(arguments.get("x")):
             del once["steps_per_epoch"]
         if arguments.get("validation_data") is not None:
-            once["validation_steps"] = 1
+            once |= {"validation_steps": 1, "validation_freq": 1}
         if isinstance(arguments.get("validation_data"), tuple | list):
             once["validation_data"] = tuple(_few(one) for one in arguments["validation_data"])  # type: ignore[assignment]
         history = fit(**{**arguments, **few, **once})

@@ -7,6 +7,7 @@ these, whose mean counts. Weights of another epoch than the one that the score i
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +124,8 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, as
     lists = [value for value in values.values() if isinstance(value, tuple)]
     epochs = max(map(len, lists), default=0) or len(tally.epochs) or epochs
     told = _curves(tally.epochs) if len(tally.epochs) == epochs else {}
-    curves = {**told, **{name: _stretched(value, epochs) for name, value in values.items()}}
+    at = {name: [n for n, one in enumerate(tally.epochs) if name in one.logs] for name in values}
+    curves = {**told, **{name: _stretched(value, epochs, at[name]) for name, value in values.items()}}
     last = epochs
     if objective.metric not in values:
         if asked:
@@ -184,10 +186,17 @@ def _curves(epochs: Sequence[Told]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(one.logs[name] for one in epochs) for name in names}
 
 
-def _stretched(value: float | tuple[float, ...], epochs: int) -> tuple[float, ...]:
-    """One value an epoch; what was measured every few epochs alone (`validation_freq`) stands until the next time."""
+def _stretched(value: float | tuple[float, ...], epochs: int, at: Sequence[int]) -> tuple[float, ...]:
+    """One value an epoch; what was measured in some alone (`validation_freq`) stands until the next time, and the first
+    before it too. at: the epochs, from 0, in which it was told; where these are others, they are taken for even.
+
+    >>> _stretched((0.5, 0.6), 5, [1, 3])
+    (0.5, 0.5, 0.5, 0.6, 0.6)
+    """
     if not isinstance(value, tuple):
         return (value,) * epochs
+    if len(at) == len(value) < epochs and at[-1] < epochs:
+        return tuple(value[max(0, bisect_right(at, epoch) - 1)] for epoch in range(epochs))
     return tuple(value[max(0, epoch * len(value) // epochs - 1)] for epoch in range(1, epochs + 1))
 
 

@@ -188,7 +188,7 @@ def _key(spec: ImagesData, listed: _Listed) -> str:
     for name in listed.names:
         try:
             status = (listed.folder / name).stat()
-            digest.update(json.dumps([name, status.st_size, status.st_mtime_ns]).encode())
+            digest.update(json.dumps([name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]).encode())
         except OSError:  # told when it is to be read
             digest.update(json.dumps([name]).encode())
     return digest.hexdigest()[:16]
