@@ -44,6 +44,7 @@ def _session(process: int) -> int | None:
 
 
 def kill(processes: Iterable[int]) -> None:
+    """Send SIGKILL to each process id. One that is gone, or that belongs to somebody else, is passed over."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)

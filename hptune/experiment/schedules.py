@@ -213,7 +213,7 @@ def _linear(_: Schedule, course: _Course) -> Epochs:
 
 
 def _time_decay(schedule: Schedule, course: _Course) -> Epochs:
-    """r/(1 + decay·t); compounding: r_t = r_{t−1}/(1 + decay·t) over whole steps or epochs t = 1, 2, …"""
+    """r/(1 + decay·t); compounding: r_t = r_{t−1}/(1 + decay·t) over whole steps or epochs t = 1, 2 and so on."""
     import numpy as np
 
     decay = _given(schedule.decay)

@@ -282,6 +282,7 @@ class Hyperband(StrategyOptions):
 
     @property
     def source(self) -> StrategyOptions:
+        """The options of its sampler, which decide what holds of its points."""
         return self.sampler
 
 
@@ -305,6 +306,7 @@ class Asha(StrategyOptions):
 
     @property
     def source(self) -> StrategyOptions:
+        """The options of its sampler, which decide what holds of its points."""
         return self.sampler
 
 
@@ -329,7 +331,7 @@ STRATEGIES: dict[str, type[StrategyOptions]] = {
 
 
 def strategy_names() -> list[str]:
-    """hptune's own, and those of other packages: their entry points of `hptune.strategies`."""
+    """The names of hptune's strategies, and of those of other packages: their entry points of `hptune.strategies`."""
     return [*STRATEGIES, *offered("hptune.strategies")]
 
 
@@ -422,5 +424,5 @@ the key's options."""
 
 
 def tracker_names() -> list[str]:
-    """hptune's own, and those of other packages: their entry points of `hptune.trackers`."""
+    """The names of hptune's trackers, and of those of other packages: their entry points of `hptune.trackers`."""
     return [*TRACKERS, *offered("hptune.trackers")]

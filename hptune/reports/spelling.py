@@ -15,7 +15,8 @@ V = TypeVar("V", bound=Value)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """
+    """A number as users are shown it: of a float `digits` significant digits, of None a dash.
+
     >>> number(0.123456), number(None), number(3)
     ('0.1235', '–', '3')
     """

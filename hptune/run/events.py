@@ -197,6 +197,7 @@ SegmentKey: TypeAlias = tuple[str, int, int]
 
 
 def segment_key(segment: Segment) -> SegmentKey:
+    """The (purpose, trial, replica) of a segment."""
     return (segment.purpose, segment.trial, segment.replica)
 
 

@@ -79,6 +79,7 @@ class Worker:
 
     @counts("start")
     def trainer(self) -> Trainer:
+        """The trainer, made at the first call."""
         if self._trainer is None:
             make = load_row("hptune.training.trainers", self._experiment.model.trainer)
             self._trainer = make(self._experiment, self._folder, self._run, self._shared)

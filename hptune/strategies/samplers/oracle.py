@@ -55,6 +55,7 @@ class OracleSampler:
         self._follower = Follower(self._forget, started=self._take_start, reported=self._report)
 
     def suggest(self, history: History) -> Point | Wait | Done:
+        """The Oracle's answer, asked once for each state of the history. Raises `RunError` where it fails."""
         if not self._asked_for(history):
             self._follower.restart(history)
         self._follower.follow(history)

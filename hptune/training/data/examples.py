@@ -26,7 +26,8 @@ MOST_NUMBERS = 2**22
 
 def examples_of(raw: Raw, train: Rows, preparation: Preparation) -> Array | tuple[Column, ...]:
     """The first samples of the training part; those in which a column is least, greatest, missing or of each category;
-    and of a table a row with categories that it has not, and one in which all that may be missing is."""
+    and of a table a row with categories that it has not, and one in which all that may be missing is.
+    """
     if not isinstance(raw.x, tuple):
         return take(raw.x, _chosen(train, [_ends(raw.x, train)]))
     found = [_odd(column, encoding, train) for column, encoding in zip(raw.x, preparation.encodings, strict=True)]

@@ -55,7 +55,8 @@ _SCALED = "Take a constant off it, or leave data.scale to its default"
 
 def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
     """The rule of an array. `pixels`: from black, which is 0, to white, where they are such; `grey`: and where all
-    of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest."""
+    of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest.
+    """
     if scale in ("standardize", "none"):
         return scale
     if scale == "auto" and needs.raw:  # whatever their rank
@@ -132,7 +133,8 @@ def statistics(values: Array) -> tuple[Array, Array]:
 
 def moments(blocks: Callable[[], Iterable[Array]]) -> tuple[Array, Array]:
     """`statistics` of the rows of all blocks; goes over them twice, and once more where numbers are of such a size that
-    their sums or squares leave float64."""
+    their sums or squares leave float64.
+    """
     found = [(len(b), b.min(axis=0), b.max(axis=0), _sum(b)) for b in blocks()]
     sizes, lows, highs, sums = zip(*found, strict=True)
     low, high = (np.asarray(one, np.float64) for one in (np.min(lows, axis=0), np.max(highs, axis=0)))

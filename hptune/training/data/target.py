@@ -63,7 +63,8 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
     """The target as training takes it: of a regression float32, `offset` (float64, of one target's shape) taken off
-    before; None: nothing. notes: what the user should be told of it."""
+    before; None: nothing. notes: what the user should be told of it.
+    """
 
     y: Array
     offset: Array | None = None

@@ -175,7 +175,8 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
 
 def _of_other_languages(thing: Any) -> tuple[Any, list[Any]]:
     """What holds nothing that Python sees: its bytes, or its pickle. What has neither can't be known, so that it counts
-    as changed."""
+    as changed.
+    """
     try:
         return zlib.crc32(memoryview(thing)), []
     except (TypeError, BufferError):

@@ -130,7 +130,8 @@ class KerasTrainer:
 
     def _keep_state(self, segment: Segment, outcome: Outcome, epochs: int, best: Best | None) -> bool:
         """Write the state at the end where training may go on from it, and that of the epoch which the score is of
-        where the trial may be one of the best; whether the one at the end was written."""
+        where the trial may be one of the best; whether the one at the end was written.
+        """
         if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
         earned = best_epoch(outcome.whole, self.loaded.objective)

@@ -43,7 +43,8 @@ LEFT_OUT = ("batch_size", "epochs")
 
 def check_own_fit(experiment: Experiment, data: Data, why: str | None = None) -> None:
     """What hptune's own training does can't be asked of a `fit`, which is given arrays. why: the model needs Keras's;
-    None: the HyperModel has one of its own. Raises SpecError."""
+    None: the HyperModel has one of its own. Raises SpecError.
+    """
     trains = "the HyperModel trains by a fit of its own" if why is None else f"Keras's fit is to train it: {why}"
     way = "drop that fit" if why is None else "change the code"
     if isinstance(data.train.x, Stored):

@@ -199,7 +199,8 @@ def _typed(content: Typed, kind: Kind | None) -> Cells:
 
 def _spelled(content: Typed) -> list[str]:
     """As a text file would have them: numbers in the fewest digits of their type, without a fraction where the whole
-    column is whole; dates as 2025-01-31, with the time of day where there is one."""
+    column is whole; dates as 2025-01-31, with the time of day where there is one.
+    """
     values = content.as_given
     if content.kind == "date":
         return _dates(content)

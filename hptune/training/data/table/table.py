@@ -38,13 +38,19 @@ class Sheet(Protocol):
     """A file's table. key: of the YAML, that names the file. file: as the YAML spells it."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The key of the `data` section that names the file."""
+        ...
 
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """The file's path, as the YAML has it."""
+        ...
 
     @property
-    def header(self) -> Sequence[str]: ...
+    def header(self) -> Sequence[str]:
+        """The names of all columns, in the order of the file."""
+        ...
 
     @property
     def is_large(self) -> bool:
