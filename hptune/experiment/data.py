@@ -347,9 +347,9 @@ class KerasData(DataOptions):
     parts: Literal["own", "pooled"] = "own"
     """own: the loader's test samples are the test part; pooled: all samples are split by validation and test."""
     num_words: Words = 10_000
-    """imdb, reuters: so many of the most frequent words are known."""
+    """imdb, reuters: the size of the vocabulary, which has the most frequent words."""
     maxlen: Length = 200
-    """imdb, reuters: so many words of each text are kept, the last ones."""
+    """imdb, reuters: how many words of each text are kept, the last ones."""
 
     @model_validator(mode="after")
     def _check_parts(self) -> KerasData:

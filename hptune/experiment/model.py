@@ -194,7 +194,7 @@ class ApplicationModel(ModelOptions):
     """[height, width] that pictures are brought to; their own, and at least what the network takes, unless given."""
     pooling: Searchable[Literal["avg", "max"]] = "avg"
     trainable: Searchable[Literal["all", "none"] | Annotated[int, Field(ge=1)]] = "all"
-    """What of the network is trained beside the last layer: all, none, or so many of its last layers."""
+    """What of the network is trained beside the last layer: all, none, or this many of its last layers."""
     dropout: Searchable[Annotated[float, Field(ge=0, lt=1)]] | None = None
     """Before the last layer."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -323,10 +323,10 @@ def _asked(course: _Course, time: int, *rest: float) -> float:
         rate = float(course.function(time, *rest))
     except Exception as error:  # the user's function may raise anything
         told = f"called with {(time, *rest)} it raised {type(error).__name__}: {error}"
-        raise SegmentFailed(f"schedule.python: {told}. Mend the function.") from error
+        raise SegmentFailed(f"schedule.python: {told}. Fix the function.") from error
     if not math.isfinite(rate) or rate < 0:
         told = f"must give a finite rate of at least 0, got {rate} for {(time, *rest)}"
-        raise SegmentFailed(f"schedule.python: {told}. Mend the function.")
+        raise SegmentFailed(f"schedule.python: {told}. Fix the function.")
     return rate
 
 

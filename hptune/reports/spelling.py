@@ -9,7 +9,7 @@ from hptune.base.errors import plain_text, printable
 from hptune.base.trial import Value
 
 _ALL_DIGITS = 17
-"""No two floats read alike in so many."""
+"""Significant digits in which no two floats read alike."""
 
 V = TypeVar("V", bound=Value)
 

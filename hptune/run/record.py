@@ -307,5 +307,5 @@ def check_any_succeeded(record: Record) -> None:
     reasons = Counter(trial.error or "" for trial in trials).most_common(5)
     told = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
     raise RunError(
-        f"no trial succeeded; all {len(trials)} failed:\n{told}\nMend the cause and search again with --fresh."
+        f"no trial succeeded; all {len(trials)} failed:\n{told}\nFix the cause and search again with --fresh."
     )

@@ -20,7 +20,7 @@ from hptune.run.rundir import RunPaths
 from hptune.search.budget import Limits
 
 EVERY_S = 2.0
-"""So often at most; and when the search ends."""
+"""Seconds between two writes at least; the end of the search writes at once."""
 
 
 class CsvFiles:

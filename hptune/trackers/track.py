@@ -33,7 +33,7 @@ def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
         except SpecError:
             raise
         except Exception as error:  # another package's may raise anything
-            told = f"{key} can't be begun: {type(error).__name__}: {error}. Mend its options, or drop it."
+            told = f"{key} can't be begun: {type(error).__name__}: {error}. Fix its options, or drop it."
             raise spec_error(told, "track", key) from error
     return found
 

@@ -68,7 +68,7 @@ class Worker:
             if isinstance(error, LayerError):
                 told = f"{self._in_yaml(error.path)}: {told}"
             if is_fatal(error):
-                way = "Mend it; the same command goes on with what was finished"
+                way = "Fix it and run the same command again: what was finished is kept"
                 raise RunError(f"the code has ended the run: {told}. {way}.") from error
             raise SegmentFailed(told) from error
 

@@ -159,7 +159,8 @@ class OracleSampler:
         oracle.ongoing_trials.pop(shown.trial_id, None)
 
     def _wrong(self, number: int, told: str) -> RunError:
-        return RunError(f"strategy.oracle: {self._name}.populate_space for trial {number}: {told}. Mend it and go on.")
+        place = f"strategy.oracle: {self._name}.populate_space for trial {number}"
+        return RunError(f"{place}: {told}. Fix it and run the same command again.")
 
 
 def _id(number: int) -> str:

@@ -23,7 +23,7 @@ from hptune.training.data.split.split import Split
 from hptune.training.data.table.cells import are_integers, shortest
 
 FEW = 20
-"""At most so many distinct whole numbers are taken for classes."""
+"""The most distinct whole numbers that are taken for classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -89,7 +89,7 @@ class KerasPredictor:
         except Exception as error:  # Keras for a file that it can't take, or code of the user's that it is made by
             path = run.best_model if signature.built is None else run.best_weights
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            way = f"Mend the code, or write it anew: hptune train-best --run {run.name}"
+            way = f"Fix the code, or write the model anew: hptune train-best --run {run.name}"
             raise RunError(f"{path} can't be loaded: {lines[0].rstrip('.')}. {way}.") from error
 
     @cached_property

@@ -23,7 +23,7 @@ from hptune.training.export.unseen import Samples
 from hptune.training.models.estimators import Estimator
 
 BATCH = 4096
-"""So many samples are prepared and predicted at once."""
+"""Samples prepared and predicted at once."""
 
 
 def _warned(message: Warning | str, *_: Any) -> None:

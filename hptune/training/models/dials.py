@@ -1,6 +1,6 @@
 """Dials: hyperparameters that a graph reads when it runs, so that turning one costs no retrace.
 
-A `Dial` stands in stock Keras objects where a number would; which numbers these are is the table in `spec/dials.py`.
+A `Dial` stands in stock Keras objects where a number would; the table in `experiment/dials.py` says which numbers.
 Keras branches on some of them in Python (`if self.momentum != 0`); a dial answers as any number above zero would, and
 its graph works for zero too. Arithmetic with it is that of Python's own numbers: in float64 among numbers, in the
 tensor's type with a tensor, so that `1 - beta_2` has the digits that it has in Keras.

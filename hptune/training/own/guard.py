@@ -25,7 +25,7 @@ BATCH = 16
 """Samples that are compared, and one more of each class that is not among them."""
 
 MOST = 4096
-"""Among so many, another class is looked for."""
+"""How many training samples are searched for the other classes."""
 
 _TOLERANCE = 1e-5
 """Relative to the largest number: both compute the same in float32, perhaps in another order."""

@@ -43,7 +43,7 @@ _OF_MODULES = frozenset(
 
 
 _MANY = 1000
-"""So many things in one container (the words of a vocabulary, with a vector each) are compared by identity alone."""
+"""Containers with at least this many things (a vocabulary, with a vector a word) are compared by identity alone."""
 
 _ITERATORS = (enumerate, zip, map, filter, reversed)
 

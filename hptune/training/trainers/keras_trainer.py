@@ -32,7 +32,7 @@ RANGE = (1e-7, 10.0)
 """The rates of a range test, from the first step to the last."""
 
 RANGE_STEPS = 200
-"""A range test trains whole epochs, of so many steps together at least."""
+"""Steps that a range test trains at least, rounded up to whole epochs."""
 
 
 Learn: TypeAlias = Callable[[Loaded, Trials, Segment], dict[str, Any]]

@@ -30,10 +30,10 @@ from hptune.training.trainers.probe import check_objective
 from hptune.training.trainers.returned import WANTED, Tally, numbers
 
 FEW = 64
-"""So many samples are given to the `fit`; where it can't do with them, all are."""
+"""Samples that the probe gives to the `fit`; where it can't train on these, it is given all."""
 
 EPOCHS = 3
-"""So many are asked for, which a `fit` with epochs of its own does not train."""
+"""Epochs that the probe asks the `fit` for: one that trains another number has epochs of its own."""
 
 DROP = "Drop it, or let fit take it"
 

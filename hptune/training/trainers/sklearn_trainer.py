@@ -186,7 +186,7 @@ class SklearnTrainer:
                 where = reasons.place(error, self._folder)
                 told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
                 failures.append(f"{told} ({where})" if where else told)
-        raise spec_error(f"{failures[0].rstrip('.')}. Mend the parameters, or narrow the search space.", "model")
+        raise spec_error(f"{failures[0].rstrip('.')}. Fix the parameters, or narrow the search space.", "model")
 
     def _check_scorers(self, data: Data) -> None:
         """That each scorer can score this target, tried on a model that has learnt nothing."""

@@ -24,7 +24,7 @@ from hptune.training.runtime import keras
 PYTHON: KeyPath = ("data", "python")
 
 SINGLES = 64
-"""Samples that come one by one are batched by so many, to be cut anew."""
+"""The batch size of samples that come one by one, where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from hptune.experiment.data import Kind
 from hptune.training.data.arrays import Array
 
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
-"""What pandas takes for missing too, less "None", which tables use as a category; in every source alike."""
+"""pandas' missing-value markers, except "None", which tables use as a category. The same in every source."""
 
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
 _DATE = re.compile(

@@ -27,7 +27,7 @@ from hptune.training.data.table.cells import (
 )
 
 SHOWN = 10
-"""So many problems of a file are told one by one; of the rest, how many there are."""
+"""Problems of a file that are told one by one; the rest are counted."""
 
 Role: TypeAlias = Literal["features", "target", "sample_weight", "group", "time"]
 
