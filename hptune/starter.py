@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hptune.training.data.table.survey import Survey
 
 RARE = 3
-"""A class that is so many times as rare as another is told, with the key that makes up for it."""
+"""How many times as rare as another a class must be for `init` to suggest `class_weight`."""
 
 _PLAIN = re.compile(r"[^\W\d](?:[\w ./-]*[\w./-])?")
 """What YAML reads as text without quotes, wherever it stands, unless it is one of `_WORDS`."""

@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, seeds, the frozen values, what a process is set to, users' modules."""

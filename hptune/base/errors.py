@@ -28,12 +28,12 @@ def spell_path(path: KeyPath) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """A text as a terminal may be given it: what would move its cursor or change its colours is spelled out.
+    r"""A text as a terminal may be given it: what would move its cursor or change its colours is spelled out.
 
     keep: control characters that stay.
 
-    >>> printable("a\\x1b[31mb\\u202ec")
-    'a\\\\x1b[31mb\\\\u202ec'
+    >>> printable("a\x1b[31mb\u202ec")
+    'a\\x1b[31mb\\u202ec'
     """
     if text.isprintable():
         return text
@@ -41,10 +41,10 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says; one that can't be asked is said to be so. Any file and terminal takes it.
+    r"""What an exception says; one that can't be asked is said to be so. Any file and terminal takes it.
 
-    >>> message_of(ValueError("half a pair: \\ud800"))
-    'half a pair: \\\\ud800'
+    >>> message_of(ValueError("half a pair: \ud800"))
+    'half a pair: \\ud800'
     """
     try:
         text = str(error)

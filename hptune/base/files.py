@@ -166,7 +166,7 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, text: str, *, below: Path | None = None) -> None:
-    """Write a text file by `whole_file`, halves of surrogate pairs as \\udXXX, which JSON reads. Raises RunError."""
+    r"""Write a text file by `whole_file`, halves of surrogate pairs as \udXXX, which JSON reads. Raises RunError."""
     with whole_file(path, below=below) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 

@@ -121,11 +121,11 @@ _IMPORTING = ("__import__", "import_module", "resolve_name")
 
 
 def imports(code: ast.AST, package: str = "") -> Iterator[str]:
-    """The names of all modules that code imports, wherever in it, and of what may be modules: what it has from them.
+    r"""The names of all modules that code imports, wherever in it, and of what may be modules: what it has from them.
 
     package: that of the code's own module, from which relative imports count.
 
-    >>> list(imports(ast.parse("import a.b\\nfrom . import c\\nfrom ..d import e"), "p.q"))
+    >>> list(imports(ast.parse("import a.b\nfrom . import c\nfrom ..d import e"), "p.q"))
     ['a.b', 'p.q', 'p.q.c', 'p.d', 'p.d.e']
     >>> list(imports(ast.parse("__import__('f'); importlib.import_module('g.h'); import_module(name)")))
     ['f', 'g.h']

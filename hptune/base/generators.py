@@ -174,7 +174,8 @@ def _nothing() -> None:
 
 class _Watch:
     """Finds modules as Python does. What one draws and seeds as it is loaded is its own, whichever trial loads it; and
-    each library is seeded once it is loaded."""
+    each library is seeded once it is loaded.
+    """
 
     def __init__(self, number: int) -> None:
         self._number = number

@@ -35,7 +35,7 @@ def check_keras_json() -> None:
     wanted = {name: " or ".join(known) for name, known in _KNOWN.items() if told[name] not in known}
     wanted |= {} if isinstance(told["epsilon"], float) else {"epsilon": "a number such as 1e-7"}
     for name, what in wanted.items():
-        raise SpecError(Problem(f"{_path()}: {name} must be {what}, got {told[name]!r}. Mend the file."))
+        raise SpecError(Problem(f"{_path()}: {name} must be {what}, got {told[name]!r}. Fix the file."))
 
 
 _KNOWN = {"floatx": ("float16", "float32", "float64"), "image_data_format": ("channels_last", "channels_first")}

@@ -163,7 +163,8 @@ _NAMES = "object_name_uids"
 
 def _scopes() -> Any:
     """The scopes that Keras is in, what it finds under names without a package, such as `relu`, and how far it has
-    counted the names that it makes: `dense_3`, `auc_1`."""
+    counted the names that it makes: `dense_3`, `auc_1`.
+    """
     state = sys.modules.get("keras.src.backend.common.global_state")
     found = sys.modules.get("keras.src.saving.object_registration")
     if not hasattr(state, "GLOBAL_STATE_TRACKER") or not hasattr(found, "GLOBAL_CUSTOM_OBJECTS"):
@@ -209,7 +210,8 @@ def _same_things(now: Any, then: Any) -> bool:
 
 def _tensorflow() -> Any:
     """Whether functions run eagerly, operations may move to another device, XLA is on, and float32 is rounded; and what
-    can't be put back: whether operations run eagerly, in a strategy's scope, and on which device."""
+    can't be put back: whether operations run eagerly, in a strategy's scope, and on which device.
+    """
     config = getattr(sys.modules.get("tensorflow"), "config", None)
     if config is None or not hasattr(config, "functions_run_eagerly") or not hasattr(config, "experimental"):
         return ABSENT

@@ -31,7 +31,8 @@ _GENERATED = "__autograph_generated_file"
 
 def is_own_module(module: object) -> bool:
     """Whether a module that is loaded is the user's: by its file; a folder without `__init__.py` by where it lies; one
-    that was made by hand, and not by an importer, is."""
+    that was made by hand, and not by an importer, is.
+    """
     file = getattr(module, "__file__", None)
     if isinstance(file, str):
         return is_own_file(file) and not os.path.basename(file).startswith(_GENERATED)  # noqa: PTH119

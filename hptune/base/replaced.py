@@ -68,6 +68,7 @@ class Copy:
         return isinstance(other, Copy) and self.module is other.module and not _differing(self.names, other.names)
 
     def put(self) -> None:
+        """Make each name stand for what it stood for, and remove those added since; loaded submodules stay."""
         live, held = self._live, self.names
         for name in _differing(live, held):
             if name in held:
@@ -94,6 +95,7 @@ def _is_added(value: object, before: object) -> bool:
 
 
 def names_now() -> Copies:
+    """A copy of the names in each watched module that is loaded. Modules that have not changed keep their last copy."""
     for name in _WATCHED:
         known = _known.get(name)
         if known is not None:

@@ -53,10 +53,12 @@ class Stopwatch:
     _since: float = 0.0
 
     def begin(self, part: Part) -> None:
+        """Count the time from now on as `part`, inside the part that was counted before."""
         self._charge()
         self._inside.append(part)
 
     def end(self) -> None:
+        """End the innermost part; time counts as the part around it again."""
         self._charge()
         self._inside.pop()
 

@@ -27,6 +27,7 @@ _end_process = os._exit
 
 
 def now() -> Snapshot:
+    """What the process is set to now. A setting that raises when it is read is left out."""
     found = {}
     for name, setting in SETTINGS.items():
         try:
@@ -132,7 +133,8 @@ def end_copy_of(process: int) -> None:
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
     """What modules set in the block stays set: it is not put back by the blocks of `kept` around it, unless the code
-    takes it back itself."""
+    takes it back itself.
+    """
     before, loaded = now(), set(sys.modules)
     try:
         yield

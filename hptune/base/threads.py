@@ -31,6 +31,7 @@ class Running(NamedTuple):
 
 
 def running() -> Running:
+    """The threads of this process at this moment. Outside Linux the number of all is 0."""
     return Running(frozenset(sys._current_frames()), _number())
 
 

@@ -59,7 +59,7 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
         raise SpecError(Problem(f"{where}. Check the name, or put {error.name}.py there.", path)) from error
     except (Exception, SystemExit) as error:  # the user's module may raise anything while it is imported
         where = f" ({at})" if lacks_its_place(error) and (at := with_nul([name])) else ""
-        told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Mend the module."
+        told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Fix the module."
         raise SpecError(Problem(told, path)) from error
     _refuse_another(top, folder, path)
     for imported, by in _imported_beside(top, folder):

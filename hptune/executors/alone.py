@@ -31,10 +31,12 @@ class AloneExecutor:
         self._place: LocalExecutor | None = None
 
     def submit(self, segment: Segment) -> None:
+        """Queue the segment. Its process is started once no other segment runs."""
         self._queue.append(segment)
         self._begin()
 
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
+        """As `Executor` has it; the segment's process ends with it."""
         if self._place is None:
             return []
         try:
@@ -48,9 +50,11 @@ class AloneExecutor:
         return outcomes
 
     def progress(self, segment: Segment) -> int:
+        """As `Executor` has it; 0 for a segment that is queued."""
         return 0 if self._place is None else self._place.progress(segment)
 
     def close(self) -> None:
+        """Drop the queue and end the process that runs."""
         self._queue.clear()
         self._end()
 

@@ -56,9 +56,14 @@ class InlineExecutor:
         return Worker(self._experiment, self._folder, self._run)
 
     def submit(self, segment: Segment) -> None:
+        """Queue the segment; it runs in a later `wait`."""
         self._queue.append(segment)
 
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:  # noqa: ARG002  # nothing to wait for: it runs here
+        """Run the next segment to its end, whatever the timeout.
+
+        Raises `RunError` where code of an earlier trial has set something in this process that can't be put back.
+        """
         if not self._queue:
             return []
         if left := dict.fromkeys(surroundings.unmended()[self._unmended :]):
@@ -70,9 +75,11 @@ class InlineExecutor:
             return [attempt(self._runner, segment, self._on_epoch)]
 
     def progress(self, segment: Segment) -> int:  # noqa: ARG002  # none runs while anybody asks
+        """Always 0: while a segment runs, nobody can ask."""
         return 0
 
     def close(self) -> None:
+        """Drop the queue, and kill the child processes that user code started and left running."""
         self._queue.clear()
         for child in set(multiprocessing.active_children()) - self._children:
             child.kill()  # else Python waits for it at the end

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable
 
 _MOST = 10_000
-"""So many are looked at: a process that begins more, faster than they are found, must not keep us for ever."""
+"""The most processes that are looked at: one that starts others faster than they are found must not hold us up."""
 
 
 def descendants(process: int) -> list[int]:
@@ -44,6 +44,7 @@ def _session(process: int) -> int | None:
 
 
 def kill(processes: Iterable[int]) -> None:
+    """Send SIGKILL to each process id. One that is gone, or that belongs to somebody else, is passed over."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)

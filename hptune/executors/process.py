@@ -122,7 +122,8 @@ class Process:
 
     def end(self, *, grace_s: float = 0.0) -> str:
         """Kill it if it is still alive after `grace_s` seconds, and what it has left running; how it ended, as a
-        clause."""
+        clause.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=grace_s)
         others = []

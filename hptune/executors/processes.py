@@ -89,6 +89,7 @@ class LocalExecutor:
         return _AHEAD * self._slots()
 
     def submit(self, segment: Segment) -> None:
+        """Queue the segment, and hand queued ones to the workers that are free."""
         self._queue.append(segment)
         self._deal()
 
@@ -109,9 +110,11 @@ class LocalExecutor:
         return outcomes
 
     def progress(self, segment: Segment) -> int:
+        """As the worker that has the segment told last; 0 where none has."""
         return max((process.epochs for process in self._processes if process.segment == segment), default=0)
 
     def close(self) -> None:
+        """Drop the queue, end all workers, and remove what they shared."""
         self._queue.clear()
         for process in self._processes:
             process.end()

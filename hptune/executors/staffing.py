@@ -18,13 +18,13 @@ from hptune.executors import machine
 from hptune.experiment.execution import Execution
 
 PAYS = 2.0
-"""Another worker is started where what is left takes more than so many times as long as a start."""
+"""Another worker is started where the remaining work takes more than this many times as long as a start."""
 
 WORKER_BYTES = 3 * 2**29
 """What a worker is reckoned to hold when asking how many the memory has room for: TensorFlow alone holds a third."""
 
 _MANY = 40
-"""So many trials repay the start of a second worker whatever they are: a small net's take a tenth of a second each."""
+"""Trials that repay the start of a second worker, however short: a small net's take a tenth of a second each."""
 
 _ENOUGH = 3
 """Segments that must have ended before their median says how long one takes: the first one compiles."""

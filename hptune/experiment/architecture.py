@@ -1,6 +1,6 @@
 """Which trials share initial weights: those whose layers and sizes are the same, whatever else their values say.
 
-The numbers that only tune a layer (dropout rates, penalties) are no part of an architecture: `spec/dials.py`.
+The numbers that only tune a layer (dropout rates, penalties) are no part of an architecture: `experiment/dials.py`.
 """
 
 from __future__ import annotations

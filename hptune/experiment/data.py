@@ -176,6 +176,7 @@ class NpzData(DataOptions):
 
     @property
     def array(self) -> str:
+        """What the file calls the samples: the section's `x`."""
         return self.x
 
 
@@ -249,9 +250,11 @@ class TableData(DataOptions):
 
     @property
     def weights_key(self) -> str | None:
+        """`sample_weight` where the section names such a column, else None."""
         return None if self.sample_weight is None else "sample_weight"
 
     def may_drop(self, feature: str) -> bool:
+        """Whether `missing: drop` holds for this column, by itself or for all."""
         return (self.missing.get(feature) if isinstance(self.missing, dict) else self.missing) == "drop"
 
     @model_validator(mode="after")
@@ -313,9 +316,11 @@ class ImagesData(DataOptions):
 
     @property
     def picture(self) -> tuple[int, int, int]:
+        """(height, width, channels), as `size` and `channels` say."""
         return (self.size[0], self.size[1], self.channels)
 
     def may_drop(self, feature: str) -> bool:  # noqa: ARG002  # a file has one
+        """Whether `missing: drop` leaves out pictures that can't be decoded."""
         return self.missing == "drop"
 
     @model_validator(mode="after")
@@ -342,9 +347,9 @@ class KerasData(DataOptions):
     parts: Literal["own", "pooled"] = "own"
     """own: the loader's test samples are the test part; pooled: all samples are split by validation and test."""
     num_words: Words = 10_000
-    """imdb, reuters: so many of the most frequent words are known."""
+    """imdb, reuters: the size of the vocabulary, which has the most frequent words."""
     maxlen: Length = 200
-    """imdb, reuters: so many words of each text are kept, the last ones."""
+    """imdb, reuters: how many words of each text are kept, the last ones."""
 
     @model_validator(mode="after")
     def _check_parts(self) -> KerasData:
@@ -377,10 +382,12 @@ class PythonData(DataOptions):
 
     @property
     def function(self) -> str:
+        """The function, as `module:name`."""
         return self.python
 
     @property
     def weights_key(self) -> str:
+        """Always `python`: the function may return weights."""
         return "python"
 
 

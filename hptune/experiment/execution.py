@@ -21,7 +21,7 @@ the YAML file, the run's paths, whom to tell of epochs, and (`trials`) how many 
 
 
 def executor_names() -> list[str]:
-    """hptune's own, and those of other packages: their entry points of `hptune.executors`."""
+    """The names of hptune's executors, and of those of other packages: their entry points of `hptune.executors`."""
     return [*EXECUTORS, *offered("hptune.executors")]
 
 

@@ -17,7 +17,7 @@ Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """name -> {} where it is required, else {"default": its default}; a default that is no plain value is "..."."""
 
 OUTPUT = "Output"
-"""The layer that is as large as the data wants it: a Dense, once the data is known (`spec/output.py`)."""
+"""The layer that is as large as the data wants it: a Dense, once the data is known (`experiment/output.py`)."""
 
 CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
 """Names for which `model.compile` chooses the class by the shape of the output."""

@@ -95,14 +95,17 @@ class LayersModel(ModelOptions):
 
     @property
     def stack(self) -> list[Any]:
+        """The layers, as the YAML has them."""
         return self.layers
 
     @property
     def input_names(self) -> tuple[str, ...]:
+        """The names in `inputs`; () where it is left out."""
         return tuple(self.inputs or ())
 
     @property
     def output_names(self) -> tuple[str, ...]:
+        """The names in `outputs`; () where the last layer is the only output."""
         return tuple(self.outputs or ())
 
 
@@ -136,6 +139,7 @@ class PythonModel(ModelOptions):
 
     @property
     def code(self) -> str:
+        """The builder, as `module:name`."""
         return self.python
 
 
@@ -152,6 +156,7 @@ class FunctionModel(ModelOptions):
 
     @property
     def code(self) -> str:
+        """The function, as `module:name`."""
         return self.function
 
 
@@ -189,7 +194,7 @@ class ApplicationModel(ModelOptions):
     """[height, width] that pictures are brought to; their own, and at least what the network takes, unless given."""
     pooling: Searchable[Literal["avg", "max"]] = "avg"
     trainable: Searchable[Literal["all", "none"] | Annotated[int, Field(ge=1)]] = "all"
-    """What of the network is trained beside the last layer: all, none, or so many of its last layers."""
+    """What of the network is trained beside the last layer: all, none, or this many of its last layers."""
     dropout: Searchable[Annotated[float, Field(ge=0, lt=1)]] | None = None
     """Before the last layer."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -36,6 +36,7 @@ class Recipe:
 
     @property
     def layers(self) -> tuple[LayerCall, ...]:
+        """The layers of the graph, in its order; () for a model that has none in the YAML."""
         return self.graph.calls
 
 

@@ -213,7 +213,7 @@ def _linear(_: Schedule, course: _Course) -> Epochs:
 
 
 def _time_decay(schedule: Schedule, course: _Course) -> Epochs:
-    """r/(1 + decay·t); compounding: r_t = r_{t−1}/(1 + decay·t) over whole steps or epochs t = 1, 2, …"""
+    """r/(1 + decay·t); compounding: r_t = r_{t−1}/(1 + decay·t) over whole steps or epochs t = 1, 2 and so on."""
     import numpy as np
 
     decay = _given(schedule.decay)
@@ -323,10 +323,10 @@ def _asked(course: _Course, time: int, *rest: float) -> float:
         rate = float(course.function(time, *rest))
     except Exception as error:  # the user's function may raise anything
         told = f"called with {(time, *rest)} it raised {type(error).__name__}: {error}"
-        raise SegmentFailed(f"schedule.python: {told}. Mend the function.") from error
+        raise SegmentFailed(f"schedule.python: {told}. Fix the function.") from error
     if not math.isfinite(rate) or rate < 0:
         told = f"must give a finite rate of at least 0, got {rate} for {(time, *rest)}"
-        raise SegmentFailed(f"schedule.python: {told}. Mend the function.")
+        raise SegmentFailed(f"schedule.python: {told}. Fix the function.")
     return rate
 
 

@@ -226,7 +226,7 @@ class Narrowing(StrategyOptions):
     exploit: Count | None = None
     """The most trials around the best before the search goes back to the whole space; no limit but patience."""
     patience: Count = 20
-    """So many trials around the best without a better one send the search back to the whole space."""
+    """Trials around the best without a better one, after which the search goes back to the whole space."""
 
 
 class OptunaClass(StrategyOptions):
@@ -282,6 +282,7 @@ class Hyperband(StrategyOptions):
 
     @property
     def source(self) -> StrategyOptions:
+        """The options of its sampler, which decide what holds of its points."""
         return self.sampler
 
 
@@ -299,12 +300,13 @@ class Asha(StrategyOptions):
     max_epochs: Epochs | None = None
     """The last rung; training.epochs unless given."""
     factor: Whole = Field(default=3, ge=2)
-    """One in so many goes on to the next rung, which is so many times as far."""
+    """One trial in `factor` goes on to the next rung, which has `factor` times as many epochs."""
     sampler: SamplerSpec = Field(default_factory=lambda: Random(name="random"))
     """Where new points come from."""
 
     @property
     def source(self) -> StrategyOptions:
+        """The options of its sampler, which decide what holds of its points."""
         return self.sampler
 
 
@@ -329,7 +331,7 @@ STRATEGIES: dict[str, type[StrategyOptions]] = {
 
 
 def strategy_names() -> list[str]:
-    """hptune's own, and those of other packages: their entry points of `hptune.strategies`."""
+    """The names of hptune's strategies, and of those of other packages: their entry points of `hptune.strategies`."""
     return [*STRATEGIES, *offered("hptune.strategies")]
 
 
@@ -378,7 +380,7 @@ class Budget(Spec):
     target: float | None = Field(default=None, allow_inf_nan=False)
     """A score that is good enough."""
     patience: Count | None = None
-    """So many trials without a better one."""
+    """Trials without a better one, after which the search ends."""
 
 
 class Finalists(Spec):
@@ -397,9 +399,9 @@ class Evaluation(Spec):
     repeats: Repeats = 1
     """Under other seeds each time; the score is the mean."""
     folds: Folds | None = None
-    """Cross-validation: each point is trained so many times, and scored by another part of the samples each time."""
+    """Cross-validation: each point is trained once for each fold, and scored on another part of the samples."""
     stop_after: Count | None = None
-    """A trial that is worse than the median over so many folds at least is not trained on the rest of them."""
+    """Once this many folds are done, a trial that is worse than the median is not trained on the rest of them."""
     finalists: Finalists | None = None
 
     @model_validator(mode="after")
@@ -422,5 +424,5 @@ the key's options."""
 
 
 def tracker_names() -> list[str]:
-    """hptune's own, and those of other packages: their entry points of `hptune.trackers`."""
+    """The names of hptune's trackers, and of those of other packages: their entry points of `hptune.trackers`."""
     return [*TRACKERS, *offered("hptune.trackers")]

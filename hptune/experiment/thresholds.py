@@ -90,7 +90,8 @@ def loss_of(loss: Any, output: str | None) -> Any:
 
 def halves_of_logits(experiment: Experiment) -> list[Problem]:
     """A remark for each metric of the YAML that takes for probabilities what its loss takes, or may take, for logits or
-    margins."""
+    margins.
+    """
     training = experiment.training
     found = []
     for output in outputs_of(experiment) or (None,):

@@ -1,0 +1,1 @@
+"""What is shown of a run: on the console, as JSON, as HTML."""

@@ -38,7 +38,8 @@ def _width(stream: TextIO) -> int | None:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Seconds for people to read: in ms, s, minutes and seconds, or hours and minutes.
+
     >>> duration(0.0021), duration(3.14), duration(75), duration(7500)
     ('2.1ms', '3.1s', '1m15s', '2h05m')
     """
@@ -52,10 +53,10 @@ def duration(seconds: float) -> str:
 
 
 def cell(text: str) -> str:
-    """A text that hptune did not write itself, for a table: no markup, and nothing that a terminal would obey.
+    r"""A text that hptune did not write itself, for a table: no markup, and nothing that a terminal would obey.
 
-    >>> cell("[red]\\x1b[2J")
-    '\\\\[red]\\\\x1b[2J'
+    >>> cell("[red]\x1b[2J")
+    '\\[red]\\x1b[2J'
     """
     return escape(printable(text))
 

@@ -13,7 +13,7 @@ from hptune.run.history import History
 from hptune.run.ranking import pareto_front, ranked
 
 TOP = 10
-"""So many trials are shown unless it is said."""
+"""Trials shown by default."""
 
 Row: TypeAlias = dict[str, Any]
 """One trial: `trial`, `score`, `values`, `epochs`, `seconds`, `state`; where tries were lost `lost_seconds`; where its

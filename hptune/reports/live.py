@@ -60,28 +60,28 @@ class Silent:
     """Shows nothing; what the other views do differently stands in them."""
 
     def begun(self, record: Record, limits: Limits) -> None:
-        pass
+        """Shows nothing."""
 
     def reported(self, trial: Trial) -> None:
-        pass
+        """Shows nothing."""
 
     def tested(self, finalist: Trial) -> None:
-        pass
+        """Shows nothing."""
 
     def noted(self, note: str) -> None:
-        pass
+        """Shows nothing."""
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
-        pass
+        """Shows nothing."""
 
     def winner(self, record: Record) -> None:
-        pass
+        """Shows nothing."""
 
     def trained(self, outcome: Outcome) -> None:
-        pass
+        """Shows nothing."""
 
     def ended(self) -> None:
-        pass
+        """Shows nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +96,7 @@ class Lines(Silent):
     _why: str | None = None
 
     def begun(self, record: Record, limits: Limits) -> None:
+        """Print what the search is, how many trials were done before, its budget, and warnings about the run."""
         self._record, self._limits = record, limits
         self._told_repeats: dict[int, int] = {}  # by finalist
         done = len(record.history.trials)
@@ -104,12 +105,14 @@ class Lines(Silent):
             print(line, file=sys.stderr)  # noqa: T201  # a renderer
 
     def reported(self, trial: Trial) -> None:
+        """Print the trial's line, after the strategy's reason where that has changed."""
         if trial.why is not None and trial.why != self._why:
             self._why = trial.why
             print(f"because {trial.why}:", file=sys.stderr)  # noqa: T201  # a renderer
         print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
 
     def tested(self, finalist: Trial) -> None:
+        """Print the finalist's scores so far, once for each whole repeat."""
         scores = self._record.history.final_repeats(finalist.number)
         if len(scores) == self._told_repeats.get(finalist.number, 0):
             return  # a fold alone is no repeat
@@ -121,6 +124,7 @@ class Lines(Silent):
         print(f"finalist, trial {finalist.number}, again: {told}{why}", file=sys.stderr)  # noqa: T201  # a renderer
 
     def noted(self, note: str) -> None:
+        """Print the note."""
         print(f"note: {note}", file=sys.stderr)  # noqa: T201  # a renderer
 
 
@@ -201,6 +205,7 @@ class Screen(Silent):
         self._live.__exit__(kind, error, at)
 
     def begun(self, record: Record, limits: Limits) -> None:
+        """Print warnings about the run, and rank the trials that were done before."""
         self._limits = limits
         self._record = record
         for warning in told_before(record):
@@ -209,15 +214,18 @@ class Screen(Silent):
             self.reported(trial)
 
     def reported(self, trial: Trial) -> None:
+        """Rank the trial; a failed one is counted."""
         if trial.state == "failed":
             self._failed = (self._failed[0] + 1, trial)
         self._why = trial.why
         self._rank(trial)
 
     def noted(self, note: str) -> None:
+        """Print the note above the table."""
         self._live.console.print(f"note: {note}", markup=False)
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Keep the epoch, to be drawn at the next repaint."""
         self._current = (segment, epochs, metrics)
 
     def _rank(self, trial: Trial) -> None:

@@ -39,7 +39,7 @@ rate that a few steps stood may still diverge."""
 
 _NARROWEST = 3.0
 _CLEAR = 6.0
-"""A fall is clear where it is more than so many standard deviations of the average's noise."""
+"""A fall is clear where it exceeds this many standard deviations of the average's noise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
 
 def _finalists(evaluation: Evaluation, trials: int | None) -> dict[str, Any]:
     """What the finalists come to, on top of the search: how many, and their trainings in all; under folds each repeat
-    is a whole cross-validation."""
+    is a whole cross-validation.
+    """
     asked = evaluation.finalists
     if asked is None:
         return {}
@@ -181,11 +182,11 @@ def _or_open(number: int | None) -> str:
 
 
 def curve(rates: Sequence[float], *, width: int = _WIDTH, height: int = _HEIGHT, axis: str | None = None) -> list[str]:
-    """`rates` (one an epoch) as block characters, the highest and the lowest rate beside them.
+    r"""`rates` (one an epoch) as block characters, the highest and the lowest rate beside them.
 
     axis: what stands below it in place of the epochs.
 
-    >>> print("\\n".join(curve([0.0, 0.5, 1.0, 0.5], height=2)))
+    >>> print("\n".join(curve([0.0, 0.5, 1.0, 0.5], height=2)))
             1 |  █ |
             0 | ███|
               epochs 1 to 4

@@ -63,6 +63,7 @@ class Parameter:
 
     @property
     def is_number(self) -> bool:
+        """Whether every value is a finite number."""
         return all(as_number(dot.x) is not None for dot in self.dots)
 
 

@@ -9,13 +9,14 @@ from hptune.base.errors import plain_text, printable
 from hptune.base.trial import Value
 
 _ALL_DIGITS = 17
-"""No two floats read alike in so many."""
+"""Significant digits in which no two floats read alike."""
 
 V = TypeVar("V", bound=Value)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """
+    """A number as users are shown it: of a float `digits` significant digits, of None a dash.
+
     >>> number(0.123456), number(None), number(3)
     ('0.1235', '–', '3')
     """

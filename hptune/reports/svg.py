@@ -69,6 +69,7 @@ class Axis:
         return self.share_of_place(_place(value, log=self.log))
 
     def share_of_place(self, place: float) -> float:
+        """As `share`, for a place: a value that is already on the scale of the axis."""
         return min(max((place - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
@@ -90,7 +91,7 @@ def number_axis(label: str, values: Iterable[float], *, log: bool = False) -> Ax
 
 
 def choice_axis(label: str, names: Sequence[str]) -> Axis:
-    """An axis with a place for each name, at 0, 1, 2, …"""
+    """An axis with a place for each name, at 0, 1, 2 and so on."""
     ticks = tuple((float(at), name) for at, name in enumerate(shortened(names)))
     return Axis(label, -0.5, len(names) - 0.5, ticks[:: math.ceil(len(ticks) / 10)])
 
@@ -147,6 +148,7 @@ class Chart:
         return round(self._height - _BOTTOM - share * (self._height - _TOP - _BOTTOM), 1)
 
     def dot(self, x: float, y: float, title: str, *, class_: str, radius: float = 3.0) -> None:
+        """Draw a point. title: shown when the mouse is over it. class_: the CSS class. radius: in pixels."""
         across, down = self.at(x, y)
         self.element.append(tag("circle", tag("title", title), cx=across, cy=down, r=radius, class_=class_))
 

@@ -20,7 +20,7 @@ from hptune.run.rundir import RunPaths
 
 
 def drop_untold_weights(paths: RunPaths, record: Record) -> None:
-    """Delete stabilised weights of which the journal doesn't tell: who made them was killed before it could be told.
+    """Delete stabilised weights left by a worker that was killed before they were journalled.
 
     They are made again, and told of. Only where nothing runs that may just be making some.
     """

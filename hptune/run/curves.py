@@ -10,6 +10,7 @@ from hptune.experiment.objective import Objective
 
 
 def length(curves: Mapping[str, Sequence[float]]) -> int:
+    """How many epochs the longest curve has; 0 where there is none."""
     return max(map(len, curves.values()), default=0)
 
 

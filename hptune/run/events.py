@@ -187,7 +187,7 @@ class Ended(AnyEvent):
 
 
 End: TypeAlias = Finished | Failed
-"""What a segment comes to."""
+"""How a segment ends."""
 
 Event: TypeAlias = HeadEvent | Resumed | Started | Begun | Finished | Failed | Lost | Stopped | Stabilized | Ended
 """One line of the journal. Those of later versions may be of other kinds, and are passed over."""
@@ -197,6 +197,7 @@ SegmentKey: TypeAlias = tuple[str, int, int]
 
 
 def segment_key(segment: Segment) -> SegmentKey:
+    """The (purpose, trial, replica) of a segment."""
     return (segment.purpose, segment.trial, segment.replica)
 
 

@@ -47,10 +47,10 @@ by the disk. A process that is killed loses nothing either way."""
 
 
 def encode(event: Mapping[str, Any], after: int = 0) -> bytes:
-    """One line, newline included. after: the checksum of the line before it; 0 for the first.
+    r"""One line, newline included. after: the checksum of the line before it; 0 for the first.
 
     >>> encode({"event": "x", "loss": [0.1, float("nan")]})
-    b'{"event":"x","loss":[0.1,{"$float":"nan"}],"crc":"6bff708e"}\\n'
+    b'{"event":"x","loss":[0.1,{"$float":"nan"}],"crc":"6bff708e"}\n'
     """
     try:
         text = json.dumps(event, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
@@ -229,7 +229,8 @@ class Journal:
 
     def look_s(self) -> float:
         """In how many seconds whoever waits for something else calls `sync`: for what is owed, or to see whether the
-        file is still there."""
+        file is still there.
+        """
         due_s = self.due_s()
         return LOOK_EVERY_S if due_s is None else due_s
 

@@ -39,6 +39,7 @@ class Holder:
 
 
 def this_process() -> Holder:
+    """What the lock file is to say while this process holds the lock."""
     return Holder(os.getpid(), socket.gethostname(), _boot(), _began(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S"))
 
 

@@ -61,7 +61,7 @@ class Head:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the probe learnt: `task`, `classes`, `fingerprint`, `rows`, …"""
+        """What the probe learnt: `task`, `classes`, `fingerprint`, `rows` and more."""
         return self.event["facts"]
 
     @property
@@ -71,6 +71,7 @@ class Head:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
+        """What the search optimizes, in the order of the YAML; one or several."""
         told = self.event["experiment"]["objective"]
         return tuple(Objective(**objective) for objective in (told if isinstance(told, list) else [told]))
 
@@ -233,6 +234,7 @@ class Record:
         self.trained: dict[str, tuple[Values, Finished]] = {}
 
     def apply(self, event: Event) -> None:
+        """Take in the journal's next event: the history, the time spent, the sittings, and what train-best trained."""
         if event["event"] == "segment_finished" and event["purpose"] in _IN_FULL:
             self.trained[event["purpose"]] = (self.history.pending[key_of(event)].values, event)
         self.history.apply(event)
@@ -305,5 +307,5 @@ def check_any_succeeded(record: Record) -> None:
     reasons = Counter(trial.error or "" for trial in trials).most_common(5)
     told = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
     raise RunError(
-        f"no trial succeeded; all {len(trials)} failed:\n{told}\nMend the cause and search again with --fresh."
+        f"no trial succeeded; all {len(trials)} failed:\n{told}\nFix the cause and search again with --fresh."
     )

@@ -48,6 +48,7 @@ class RunPaths:
 
     @property
     def name(self) -> str:
+        """The run's name, which is that of its folder."""
         return self.root.name
 
     @property
@@ -57,10 +58,12 @@ class RunPaths:
 
     @property
     def journal(self) -> Path:
+        """The append-only record of everything that happened."""
         return self.root / "journal.jsonl"
 
     @property
     def lock(self) -> Path:
+        """The file that the one process writing to the run holds locked."""
         return self.root / "lock"
 
     @property
@@ -70,6 +73,7 @@ class RunPaths:
 
     @property
     def report(self) -> Path:
+        """The HTML page that `hptune report` writes."""
         return self.root / "report.html"
 
     @property
@@ -89,9 +93,11 @@ class RunPaths:
 
     @property
     def trials(self) -> Path:
+        """The folder of the trials' states. Raises RunError where the run's folder is gone."""
         return self._inside("trials")
 
     def trial(self, number: int) -> Path:
+        """The folder of one trial: its number with at least four digits."""
         return self.trials / f"{number:04d}"
 
     def state(self, trial: int, replica: int, epochs: int) -> Path:
@@ -145,6 +151,7 @@ class RunPaths:
 
     @property
     def best_model(self) -> Path:
+        """The winner as Keras saves it."""
         return self.best / "model.keras"
 
     @property
@@ -173,10 +180,12 @@ class RunPaths:
 
     @property
     def best_result(self) -> Path:
+        """What train-best found: the winner, its figures on the test part, and those of the baseline."""
         return self.best / "result.json"
 
     @property
     def best_history(self) -> Path:
+        """The winner's curves, epoch by epoch."""
         return self.best / "history.csv"
 
 

@@ -1,0 +1,1 @@
+"""The search loop: its budget, the order in which results are used, and the finalists."""

@@ -11,7 +11,7 @@ from hptune.base.trial import Trial
 from hptune.run.history import History, best_of
 
 FIRST = 5
-"""So many trials are trained on all their folds before any is stopped."""
+"""Trials that are trained on all their folds before any is stopped."""
 
 
 def unpromising(history: History, trial: Trial, *, stop_after: int) -> bool:

@@ -15,7 +15,9 @@ from hptune.run.journal import Journal
 class Follower(Protocol):
     """Is told of every event of the journal, in its order."""
 
-    def apply(self, event: Event) -> None: ...
+    def apply(self, event: Event) -> None:
+        """Take in the next event, which is in the journal already."""
+        ...
 
 
 class Recorder:

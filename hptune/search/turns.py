@@ -107,21 +107,27 @@ class AsTheyCome:
         """Nothing: the history is the record's own."""
 
     def came(self, event: End) -> None:
+        """Queue the end, to be handed on next."""
         self._came.append(event)
 
     def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:  # noqa: ARG002  # as it comes
+        """The end that came first, without waiting for any other."""
         return self._came.popleft() if self._came else None
 
     def has_room(self, kept: int, free_slots: int) -> bool:
+        """Whether the executor has a slot left."""
         return kept < free_slots
 
     def has_begun(self, segment: Segment) -> bool:  # noqa: ARG002  # nobody asks when
+        """Always False: beginnings are not recorded."""
         return False
 
     def begin(self, segment: Segment) -> Begun | None:  # noqa: ARG002
+        """Always None: beginnings are not recorded."""
         return None
 
     def marked(self, event: _Decided, *, begins: bool = False) -> _Decided:  # noqa: ARG002
+        """The event unchanged: nothing depends on what it was made after."""
         return event
 
     def pending(self) -> list[Segment]:
@@ -131,6 +137,7 @@ class AsTheyCome:
 
     @property
     def holds_any(self) -> bool:
+        """Whether an end is queued."""
         return bool(self._came)
 
 
@@ -161,6 +168,10 @@ class InVirtualTime:
         self._begun: dict[SegmentKey, _Begun] = {}
 
     def apply(self, event: Event) -> None:
+        """Keep the end of a segment for its turn; before any other event, hand on the ends that it was made after.
+
+        Raises `RunError` where the journal holds fewer ends than the event says.
+        """
         if event["event"] == "segment_finished" or event["event"] == "segment_failed":
             one = self._begun.get(key_of(event))
             if one is not None:
@@ -178,21 +189,26 @@ class InVirtualTime:
         """`apply` has kept it for its turn."""
 
     def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:
+        """The first end in virtual time; None where one that still runs may end before it, or more begins first."""
         if not decided or not self.holds_any:
             return None
         first = min(self._begun.values(), key=lambda one: self._turn(one, epochs))
         return None if first.end is None else self._hand_on(first)
 
     def has_room(self, kept: int, free_slots: int) -> bool:  # noqa: ARG002  # the same on every machine
+        """Whether a virtual worker is free, whatever the executor has."""
         return len(self._begun) + kept < self._parallel
 
     def has_begun(self, segment: Segment) -> bool:
+        """Whether the segment stands on a virtual worker."""
         return segment_key(segment) in self._begun
 
     def begin(self, segment: Segment) -> Begun | None:
+        """The event that puts the segment on a virtual worker; None where it stands on one."""
         return None if self.has_begun(segment) else self.marked(begun(segment))
 
     def marked(self, event: _Decided, *, begins: bool = False) -> _Decided:
+        """The event with `after`, the number of ends handed on; and with `begun` where its segment begins."""
         return cast(_Decided, {**event, "after": self._handed_on, **({"begun": True} if begins else {})})
 
     def pending(self) -> list[Segment]:
@@ -203,6 +219,7 @@ class InVirtualTime:
 
     @property
     def holds_any(self) -> bool:
+        """Whether an end waits for its turn."""
         return any(one.end is not None for one in self._begun.values())
 
     def _hand_on(self, one: _Begun | None) -> End:

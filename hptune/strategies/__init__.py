@@ -1,0 +1,1 @@
+"""What is tried next: strategies decide from the History alone."""

@@ -43,6 +43,7 @@ class AshaStrategy:
         self._follower = Follower(self._forget, reported=self._take_in)
 
     def next(self, history: History) -> Decision:
+        """Promote from the highest rung that can; else start a new trial; else promote the last ones, rung by rung."""
         self._follower.follow(history)
         promotion = self._promotion(history)
         if promotion is not None:

@@ -93,10 +93,12 @@ class Beside:
         self._strategy, self._apart = strategy, apart
 
     def next(self, history: History) -> Decision:
+        """As `Strategy` has it, with the process's settings put back afterwards."""
         with self._apart.at_work(), _calmly():
             return self._strategy.next(history)
 
     def may_continue(self, trial: Trial, history: History) -> bool:
+        """As `Strategy` has it, with the process's settings put back afterwards."""
         with self._apart.at_work(), _calmly():
             return self._strategy.may_continue(trial, history)
 

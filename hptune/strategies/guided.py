@@ -85,6 +85,7 @@ class GuidedSampler:
         self._roles = {role: name for role, name in roles(experiment).items() if name in space.domains}
 
     def suggest(self, history: History) -> Point | Wait | Done:
+        """The next point of the round under way; `Wait` until the round has reported, `Done` after the last."""
         return self._play(history)[0]
 
     def why(self, history: History) -> str:

@@ -63,6 +63,7 @@ class HyperbandStrategy:
         self._follower = Follower(self._forget, reported=self._drop)
 
     def next(self, history: History) -> Decision:
+        """Promote from the first open bracket that can; else start the next trial of the brackets; else wait or end."""
         end = self._read(history)
         number = len(history.trials)
         for index in self._open(number):

@@ -45,6 +45,10 @@ class OwnStrategy:
             raise spec_error(f"{told}. It is given the experiment, the space, and the options.", *place) from error
 
     def next(self, history: History) -> Decision:
+        """The class's decision, checked; the points of `enqueue` come first.
+
+        Raises `RunError` where the class raises, or decides what a strategy may not.
+        """
         number = len(history.trials)
         if number < len(self._setup.first):
             point = self._setup.first[number]
@@ -67,9 +71,11 @@ class OwnStrategy:
         return found
 
     def suggest(self, history: History) -> NoReturn:  # noqa: ARG002  # a Sampler's
+        """Never called: `next` gives the points."""
         raise AssertionError("its points come by `next`")
 
     def may_continue(self, trial: Trial, history: History) -> bool:
+        """What the class answers, as a bool. Raises `RunError` where it raises."""
         return bool(self._asked(lambda: self._inner.may_continue(trial, history), history))
 
     def _start(self, found: Start, history: History) -> Start:

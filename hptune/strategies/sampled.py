@@ -158,6 +158,7 @@ class Sampled:
         self._why = why
 
     def next(self, history: History) -> Decision:
+        """Start the sampler's next point and train it in full; wait or end where the sampler says so."""
         point = self._points.next(history)
         if isinstance(point, Done):
             return point
@@ -169,4 +170,5 @@ class Sampled:
         return Start(point, full_epochs(self._experiment, point), why)
 
     def may_continue(self, trial: Trial, history: History) -> bool:  # noqa: ARG002 - the protocol's
+        """Always False: every trial is trained in full at once."""
         return False

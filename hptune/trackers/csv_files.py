@@ -20,7 +20,7 @@ from hptune.run.rundir import RunPaths
 from hptune.search.budget import Limits
 
 EVERY_S = 2.0
-"""So often at most; and when the search ends."""
+"""Seconds between two writes at least; the end of the search writes at once."""
 
 
 class CsvFiles:
@@ -32,29 +32,34 @@ class CsvFiles:
         self._written = 0.0
 
     def begun(self, record: Record, limits: Limits) -> None:  # noqa: ARG002  # the protocol's
+        """Write both tables, with the trials that were done before."""
         self._record = record
         self._write()
 
     def reported(self, trial: Trial) -> None:  # noqa: ARG002
+        """Write both tables, unless that was done less than `EVERY_S` seconds ago."""
         if time.monotonic() - self._written >= EVERY_S:
             self._write()
 
     def tested(self, finalist: Trial) -> None:
+        """As `reported`."""
         self.reported(finalist)
 
     def noted(self, note: str) -> None:
-        pass
+        """Nothing: notes stand in no table."""
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
-        pass
+        """Nothing: epochs are written once they are recorded."""
 
     def winner(self, record: Record) -> None:
+        """Keep the record; the tables are written at the end."""
         self._record = record
 
     def trained(self, outcome: Outcome) -> None:
         """Its epochs stand in `best/history.csv`."""
 
     def ended(self) -> None:
+        """Write both tables a last time."""
         if self._record is not None:
             self._write()
 

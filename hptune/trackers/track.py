@@ -33,7 +33,7 @@ def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
         except SpecError:
             raise
         except Exception as error:  # another package's may raise anything
-            told = f"{key} can't be begun: {type(error).__name__}: {error}. Mend its options, or drop it."
+            told = f"{key} can't be begun: {type(error).__name__}: {error}. Fix its options, or drop it."
             raise spec_error(told, "track", key) from error
     return found
 
@@ -56,34 +56,42 @@ class Watches:
         self._trackers = dict(trackers)
 
     def begun(self, record: Record, limits: Limits) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.begun(record, limits)
         self._tell("begun", record, limits)
 
     def reported(self, trial: Trial) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.reported(trial)
         self._tell("reported", trial)
 
     def tested(self, finalist: Trial) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.tested(finalist)
         self._tell("tested", finalist)
 
     def noted(self, note: str) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.noted(note)
         self._tell("noted", note)
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.epoch(segment, epochs, metrics)
         self._tell("epoch", segment, epochs, metrics)
 
     def winner(self, record: Record) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.winner(record)
         self._tell("winner", record)
 
     def trained(self, outcome: Outcome) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.trained(outcome)
         self._tell("trained", outcome)
 
     def ended(self) -> None:
+        """As `Watch` has it: the screen is told first, then each tracker."""
         self._first.ended()
         self._tell("ended")
 

@@ -100,6 +100,7 @@ class Settings:
 
     @classmethod
     def now(cls) -> Settings:
+        """The settings as they are now."""
         config = keras().config
         return cls(config.floatx(), config.epsilon(), config.image_data_format(), _policy())
 

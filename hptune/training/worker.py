@@ -72,7 +72,7 @@ class Worker:
             if isinstance(error, LayerError):
                 told = f"{self._in_yaml(error.path)}: {told}"
             if is_fatal(error):
-                way = "Mend it; the same command goes on with what was finished"
+                way = "Fix it and run the same command again: what was finished is kept"
                 raise RunError(f"the code has ended the run: {told}. {way}.") from error
             raise SegmentFailed(told) from error
 
@@ -93,6 +93,7 @@ class Worker:
 
     @counts("start")
     def trainer(self) -> Trainer:
+        """The trainer, made at the first call."""
         if self._trainer is None:
             make = load_row("hptune.training.trainers", self._experiment.model.trainer)
             self._trainer = make(self._experiment, self._folder, self._run, self._shared)

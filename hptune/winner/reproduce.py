@@ -63,7 +63,10 @@ def reproduce(record: Record, number: int, executor: Executor, *, tolerance: flo
 
 
 def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) -> Result:
-    """
+    """The largest difference of each metric between two trainings, with a list of curves a repeat or fold.
+
+    tolerance: the largest absolute difference that is `within`. A difference is None where the two can't be compared.
+
     >>> compare(({"loss": (0.5, 0.25)},), [{"loss": (0.5, 0.375)}], tolerance=0.0)
     {'equal': False, 'within': False, 'epochs': 2, 'differences': {'loss': 0.125}}
     """

@@ -215,6 +215,7 @@ def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope
 
 
 def required(known: Arguments) -> list[str]:
+    """The arguments that have no default."""
     return [key for key, facts in known.items() if "default" not in facts]
 
 
@@ -254,5 +255,6 @@ def _rule(default: Any, value: Any) -> str | None:
 
 
 def all_of(kind: Kind, raw: Iterable[Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
+    """What is wrong with a list of names or `{Name: {arguments}}` of one kind, entry by entry."""
     for i, one in enumerate(raw):
         yield from named(kind, one, (*path, i), scope)

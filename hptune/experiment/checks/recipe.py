@@ -102,8 +102,8 @@ def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
 
 
 def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
-    shown = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
     """`key` is given under a `choice` of `name` that has no such key; `having` do."""
+    shown = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
     told = f"{choice} has no {key}, and {name} can be {choice} while {key} is given."
     if isinstance(value, Ref):
         remedy = f"Give {value.name} in search_space the condition when: {{{name.name}: {shown}}}."
@@ -116,6 +116,7 @@ def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], p
 
 
 def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """Check `training.loss`, `metrics` and `loss_weights`, with an entry for each output where there are several."""
     training = section(raw, "training")
     outputs = several_outputs(raw)
     loss, metrics = training.get("loss"), training.get("metrics")
@@ -212,7 +213,8 @@ def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
 
 def _may_name_itself(raw: Mapping[str, Any], scope: Scope) -> bool:
     """Whether a metric is a class of the user's, which may give itself any name: what it reports is known once it is
-    loaded."""
+    loaded.
+    """
     metrics = section(raw, "training").get("metrics")
     given = [value for one in (metrics if isinstance(metrics, list) else []) for value in scope.values(one)]
     named = [next(iter(one), "") if isinstance(one, dict) else one for one in given]
@@ -269,6 +271,7 @@ SMOOTHED = (
 
 
 def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+    """Check the kernel initializer and the optimizer of `initialization.stabilize` against Keras's names."""
     given = section(raw, "initialization")
     if given.get("kernel") is not None:
         yield from named("initializers", given["kernel"], ("initialization", "kernel"), scope)

@@ -123,6 +123,10 @@ def _undeclared(name: str, declared: list[str]) -> str:
 
 
 def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check the strategy against the training, the schedule, the objectives, the warm start and the search space.
+
+    found: what was parsed so far; `search_space` has the domains by name.
+    """
     given = section(raw, "strategy")
     name, max_epochs = given.get("name", "tpe"), given.get("max_epochs")
     epochs = section(raw, "training").get("epochs", Training().epochs)

@@ -41,6 +41,7 @@ class Loaded:
 
     @property
     def folder(self) -> Path:
+        """The folder of the YAML file."""
         return self.source.parent
 
     @property

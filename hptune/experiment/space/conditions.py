@@ -74,4 +74,5 @@ def both(a: Needs, b: Needs) -> dict[str, frozenset[Key]]:
 
 
 def one_of(values: Iterable[Value]) -> frozenset[Key]:
+    """The keys of these values, as a set to which a parent is bound."""
     return frozenset(key(v) for v in values)

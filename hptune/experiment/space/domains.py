@@ -154,6 +154,7 @@ class FloatDomain(_Range):
         return [float(low + i * step) for i in range(int(steps) + 1)]
 
     def default_value(self) -> float:
+        """The default as this domain spells it; `middle` where it is left out."""
         return self.middle() if self.default is None else float(self.own(self.default))
 
     def middle(self) -> float:
@@ -214,9 +215,11 @@ class IntDomain(_Range):
         return number if number in self.values() else None
 
     def values(self) -> Sequence[int]:
+        """Every value, from `min` to `max` (inclusive) by `step`."""
         return range(self.min, self.max + 1, self.step or 1)
 
     def default_value(self) -> int:
+        """The default as this domain spells it; the middle where it is left out."""
         return self.middle() if self.default is None else self.own(self.default)
 
     def middle(self) -> int:
@@ -227,6 +230,7 @@ class IntDomain(_Range):
         return self.min + self.max - mean if self.log == "reverse" else mean
 
     def from_unit(self, u: float) -> int:
+        """The value at `u` in [0, 1]: each value has an equal share, or a logarithmic one where `log`."""
         values = self.values()
         if self.log == "reverse":
             return self.min + self.max - self._from_log(1.0 - u)
@@ -235,6 +239,7 @@ class IntDomain(_Range):
         return values[min(int(u * len(values)), len(values) - 1)]
 
     def to_unit(self, value: Value) -> float:
+        """A place in [0, 1] that `from_unit` maps back to `value`: the middle of its share where not `log`."""
         number = int(value)  # type: ignore[arg-type]  # a member of this domain is a number
         if self.log == "reverse":
             return 1.0 - self.log_unit(self.min + self.max - number)
@@ -297,6 +302,7 @@ class ChoiceDomain(_Domain):
         return values in (sorted(values), sorted(values, reverse=True))  # type: ignore[type-var]  # numbers
 
     def contains(self, value: Any) -> bool:
+        """Whether `value` is one of the list, with the same type: 1 is neither 1.0 nor true."""
         return any(type(v) is type(value) and v == value for v in self.values_)
 
     def own(self, value: Any) -> Value:
@@ -312,9 +318,11 @@ class ChoiceDomain(_Domain):
         return equal[0]
 
     def values(self) -> Sequence[Value]:
+        """Every value, in the user's order."""
         return self.values_
 
     def default_value(self) -> Value:
+        """The given default, else the first value."""
         return self.default
 
     def middle(self) -> Value:
@@ -322,9 +330,11 @@ class ChoiceDomain(_Domain):
         return self.values_[0]
 
     def from_unit(self, u: float) -> Value:
+        """The value at `u` in [0, 1]; each has an equal share."""
         return self.values_[min(int(u * len(self.values_)), len(self.values_) - 1)]
 
     def to_unit(self, value: Value) -> float:
+        """The middle of the share of [0, 1] that `from_unit` maps to `value`, which must be a member."""
         at = next(i for i, v in enumerate(self.values_) if type(v) is type(value) and v == value)
         return (at + 0.5) / len(self.values_)
 

@@ -127,6 +127,7 @@ class Use:
 
     @property
     def of_key(self) -> bool:
+        """Whether the place is the value of a key, and not an entry of a list."""
         return isinstance(self.path[-1], str)
 
 

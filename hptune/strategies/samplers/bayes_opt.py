@@ -67,6 +67,7 @@ class BayesOptSampler:
         self._parameters = {name: _parameter(name, domain) for name, domain in space.domains.items()}
 
     def suggest(self, history: History) -> Point:
+        """A random point until `initial_points` trials are known, then the one with the best acquisition."""
         seed = derive(self._seed, "suggest", len(history.trials))
         known = self._known(history)
         if len(known) < self._options.initial_points or not self._parameters:

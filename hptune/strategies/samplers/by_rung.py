@@ -33,6 +33,7 @@ class ByRung:
         self._follower = Follower(self._forget, reported=self._count)
 
     def suggest(self, history: History) -> Point:
+        """The inner sampler's point, learnt from the highest rung with enough results."""
         self._follower.follow(history)
         known = [rung for rung, results in zip(self._rungs, self._results, strict=True) if results >= RESULTS]
         return self._sampler.suggest(history, max(known, default=self._rungs[0]))

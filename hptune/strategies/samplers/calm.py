@@ -22,5 +22,6 @@ def calm() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _thread_pools(modules: int) -> ThreadpoolController:  # noqa: ARG001
     """Those of the libraries that are loaded. Finding them takes milliseconds: it is done again where a module, which
-    may have brought one, was imported since."""
+    may have brought one, was imported since.
+    """
     return ThreadpoolController()

@@ -134,6 +134,7 @@ class Coding:
         return Parent(parent, [self._codes[parent].encode(option) for option in options])
 
     def encode(self, values: Values) -> dict[str, Value]:
+        """A point of the space as KerasTuner holds it: indices for the parameters that are shown as one."""
         return {name: self._codes[name].encode(value) for name, value in values.items()}
 
     def decode(self, raw: Mapping[str, Any], missing: Callable[[str, Domain], Value] | None = None) -> Point:
@@ -184,6 +185,7 @@ class RandomSampler:
         self._oracle = library().oracles.RandomSearchOracle(hyperparameters=self._coding.hyperparameters, seed=ANY_SEED)
 
     def suggest(self, history: History) -> Point:
+        """A random point; its seed follows from the number of the trial."""
         self._oracle._seed_state = derive(self._seed, "suggest", len(history.trials))
         return self._coding.decode(self._oracle.populate_space("next")["values"])
 
@@ -202,6 +204,7 @@ class GridSampler:
         self._oracle = library().oracles.GridSearchOracle(hyperparameters=self._coding.hyperparameters, seed=ANY_SEED)
 
     def suggest(self, history: History) -> Point | Done:
+        """The point after the last trial's, passing over those of `enqueue`; `Done` after the last one."""
         own = len(history.trials) > self._skipped
         point = self._after(history.trials[-1].values if own else None)
         while point is not None and point_key(point) in self._skip:
@@ -248,6 +251,7 @@ class BayesianSampler:
         )
 
     def suggest(self, history: History) -> Point:
+        """The Oracle's point after it was shown every trial; its seed follows from the number of the trial."""
         from numpy.random import RandomState
 
         oracle = self._oracle

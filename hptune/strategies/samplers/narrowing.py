@@ -46,6 +46,7 @@ class NarrowingSampler:
         self._follower = Follower(self._forget, started=self._send, reported=self._learn)
 
     def suggest(self, history: History) -> Point:
+        """A random point of the whole space, or of the neighbourhood of the best point."""
         self._follower.follow(history)
         rng = Random(derive(self._seed, "suggest", len(history.trials)))
         if self._exploring:

@@ -367,6 +367,7 @@ class Named:
         return self._class(**{**({"seed": seed} if takes else {}), **self._options})
 
     def suggest(self, history: History) -> Point:
+        """As `Sampler` has it. Raises `RunError` where the class raises."""
         try:
             return self._sampler.suggest(history)
         except Exception as error:  # the class may be anybody's

@@ -55,6 +55,7 @@ class OracleSampler:
         self._follower = Follower(self._forget, started=self._take_start, reported=self._report)
 
     def suggest(self, history: History) -> Point | Wait | Done:
+        """The Oracle's answer, asked once for each state of the history. Raises `RunError` where it fails."""
         if not self._asked_for(history):
             self._follower.restart(history)
         self._follower.follow(history)
@@ -158,7 +159,8 @@ class OracleSampler:
         oracle.ongoing_trials.pop(shown.trial_id, None)
 
     def _wrong(self, number: int, told: str) -> RunError:
-        return RunError(f"strategy.oracle: {self._name}.populate_space for trial {number}: {told}. Mend it and go on.")
+        place = f"strategy.oracle: {self._name}.populate_space for trial {number}"
+        return RunError(f"{place}: {told}. Fix it and run the same command again.")
 
 
 def _id(number: int) -> str:

@@ -13,7 +13,9 @@ from hptune.training.core.state import State
 class HasState(Protocol):
     """What is trained."""
 
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """A copy of its variables as they are now."""
+        ...
 
 
 class Best:

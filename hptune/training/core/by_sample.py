@@ -81,7 +81,8 @@ def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
 
 def _counts_alike(metric: Any, y: Any, shape: tuple[Any, ...]) -> bool:
     """Whether a metric that adds up gives the same for a few samples together and one by one: tried on itself, since
-    configs leave options out."""
+    configs leave options out.
+    """
     y, found = _some(y, shape)
 
     def told(size: int) -> list[Any]:

@@ -20,15 +20,25 @@ class Trained(Protocol):
     """A model after its training: a `Program`, or an `OwnFit`."""
 
     @property
-    def model(self) -> Any: ...
+    def model(self) -> Any:
+        """The Keras model."""
+        ...
 
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """A copy of the variables as they are now."""
+        ...
 
-    def load(self, state: State) -> None: ...
+    def load(self, state: State) -> None:
+        """Set the variables to those of `state`."""
+        ...
 
-    def finalize(self) -> None: ...
+    def finalize(self) -> None:
+        """Set the weights to those that are saved: the averages where the optimizer keeps some."""
+        ...
 
-    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]: ...
+    def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
+        """The metrics on a part of the data, by name, the loss among them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +73,10 @@ def parameters(model: Any) -> int:
 
 
 def epochs_of(curves: Curves) -> int:
+    """How many epochs the longest curve has; 0 where there is none."""
     return max((len(values) for values in curves.values()), default=0)
 
 
 def joined(so_far: Curves, curves: Curves) -> Curves:
+    """Each curve of `curves` after the one of the same name in `so_far`. A curve in only one of them stays as it is."""
     return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}

@@ -371,7 +371,8 @@ class Program:
     ) -> list[Any]:
         """Every batch; the metrics after the last one. Of a model with steps of its own, what these tell then.
 
-        but: metrics that are not reset before."""
+        but: metrics that are not reset before.
+        """
         self._reset(but)
         if self.own_steps:
             told: dict[str, Any] = {}

@@ -83,7 +83,8 @@ def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
 @contextlib.contextmanager
 def _stock_optimizer(step: Callable[[Any], Any]) -> Iterator[None]:
     """An optimizer of the user's is not built by a step that is traced for what it tells: what it then makes of the
-    weights would stay. One of Keras's stands in for it, where the model has one that is not built."""
+    weights would stay. One of Keras's stands in for it, where the model has one that is not built.
+    """
     model: Any = getattr(step, "__self__", None)
     own = getattr(model, "optimizer", None)
     if own is None or own.built or type(scaled_by(own)).__module__.split(".")[0] == "keras":

@@ -102,6 +102,7 @@ def _inside(value: Any) -> list[Any]:
 
 
 def is_of_keras(thing: Any) -> bool:
+    """Whether the class is of Keras or hptune, and not of the user."""
     return type(thing).__module__.split(".")[0] in ("keras", "hptune")
 
 

@@ -12,21 +12,22 @@ from hptune.training.data.inputs import Encoding, Preparation
 from hptune.training.data.raw import Column, Raw, take
 
 ORDINARY = 64
-"""So many of the first samples of the training part."""
+"""How many of the first samples of the training part are taken."""
 
 ODD = 512
-"""At most so many others."""
+"""How many others are taken at most."""
 
 LOOKED_AT = 2**17
-"""Among so many rows of a table odd ones are looked for."""
+"""Rows of a table that are searched for odd ones."""
 
 MOST_NUMBERS = 2**22
-"""Of an array about so many numbers are looked at for its extremes."""
+"""Values of an array that are searched for its extremes, about."""
 
 
 def examples_of(raw: Raw, train: Rows, preparation: Preparation) -> Array | tuple[Column, ...]:
     """The first samples of the training part; those in which a column is least, greatest, missing or of each category;
-    and of a table a row with categories that it has not, and one in which all that may be missing is."""
+    and of a table a row with categories that it has not, and one in which all that may be missing is.
+    """
     if not isinstance(raw.x, tuple):
         return take(raw.x, _chosen(train, [_ends(raw.x, train)]))
     found = [_odd(column, encoding, train) for column, encoding in zip(raw.x, preparation.encodings, strict=True)]

@@ -33,7 +33,8 @@ class Given:
 
 def given_form(raw: Raw, target: Target, train: Rows, *, arrays: bool) -> Given:
     """How the source had it. train: the numbers of the training part's rows in it. arrays: whether it gave those, so
-    that targets have a form of their own."""
+    that targets have a form of their own.
+    """
     order = np.argsort(train, kind="stable") if raw.times is None else np.arange(len(train))  # by their times already
     if not arrays:
         return Given(column=False, floats=False, order=order, formless=target.y.ndim == 1)
@@ -45,14 +46,16 @@ def given_form(raw: Raw, target: Target, train: Rows, *, arrays: bool) -> Given:
 
 def beside_outputs(data: Data) -> Data:
     """Where the source gives no form to the targets, they have that of a network with one output, [n, 1]: a metric of
-    the user's takes their difference."""
+    the user's takes their difference.
+    """
     given = data.given
     return data if given is None else replace(data, given=replace(given, column=given.column or given.formless))
 
 
 def as_given(data: Data, *, ordered: bool = False) -> Data:
     """The samples with targets as the source has them; ordered: and the training part's rows too, where they lie in
-    memory."""
+    memory.
+    """
     if data.given is None:
         return data
     train = target_as_given(data.train, data.given)

@@ -83,10 +83,12 @@ class Preparation:
 
     @property
     def width(self) -> int:
+        """How many columns x has for a table; 0 for an array."""
         return sum(encoding.width for encoding in self.encodings)
 
     @property
     def words(self) -> bool:
+        """Whether x is the numbers of words, in their order."""
         return any(e.vocabulary is not None and e.vocabulary.length is not None for e in self.encodings)
 
     def __call__(self, x: Source, rows: Rows) -> Array:

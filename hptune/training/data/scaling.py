@@ -22,10 +22,10 @@ Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
 Rule: TypeAlias = Literal["none", "standardize", "unit", "pixels", "unit pixels", "grey", "unit grey"]
 
 STRETCH = 2**21
-"""About so many numbers are looked at together for what all of them show."""
+"""Values read at once when computing statistics, about."""
 
 LOOKED_AT = 2**14
-"""In so many samples of an array it is looked for what float32 costs."""
+"""Samples of an array in which the rounding error of float32 is measured."""
 
 COSTLY = 1e-3
 """What float32 may take off a column's or a target's values, in its deviations, before the user is told."""
@@ -34,13 +34,13 @@ _SUMMABLE = 1e140
 """Numbers up to this size, and differences from its inverse on, can be squared and added up in float64."""
 
 _LEAST = 1e-306
-"""By less than this nothing is divided."""
+"""The smallest divisor."""
 
 CHANNELS = (1, 2, 3, 4)
 """The last axis of pictures: grey or in colours, with what is seen through or without."""
 
 SIDE = 4
-"""Of an array [n, height, width] both are at least so long where it is one of pictures."""
+"""The least height and width at which an array [n, height, width] is taken for pictures."""
 
 BRIGHT = 128
 """What pictures of bytes reach somewhere, and counts in sequences seldom."""
@@ -55,7 +55,8 @@ _SCALED = "Take a constant off it, or leave data.scale to its default"
 
 def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
     """The rule of an array. `pixels`: from black, which is 0, to white, where they are such; `grey`: and where all
-    of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest."""
+    of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest.
+    """
     if scale in ("standardize", "none"):
         return scale
     if scale == "auto" and needs.raw:  # whatever their rank
@@ -132,7 +133,8 @@ def statistics(values: Array) -> tuple[Array, Array]:
 
 def moments(blocks: Callable[[], Iterable[Array]]) -> tuple[Array, Array]:
     """`statistics` of the rows of all blocks; goes over them twice, and once more where numbers are of such a size that
-    their sums or squares leave float64."""
+    their sums or squares leave float64.
+    """
     found = [(len(b), b.min(axis=0), b.max(axis=0), _sum(b)) for b in blocks()]
     sizes, lows, highs, sums = zip(*found, strict=True)
     low, high = (np.asarray(one, np.float64) for one in (np.min(lows, axis=0), np.max(highs, axis=0)))

@@ -23,7 +23,7 @@ from hptune.training.data.split.split import Split
 from hptune.training.data.table.cells import are_integers, shortest
 
 FEW = 20
-"""At most so many distinct whole numbers are taken for classes."""
+"""The most distinct whole numbers that are taken for classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +63,8 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
     """The target as training takes it: of a regression float32, `offset` (float64, of one target's shape) taken off
-    before; None: nothing. notes: what the user should be told of it."""
+    before; None: nothing. notes: what the user should be told of it.
+    """
 
     y: Array
     offset: Array | None = None

@@ -33,7 +33,8 @@ def given_weights(given: Any, told: str, path: KeyPath) -> Array:
 
 def check_weights(weights: Array, told: str, path: KeyPath, *, start: int | None = None) -> None:
     """Raises `SpecError` where one is no finite number of at least 0. start: the first one's index in a stream, of
-    which only a batch is known."""
+    which only a batch is known.
+    """
     odd = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(odd):
         at, value = (start or 0) + int(odd[0]), float(np.reshape(weights, -1)[odd[0]])

@@ -27,7 +27,7 @@ from hptune.training.reasons import reason
 
 _KERAS_NAMES = {"savedmodel": "tf_saved_model", "tflite": "litert", "onnx": "onnx"}
 _CLOSE = 1e-3
-"""So much may the answers differ, in parts of their range: converters reorder sums."""
+"""How far the answers may differ, as a share of their range: converters reorder sums."""
 
 _NOISE = 16
 """Steps of float32 by which a number may be off, whatever the range."""

@@ -78,7 +78,8 @@ class Handover:
 
     def check_first(self, blueprint: Blueprint, program: Program, *, restored: bool) -> None:
         """Before the first trial: what train-best would write predicts from raw samples as what trains does. Raises
-        SpecError where not. Of a model from code that is left to train-best, which has other ways to bring it back."""
+        SpecError where not. Of a model from code that is left to train-best, which has other ways to bring it back.
+        """
         if self.builder is not None or not has_call(program.model):
             return
         plain = [variable.numpy() for variable in plain_variables(program.model)]
@@ -332,7 +333,8 @@ def _how_to_build(
     weights: Path, imports: str, call: str, values: Values, shape: tuple[int, ...] | None, seed: int | None
 ) -> str:
     """call: `module.build(hp)`. shape: of the input of a model that has no weights before it is told. seed: what
-    brings back that its code draws beside weights."""
+    brings back that its code draws beside weights.
+    """
     hp = f"hp = keras_tuner.HyperParameters(); hp.values = {dict(values)!r}"
     built = (
         "" if shape is None else f"model(numpy.zeros({shape!r})); "

@@ -25,7 +25,8 @@ _TERMS = 3
 
 def needs_float64(values: Array, divisor: Any) -> bool:
     """Whether float32 would take more than `CLOSE` of the spread off some of the values (NaN passed over), or is near
-    its ends, where TensorFlow takes the smallest numbers for 0."""
+    its ends, where TensorFlow takes the smallest numbers for 0.
+    """
     if (np.abs(np.log2(divisor)) > _MOST).any():
         return True
     with np.errstate(over="ignore", under="ignore"):

@@ -31,7 +31,9 @@ class Predictor(Protocol):
     """The winner. width: how many numbers it gives for a sample."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """How many numbers it gives for a sample."""
+        ...
 
     def __call__(self, samples: Samples) -> Outputs:
         """What it says of raw samples."""
@@ -59,7 +61,8 @@ def open_predictor(run: RunPaths, signature: Signature, trust: Sequence[str] = (
 
 def load_best(run: RunPaths, signature: Signature) -> Any:
     """`best/model.keras`, not compiled, with what the user's code adds to Keras; or what that code builds, with the
-    weights that were kept. Raises what Keras raises."""
+    weights that were kept. Raises what Keras raises.
+    """
     if signature.built is not None:
         builder = from_code(signature.built["by"], Path(signature.folder))
         if (seed := signature.built.get("seed")) is not None:
@@ -86,7 +89,7 @@ class KerasPredictor:
         except Exception as error:  # Keras for a file that it can't take, or code of the user's that it is made by
             path = run.best_model if signature.built is None else run.best_weights
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            way = f"Mend the code, or write it anew: hptune train-best --run {run.name}"
+            way = f"Fix the code, or write the model anew: hptune train-best --run {run.name}"
             raise RunError(f"{path} can't be loaded: {lines[0].rstrip('.')}. {way}.") from error
 
     @cached_property
@@ -97,6 +100,7 @@ class KerasPredictor:
 
     @property
     def width(self) -> int:
+        """The numbers of all the model's outputs together."""
         outputs = getattr(self._model, "outputs", None)
         if outputs is None:  # a class of the user's own says no shapes before it was called
             (shape,) = {tuple(one) for one in self._model._build_shapes_dict.values()}
@@ -104,6 +108,7 @@ class KerasPredictor:
         return sum(math.prod(output.shape[1:]) for output in outputs)
 
     def __call__(self, samples: Samples) -> Outputs:
+        """As `Predictor` has it, `BATCH` samples at a time. Raises `RunError` for samples that the model can't take."""
         found = [np.empty((0, self.width), np.float32)]
         for start in range(0, count(samples), BATCH):
             batch = take(samples, np.arange(start, min(start + BATCH, count(samples))))

@@ -23,7 +23,7 @@ from hptune.training.export.unseen import Samples
 from hptune.training.models.estimators import Estimator
 
 BATCH = 4096
-"""So many samples are prepared and predicted at once."""
+"""Samples prepared and predicted at once."""
 
 
 def _warned(message: Warning | str, *_: Any) -> None:
@@ -65,6 +65,7 @@ class SkopsPredictor:
 
     @property
     def width(self) -> int:
+        """How many numbers it gives for a sample. Raises `RunError` where the saved file is damaged."""
         if self._signature.labels is not None:
             return len(self._signature.labels)
         if self._signature.targets:
@@ -76,6 +77,7 @@ class SkopsPredictor:
         return int(self._outputs(one).numbers.shape[1])
 
     def __call__(self, samples: Samples) -> Outputs:
+        """As `Predictor` has it, `BATCH` samples at a time."""
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
         found: list[Outputs] = []
         for start in range(0, rows, BATCH):
@@ -117,7 +119,8 @@ class SkopsPredictor:
 
     def _numbers(self, classes: Array) -> Array:
         """The numbers of the classes among the signature's. An estimator that is not scikit-learn's own was given these
-        numbers, and so was any by earlier versions."""
+        numbers, and so was any by earlier versions.
+        """
         labels = list(self._signature.labels or ())
         if not set(np.asarray(self._estimator.classes_).tolist()) <= set(labels):
             return classes.astype(np.int64)
@@ -131,7 +134,8 @@ class SkopsPredictor:
 
     def _of_labels(self, told: Any) -> Array:
         """[n, labels]: how probable it is that each holds. told: that, or for each label the probabilities of what it
-        was in training: of 0 and 1, or of the only one that it had."""
+        was in training: of 0 and 1, or of the only one that it had.
+        """
         if not isinstance(told, list):
             return np.asarray(told, np.float64)
         classes = getattr(self._estimator, "classes_", [np.arange(2)] * len(told))

@@ -130,7 +130,7 @@ def _import(named: Sequence[str]) -> None:
             raise spec_error(f"--trust {one}: {told}. Run it where {error.name}.py lies.") from error
         except Exception as error:  # a module may raise anything while it is imported
             told = f"importing {module!r} failed: {type(error).__name__}: {error}"
-            raise spec_error(f"--trust {one}: {told}. Mend the module.") from error
+            raise spec_error(f"--trust {one}: {told}. Fix the module.") from error
 
 
 def _nodes(path: Path) -> Iterator[dict[str, Any]]:

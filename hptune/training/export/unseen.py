@@ -31,13 +31,13 @@ from hptune.training.data.table.table import SHOWN, Sheet, refuse
 from hptune.training.export.signature import PICTURE, Signature
 
 ROWS = 8192
-"""So many rows of a table are read at a time."""
+"""Rows of a table read at once."""
 
 PIECE = 64 * 2**20
-"""Of arrays, so many bytes as float32."""
+"""Bytes of an array, as float32, predicted at once."""
 
 AT_ONCE = 256
-"""Of pictures, so many."""
+"""Pictures read at once."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 """What the name of a single picture ends with; in a folder, every file that is not hidden is taken for one."""

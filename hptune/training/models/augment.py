@@ -35,7 +35,8 @@ def flips(augment: Augment | None) -> str | None:
 
 def layers(flip: str | None, strong: Mapping[str, float], data: Data) -> list[Any]:
     """The stock layers, in a fixed order. `strong`: as `strengths` gives them. Raises SpecError where the range of the
-    pictures, which some of them need, can't be told."""
+    pictures, which some of them need, can't be told.
+    """
     ranged = {f"{PREFIX}contrast", f"{PREFIX}brightness"} & set(strong)
     keras_layers, scale = keras().layers, _value_range(data) if ranged else (0.0, 1.0)
     made = [] if flip is None else [keras_layers.RandomFlip("horizontal_and_vertical" if flip == "both" else flip)]
@@ -80,7 +81,8 @@ KINDS = {
 
 def _value_range(data: Data) -> tuple[float, float]:
     """The range that pictures lie in: from black to white, as their scaling leaves them. Of those with numbers below 0
-    it is [-1, 1], or where they go beyond from the least number to the greatest of the training part."""
+    it is [-1, 1], or where they go beyond from the least number to the greatest of the training part.
+    """
     raw = np.asarray(data.examples)
     if data.input_scale is None:
         flows = data.train.flow is not None

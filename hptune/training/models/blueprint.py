@@ -111,6 +111,6 @@ def optimizer_of(recipe: Recipe) -> tuple[str, dict[str, Any]]:
 
 
 def dials_of_optimizer(name: str, arguments: Mapping[str, Any]) -> dict[str, float]:
-    """The optimizer's dials among the arguments that it is given: `optimizer.momentum`, …"""
+    """The optimizer's dials among the arguments that it is given, by names like `optimizer.momentum`."""
     known = dial_table.of_optimizer(name)
     return {f"optimizer.{key}": float(arguments[key]) for key in known if known[key].holds(arguments.get(key))}

@@ -1,6 +1,6 @@
 """Dials: hyperparameters that a graph reads when it runs, so that turning one costs no retrace.
 
-A `Dial` stands in stock Keras objects where a number would; which numbers these are is the table in `spec/dials.py`.
+A `Dial` stands in stock Keras objects where a number would; the table in `experiment/dials.py` says which numbers.
 Keras branches on some of them in Python (`if self.momentum != 0`); a dial answers as any number above zero would, and
 its graph works for zero too. Arithmetic with it is that of Python's own numbers: in float64 among numbers, in the
 tensor's type with a tensor, so that `1 - beta_2` has the digits that it has in Keras.
@@ -137,10 +137,12 @@ class Dial(Number):
         Dial._known[self.key] = self
 
     def set(self, value: float) -> None:
+        """Turn it to `value`."""
         self._double.assign(value)
         self._single.assign(value)
 
     def as_type(self, dtype: Any) -> Any:
+        """Its value as a tensor of `dtype`."""
         import tensorflow as tf
 
         return self._single.read_value() if dtype == tf.float32 else super().as_type(dtype)
@@ -187,6 +189,7 @@ class Place:
 
     @property
     def number(self) -> float:
+        """The number that stands there now."""
         return float(getattr(self.holder, self.attribute))
 
 
@@ -254,7 +257,7 @@ def attach(places: Iterable[Place]) -> dict[str, Dial]:
 
 
 def attach_to_optimizer(optimizer: Any, names: Iterable[str]) -> dict[str, Dial]:
-    """Put a dial in place of each of these numbers of an optimizer that is not built yet: `optimizer.momentum`, …
+    """Put a dial in place of each of these numbers (`optimizer.momentum` and the like) of an optimizer not built yet.
 
     Whatever number stood there, 0 too: so it makes the slots that any other would.
     """

@@ -113,7 +113,8 @@ def _spelled(path: Iterable[str | int]) -> str:
 
 def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
     """The call with the recipe's kernel initialiser and penalty, where the layer, or one that it wraps, takes them and
-    was not given its own."""
+    was not given its own.
+    """
     wanted = {"initializer": recipe.initialization.kernel, "regularizer": penalty_of(recipe)}
     more = {f"{kernel}_{what}": value for kernel in KERNELS for what, value in wanted.items() if value is not None}
     return replace(call, args=_filled(call.name, call.args, more)) if more else call

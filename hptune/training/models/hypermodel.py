@@ -80,6 +80,7 @@ class Builder:
 
     @property
     def hypermodel_fits(self) -> bool:
+        """Whether its class overrides `fit`."""
         return getattr(type(self.hypermodel), "fit", None) not in (None, _Function.fit, self._kt.HyperModel.fit)
 
     @property
@@ -135,7 +136,8 @@ class Builder:
 
     def needs_fit(self, model: Any) -> str | None:
         """Why no copy or graph can stand for the model that was built last, so that Keras's `fit` is to train it; None:
-        it may."""
+        it may.
+        """
         if has_own_loops(model):
             return "has a fit or loops of its own, or batches of one size"
         if (why := why_by_fit(model)) is not None:
@@ -220,12 +222,14 @@ class Builder:
 
     def _is_of_others(self) -> bool:
         """Whether another builder, that of another fold, has imported the modules anew: these here are no more to be
-        put back."""
+        put back.
+        """
         return bool(self.reference) and self._named() not in self._own[1:]
 
     def _changed(self) -> list[str] | None:
         """The names through which the modules, or the HyperModel, hold anything else than at first; None: the module
-        is no more the one that is loaded."""
+        is no more the one that is loaded.
+        """
         if self._is_of_others():
             return None
         named = self._named()

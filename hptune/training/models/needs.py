@@ -89,8 +89,9 @@ def _calls(items: Any) -> Iterator[Call]:
 
 
 def _raw(layers: Iterable[Call], inputs: Iterable[str]) -> Iterator[Call]:
-    """The layers that are given samples, or what layers without weights made of them. (Of a class of the user's it is
-    not known whether it has some: what stands behind it counts.)"""
+    """The layers that are given samples, or what layers without weights made of them. Of a class of the user's it is
+    not known whether it has some: what stands behind it counts.
+    """
     raw = {INPUT, *inputs}
     before = True
     for name, given in layers:

@@ -25,6 +25,7 @@ def names_read(code: types.CodeType) -> list[str]:
 
 
 def as_data(code: types.CodeType) -> list[Any]:
+    """The bytecode, the constants (those of inner functions too) and the names of a function, as JSON data."""
     constants = [as_data(one) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts]
     return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames), list(code.co_freevars)]
 

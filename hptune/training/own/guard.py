@@ -25,7 +25,7 @@ BATCH = 16
 """Samples that are compared, and one more of each class that is not among them."""
 
 MOST = 4096
-"""Among so many, another class is looked for."""
+"""How many training samples are searched for the other classes."""
 
 _TOLERANCE = 1e-5
 """Relative to the largest number: both compute the same in float32, perhaps in another order."""
@@ -72,7 +72,8 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
 
 def _set_otherwise(own: Any, model: Any) -> str | None:
     """An option that a layer of the builder's model has and the program's has otherwise: what a config does not bring
-    back, such as the strength of `enable_lora`, may show only once it is trained. Dials are turned, and left out."""
+    back, such as the strength of `enable_lora`, may show only once it is trained. Dials are turned, and left out.
+    """
     ours = list(own._flatten_layers())
     theirs = list(model._flatten_layers())[-len(ours) :]
     usual = kept_in_each_layer()

@@ -43,7 +43,7 @@ _OF_MODULES = frozenset(
 
 
 _MANY = 1000
-"""So many things in one container (the words of a vocabulary, with a vector each) are compared by identity alone."""
+"""Containers with at least this many things (a vocabulary, with a vector a word) are compared by identity alone."""
 
 _ITERATORS = (enumerate, zip, map, filter, reversed)
 
@@ -175,7 +175,8 @@ def _told(thing: Any) -> tuple[Any, list[Any]]:
 
 def _of_other_languages(thing: Any) -> tuple[Any, list[Any]]:
     """What holds nothing that Python sees: its bytes, or its pickle. What has neither can't be known, so that it counts
-    as changed."""
+    as changed.
+    """
     try:
         return zlib.crc32(memoryview(thing)), []
     except (TypeError, BufferError):

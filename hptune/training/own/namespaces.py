@@ -62,6 +62,7 @@ class Namespace:
         self._variables = [(variable, variable.numpy()) for variable in variables_in(values)]
 
     def put_back(self) -> None:
+        """Put back what it held; added plain values are removed, and its graphs and caches are emptied."""
         now = {name: value for name, value in _held(self._thing).items() if answers(value)}
         for name in [name for name, value in now.items() if name not in self._was and _is_plain(value)]:
             if self._is_own:

@@ -44,7 +44,8 @@ _KEEPS = (
 
 def loss_apart(program: Program, builder: Builder | None) -> str | None:
     """A note where a trial's `val_loss` can't be compared with that of the default values' model: a step or a
-    `compute_loss` of the user's tells the penalties on the weights too, Keras's is told without."""
+    `compute_loss` of the user's tells the penalties on the weights too, Keras's is told without.
+    """
     if builder is None or not program.model._get_regularization_losses():
         return None
     holds = makes_its_own_loss(program.model) or program.own_steps
@@ -82,7 +83,8 @@ def _of_logits(compiled: Compiled) -> list[str]:
 
 def ranks_apart(blueprint: Blueprint, model: Any, y: Array) -> list[str]:
     """A note on metrics of the user's code that tell something else where targets are [n] and predictions [n, 1] than
-    where both are [n, 1]: Keras matches the two for its own alone. y: some targets."""
+    where both are [n, 1]: Keras matches the two for its own alone. y: some targets.
+    """
     if getattr(model, "output_shape", None) != (None, 1) or y.ndim != 1:
         return []
     given = keras().tree.flatten([blueprint.compiled.metrics(), blueprint.compiled.weighted_metrics()])

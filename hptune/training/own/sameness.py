@@ -229,6 +229,7 @@ _MADE_IN_PYTHON = 1 << 9
 
 
 def is_installed(module: types.ModuleType) -> bool:
+    """Whether the module is Python's or an installed package's, and not the user's own file."""
     origin = getattr(getattr(module, "__spec__", None), "origin", None) or getattr(module, "__file__", None) or ""
     return origin in ("built-in", "frozen") or origin.startswith(INSTALLED)
 

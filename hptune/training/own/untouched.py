@@ -85,7 +85,8 @@ class Untouched:
 
     def after(self, model: Any) -> bool:
         """To be called with what the builder made. True: it holds what an earlier call has made, which may have been
-        trained since; the builder is to be called again."""
+        trained since; the builder is to be called again.
+        """
         self.patched = self._patches.found()
         inside = list(_inside(model))
         for thing in inside:

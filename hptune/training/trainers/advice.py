@@ -14,7 +14,7 @@ from hptune.training.core.state import State
 from hptune.training.data import Part
 
 _PAYS = 1.2
-"""Only what makes an epoch so many times faster is worth another search."""
+"""How many times faster an epoch must become for the advice to be given."""
 
 _TRIED_EPOCHS = 4
 """Of which the first compiles."""

@@ -49,6 +49,7 @@ class FunctionTrainer:
         self._check_parameters(parameters)
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        """As `Trainer` has it. The final trainings (`best`, `baseline`) give the figures of their best epoch too."""
         started = time.perf_counter()
         if segment.purpose == "probe":
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=self._facts())

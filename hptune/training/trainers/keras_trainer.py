@@ -32,7 +32,7 @@ RANGE = (1e-7, 10.0)
 """The rates of a range test, from the first step to the last."""
 
 RANGE_STEPS = 200
-"""A range test trains whole epochs, of so many steps together at least."""
+"""Steps that a range test trains at least, rounded up to whole epochs."""
 
 
 Learn: TypeAlias = Callable[[Loaded, Trials, Segment], dict[str, Any]]
@@ -130,7 +130,8 @@ class KerasTrainer:
 
     def _keep_state(self, segment: Segment, outcome: Outcome, epochs: int, best: Best | None) -> bool:
         """Write the state at the end where training may go on from it, and that of the epoch which the score is of
-        where the trial may be one of the best; whether the one at the end was written."""
+        where the trial may be one of the best; whether the one at the end was written.
+        """
         if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
         earned = best_epoch(outcome.whole, self.loaded.objective)

@@ -213,6 +213,7 @@ class OwnFit:
     # --- as of any trained model --------------------------------------------------------------------------------
 
     def state(self) -> State:
+        """A copy of the model's variables, and of the optimizer's where there is one."""
         optimizer = self._optimizer
         slots = tuple(v.numpy() for v in optimizer.variables) if optimizer is not None else ()
         return State(tuple(v.numpy() for v in self.model.variables), slots)
@@ -280,7 +281,6 @@ def listener(
 
     keep: gives the state to keep of the best epoch so far. mark: see `Told.mark`, of the model that is trained.
     """
-
     ours: dict[str, float] = {}
 
     def take(name: str | None) -> None:

@@ -30,10 +30,10 @@ from hptune.training.trainers.probe import check_objective
 from hptune.training.trainers.returned import WANTED, Tally, numbers
 
 FEW = 64
-"""So many samples are given to the `fit`; where it can't do with them, all are."""
+"""Samples that the probe gives to the `fit`; where it can't train on these, it is given all."""
 
 EPOCHS = 3
-"""So many are asked for, which a `fit` with epochs of its own does not train."""
+"""Epochs that the probe asks the `fit` for: one that trains another number has epochs of its own."""
 
 DROP = "Drop it, or let fit take it"
 
@@ -43,7 +43,8 @@ LEFT_OUT = ("batch_size", "epochs")
 
 def check_own_fit(experiment: Experiment, data: Data, why: str | None = None) -> None:
     """What hptune's own training does can't be asked of a `fit`, which is given arrays. why: the model needs Keras's;
-    None: the HyperModel has one of its own. Raises SpecError."""
+    None: the HyperModel has one of its own. Raises SpecError.
+    """
     trains = "the HyperModel trains by a fit of its own" if why is None else f"Keras's fit is to train it: {why}"
     way = "drop that fit" if why is None else "change the code"
     if isinstance(data.train.x, Stored):

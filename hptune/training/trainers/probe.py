@@ -72,7 +72,7 @@ def check_recipes(
             path = error.path if isinstance(error, LayerError) else path
         shown = ", ".join(f"{name}={value}" for name, value in values.items())
         told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}: {why}"
-        failures.append(Problem(f"{told.rstrip('.')}. Mend the model, or narrow the search space.", path))
+        failures.append(Problem(f"{told.rstrip('.')}. Fix the model, or narrow the search space.", path))
     raise SpecError(failures[0])
 
 

@@ -52,6 +52,7 @@ class Proof:
     fit_s: float
 
     def facts(self) -> dict[str, Any]:
+        """All of it as JSON data."""
         return {
             "metrics": {name: list(pair) for name, pair in self.metrics.items()},
             "not_compared": list(self.not_compared),

@@ -77,7 +77,8 @@ class Tally:
 
     def confirm(self, mark: str) -> None:
         """mark: of the trial's model as it was left. Where another model was trained, and this one did not follow it,
-        nothing is known of its weights at any epoch."""
+        nothing is known of its weights at any epoch.
+        """
         marks = [one.mark for one in (self.best, self.epochs[-1] if self.epochs else None) if one is not None]
         if any(one is not None for one in marks) and mark not in marks:
             self.best = None
@@ -94,6 +95,7 @@ class Tally:
     def take(
         self, epoch: int, logs: Mapping[str, float], *, best: bool, state: State | None = None, mark: str | None = None
     ) -> None:
+        """Take down an epoch. best: it is the best by now; `state` and `mark` are then those of its weights."""
         self.epochs.append(Told(epoch, logs, mark=mark))
         if best:
             self.best = Told(epoch, logs, state, mark)
@@ -119,7 +121,8 @@ def numbers(returned: Any, objective: Objective) -> dict[str, Any]:
 
 def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, asked: bool = False) -> Earned:
     """What the `fit` has come to. epochs: what it was asked to train. asked: whether the objective is one
-    that what it returns must hold, as for KerasTuner. Raises SegmentFailed."""
+    that what it returns must hold, as for KerasTuner. Raises SegmentFailed.
+    """
     values = numbers(returned, objective)
     lists = [value for value in values.values() if isinstance(value, tuple)]
     epochs = max(map(len, lists), default=0) or len(tally.epochs) or epochs

@@ -78,6 +78,7 @@ class SklearnTrainer:
         return list(dict.fromkeys([*asked, *common]))
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
+        """As `Trainer` has it. A segment fits one fold; the final trainings fit all but the test part."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         started = time.perf_counter()
@@ -185,7 +186,7 @@ class SklearnTrainer:
                 where = reasons.place(error, self._folder)
                 told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
                 failures.append(f"{told} ({where})" if where else told)
-        raise spec_error(f"{failures[0].rstrip('.')}. Mend the parameters, or narrow the search space.", "model")
+        raise spec_error(f"{failures[0].rstrip('.')}. Fix the parameters, or narrow the search space.", "model")
 
     def _check_scorers(self, data: Data) -> None:
         """That each scorer can score this target, tried on a model that has learnt nothing."""
@@ -217,21 +218,24 @@ Labels: TypeAlias = tuple[Value, ...] | None
 
 def takes_labels(estimator: Estimator) -> bool:
     """Whether classes are given to it as the source spells them: scikit-learn's own estimators take any labels, others
-    may want their numbers from 0 on."""
+    may want their numbers from 0 on.
+    """
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     return type(last).__module__.partition(".")[0] == "sklearn"
 
 
 def target(part: Part, labels: Labels = None) -> Array:
     """The target as scikit-learn takes it: the class of each sample [n] (its index, without `labels` and where
-    these are no whole numbers), 0 and 1 [n, labels], or numbers [n] or [n, outputs]."""
+    these are no whole numbers), 0 and 1 [n, labels], or numbers [n] or [n, outputs].
+    """
     names = _spelled(labels) if part.y.ndim == 1 else None
     return part.y if names is None else names[part.y]
 
 
 def _spelled(labels: Labels) -> Array | None:
     """The labels as an array; None where there are none, or scikit-learn takes them for no classes (0.5, 1e300, …) or
-    in another order than theirs, which is the alphabet's."""
+    in another order than theirs, which is the alphabet's.
+    """
     names = np.array(labels) if labels is not None else np.empty(0)
     if names.dtype.kind != "O" and (names[:-1] > names[1:]).any():
         return None
@@ -242,7 +246,8 @@ def _spelled(labels: Labels) -> Array | None:
 
 def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Labels = None) -> dict[str, float]:
     """Each scorer's value on the part: on the classes as the source spells them where they are numbers. Texts are told
-    by their order, so that of two the second is the one that `f1` and the like ask for."""
+    by their order, so that of two the second is the one that `f1` and the like ask for.
+    """
     from sklearn.metrics import get_scorer
 
     x, y = table(part), target(part)
@@ -262,6 +267,7 @@ class Numbered:
         self.classes_ = np.searchsorted(labels, estimator.classes_)
 
     def predict(self, x: Array) -> Array:
+        """The numbers of the predicted classes [n], for samples x [n, columns]."""
         numbers: Array = np.searchsorted(self._labels, self._estimator.predict(x))
         return numbers
 

@@ -1,0 +1,1 @@
+"""Where samples come from: each module reads one kind of `data` section into `Raw`."""

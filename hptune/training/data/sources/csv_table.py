@@ -36,9 +36,11 @@ class CsvSheet:
     is_large: bool = False  # it was read as text, which takes more room than its columns do
 
     def place(self, row: int) -> str:
+        """`file:line`, with the line on which the row starts."""
         return f"{self.file}:{self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
+        """The cells of a column as texts, with spaces around them removed."""
         return [text_of(text) for text in self.columns[self.header.index(name)]]
 
 

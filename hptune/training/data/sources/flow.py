@@ -24,7 +24,7 @@ from hptune.training.runtime import keras
 PYTHON: KeyPath = ("data", "python")
 
 SINGLES = 64
-"""Samples that come one by one are batched by so many, to be cut anew."""
+"""The batch size of samples that come one by one, where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Flow:
 
     def for_fit(self, seed: int, *, batch_size: int | None = None, rows: int | None = None) -> Any:
         """One pass as Keras's `fit` takes it: in batches of the function's own, or of `batch_size`; of the first `rows`
-        samples, or all."""
+        samples, or all.
+        """
         import tensorflow as tf
 
         dataset = self.open(seed, endless=False)
@@ -138,6 +139,7 @@ def _seed_tensorflow(seed: int) -> None:
 
 
 def is_dataset(thing: Any) -> bool:
+    """Whether this is a `tf.data.Dataset`."""
     import tensorflow as tf
 
     return isinstance(thing, tf.data.Dataset)

@@ -42,7 +42,7 @@ _READ = 2
 """Raised when files are read otherwise, so that nothing that was decoded before is used."""
 
 _AT_ONCE = 256
-"""So many pictures are in memory at a time."""
+"""Pictures in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,7 +247,7 @@ def _refusal(spec: ImagesData, listed: _Listed, bad: dict[int, str]) -> SpecErro
     problems = [Problem(f"{bad[i]}.", place=str(_told(spec, listed, i))) for i in shown]
     some = f", {SHOWN} of them told" if len(bad) > SHOWN else ""
     more = f"{len(bad)} of {len(listed.names)} files can't be decoded{some}"
-    return SpecError(*problems, Problem(f"{more}. {_FORMATS} Mend or remove them, or say data.missing: drop.", IMAGES))
+    return SpecError(*problems, Problem(f"{more}. {_FORMATS} Fix or remove them, or say data.missing: drop.", IMAGES))
 
 
 def _told(spec: ImagesData, listed: _Listed, number: int) -> Path:

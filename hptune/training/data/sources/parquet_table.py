@@ -40,10 +40,12 @@ class ParquetSheet:
 
     @property
     def is_large(self) -> bool:
+        """Whether the table has more than `HELD_NUMBERS` cells."""
         rows: int = self.table.metadata.num_rows if hasattr(self.table, "metadata") else self.table.num_rows
         return rows * len(self.header) > HELD_NUMBERS
 
     def place(self, row: int) -> str:
+        """`file: row N`, with rows counted from 1."""
         return f"{self.file}: row {self.start + row + 1}"
 
     def column(self, name: str) -> Content:

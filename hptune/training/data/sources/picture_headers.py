@@ -10,7 +10,7 @@ import numpy as np
 from hptune.training.data.arrays import Array
 
 HEAD_BYTES = 2**16
-"""What `peculiarity` is of stands in so many bytes."""
+"""Bytes at the start of a file that `peculiarity` needs."""
 
 Peculiarity: TypeAlias = Literal["deep", "turned"]
 

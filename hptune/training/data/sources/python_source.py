@@ -31,7 +31,7 @@ from hptune.training.data.target import as_taken, lacking_note, read_target
 from hptune.training.data.weights import check_weights, given_weights, refuse_all_0
 
 HEAD = 64
-"""So many samples of a stream are kept as arrays, to know their kind."""
+"""Samples of a stream that are kept as arrays, to know their kind."""
 
 MOST_ELEMENTS = 1_000_000
 """A data set that does not know its own length and gives more elements than this is taken for endless."""
@@ -365,7 +365,7 @@ def _batches(spec: PythonData, once: Any, name: str, *, endless_from: int | None
         raise
     except Exception as error:  # whatever the user's own code in it raises, as TensorFlow tells it
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise spec_error(f"reading the {name} data set of {spec.python} failed: {told}. Mend it.", *PYTHON) from error
+        raise spec_error(f"reading the {name} data set of {spec.python} failed: {told}. Fix it.", *PYTHON) from error
 
 
 def _check_finite(spec: PythonData, x: Array, y: Array, name: str) -> None:

@@ -1,0 +1,1 @@
+"""Which rows belong to the training, validation and test parts, and to the folds of cross-validation."""

@@ -116,7 +116,8 @@ def _grouped(rows: Rows, codes: Rows, groups: Array, folds: int, random: np.rand
 
 def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
     """The rows in order of time, cut into stretches of one size, but for the first, which has what is left over: as
-    scikit-learn's TimeSeriesSplit has it. Rows of one time are never cut apart."""
+    scikit-learn's TimeSeriesSplit has it. Rows of one time are never cut apart.
+    """
     order = rows[np.argsort(times[rows], kind="stable")]
     when = times[order]
     changes = np.flatnonzero(when[1:] != when[:-1]) + 1

@@ -1,0 +1,1 @@
+"""Samples outside memory: read batch by batch, kept in files, or shared between workers."""

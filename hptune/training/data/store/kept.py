@@ -18,7 +18,9 @@ _AT_ONCE = 2**20
 class Output(Protocol):
     """Where the bytes go."""
 
-    def write(self, data: Any, /) -> int: ...
+    def write(self, data: Any, /) -> int:
+        """Write the bytes of `data`, and return how many were written."""
+        ...
 
 
 class _Summed:

@@ -19,7 +19,7 @@ from hptune.training.data.store.kept import Output, kept
 from hptune.training.data.store.stream import Mapped, scratch
 
 ROWS = 2**16
-"""So many rows are prepared at a time."""
+"""Rows prepared at once."""
 
 
 def spooled(values: Array) -> Mapped:

@@ -28,6 +28,7 @@ class Stored:
 
     @classmethod
     def of(cls, source: Source, rows: Rows, prepare: Preparation) -> Stored:
+        """These rows of a source. One row is prepared at once, to learn shape and dtype."""
         one = prepare(source, rows[:1])
         return cls(source, rows, prepare, (len(rows), *one.shape[1:]), one.dtype)
 

@@ -25,7 +25,7 @@ BLOCK_BYTES = 2**24
 """What is read at once where all of an array is looked at."""
 
 _RETURNED_BYTES = 2**26
-"""After so much was read of a map, its pages are handed back, so that a process does not hold the whole file."""
+"""Bytes read of a memory map before its pages are handed back, so that a process does not hold the whole file."""
 
 _PAGE_BYTES = 4096
 

@@ -19,7 +19,7 @@ from hptune.experiment.data import Kind
 from hptune.training.data.arrays import Array
 
 MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
-"""What pandas takes for missing too, less "None", which tables use as a category; in every source alike."""
+"""pandas' missing-value markers, except "None", which tables use as a category. The same in every source."""
 
 COMMA_NUMBER = re.compile(r"[+-]?[\d.]*(,\d+)+")
 _DATE = re.compile(
@@ -199,7 +199,8 @@ def _typed(content: Typed, kind: Kind | None) -> Cells:
 
 def _spelled(content: Typed) -> list[str]:
     """As a text file would have them: numbers in the fewest digits of their type, without a fraction where the whole
-    column is whole; dates as 2025-01-31, with the time of day where there is one."""
+    column is whole; dates as 2025-01-31, with the time of day where there is one.
+    """
     values = content.as_given
     if content.kind == "date":
         return _dates(content)

@@ -28,7 +28,7 @@ _NAMES_ROWS = re.compile(r"(.*[_\W])?(id|uuid|guid|key|index|row)|unnamed: \d+|"
 _FILLS: Mapping[Kind, str] = {"number": "median", "date": "median", "category": "most_frequent"}
 
 _WORDS = 3.0
-"""So many words in a cell on average, and most cells differ: free text."""
+"""A column with more words a cell than this on average, most of whose cells differ, is free text."""
 
 
 @dataclass(frozen=True, slots=True)

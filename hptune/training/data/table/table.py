@@ -27,7 +27,7 @@ from hptune.training.data.table.cells import (
 )
 
 SHOWN = 10
-"""So many problems of a file are told one by one; of the rest, how many there are."""
+"""Problems of a file that are told one by one; the rest are counted."""
 
 Role: TypeAlias = Literal["features", "target", "sample_weight", "group", "time"]
 
@@ -38,13 +38,19 @@ class Sheet(Protocol):
     """A file's table. key: of the YAML, that names the file. file: as the YAML spells it."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The key of the `data` section that names the file."""
+        ...
 
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """The file's path, as the YAML has it."""
+        ...
 
     @property
-    def header(self) -> Sequence[str]: ...
+    def header(self) -> Sequence[str]:
+        """The names of all columns, in the order of the file."""
+        ...
 
     @property
     def is_large(self) -> bool:
