@@ -89,21 +89,32 @@ def kept(*, from_imports: bool = False) -> Iterator[None]:
             try:
                 yield
             finally:
-                put_names(snapshot.pop("names"))  # first of all: what follows uses them
+                names, at_end = snapshot.pop("names"), _names() if imported else None
+                put_names(names)  # first of all: what follows uses them
     finally:
         if not from_imports:
             _OPEN.pop()
-            _take_in(imported, snapshot)
+            _take_in(imported, {"names": names, **snapshot}, into=snapshot, names=at_end)
         _unmended.extend(put(snapshot))
 
 
-def _take_in(imported: list[Changes], snapshot: Snapshot) -> None:
-    """Have a snapshot hold what imports have set since, in their order."""
-    is_now = now() if imported else {}
+def _names() -> Any:
+    """As `SETTINGS` has them; None where code has replaced what it takes to look."""
+    try:
+        return SETTINGS["names"].read()
+    except Exception:  # noqa: BLE001  # as `now`
+        return None
+
+
+def _take_in(imported: list[Changes], held: Snapshot, *, into: Snapshot, names: Any) -> None:
+    """Have a snapshot, `into`, hold what imports have set since, in their order. names: as the block has left them."""
+    is_now = {**now(), "names": names} if imported else {}
     for changes in imported:
         for name, (before, after) in changes.items():
-            four = (snapshot.get(name, ABSENT), before, after, is_now.get(name, ABSENT))
-            snapshot[name] = with_changes(*four, counted=name in COUNTED)
+            if name == "names" and names is None:
+                continue
+            four = (held.get(name, ABSENT), before, after, is_now.get(name, ABSENT))
+            held[name] = into[name] = with_changes(*four, counted=name in COUNTED)
 
 
 _unmended: list[str] = []
