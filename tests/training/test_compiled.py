@@ -209,3 +209,44 @@ def test_a_schedule_beside_one_that_the_code_has_fails_its_trial(tmp_path: Path,
         worker.run(Segment(0, {"b": True}, to_epoch=2))
     free = _beside(tmp_path, "build", f"training: {{batch_size: 48, epochs: 2}}\nschedule: {schedule}")
     assert len(free.run(Segment(0, {"rate": 0.1}, to_epoch=2)).curves["val_loss"]) == 2
+
+
+SMOOTHED = """
+import keras, numpy as np
+def data():
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    y = (x.sum(1) > 0).astype("int32")
+    return (x[:48], y[:48]), (x[48:], y[48:])
+def net(shares, smoothing=0.0):
+    model = keras.Sequential([
+        keras.Input((3,)), keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros"),
+    ])
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+    model.compile(keras.optimizers.SGD(0.5), loss, loss_weights=shares)
+    return model
+def build(hp):
+    return net([None, [0.3], 0.3][hp.Choice("k", [0, 1, 2])])
+"""
+
+
+def test_smoothed_labels_leave_the_builders_loss_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "smoothed_net.py").write_text(SMOOTHED)
+    (tmp_path / "t.yaml").write_text(
+        "version: 1\nname: t\ndata: {python: 'smoothed_net:data', scale: none}\nmodel: {python: 'smoothed_net:build'}\n"
+        "training: {batch_size: 48, epochs: 3, regularization: {label_smoothing: 0.2}}\nobjective: {metric: val_loss}\n"
+    )
+    loaded = load(tmp_path / "t.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs"))
+    monkeypatch.syspath_prepend(tmp_path)
+    import smoothed_net  # type: ignore[import-not-found]
+
+    (x, y), (xv, yv) = smoothed_net.data()
+    for k, shares in enumerate((None, [0.3], 0.3)):
+        ours = worker.run(Segment(0, {"k": k}, to_epoch=3)).curves["val_loss"]
+        trained, plain = smoothed_net.net(shares, 0.2), smoothed_net.net(shares)
+        wanted = []
+        for _ in range(3):
+            trained.fit(x, y, batch_size=48, shuffle=False, verbose=0)
+            plain.set_weights(trained.get_weights())
+            wanted.append(plain.evaluate(xv, yv, verbose=0))
+        np.testing.assert_allclose(ours, wanted, rtol=1e-5)

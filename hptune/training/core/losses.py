@@ -84,11 +84,12 @@ def standardized(loss: Any, mean: NDArray[Any], deviation: NDArray[Any]) -> Any:
     return Standardized(name="loss")
 
 
-def smoothed(loss: Any, smoothing: Any) -> Any:
+def smoothed(loss: Any, smoothing: Any, loss_weights: Any = None) -> Any:
     """A cross-entropy whose targets are mixed with the uniform distribution: y·(1 − s) + s/k.
 
-    smoothing: s in [0, 1), a number or a dial. For one-hot rows and 0 or 1 it is Keras's own; integer labels, for which
-    Keras has none, are made one-hot inside. k is 2 for sigmoid outputs.
+    smoothing: s in [0, 1), a number or a dial. loss_weights: those that the model is compiled with. For one-hot rows and
+    0 or 1 it is Keras's own; integer labels, for which Keras has none, are made one-hot inside. k is 2 for sigmoid
+    outputs.
     References: Szegedy et al. 2016, arXiv:1512.00567. Raises SegmentFailed for any other loss, and for one that smooths
     already.
     """
@@ -100,10 +101,15 @@ def smoothed(loss: Any, smoothing: Any) -> Any:
         raise SegmentFailed(f"label_smoothing is given to {kind} too. Drop one of them.")
     options = {**loss._fn_kwargs, "reduction": loss.reduction, "name": loss.name, "dtype": loss.dtype}
     if kind == "SparseCategoricalCrossentropy":
-        return _smoothed_sparse(options, options.pop("ignore_class"), smoothing)
-    made = type(loss)(**options)
-    made._fn_kwargs = {**made._fn_kwargs, "label_smoothing": smoothing}
-    return made
+        made = _smoothed_sparse(options, options.pop("ignore_class"), smoothing)
+    else:
+        made = type(loss)(**options)
+        made._fn_kwargs = {**made._fn_kwargs, "label_smoothing": smoothing}
+    if loss_weights is None:
+        return made
+    from keras.src.trainers.compile_utils import CompileLoss
+
+    return CompileLoss(made, loss_weights)
 
 
 def _smoothed_sparse(options: dict[str, Any], ignored: int | None, smoothing: Any) -> Any:

@@ -134,7 +134,7 @@ class Program:
         self._smoothed = None
         if SMOOTHING in blueprint.dials:
             self._dials[SMOOTHING] = Dial()
-            self._smoothed = smoothed(loss, self._dials[SMOOTHING])
+            self._smoothed = smoothed(loss, self._dials[SMOOTHING], compiled.loss_weights)
         missing = blueprint.dials.keys() ^ self._dials.keys()
         assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
         self.own_steps = has_own_steps(self.model)
