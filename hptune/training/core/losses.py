@@ -87,8 +87,8 @@ def standardized(loss: Any, mean: NDArray[Any], deviation: NDArray[Any]) -> Any:
 def smoothed(loss: Any, smoothing: Any, loss_weights: Any = None) -> Any:
     """A cross-entropy whose targets are mixed with the uniform distribution: y·(1 − s) + s/k.
 
-    smoothing: s in [0, 1), a number or a dial. loss_weights: those that the model is compiled with. For one-hot rows and
-    0 or 1 it is Keras's own; integer labels, for which Keras has none, are made one-hot inside. k is 2 for sigmoid
+    smoothing: s in [0, 1), a number or a dial. loss_weights: those that the model is compiled with. For one-hot rows
+    and 0 or 1 it is Keras's own; integer labels, for which Keras has none, are made one-hot inside. k is 2 for sigmoid
     outputs.
     References: Szegedy et al. 2016, arXiv:1512.00567. Raises SegmentFailed for any other loss, and for one that smooths
     already.
