@@ -139,9 +139,9 @@ def _parts_of(case: Case, of: Worker) -> Mapping[str, Any]:
     trainer: Any = of.trainer()
     if case.experiment.get("evaluation", {}).get("folds"):
         trainer = trainer._trainers[case.replica]
-    dealt = {name: _arrays(getattr(trainer.data, name)) for name in ("train", "validation")}
+    dealt = {name: _arrays(getattr(trainer.loaded.data, name)) for name in ("train", "validation")}
     if case.winner:
-        dealt["test"] = _arrays(trainer._samples.test())
+        dealt["test"] = _arrays(trainer.loaded._samples.test())
     given = samples.parts(case.x, case.y, weighted=case.weighted)
     if trainer is of.trainer():
         _check_rows(dealt, given, scaled=case.data.get("scale", "none") != "none")
@@ -229,7 +229,7 @@ def _programs(case: Case, of: Worker) -> int:
     trainer: Any = of.trainer()
     if case.experiment.get("evaluation", {}).get("folds"):
         trainer = trainer._trainers[case.replica]
-    return len(trainer.programs._programs)
+    return len(trainer.loaded.programs._programs)
 
 
 OTHER_START = "initial state in the other order"

@@ -115,7 +115,7 @@ def differences(folder: Path, guide: Guide) -> list[str]:
             ours, initial = _ours(worker, guide, run, number, values)
             if key not in theirs:
                 trainer: Any = worker.trainer()
-                theirs[key] = plain_program(guide, values, initial, trainer.data)
+                theirs[key] = plain_program(guide, values, initial, trainer.loaded.data)
             found += _apart(f"{order} {key}", ours.curves, theirs[key].curves)
         if order == "forwards":
             best = worker.run(Segment(number, values, to_epoch=trained_to(guide), purpose="best"))
@@ -136,7 +136,7 @@ def _ours(
     """What hptune gives at a point, and the variables that it began with; None for a fit of its own."""
     segment = Segment(number, values, to_epoch=trained_to(guide))
     trainer: Any = worker.trainer()
-    if trainer.builder.has_own_fit:
+    if trainer.loaded.builder.has_own_fit:
         return worker.run(segment), None
     worker.run(segment._replace(to_epoch=0, keep_state=True))
     return worker.run(segment), states.load(run.state(number, 0, 0))[0].model
@@ -227,6 +227,6 @@ def _exported_apart(best: SegmentResult, theirs: Told, worker: Worker) -> list[s
     code = re.search(r"[Ll]oad it by `(.*?)`", note)
     scope: dict[str, Any] = {}
     exec(code[1] if code else f"import keras; model = keras.models.load_model({best.facts['model']!r})", scope)
-    found = predicted(scope["model"], trainer.data.validation.x)
+    found = predicted(scope["model"], trainer.loaded.data.validation.x)
     gap = float(np.max(np.abs(found - theirs.predicted)))
     return [f"the exported model's predictions are {gap:.3g} apart"] if gap > 1e-4 else []

@@ -1039,7 +1039,7 @@ def differences(folder: Path, name: str) -> list[Difference]:
         for number, values in enumerate(some):
             segment = Segment(number, values, to_epoch=0, keep_state=True)
             trainer: Any = worker.trainer()
-            by_fit, before = trainer.builder.has_own_fit, None
+            by_fit, before = trainer.loaded.builder.has_own_fit, None
             if not (by_fit or name in BY_FIT_WHEN_TRACED):
                 worker.run(segment)
                 before = states.load(run.state(number, 0, 0))[0]
@@ -1047,7 +1047,7 @@ def differences(folder: Path, name: str) -> list[Difference]:
             key = json.dumps(values)
             if key not in theirs:
                 given = before.model if before is not None else None
-                theirs[key] = fitted(name, values, given, trainer.data)
+                theirs[key] = fitted(name, values, given, trainer.loaded.data)
             found += [
                 Difference(values, order, metric, list(ours.get(metric, ())), list(curve))
                 for metric, curve in theirs[key].items()

@@ -130,8 +130,8 @@ def test_the_loss_of_each_output_is_keras_own(tmp_path: Path) -> None:
     made, _ = worker(tmp_path, "data: {csv: t.csv, target: [b, a], scale: none}", HEADS, training)
     told = best(made)["test"]
     trainer: Any = made.trainer()
-    (program,) = trainer.programs._programs.values()
-    part = trainer._samples.test()
+    (program,) = trainer.loaded.programs._programs.values()
+    part = trainer.loaded._samples.test()
     targets = {"a": part.y[:, 1:], "b": part.y[:, :1]}
     import tensorflow as tf
 

@@ -496,4 +496,4 @@ def test_ordinary_values_share_one_program(tmp_path: Path, code: str) -> None:
         facts = one.run(Segment(number, {"kind": "stock", "k": k}, to_epoch=1)).facts
         assert "not_shared" not in facts
     trainer: Any = one.trainer()
-    assert len(trainer.programs._programs) == 1
+    assert len(trainer.loaded.programs._programs) == 1

@@ -92,20 +92,22 @@ def test_the_exported_model_predicts_as_the_pipeline_does(case: str, tmp_path: P
     data, model, columns = CASES[case]
     run, trainer = trained(tmp_path, data, model)
     wanted = np.asarray(
-        next(iter(trainer.programs._programs.values())).model(prepared_examples(trainer.data), training=False)
+        next(iter(trainer.loaded.programs._programs.values())).model(
+            prepared_examples(trainer.loaded.data), training=False
+        )
     )
     signature = read_signature(run)
-    told = open_predictor(run, signature)(trainer.data.examples).numbers
+    told = open_predictor(run, signature)(trainer.loaded.data.examples).numbers
     np.testing.assert_allclose(told, wanted, rtol=1e-5, atol=1e-5)
     file = {"{csv": "t.csv", "{npz": "a.npz" if "a.npz" in data else "p.npz"}.get(data.partition(":")[0])
     if file is None:
-        np.save(tmp_path / "x.npy", trainer.data.examples)
+        np.save(tmp_path / "x.npy", trainer.loaded.data.examples)
         file = "x.npy"
     shown = io.StringIO()
     assert predict(run, tmp_path / file, shown) == 0
     header, *lines = csv.reader(shown.getvalue().splitlines())
     assert header == ["prediction", *columns]
-    assert len(lines) == (len(trainer.data.examples) if file == "x.npy" else {"t.csv": 120}.get(file, 60))
+    assert len(lines) == (len(trainer.loaded.data.examples) if file == "x.npy" else {"t.csv": 120}.get(file, 60))
     if "classes" in case or case in ("arrays", "pictures"):
         shares = np.array([[float(cell) for cell in line[1:]] for line in lines])
         np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
@@ -160,10 +162,10 @@ def test_a_model_with_a_fit_of_its_own_takes_prepared_samples_and_predict_prepar
     sys.modules.pop("mine", None)
     signature = read_signature(run)
     assert not signature.raw
-    told = open_predictor(run, signature)(trainer.data.examples).numbers
+    told = open_predictor(run, signature)(trainer.loaded.data.examples).numbers
     import keras
 
-    wanted = keras.models.load_model(run.best_model)(prepared_examples(trainer.data))
+    wanted = keras.models.load_model(run.best_model)(prepared_examples(trainer.loaded.data))
     np.testing.assert_allclose(told, wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -191,7 +193,7 @@ def test_two_classes_are_told_apart_at_0_where_the_loss_does(
 ) -> None:
     """The accuracy that is told is that of the predictions."""
     run, trainer = trained(tmp_path, TABLE % "bought", DENSE % (1, last), f"epochs: 2, {training}")
-    numbers = open_predictor(run, read_signature(run))(trainer.data.examples).numbers[:, 0]
+    numbers = open_predictor(run, read_signature(run))(trainer.loaded.data.examples).numbers[:, 0]
     wanted = np.where(numbers > 0, "yes", "no").tolist()
     assert [
         one.prediction for one in answers(read_signature(run), Outputs(numbers[:, None]), np.ones(len(numbers), bool))
@@ -202,7 +204,7 @@ def test_two_classes_are_told_apart_at_0_where_the_loss_does(
     rows = json.loads(shown.getvalue())
     assert notes == []
     assert all(row["prediction"] == max(row[kind], key=row[kind].get) for row in rows)
-    metrics = trainer.experiment.training.metrics
+    metrics = trainer.loaded.experiment.training.metrics
     assert metrics == [{"BinaryAccuracy": {"threshold": 0.0, "name": "accuracy"}}]
 
 
@@ -254,9 +256,11 @@ def test_pictures_are_predicted_from_their_files(tmp_path: Path) -> None:
     data = "{images: pictures, size: [6, 6], channels: 1, missing: drop}"
     run, trainer = trained(tmp_path, data, FLAT % (2, SOFTMAX))
     wanted = np.asarray(
-        next(iter(trainer.programs._programs.values())).model(prepared_examples(trainer.data), training=False)
+        next(iter(trainer.loaded.programs._programs.values())).model(
+            prepared_examples(trainer.loaded.data), training=False
+        )
     )
-    told = open_predictor(run, read_signature(run))(trainer.data.examples).numbers
+    told = open_predictor(run, read_signature(run))(trainer.loaded.data.examples).numbers
     np.testing.assert_allclose(told, wanted, rtol=1e-5, atol=1e-5)
     (tmp_path / "pictures" / "dark" / "broken.png").write_bytes(b"no")
     (tmp_path / "pictures" / ".hidden").write_bytes(b"no")
@@ -286,6 +290,8 @@ def test_outputs_that_have_names_are_told_by_them(tmp_path: Path) -> None:
     heads = "Dense: {units: 1, name: saved, from: h}, Dense: {units: 1, name: spent, from: h}"
     model = f"model: {{layers: [Dense: {{units: $n, name: h}}, {heads}], outputs: [saved, spent]}}\n" + SPACE
     run, trainer = trained(tmp_path, TABLE % "[spent, saved]", model)
-    wanted = next(iter(trainer.programs._programs.values())).model(prepared_examples(trainer.data), training=False)
-    told = open_predictor(run, read_signature(run))(trainer.data.examples).numbers
+    wanted = next(iter(trainer.loaded.programs._programs.values())).model(
+        prepared_examples(trainer.loaded.data), training=False
+    )
+    told = open_predictor(run, read_signature(run))(trainer.loaded.data.examples).numbers
     np.testing.assert_allclose(told, np.hstack([wanted["spent"], wanted["saved"]]), rtol=1e-5, atol=1e-5)

@@ -85,11 +85,11 @@ def test_weights_count_in_the_loss_and_not_in_the_metrics(tmp_path: Path) -> Non
     data = "target: high, sample_weight: counts, class_weight: {'0': 5.0}"
     worker, result = train(tmp_path, data, "Dense: {units: 1, activation: sigmoid}")
     trainer: Any = worker._trainer
-    part, model = trainer.data.validation, keras.models.load_model(result.facts["model"])
-    assert set(trainer.data.train.sample_weight) == {0.0, 1.0}  # 5 · 0 for the class that counts 0
+    part, model = trainer.loaded.data.validation, keras.models.load_model(result.facts["model"])
+    assert set(trainer.loaded.data.train.sample_weight) == {0.0, 1.0}  # 5 · 0 for the class that counts 0
     assert part.sample_weight is not None
     best = result.facts["best_epoch"] - 1
-    raw = part.x * trainer.data.input_scale[1] + trainer.data.input_scale[0]
+    raw = part.x * trainer.loaded.data.input_scale[1] + trainer.loaded.data.input_scale[0]
     chances = np.asarray(model({"x": raw[:, :1], "y": raw[:, 1:]}))[:, 0].astype(float)
     each = -np.log(np.clip(np.where(part.y == 1, chances, 1 - chances), 1e-7, 1))
     assert result.curves["val_loss"][best] == pytest.approx(float((each * part.sample_weight).mean()), rel=1e-3)
