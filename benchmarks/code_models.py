@@ -80,13 +80,13 @@ def one_builder(
     notes = worker.run(Segment(0, {}, to_epoch=0, purpose="probe")).facts.get("notes", ())
     why = next((note for note in notes if "no reuse" in note), "")
     trainer: Any = worker.trainer()
-    made, compile_ = [0], trainer.programs.compile
+    made, compile_ = [0], trainer.loaded.programs.compile
 
     def counted(*given: Any, **named: Any) -> Any:
         made[0] += 1
         return compile_(*given, **named)
 
-    trainer.programs.compile = counted
+    trainer.loaded.programs.compile = counted
     found = []
     for number, values in enumerate([*points, *points]):
         clock.spent.clear()
