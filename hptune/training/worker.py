@@ -18,8 +18,8 @@ from hptune.base.seeds import derive
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult
 from hptune.base.user_code import is_own, load_object, sources
-from hptune.experiment.code_names import modules_named
 from hptune.experiment.experiment import Experiment
+from hptune.experiment.reading.code_names import modules_named
 from hptune.experiment.reading.marks import read
 from hptune.run.rundir import RunPaths
 from hptune.training.data.store.shared import SharedData

@@ -19,7 +19,7 @@ from hptune.run.record import Head, filled, head_event, joined_space
 from hptune.run.resume import check_same_spec
 from hptune.run.rundir import RunPaths
 from hptune.training.runtime import keras
-from hptune.training.trainers.returned import Tally, earned
+from hptune.training.trainers.by_fit.returned import Tally, earned
 from hptune.training.worker import Worker
 
 CODE = """

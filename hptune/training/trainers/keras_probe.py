@@ -16,8 +16,8 @@ from hptune.training.data import facts
 from hptune.training.models.discovery import explore
 from hptune.training.models.needs import notes_for_code
 from hptune.training.own import reuse
+from hptune.training.trainers.by_fit.own_fit_probe import probe_own_fit
 from hptune.training.trainers.loaded import Loaded
-from hptune.training.trainers.own_fit_probe import probe_own_fit
 from hptune.training.trainers.probe import check_precision, check_recipes
 from hptune.training.trainers.trials import Trials
 

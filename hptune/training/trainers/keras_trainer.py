@@ -20,9 +20,9 @@ from hptune.training.core import state as states
 from hptune.training.core.best import Best
 from hptune.training.core.outcome import Outcome, Trained, epochs_of, parameters
 from hptune.training.core.program import Program, Setting
+from hptune.training.trainers.by_fit.own_fit import OwnFit
 from hptune.training.trainers.keras_probe import probe
 from hptune.training.trainers.loaded import Loaded
-from hptune.training.trainers.own_fit import OwnFit
 from hptune.training.trainers.prove import prove
 from hptune.training.trainers.samples import Samples
 from hptune.training.trainers.trainer import OnEpoch

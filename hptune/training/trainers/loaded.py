@@ -19,7 +19,7 @@ from hptune.training.data import Data, Part
 from hptune.training.data.given import as_given, beside_outputs, target_as_given
 from hptune.training.export.handover import Handover
 from hptune.training.models.hypermodel import Builder, from_code
-from hptune.training.trainers.own_fit import OwnWay
+from hptune.training.trainers.by_fit.own_fit import OwnWay
 from hptune.training.trainers.programs import MODELS, Programs
 from hptune.training.trainers.samples import Samples
 

@@ -24,10 +24,10 @@ from hptune.training.models.blueprint import Blueprint
 from hptune.training.own import reuse
 from hptune.training.trainers import course as courses
 from hptune.training.trainers.advice import advise, tell_validation
+from hptune.training.trainers.by_fit.own_fit import OwnFit
+from hptune.training.trainers.by_fit.own_fit_probe import check_own_fit
 from hptune.training.trainers.course import Course
 from hptune.training.trainers.loaded import Loaded
-from hptune.training.trainers.own_fit import OwnFit
-from hptune.training.trainers.own_fit_probe import check_own_fit
 from hptune.training.trainers.programs import NeedsFit
 
 

@@ -23,11 +23,11 @@ from hptune.training.data import Data
 from hptune.training.data.store.stored import Stored
 from hptune.training.models.discovery import explore
 from hptune.training.runtime import keras
-from hptune.training.trainers import fit_call
-from hptune.training.trainers.fit_call import Seen
-from hptune.training.trainers.own_fit import OwnWay, compile_as_asked, listener
+from hptune.training.trainers.by_fit import fit_call
+from hptune.training.trainers.by_fit.fit_call import Seen
+from hptune.training.trainers.by_fit.own_fit import OwnWay, compile_as_asked, listener
+from hptune.training.trainers.by_fit.returned import WANTED, Tally, numbers
 from hptune.training.trainers.probe import check_objective
-from hptune.training.trainers.returned import WANTED, Tally, numbers
 
 FEW = 64
 """Samples that the probe gives to the `fit`; where it can't train on these, it is given all."""

@@ -30,10 +30,10 @@ from hptune.training.models.compiled import Compiled
 from hptune.training.models.hypermodel import Builder
 from hptune.training.models.keras_objects import make_loss, make_metric, make_optimizer
 from hptune.training.runtime import keras
-from hptune.training.trainers import fit_call
+from hptune.training.trainers.by_fit import fit_call
+from hptune.training.trainers.by_fit.fit_call import Seen
+from hptune.training.trainers.by_fit.returned import Earned, Tally, earned
 from hptune.training.trainers.data_loss import DataLoss
-from hptune.training.trainers.fit_call import Seen
-from hptune.training.trainers.returned import Earned, Tally, earned
 
 BATCH_SIZE = 32
 """Of `evaluate`: Keras's own. What the `fit` trains with is its own affair."""
