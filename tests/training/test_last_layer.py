@@ -273,6 +273,16 @@ def test_keras_leaves_out_a_last_axis_of_one(data: dict[str, Data]) -> None:
     check_last_layer(made, loss("mse"), steps, PATH)
 
 
+@pytest.mark.parametrize("join", [lambda x: L.Add()([x, L.Dense(4)(x)]), lambda x: L.Concatenate()([x, L.Dense(1)(x)])])
+def test_a_deep_network_is_looked_through_no_further_than_it_matters(join: Any) -> None:
+    """200 blocks that each join two ways: one by one they would be 2^200 paths, and deeper than Python goes."""
+    tensor = keras.Input((4,))
+    for _ in range(200):
+        tensor = join(tensor)
+    assert bounds_of(L.Dense(1)(tensor)) == UNBOUNDED
+    assert bounds_of(L.Activation("sigmoid")(tensor)) == (0.0, 1.0)
+
+
 def test_of_what_operations_give_nothing_is_known(data: dict[str, Data]) -> None:
     put = keras.Input((4,))
     half = L.Dense(1, "sigmoid")(put)

@@ -30,7 +30,7 @@ RANGES: dict[str, Bounds] = {
 _PASSING = frozenset(
     {
         *("Reshape", "Flatten", "Permute", "Identity", "Dropout", "ActivityRegularization", "RepeatVector"),
-        *("GaussianNoise", "GaussianDropout", "AlphaDropout", "Masking", "Concatenate", "Average"),
+        *("GaussianNoise", "GaussianDropout", "AlphaDropout", "Masking"),
         *(f"{kind}{n}D" for kind in ("Cropping", "UpSampling", "SpatialDropout") for n in (1, 2, 3)),
         *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
     }
@@ -49,8 +49,6 @@ _WEIGHTED = frozenset(
 _ON_BOTH_SIDES = frozenset({"linear", "leaky_relu", "hard_shrink", "soft_shrink", "tanh_shrink", "glu"})
 """The activations that give any number, great and small, of what may be any."""
 
-_ONE_INPUT = _PASSING - {"Concatenate", "Average"}
-
 
 def last_activation(model: Any) -> str | None:
     """The name of Keras's own activation that the only output comes out of; None where that is not known."""
@@ -61,7 +59,7 @@ def last_activation(model: Any) -> str | None:
 def activation_of(tensor: Any) -> str | None:
     """The name of Keras's own activation that a symbolic tensor comes out of; None where that is not known."""
     layer, given = _made_by(tensor)
-    if _is_of_keras(layer) and type(layer).__name__ in _ONE_INPUT:
+    if _is_of_keras(layer) and type(layer).__name__ in _PASSING:
         return activation_of(given[0])
     if isinstance(layer, keras().layers.Softmax):
         return "softmax"
@@ -83,16 +81,11 @@ def bounds_of(tensor: Any) -> Bounds | None:
     `UNBOUNDED` where it may be any number, both of great and of small; None where it is not known.
     """
     layer, given = _made_by(tensor)
-    if layer is None or not _is_of_keras(layer):
-        return None
-    found = _bounds(layer, [bounds_of(one) for one in given])
-    several = type(layer).__name__ in (*_OF_SEVERAL, "Average")
-    beside = type(layer).__name__ == "Concatenate" and any(bounds_of(one) != UNBOUNDED for one in given)
-    return None if found == UNBOUNDED and (beside or (several and not _independent(given))) else found
+    return _bounds(layer, given) if _is_of_keras(layer) else None
 
 
-def _bounds(layer: Any, given: list[Bounds | None]) -> Bounds | None:
-    """What a layer gives of inputs in these bounds."""
+def _bounds(layer: Any, given: list[Any]) -> Bounds | None:
+    """What a layer gives of these tensors, which are looked at only where they matter: behind weights they don't."""
     kind, activation = type(layer).__name__, _own(layer)
     if kind in _WEIGHTED:
         return _of_weights(layer, given)
@@ -100,7 +93,7 @@ def _bounds(layer: Any, given: list[Bounds | None]) -> Bounds | None:
         return _of_recurrent(layer)
     if kind == "Bidirectional":
         ways = [_of_recurrent(one) for one in (layer.forward_layer, layer.backward_layer)]
-        return _of_all({"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull), ways)
+        return _together({"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull), ways)
     if kind in ("TimeDistributed", "SpectralNormalization"):
         return _bounds(layer.layer, given) if _is_of_keras(layer.layer) else None
     if kind in ("ReLU", "LeakyReLU") and layer.negative_slope == 0:
@@ -111,41 +104,52 @@ def _bounds(layer: Any, given: list[Bounds | None]) -> Bounds | None:
         return -float(layer.alpha), inf
     if kind == "BatchNormalization" and (layer.center or layer.scale):
         return UNBOUNDED if layer.trainable else None
-    if kind in ("PReLU", "LeakyReLU", "ReLU"):
-        return UNBOUNDED if given[0] == UNBOUNDED and not getattr(layer, "max_value", None) else None
-    if kind == "Activation" and activation != "linear":
-        return _of_activation(activation, given[0])
+    if kind in _OF_SEVERAL:
+        return _of_several(kind, given)
+    if kind == "Activation" and activation in RANGES:
+        return RANGES[activation]
     if kind.startswith("UpSampling") and getattr(layer, "interpolation", "nearest") not in ("nearest", "bilinear"):
         return None  # which goes beyond
-    if kind.startswith("ZeroPadding"):
-        return _of_all(_hull, [(0.0, 0.0), *given])
+    if not (kind in _PASSING or kind in _OF_ONE or kind.startswith("ZeroPadding")):
+        return None
+    before = bounds_of(given[0])
+    if kind == "Activation":
+        return _of_activation(activation, before)
     if kind == "Rescaling":
-        return _rescaled(layer, given[0])
-    if kind in _PASSING or kind == "Activation":
-        return _of_all(_hull, given)
-    return _of_all(_OF_SEVERAL[kind], given) if kind in _OF_SEVERAL else None
+        return _rescaled(layer, before)
+    if kind in _OF_ONE:  # those that let a part of what is below 0 through
+        return UNBOUNDED if before == UNBOUNDED and not getattr(layer, "max_value", None) else None
+    return before if kind in _PASSING else _together(_hull, [(0.0, 0.0), before])
 
 
-def _of_all(rule: Callable[[list[Bounds]], Bounds], given: list[Bounds | None]) -> Bounds | None:
-    known = [one for one in given if one is not None]
-    return rule(known) if len(known) == len(given) and known else None
+_OF_ONE = frozenset({"Activation", "Rescaling", "ReLU", "LeakyReLU", "PReLU"})
 
 
-def _of_weights(layer: Any, given: list[Bounds | None]) -> Bounds | None:
-    kernels = [
-        getattr(layer, f"{name}_constraint", None) for name in ("kernel", "depthwise", "pointwise", "embeddings")
-    ]
+def _of_several(kind: str, given: list[Any]) -> Bounds | None:
+    each = [bounds_of(one) for one in given]
+    found = _together(_OF_SEVERAL[kind], each)
+    if found != UNBOUNDED:
+        return found
+    free = all(one == UNBOUNDED for one in each) if kind == "Concatenate" else _independent(given)
+    return UNBOUNDED if free else None
+
+
+def _together(rule: Rule, each: list[Bounds | None]) -> Bounds | None:
+    known = [one for one in each if one is not None]
+    return rule(known) if len(known) == len(each) else None
+
+
+def _of_weights(layer: Any, given: list[Any]) -> Bounds | None:
+    names = ("kernel", "depthwise", "pointwise", "embeddings")
+    held = any(getattr(layer, f"{name}_constraint", None) for name in names)
     free_bias = getattr(layer, "use_bias", False) and layer.bias_constraint is None
-    free = free_bias or not any(kernels)
-    if not layer.trainable:
-        before = None
-    elif free:
+    before: Bounds | None = None
+    if layer.trainable and (free_bias or not held):
         before = UNBOUNDED
-    elif type(layer).__name__ == "Dense" and _is_never_negative(layer):
-        before = (0.0, inf) if given[0] is not None and given[0][0] >= 0 else None
-    else:
-        before = None
-    return before if not hasattr(layer, "activation") else _of_activation(_own(layer), before)
+    elif layer.trainable and type(layer).__name__ == "Dense" and _is_never_negative(layer):
+        lies = bounds_of(given[0])
+        before = (0.0, inf) if lies is not None and lies[0] >= 0 else None
+    return _of_activation(_own(layer), before) if hasattr(layer, "activation") else before
 
 
 def _of_activation(name: str | None, before: Bounds | None) -> Bounds | None:
@@ -182,7 +186,7 @@ def _weights_of(tensor: Any) -> Any:
     """The layer with weights that a tensor comes out of, through those that pass on what they are given."""
     layer, given = _made_by(tensor)
     kind = type(layer).__name__ if _is_of_keras(layer) else ""
-    if kind in _ONE_INPUT or kind == "Rescaling":
+    if kind in _PASSING or kind == "Rescaling":
         return _weights_of(given[0])
     return layer if kind in _WEIGHTED or kind == "BatchNormalization" else None
 
@@ -217,14 +221,19 @@ def _is_never_negative(dense: Any) -> bool:
     return isinstance(dense.kernel_constraint, kept) and (not dense.use_bias or isinstance(dense.bias_constraint, kept))
 
 
-def _hull(given: list[Bounds]) -> Bounds:
-    lows, highs = zip(*given, strict=True)
-    return min(lows), max(highs)
+Rule: TypeAlias = Callable[[list[Bounds]], Bounds]
+"""Of several bounds, those of what is made of them."""
 
 
-def _sum(given: list[Bounds]) -> Bounds:
-    lows, highs = zip(*given, strict=True)
-    return sum(lows), sum(highs)
+def _each(of_lows: Callable[..., float], of_highs: Callable[..., float]) -> Rule:
+    def rule(given: list[Bounds]) -> Bounds:
+        lows, highs = zip(*given, strict=True)
+        return of_lows(lows), of_highs(highs)
+
+    return rule
+
+
+_hull, _sum = _each(min, max), _each(sum, sum)
 
 
 def _product(given: list[Bounds]) -> Bounds:
@@ -251,19 +260,11 @@ def _difference(given: list[Bounds]) -> Bounds:
     return low - other_high, high - other_low
 
 
-def _greatest(given: list[Bounds]) -> Bounds:
-    lows, highs = zip(*given, strict=True)
-    return max(lows), max(highs)
-
-
-def _least(given: list[Bounds]) -> Bounds:
-    lows, highs = zip(*given, strict=True)
-    return min(lows), min(highs)
-
-
-_OF_SEVERAL: dict[str, Callable[[list[Bounds]], Bounds]] = {
-    "Maximum": _greatest,
-    "Minimum": _least,
+_OF_SEVERAL: dict[str, Rule] = {
+    "Concatenate": _hull,
+    "Average": _hull,
+    "Maximum": _each(max, max),
+    "Minimum": _each(min, min),
     "Add": _sum,
     "Multiply": _product,
     "Subtract": _difference,
