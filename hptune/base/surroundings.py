@@ -164,14 +164,14 @@ def imports_of_one_trial() -> Iterator[None]:
     Python loads a module once: what it sets, draws and holds would be there for later trials otherwise than for this.
     Where a module can't be loaded anew, the process ends with its trial. Blocks within a block are part of it.
     """
-    count, before = len(sys.modules), set(sys.modules)
+    before = set(sys.modules)
     outermost = not _INSIDE
     _INSIDE.append(True)
     try:
         yield
     finally:
         _INSIDE.pop()
-        if outermost and len(sys.modules) != count:
+        if outermost:
             for name in set(sys.modules) - before - _FOR_ALL:
                 if is_own_module(sys.modules.get(name)):
                     _forget(name)

@@ -63,6 +63,11 @@ class ModelOptions(Spec):
         return None
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it begins with, as the YAML names them."""
+        return ()
+
+    @property
     def stack(self) -> list[Any]:
         """Its layers as the YAML has them; [] where they don't stand there."""
         return []
@@ -200,6 +205,11 @@ class ApplicationModel(ModelOptions):
     options: dict[str, Any] = Field(default_factory=dict)
     """The network's own arguments, such as alpha of MobileNetV2."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file of weights; () where there is none, or Keras brings them."""
+        return () if self.weights in (None, "imagenet") else (str(self.weights),)
+
 
 class HypermodelModel(ModelOptions):
     """A HyperModel that comes with KerasTuner, for pictures of classes; its hyperparameters join the search space."""
@@ -223,6 +233,11 @@ class SavedModel(ModelOptions):
     """Start from fresh weights instead."""
     custom_objects: dict[str, CodeName] = Field(default_factory=dict)
     """The classes and functions of your own in the file, by the names that it has for them: {Name: module:Name}."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The model's file."""
+        return (self.saved,)
 
 
 MODEL_KINDS: dict[str, type[ModelOptions]] = {

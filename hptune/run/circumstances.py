@@ -22,6 +22,9 @@ Circumstances: TypeAlias = dict[str, dict[str, Any]]
 """`versions` by package, `keras` (as `keras.json` has it), `code` and `strategy` (a fingerprint by a module's file, of
 the code that trials depend on, and of that which chooses their points): plain data."""
 
+STRATEGY_CODE = "strategy_code"
+"""The fact of a run's head that holds the fingerprints of the code that chooses the points."""
+
 _PARTS = ("versions", "keras", "code", "strategy")
 
 
@@ -30,7 +33,7 @@ _CODE = ("code", "strategy")
 
 def current(facts: Mapping[str, Any]) -> Circumstances:
     """Those of now. facts: the probe's."""
-    code, strategy = (dict(facts.get(name, {})) for name in ("code", "strategy_code"))
+    code, strategy = (dict(facts.get(name, {})) for name in ("code", STRATEGY_CODE))
     return {"versions": versions(), "keras": keras_json(), "code": code, "strategy": strategy}
 
 
@@ -38,7 +41,7 @@ def told_by(event: HeadEvent | Resumed) -> Circumstances:
     """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
     told: dict[str, Any] = {"versions": event.get("versions"), "keras": event.get("keras")}
     if event["event"] == "head":
-        told |= {"code": event["facts"].get("code"), "strategy": event["facts"].get("strategy_code")}
+        told |= {"code": event["facts"].get("code"), "strategy": event["facts"].get(STRATEGY_CODE)}
     else:
         told |= {"code": event.get("code"), "strategy": event.get("strategy")}
     return {part: dict(found) if isinstance(found, dict) else {} for part, found in told.items()}

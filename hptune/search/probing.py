@@ -10,10 +10,8 @@ from hptune.base.errors import RunError
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor, run_one
 from hptune.experiment.experiment import Experiment
+from hptune.run.circumstances import STRATEGY_CODE
 from hptune.strategies.choose import code_of
-
-STRATEGY_CODE = "strategy_code"
-"""The fact that holds the fingerprints of the user's code that chooses the points."""
 
 
 def with_strategys_code(facts: dict[str, Any], experiment: Experiment, folder: Path) -> dict[str, Any]:

@@ -84,11 +84,9 @@ class Worker:
     def _files(self) -> dict[str, str]:
         """The digests of the files that the model begins with, by their names in the YAML."""
         found = {}
-        for name in (getattr(self._experiment.model, key, None) for key in ("saved", "weights")):
-            path = self._folder / name if isinstance(name, str) else None
-            if path is not None and path.is_file():
-                with path.open("rb") as file:
-                    found[str(name)] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        for name in self._experiment.model.files:
+            with (self._folder / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         return found
 
     @counts("start")
@@ -107,7 +105,8 @@ class Worker:
         That of the model and that of the data are loaded by who needs them. What can't be loaded is told by the trial
         that needs it.
         """
-        needed = [self._experiment.model.code, getattr(self._experiment.data, "python", None)]
+        data = self._experiment.data
+        needed = [self._experiment.model.code, data.function if data is not None else None]
         others = modules_named(self._experiment) - {one.partition(":")[0] for one in needed if isinstance(one, str)}
         for name in sorted(others):
             if is_own(name, self._folder):

@@ -136,38 +136,47 @@ def _of_bytes(layers: Iterable[Call]) -> str:
 
 
 def notes_for_code(data: Data, experiment: Experiment) -> list[str]:
-    """What the user's code is given otherwise than the source has it: scaled samples, and numbered classes.
+    """In what the user's code is given, or compiled, something else than a plain program would have.
 
-    A plain program gives it neither. Whether the code prepares samples itself can't be seen in all of its forms.
+    Whether the code prepares samples itself, or counts with classes, can't be seen in all of its forms: it is said.
     """
     model = experiment.model
     if model.as_it_is:
-        code = "the model's code" if model.code is not None else "the model"
+        code = figures = "the model's code" if model.code is not None else "the model"
     else:
+        named = texts_in([experiment.training.loss, experiment.training.metrics], experiment.search_space)
         code = ", ".join(dict.fromkeys(_own_on_samples(model)))
-    found = []
+        figures = ", ".join(dict.fromkeys(name for name in named if ":" in name))
+    return [
+        *_replaced_optimizer(experiment),
+        *(_scaled_samples(data, code) if code and getattr(experiment.data, "scale", "none") == "auto" else ()),
+        *(_numbered_classes(data, figures) if figures else ()),
+    ]
+
+
+def _replaced_optimizer(experiment: Experiment) -> Iterator[str]:
     training, optimizer = experiment.training, experiment.training.optimizer
     names_none = "optimizer" in training.model_fields_set and "name" not in optimizer.model_fields_set
-    if model.code is not None and names_none:
+    if experiment.model.code is not None and names_none:
         told = f"training.optimizer has no name: {concrete(optimizer.name)} takes the place of what the code compiled"
-        found.append(f"{told}. Give it one if another is meant.")
-    if code and data.input_scale is not None and getattr(experiment.data, "scale", "none") == "auto":
+        yield f"{told}. Give it one if another is meant."
+
+
+def _scaled_samples(data: Data, code: str) -> Iterator[str]:
+    if data.input_scale is not None:
         offset, divisor = data.input_scale
         pictures = np.ndim(divisor) == 0 and float(offset) == 0.0
         done = f"pictures are divided by {float(divisor):g}" if pictures else "columns of numbers are standardised"
-        found.append(f"{done} before {code} is given them. Say data.scale: none if it is meant for raw ones.")
-    losses = [*texts_in([experiment.training.loss, experiment.training.metrics], experiment.search_space)]
-    own_figures = ", ".join(dict.fromkeys(name for name in losses if ":" in name))
-    seen_by = code if model.as_it_is else own_figures
-    labels = data.labels if data.task == "classes" else None
-    if seen_by and labels is not None and data.train.flow is None and _are_numbers(labels):
-        shown = ", ".join(map(str, labels[:5])) + (", …" if len(labels) > 5 else "")
-        numbers = ", ".join(map(str, range(min(len(labels), 5)))) + (", …" if len(labels) > 5 else "")
-        found.append(
-            f"the classes {shown} are numbered {numbers} before {seen_by} is given them. Say data.task: regression "
-            "if it counts with their values."
-        )
-    return found
+        yield f"{done} before {code} is given them. Say data.scale: none if it is meant for raw ones."
+
+
+def _numbered_classes(data: Data, code: str) -> Iterator[str]:
+    labels = data.labels if data.task == "classes" and data.train.flow is None else None
+    if labels is not None and _are_numbers(labels):
+        more = ", …" if len(labels) > 5 else ""
+        shown, numbers = (", ".join(map(str, some)) + more for some in (labels[:5], range(min(len(labels), 5))))
+        told = f"the classes {shown} are numbered {numbers} before {code} is given them"
+        yield f"{told}. Say data.task: regression if it counts with their values."
 
 
 def _are_numbers(labels: tuple[Any, ...]) -> bool:
