@@ -83,6 +83,23 @@ def test_a_dial_that_does_not_count_is_told(tmp_path: Path, monkeypatch: pytest.
     assert "NOT equal" in "\n".join(proof_lines(told))
 
 
+WEIGHTED = """
+import keras
+def build(hp):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(hp.Int("units", 3, 4)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", loss_weights=0.3)
+    return model
+"""
+
+
+def test_the_plain_figure_has_a_builders_loss_weights(tmp_path: Path) -> None:
+    (tmp_path / "weighted_net.py").write_text(WEIGHTED)
+    told = proved(
+        tmp_path, "data: {source: iris}\nmodel: {python: 'weighted_net:build'}\nobjective: {metric: val_loss}\n"
+    )
+    assert told["equal"], told
+
+
 def test_what_keras_does_not_train_is_refused(tmp_path: Path) -> None:
     from hptune.base.errors import SpecError
 

@@ -250,3 +250,42 @@ def test_smoothed_labels_leave_the_builders_loss_weights(tmp_path: Path, monkeyp
             plain.set_weights(trained.get_weights())
             wanted.append(plain.evaluate(xv, yv, verbose=0))
         np.testing.assert_allclose(ours, wanted, rtol=1e-5)
+
+
+NAMED = """
+import functools, keras
+from keras import ops
+def mean(y, p):
+    return ops.mean(p, axis=-1)
+def named(name):
+    @functools.wraps(mean)
+    def metric(y, p):
+        return mean(y, p)
+    metric.__name__ = name
+    return metric
+class Mean(keras.metrics.Metric):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.last = self.add_weight(name="last", initializer="zeros")
+    def update_state(self, y, p, sample_weight=None):
+        self.last.assign(ops.mean(p))
+    def result(self):
+        return self.last + 0.0
+def build(hp):
+    which = hp.Choice("which", ["one", "other", "a", "b"])
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1, activation="sigmoid")])
+    metric = Mean(name=which) if which in ("a", "b") else named(which)
+    model.compile("sgd", "binary_crossentropy", metrics=[metric])
+    return model
+"""
+
+
+def test_metrics_that_differ_by_their_name_alone_keep_their_own(tmp_path: Path) -> None:
+    (tmp_path / "built_net.py").write_text(CODE)
+    (tmp_path / "named_net.py").write_text(NAMED)
+    (tmp_path / "t.yaml").write_text(YAML.replace("built_net:build", "named_net:build"))
+    loaded = load(tmp_path / "t.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs"))
+    for number, which in enumerate(["one", "other", "a", "b"]):
+        curves = worker.run(Segment(number, {"which": which}, to_epoch=1)).curves
+        assert {*curves} == {"loss", "val_loss", which, f"val_{which}"}

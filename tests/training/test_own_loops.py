@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hptune.base.errors import SegmentFailed
 from hptune.base.trial import Segment
 from hptune.experiment.reading.load import load
 from hptune.run.rundir import RunPaths
@@ -98,6 +99,9 @@ def patched_fit(hp):
     fit = model.fit
     object.__setattr__(model, "fit", lambda x, y, **more: fit(x, -y, **more))
     return model
+
+def some_fit(hp):
+    return own_fit(hp) if hp.Boolean("fits") else net(hp, keras.Model)
 """
 
 BUILDERS = ["own_fit", "own_train_function", "own_evaluate", "own_compile", "eager_numpy", "one_size", "patched_fit"]
@@ -140,3 +144,22 @@ def plain(name: str, rate: float, size: int) -> Any:
     keras().utils.set_random_seed(0)
     model = getattr(module, name)(hp)
     return model.fit(x, y, validation_data=validation, epochs=3, batch_size=size, verbose=0).history
+
+
+def test_what_hptune_does_in_its_own_loop_is_named_where_a_point_needs_keras_fit(tmp_path: Path) -> None:
+    (tmp_path / "looping_code.py").write_text(CODE)
+    (tmp_path / "spec.yaml").write_text(
+        "version: 1\nname: t\ndata: {python: 'looping_code:arrays', scale: none}\n"
+        "model: {python: 'looping_code:some_fit'}\ntraining: {batch_size: 40, epochs: 1}\n"
+        "initialization: {stabilize: {method: warmup, epochs: 1, start: 0.001, end: 0.01}}\n"
+        "objective: {metric: val_loss, goal: minimize}\n"
+    )
+    loaded = load(tmp_path / "spec.yaml")
+    one = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
+    try:
+        assert "own_fit" not in one.run(Segment(0, {}, purpose="probe")).facts
+        assert one.run(Segment(0, {"rate": 0.1, "fits": False}, purpose="stabilize")).facts["stabilized"]
+        with pytest.raises(SegmentFailed, match=r"initialization\.stabilize: has no effect, since Keras's fit"):
+            one.run(Segment(1, {"rate": 0.1, "fits": True}, purpose="stabilize"))
+    finally:
+        sys.modules.pop("looping_code", None)

@@ -95,12 +95,19 @@ class Compiled:
             described(self.loss()),
             described(self.metrics()),
             described(self.weighted_metrics()),
+            _curve_names([self.metrics(), self.weighted_metrics()]),
             self.loss_weights,
             self.unpenalized,
             self.unpenalized_names,
             self.run_eagerly,
             self.scale,
         ]
+
+
+def _curve_names(metrics: Any) -> list[str]:
+    """What Keras calls each metric's curve: code may give one and the same metric another name."""
+    flat = keras().tree.flatten(metrics)
+    return [str(getattr(one, "name", getattr(one, "__name__", type(one).__name__))) for one in flat]
 
 
 def _without_number(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hptune.base import seeds
-from hptune.base.errors import SegmentFailed
+from hptune.base.errors import SegmentFailed, SpecError
 from hptune.base.trial import Segment, SegmentResult
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import resolve
@@ -21,8 +21,10 @@ from hptune.training.core.best import Best
 from hptune.training.core.outcome import Outcome, Trained, epochs_of, parameters
 from hptune.training.core.program import Program, Setting
 from hptune.training.trainers.by_fit.own_fit import OwnFit
+from hptune.training.trainers.by_fit.own_fit_probe import check_own_fit
 from hptune.training.trainers.keras_probe import probe
 from hptune.training.trainers.loaded import Loaded
+from hptune.training.trainers.programs import NeedsFit
 from hptune.training.trainers.prove import prove
 from hptune.training.trainers.samples import Samples
 from hptune.training.trainers.trainer import OnEpoch
@@ -41,9 +43,16 @@ Learn: TypeAlias = Callable[[Loaded, Trials, Segment], dict[str, Any]]
 
 def stabilize(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:  # noqa: ARG001
     """Make the stabilised weights of the segment's architecture, unless they are there."""
-    recipe = resolve(loaded.experiment, segment.values)
-    blueprint = loaded.programs.blueprint(recipe, segment.values)
-    loaded.programs.weights(blueprint, recipe, segment.values, segment.replica)
+    try:
+        recipe = resolve(loaded.experiment, segment.values)
+        try:
+            blueprint = loaded.programs.blueprint(recipe, segment.values)
+            loaded.programs.weights(blueprint, recipe, segment.values, segment.replica)
+        except NeedsFit as needed:
+            check_own_fit(loaded.given, loaded.data, str(needed))  # names `stabilize`
+            raise
+    except SpecError as error:  # the first point's model was looked at before the search; this is another's
+        raise SegmentFailed(f"{error}") from error
     return {"architecture": blueprint.architecture}
 
 

@@ -163,27 +163,14 @@ class _Plain:
 
     def _validation_loss(self, feed: Any, size: int, steps: int) -> float:
         """The mean of the batches' losses, each by its size, as `evaluate` has it, without penalties."""
-        if isinstance(self._loss, Mapping):
-            losses = self._loss
-            shares = self._blueprint.compiled.loss_weights or {}
+        from keras.src.trainers.compile_utils import CompileLoss
 
-            def loss(y: Any, found: Any, weight: Any) -> float:
-                return float(
-                    sum(
-                        shares.get(name, 1.0) * float(one(y[name], found[name], weight)) for name, one in losses.items()
-                    )
-                )
-        else:
-            from keras.src.trainers.compile_utils import get_loss
-
-            def loss(y: Any, found: Any, weight: Any) -> float:
-                return float(get_loss(self._loss, y, found)(y, found, weight))
-
+        weights, names = self._blueprint.compiled.loss_weights, getattr(self.model, "output_names", None)
+        loss = CompileLoss(self._loss, weights, output_names=names)
         total = 0.0
         for x, y, *weight in self._batches(feed, self._data.validation, steps, targets=self._standardized, size=size):
-            total += len(keras().tree.flatten(x)[0]) * loss(
-                y, self.model(x, training=False), weight[0] if weight else None
-            )
+            value = loss(y, self.model(x, training=False), weight[0] if weight else None)
+            total += len(keras().tree.flatten(x)[0]) * float(value)
         return total / len(self._data.validation)
 
     def _batches(

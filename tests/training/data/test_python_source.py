@@ -172,6 +172,7 @@ def test_weights_come_third(folder: Path) -> None:
         ("pd.DataFrame({'n': y, 'word': 'a', 'day': pd.Timestamp(0)}), y", "aren't numbers: word ("),
         ("(x, y), (pd.DataFrame({'n': y, 'day': pd.Timestamp(0)}), y)", "the validation part has columns that aren't"),
         ("x.astype(str), y", "x must be an array of numbers [n, …], got <U"),
+        ("x.astype(str), y", "Turn texts into numbers first, or give a table with a column of `kind: text`"),
         ("x, np.zeros((30, 2, 2))", "y must be numbers, booleans or text, [n] or [n, k]"),
         ("(x, y), (x[:, :2], y)", "samples of different shapes: train [30, 3], validation [30, 2]"),
         ("(x, y), (x[:3], y[:4])", "x of the validation part has 3 samples and y has 4."),

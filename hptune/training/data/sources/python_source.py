@@ -137,7 +137,8 @@ def _samples(thing: Any, where: str) -> Samples:
     weights = None if given is None else given_weights(unmasked(given, told, PYTHON), told, PYTHON)
     if x.dtype.kind not in "biuf" or x.ndim == 0 or not x.size:
         told = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
-        raise spec_error(f"{told} {_WANTED}", *PYTHON)
+        texts = " Turn texts into numbers first, or give a table with a column of `kind: text`."
+        raise spec_error(f"{told}{texts if x.dtype.kind in 'OSU' else ''} {_WANTED}", *PYTHON)
     if y.dtype.kind not in "biufUO" or y.ndim not in (1, 2):
         told = f"y{where} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} of shape {list(y.shape)}."
         raise spec_error(f"{told} {_WANTED}", *PYTHON)
