@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 
 from hptune import __main__ as main
+from hptune.run.rundir import RunPaths
 from hptune.training.data.inputs import Preparation
 from hptune.training.export.answers import Outputs, answers, columns
 from hptune.training.export.signature import Signature
-from hptune.winner.predict import _write_csv
+from hptune.winner.predict import _write_csv, predict
 
 SPEC = """\
 version: 1
@@ -173,3 +175,22 @@ def test_labels_that_hold_what_joins_them_stand_in_quotes() -> None:
     assert [next(csv.reader([line[0]], delimiter=";"), []) for line in lines] == [one for _, one in held.values()]
     classes = Signature("classes", Preparation((), None), labels=("a;b", "c"))
     assert written(classes, [[0.75, 0.25]], [[]])[1][0] == "a;b", "one label stands as it is"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_terminal_is_shown_class_names_and_obeys_none(folder: Path, tmp_path: Path, as_json: bool) -> None:
+    shutil.copytree(folder / "runs" / "flats", tmp_path / "flats")
+    paths = RunPaths(tmp_path / "flats")
+    signature = json.loads(paths.best_signature.read_text())
+    paths.best_signature.write_text(json.dumps({**signature, "labels": ["no\u202e\x1b[2J", "yes"]}))
+    shown, piped = Terminal(), io.StringIO()
+    for to in (shown, piped):
+        predict(paths, folder / "flats.csv", to, as_json=as_json, trust=[], noted=print)
+    assert not {"\x1b", "\u202e"} & {*shown.getvalue()}
+    assert "no\\u202e" in shown.getvalue()
+    assert "no\u202e" in piped.getvalue(), "a pipe gets the names as they are"

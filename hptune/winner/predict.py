@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from hptune.base.errors import printable
 from hptune.base.files import output_file
 from hptune.run.rundir import RunPaths
 
@@ -148,6 +149,9 @@ def _plain(number: float) -> str:
 
 
 def _hand_over(aside: TextIO, output: Path | TextIO) -> None:
+    if not isinstance(output, Path) and output.isatty():
+        output.writelines(printable(line, keep="\n\t") for line in aside)  # classes may be a stranger's
+        return
     if not isinstance(output, Path):
         shutil.copyfileobj(aside, output)
         return

@@ -40,7 +40,10 @@ HELD = {
     "`validate`, and `plan`": [f"{HERE}::test_looking_at_a_spec_runs_none_of_its_code"],
     "`best`, `trials`, `runs`": [f"{FUZZ}::test_journals", f"{HERE}::test_looking_at_a_run_runs_none_of_its_code"],
     "A journal is JSON": [f"{STRANGERS}::test_what_can_not_be_replayed_is_told", f"{FUZZ}::test_journals"],
-    "Control characters": [f"{STRANGERS}::test_a_terminal_is_shown_names_and_obeys_none"],
+    "Control characters": [
+        f"{STRANGERS}::test_a_terminal_is_shown_names_and_obeys_none",
+        "tests/test_predict.py::test_a_terminal_is_shown_class_names_and_obeys_none",
+    ],
     "The page that `report` makes": [
         "tests/reports/test_report.py::test_a_page_loads_nothing_and_forbids_it",
         "tests/reports/test_report.py::test_no_text_of_a_stranger_becomes_markup",
