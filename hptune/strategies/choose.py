@@ -14,6 +14,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from hptune.base import seeds
 from hptune.base.errors import RunError
 from hptune.base.surroundings import Apart
 from hptune.base.trial import Trial
@@ -81,26 +82,48 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     options = experiment.strategy.source
     if options.code is None and not options.maker:
         return _made(experiment, space, folder)
-    with _apart(options).at_work(), _calmly():
-        made = _made(experiment, space, folder)
-    return Beside(made, _apart(options))
+    beside = Beside(experiment, _apart(options))
+    with beside.at_work("made"):
+        beside.strategy = _made(experiment, space, folder)
+    return beside
 
 
 class Beside:
-    """A strategy that runs code of the user's: what that sets in the process shows in no trial, and in no file."""
+    """A strategy that runs code of the user's: what that sets in the process shows in no trial, and in no file.
 
-    def __init__(self, strategy: Strategy, apart: Apart) -> None:
-        self._strategy, self._apart = strategy, apart
+    What it draws from shared generators follows from the experiment's seed and the history, as `Strategy` wants it.
+    """
+
+    strategy: Strategy
+
+    def __init__(self, experiment: Experiment, apart: Apart) -> None:
+        self._seed, self._apart = experiment.seed, apart
 
     def next(self, history: History) -> Decision:
         """As `Strategy` has it, with the process's settings put back afterwards."""
-        with self._apart.at_work(), _calmly():
-            return self._strategy.next(history)
+        with self.at_work("next", len(history.trials)), _untouched(history):
+            return self.strategy.next(history)
 
     def may_continue(self, trial: Trial, history: History) -> bool:
         """As `Strategy` has it, with the process's settings put back afterwards."""
-        with self._apart.at_work(), _calmly():
-            return self._strategy.may_continue(trial, history)
+        with self.at_work("may_continue", trial.number, len(history.trials)):
+            return self.strategy.may_continue(trial, history)
+
+    @contextmanager
+    def at_work(self, *labels: object) -> Iterator[None]:
+        """For the user's code to run in. labels: what is asked of it."""
+        with self._apart.at_work(), _calmly(), seeds.drawing(seeds.derive(self._seed, "strategy", *labels)):
+            yield
+
+
+@contextmanager
+def _untouched(history: History) -> Iterator[None]:
+    """Raises RunError where the block changes which trials there are, or their values."""
+    before = [(trial.number, dict(trial.values)) for trial in history.trials]
+    yield
+    if before != [(trial.number, trial.values) for trial in history.trials]:
+        told = "the code that chooses points changed the history that it was given: its trials, or their values"
+        raise RunError(f"{told}. Let it change copies, and run the same command again.")
 
 
 @contextmanager

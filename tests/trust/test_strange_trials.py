@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -579,6 +580,60 @@ def test_a_strategy_that_ends_the_process_is_told(tmp_path: Path) -> None:
     ran = searched_by(tmp_path, CHOSEN)
     assert ran.returncode == 1
     assert "the code that chooses points ended the process: sys.exit(0)" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "change", ["history.trials.clear()", "history.trials[0].values.update(x=7)", "history.trials[0].values.pop('x')"]
+)
+def test_a_strategy_that_changes_the_history_is_told(tmp_path: Path, change: str) -> None:
+    (tmp_path / "chosen.py").write_text(
+        SETS_IN_THE_DRIVER.replace("os.chdir", f"{change} if history.trials else None; os.chdir")
+    )
+    (tmp_path / "scored.py").write_text("def f(x): return x\n")
+    ran = searched_by(tmp_path, CHOSEN)
+    assert ran.returncode == 1
+    assert "the code that chooses points changed the history that it was given" in ran.stderr
+
+
+DRAWS = """\
+import random
+import numpy as np
+from hptune.strategies.strategy import Done, Start
+class S:
+    def __init__(self, experiment, space):
+        self.trials, self.first = experiment.budget.trials, random.random()
+    def next(self, history):
+        if len(history.trials) == self.trials:
+            return Done("enough")
+        return Start({"x": random.random(), "y": np.random.rand(), "z": self.first}, 1)
+    def may_continue(self, trial, history): return False
+"""
+
+DRAWN = """\
+version: 1
+name: a
+model: {function: "scored:f"}
+search_space: {x: {type: float, min: 0, max: 1}, y: {type: float, min: 0, max: 1}, z: {type: float, min: 0, max: 1}}
+objective: {metric: score, goal: minimize}
+strategy: {name: python, strategy: "chosen:S"}
+"""
+
+
+def test_what_a_strategy_draws_from_shared_generators_follows_from_the_seed(tmp_path: Path) -> None:
+    """Whatever trials draw in the same process, and however often the search was stopped."""
+    (tmp_path / "chosen.py").write_text(DRAWS)
+    (tmp_path / "scored.py").write_text(
+        "import random\ndef f(x, y, z):\n    random.seed(1)\n    return random.random()\n"
+    )
+    found = []
+    for executor, budgets in (("local, workers: 1", [4]), ("inline", [4]), ("inline", [2, 4])):
+        for trials in budgets:
+            ran = searched_by(tmp_path, f"{DRAWN}execution: {{executor: {executor}}}\nbudget: {{trials: {trials}}}\n")
+            assert ran.returncode == 0, ran.stderr
+        found.append([dict(trial.values) for trial in replay(RunPaths(tmp_path / "runs" / "a")).history.trials])
+        shutil.rmtree(tmp_path / "runs")
+    assert found[0] == found[1] == found[2]
+    assert len({values["x"] for values in found[0]}) == len({values["y"] for values in found[0]}) == 4
 
 
 TRAINS = """\
