@@ -115,7 +115,7 @@ TABLE = New(
 
                     about: ClassVar[Known] = Known("a file of lines", "table")
                     sheets: ClassVar[str] = "lines_table:lines_sheets"
-                    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+                    suffixes: ClassVar[tuple[str, ...]] = (".lines",)
 
                     lines: str
             ''',
@@ -123,9 +123,9 @@ TABLE = New(
         }
     },
     "tests/training/data/test_sources.py",
-    {"data": {"lines": "t.jsonl", "target": "y"}, "model": LAYERS},
+    {"data": {"lines": "t.lines", "target": "y"}, "model": LAYERS},
     {"model": {"application": "MobileNetV2", "trainable": "$n"}},
-    {"t.jsonl": "\n".join(json.dumps({"a": i, "b": i * i % 7, "y": "yn"[i % 2]}) for i in range(60))},
+    {"t.lines": "\n".join(json.dumps({"a": i, "b": i * i % 7, "y": "yn"[i % 2]}) for i in range(60))},
 )
 
 MODEL = New(
@@ -274,12 +274,12 @@ def test_what_is_new_is_served_by_the_commands_and_missed_by_the_suites(copy: Pa
 
 @pytest.mark.parametrize("name", ["table"])
 def test_a_new_table_is_looked_at_by_init_and_predicted_for(copy: Path, name: str) -> None:
-    started = ran(copy, "hptune", "init", "--output", "started.yaml", "--data", "t.jsonl", "--target", "y")
+    started = ran(copy, "hptune", "init", "--output", "started.yaml", "--data", "t.lines", "--target", "y")
     assert started.returncode == 0, started.stderr
-    assert "lines: t.jsonl" in (copy.parent / "started.yaml").read_text()
+    assert "lines: t.lines" in (copy.parent / "started.yaml").read_text()
     written(copy, {**TABLE.sections})
     assert ran(copy, "hptune", "search", "new.yaml", "--quiet").returncode == 0
     assert ran(copy, "hptune", "train-best").returncode == 0
-    done = ran(copy, "hptune", "predict", "--input", "t.jsonl")
+    done = ran(copy, "hptune", "predict", "--input", "t.lines")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 61

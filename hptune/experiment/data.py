@@ -18,7 +18,6 @@ from hptune.experiment.space.references import Searchable
 
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
-
 Words: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)]
 """Words that are known."""
 
@@ -51,9 +50,7 @@ class Augment(Spec):
 
 Task: TypeAlias = Literal["classes", "labels", "regression"]
 
-
 ClassWeights: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
-
 
 Holds: TypeAlias = Literal["table", "pictures", "texts", "arrays"]
 """What samples are: rows of columns, pictures, texts as the numbers of their words, or arrays of any kind."""
@@ -182,7 +179,6 @@ class NpzData(DataOptions):
 
 Kind: TypeAlias = Literal["number", "date", "category", "text"]
 """How a table's column is read: numbers; dates, as days since 1970-01-01; text one-hot encoded; or free text."""
-
 WordsAs: TypeAlias = Literal["multi_hot", "count", "tf_idf", "int"]
 
 
@@ -245,8 +241,7 @@ class TableData(DataOptions):
     @property
     def file(self) -> str:
         """The table's path, as the YAML has it."""
-        file: str = getattr(self, self.key)
-        return file
+        return str(getattr(self, self.key))
 
     @property
     def weights_key(self) -> str | None:
@@ -266,9 +261,7 @@ class TableData(DataOptions):
     @model_validator(mode="after")
     def _check_missing(self) -> TableData:
         rules = ("drop", "mean", "median", "most_frequent")
-        given = (
-            self.missing if isinstance(self.missing, dict) else {"": self.missing} if self.missing is not None else {}
-        )
+        given = (self.missing or {}) if isinstance(self.missing, dict | None) else {"": self.missing}
         for column, rule in given.items():
             if rule not in rules:
                 where = f" for {column!r}" if column else ""
@@ -295,6 +288,16 @@ class ParquetData(TableData):
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
 
     parquet: str
+
+
+class JsonLinesData(TableData):
+    """A table of JSON Lines."""
+
+    about: ClassVar[Known] = Known("a file of JSON Lines", "table")
+    sheets: ClassVar[str] = "json_table:json_sheets"
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
+
+    jsonl: str
 
 
 class ImagesData(DataOptions):
@@ -396,6 +399,7 @@ DATA_KINDS: dict[str, type[DataOptions]] = {
     "npz": NpzData,
     "csv": CsvData,
     "parquet": ParquetData,
+    "jsonl": JsonLinesData,
     "images": ImagesData,
     "keras": KerasData,
     "python": PythonData,

@@ -6,6 +6,7 @@ order and the ends, and every row is in one part.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,12 @@ def written(where: Path, kind: str, frame: pd.DataFrame) -> dict[str, Any]:
     if kind == "csv":
         frame.to_csv(where / "t.csv", index=False)
         return {"csv": "t.csv"}
+    if kind == "jsonl":
+        rows = (
+            dict(zip(frame.columns, row, strict=True)) for row in zip(*(frame[c].tolist() for c in frame), strict=True)
+        )
+        (where / "t.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return {"jsonl": "t.jsonl"}
     frame.to_parquet(where / "t.parquet", index=False)
     return {"parquet": "t.parquet"}
 
@@ -127,6 +134,8 @@ def plainly(where: Path, kind: str, **options: Any) -> pd.DataFrame:
     """The file as pandas reads it: all digits, and nothing missing but empty cells."""
     if kind == "parquet":
         return pd.read_parquet(where / "t.parquet")
+    if kind == "jsonl":
+        return pd.DataFrame([json.loads(line) for line in (where / "t.jsonl").read_text().splitlines()])
     frame: pd.DataFrame = pd.read_csv(
         where / "t.csv", float_precision="round_trip", keep_default_na=False, na_values=[""], **options
     )

@@ -66,7 +66,7 @@ def check(found: Winner, inputs: Any, x: Array, *, scale: tuple[Any, Any] = (0.0
 @cases(2, shrink=False)
 @given(
     drawn=st.lists(floats(ROWS, range(-120, 120), FAR, False), min_size=2, max_size=2),
-    kind=st.sampled_from(["csv", "parquet"]),
+    kind=st.sampled_from(["csv", "parquet", "jsonl"]),
     scale=st.sampled_from(["standardize", "unit"]),
 )
 def test_columns_of_any_size(drawn: list[Array], kind: str, scale: str) -> None:
@@ -118,7 +118,9 @@ def test_a_column_of_this_size(tmp_path: Path, kind: str, size: float) -> None:
 
 
 @cases(3, shrink=False)
-@given(named=texts(ROWS), kind=st.sampled_from(["csv", "parquet"]), last=st.sampled_from(["numbers", "classes"]))
+@given(
+    named=texts(ROWS), kind=st.sampled_from(["csv", "parquet", "jsonl"]), last=st.sampled_from(["numbers", "classes"])
+)
 def test_categories(named: Array, kind: str, last: str) -> None:
     assume(min(named) != "[UNK]")  # which has a test of its own
     which = np.digitize(noise(1), [-0.4, 0.4])

@@ -82,7 +82,7 @@ TASKS: dict[str, tuple[Any, str, Any, list[str]]] = {
 
 
 @cases(2, shrink=False)
-@given(drawn=DRAWN, seed=st.integers(0, 2**32), kind=st.sampled_from(["csv", "parquet"]))
+@given(drawn=DRAWN, seed=st.integers(0, 2**32), kind=st.sampled_from(["csv", "parquet", "jsonl"]))
 @pytest.mark.parametrize("task", TASKS)
 def test_what_scikit_learn_s_winner_scores_on_the_test_part(
     task: str, drawn: list[Array], seed: int, kind: str

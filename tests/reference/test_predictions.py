@@ -47,7 +47,7 @@ DRAWN = columns(ROWS, 2, 2)
     drawn=DRAWN,
     seed=st.integers(0, 2**32),
     names=st.lists(NAMES, min_size=3, max_size=3, unique=True),
-    kind=st.sampled_from(["csv", "parquet"]),
+    kind=st.sampled_from(["csv", "parquet", "jsonl"]),
 )
 def test_classes_of_scikit_learn(drawn: list[Array], seed: int, names: list[str], kind: str) -> None:
     y = np.array(names, object)[np.digitize(score(seed), [-0.5, 0.5])]
@@ -66,7 +66,7 @@ def test_classes_of_scikit_learn(drawn: list[Array], seed: int, names: list[str]
 
 
 @cases(2, shrink=False)
-@given(drawn=DRAWN, y=floats(ROWS, range(-150, 150), FAR, False), kind=st.sampled_from(["csv", "parquet"]))
+@given(drawn=DRAWN, y=floats(ROWS, range(-150, 150), FAR, False), kind=st.sampled_from(["csv", "parquet", "jsonl"]))
 def test_numbers_of_scikit_learn(drawn: list[Array], y: Array, kind: str) -> None:
     """In all digits: of targets of any size, and far from 0."""
     with folder() as where:
@@ -80,7 +80,7 @@ def test_numbers_of_scikit_learn(drawn: list[Array], y: Array, kind: str) -> Non
 
 
 @cases(2, shrink=False)
-@given(named=texts(ROWS), seed=st.integers(0, 2**32), kind=st.sampled_from(["csv", "parquet"]))
+@given(named=texts(ROWS), seed=st.integers(0, 2**32), kind=st.sampled_from(["csv", "parquet", "jsonl"]))
 def test_categories_with_strange_names(named: Array, seed: int, kind: str) -> None:
     y = score(seed) + (named == named[0])
     with folder() as where:

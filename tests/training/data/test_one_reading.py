@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 
 from hptune.base.errors import SpecError
-from hptune.experiment.data import CsvData, DataSpec, NpzData, ParquetData, PythonData
+from hptune.experiment.data import CsvData, DataSpec, JsonLinesData, NpzData, ParquetData, PythonData
 from hptune.training.data import Data, load_data
 from hptune.training.data.needs import Needs
 
@@ -53,6 +55,66 @@ def test_texts_of_parquet_are_those_of_csv(tmp_path: Path) -> None:
     assert csv.preparation.encodings[0].categories == ("None", "blue", "red")
     np.testing.assert_array_equal(csv.train.x, parquet.train.x)
     np.testing.assert_array_equal(csv.validation.x, parquet.validation.x)
+
+
+HARD: dict[str, list[Any]] = {
+    "whole": [0, -7, 2**60 + 1, 2**60 + 3],
+    "number": [0.1, 1e-300, -1.0000000000000002, 5e-324],
+    "yes": [True, False, True, None],
+    "text": [" red", "NA", "1e5 kg", "blue"],
+    "day": ["2025-01-31", "2024-02-29", None, "2025-01-31T12:00:00Z"],
+    "id": [2**63, 2**63 + 2, 0, 2**63],
+}
+
+
+def test_json_lines_are_read_as_the_same_table_in_csv(tmp_path: Path) -> None:
+    rows = [{name: values[i % 4] for name, values in HARD.items()} | {"n": i, "y": i % 2} for i in range(120)]
+    lines = [
+        json.dumps({name: one for name, one in row.items() if one is not None or i % 3}) for i, row in enumerate(rows)
+    ]
+    (tmp_path / "t.jsonl").write_text("\ufeff" + "\n\n".join(lines) + "\r\n", encoding="utf-8")
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    more: Any = {"target": "y", "missing": {"text": "most_frequent", "yes": "most_frequent", "day": "median"}}
+    for group in (None, "id"):
+        told = loaded(CsvData(csv="t.csv", group=group, **more), tmp_path)
+        same = loaded(JsonLinesData(jsonl="t.jsonl", group=group, **more), tmp_path)
+        assert told.preparation is not None
+        assert same.preparation is not None
+        assert same.preparation.encodings == told.preparation.encodings
+        np.testing.assert_array_equal(same.train.x, told.train.x)
+        np.testing.assert_array_equal(same.validation.x, told.validation.x)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"a": 1, "y": }', r"t.jsonl:4: is no JSON object \(Expecting value\)"),
+        ('{"a": 1, "a": 2, "y": 0}', r"t.jsonl:4: is no JSON object \(it names 'a' more than once\)"),
+        ("[1, 2]", "t.jsonl:4: holds list, not an object"),
+        ("null", "t.jsonl:4: holds NoneType, not an object"),
+        ('{"a": [1], "y": 0}', "t.jsonl:4: column 'a' holds a list, and only numbers"),
+        ('{"a": {"b": 1}, "y": 0}', "t.jsonl:4: column 'a' holds an object"),
+        ('{"y": 0}', "t.jsonl:4: column 'a': missing value"),
+        ('{"a": Infinity, "y": 0}', "t.jsonl:4: column 'a'"),
+        ('{"a": "x", "y": 0}', "t.jsonl:4: column 'a'"),
+        ("[" * 100_000, "t.jsonl:4: is no JSON object"),
+    ],
+)
+def test_what_is_wrong_in_json_lines_is_told_with_its_line(tmp_path: Path, line: str, words: str) -> None:
+    rows = ['{"a": 1, "y": 1}', "", *[f'{{"a": {i}, "y": {i % 2}}}' for i in range(60)]]
+    (tmp_path / "t.jsonl").write_text("\n".join([*rows[:3], line, *rows[3:]]))
+    with pytest.raises(SpecError, match=words):
+        loaded(JsonLinesData(jsonl="t.jsonl", target="y"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "{}\n{}"])
+def test_json_lines_without_rows_are_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.jsonl").write_text(text)
+    with pytest.raises(SpecError, match=r"t\.jsonl has no rows\. It needs an object a line"):
+        loaded(JsonLinesData(jsonl="t.jsonl", target="y"), tmp_path)
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, "", " ", "NA", "nan"])

@@ -54,6 +54,12 @@ def parquet(folder: Path) -> dict[str, Any]:
     return {"parquet": "d.parquet", "target": "y"}
 
 
+def jsonl(folder: Path) -> dict[str, Any]:
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), strict=True)]
+    (folder / "d.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return {"jsonl": "d.jsonl", "target": "y"}
+
+
 def images(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     for i in range(24):
@@ -83,6 +89,7 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "npz": npz,
     "csv": csv,
     "parquet": parquet,
+    "jsonl": jsonl,
     "images": images,
     "keras": keras,
     "python": python,

@@ -51,7 +51,7 @@ def csv_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int 
     except OSError as error:
         raise unreadable(file, path, error, "csv") from error
     except UnicodeDecodeError as error:
-        place = f"{file}:{_undecodable_line(path)}"
+        place = f"{file}:{undecodable_line(path)}"
         raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error
 
 
@@ -125,7 +125,7 @@ def _separator(file: str, path: Path) -> str:
     return max(SEPARATORS, key=fit)  # the first of equals
 
 
-def _undecodable_line(path: Path) -> int:
+def undecodable_line(path: Path) -> int:
     """The first line that is no UTF-8."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
