@@ -202,18 +202,18 @@ decimal.getcontext()  # there from the start: it could not be taken away again
 
 def _decimal() -> tuple[Any, ...]:
     """The numbers that the contexts hold; which is the thread's own, `_context` tells."""
-    return tuple(one.__reduce__()[1] for one in (decimal.getcontext(), *_DECIMAL))
+    return tuple(context.__reduce__()[1] for context in (decimal.getcontext(), *_DECIMAL))
 
 
 def _to_decimal(held: tuple[Any, ...]) -> None:
-    for one, (precision, rounding, least, most, capitals, clamp, flags, traps) in zip(
+    for context, (precision, rounding, least, most, capitals, clamp, flags, traps) in zip(
         (decimal.getcontext(), *_DECIMAL), held, strict=True
     ):
-        one.prec, one.rounding, one.Emin, one.Emax, one.capitals, one.clamp = (
+        context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp = (
             *(precision, rounding, least, most),
             *(capitals, clamp),
         )
-        for signals, which in ((one.flags, flags), (one.traps, traps)):
+        for signals, which in ((context.flags, flags), (context.traps, traps)):
             for signal_ in signals:
                 signals[signal_] = signal_ in which
 

@@ -64,8 +64,8 @@ def fill(
     Raises `SpecError` for a function without an objective.
     """
     if task is None and experiment.objective is None:
-        told = "is required where there is no data. Add objective: {metric: score, goal: minimize} (or maximize)."
-        raise spec_error(told, "objective")
+        message = "is required where there is no data. Add objective: {metric: score, goal: minimize} (or maximize)."
+        raise spec_error(message, "objective")
     experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
     if task is not None and experiment.model.keras and experiment.model.code is None:
@@ -130,6 +130,6 @@ def _objective(experiment: Experiment, metrics: Any, task: Task | None) -> Objec
 
 def _reported(metric: Any) -> str:
     if isinstance(metric, dict) and len(metric) == 1:
-        name, given = next(iter(metric.items()))
-        return reported_name(name, given or {})
+        name, args = next(iter(metric.items()))
+        return reported_name(name, args or {})
     return reported_name(str(metric))

@@ -133,21 +133,21 @@ def in_arguments(layer: str, arguments: Mapping[str, Any]) -> Iterator[tuple[Pat
                 if number_range.holds((numbers or {}).get(name)):
                     yield (key, kind, name), float(numbers[name])
         elif key in NESTED_LAYERS:
-            for path, (inner, given) in nested(key, value):
-                for place, number in in_arguments(inner, given):
+            for path, (inner, inner_arguments) in nested(key, value):
+                for place, number in in_arguments(inner, inner_arguments):
                     yield (*path, *place), number
 
 
 def nested(key: str, value: Any) -> Iterator[tuple[Path, tuple[str, Mapping[str, Any]]]]:
     """(path to its arguments, (name, arguments)) of each layer that stands in an argument as `{Name: {arguments}}`."""
     if isinstance(value, list):
-        for index, one in enumerate(value):
-            if _is_call(one):
-                ((name, given),) = one.items()
-                yield (key, index, name), (name, given or {})
+        for index, entry in enumerate(value):
+            if _is_call(entry):
+                ((name, arguments),) = entry.items()
+                yield (key, index, name), (name, arguments or {})
     elif _is_call(value):
-        ((name, given),) = value.items()
-        yield (key, name), (name, given or {})
+        ((name, arguments),) = value.items()
+        yield (key, name), (name, arguments or {})
 
 
 def bare(layer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def bare(layer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
     turned = LAYERS.get(layer, {})
     return {
-        key: [_bare_layer(one) for one in value]
+        key: [_bare_layer(entry) for entry in value]
         if key in NESTED_LAYERS and isinstance(value, list)
         else _bare_layer(value)
         if key in NESTED_LAYERS
@@ -172,8 +172,8 @@ def bare(layer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _bare_layer(value: Any) -> Any:
     if not _is_call(value):
         return value
-    ((name, given),) = value.items()
-    return {name: bare(name, given or {})}
+    ((name, arguments),) = value.items()
+    return {name: bare(name, arguments or {})}
 
 
 def _is_call(value: Any) -> bool:

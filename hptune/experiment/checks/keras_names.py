@@ -98,7 +98,9 @@ def too_many(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
 
 def _most_layers(raw: list[Any], scope: Scope) -> int:
     repeats = [layer["repeat"] for layer in raw if isinstance(layer, dict) and "repeat" in layer]
-    inside = (int(max(scope.values(one["times"]), default=0)) * _most_layers(one["layers"], scope) for one in repeats)
+    inside = (
+        int(max(scope.values(repeat["times"]), default=0)) * _most_layers(repeat["layers"], scope) for repeat in repeats
+    )
     return len(raw) - len(repeats) + sum(inside)
 
 
@@ -136,9 +138,9 @@ def named(kind: Kind, raw: Any, path: KeyPath, scope: Scope, *, or_null: bool = 
         for value in scope.values(raw):
             if value is None and or_null:
                 continue
-            found = list(named(kind, value, path, scope))
-            if found:
-                yield Problem(f"{raw} can be {show(value)}: {found[0].message}", path)
+            problems = list(named(kind, value, path, scope))
+            if problems:
+                yield Problem(f"{raw} can be {show(value)}: {problems[0].message}", path)
                 return
     elif isinstance(raw, str):
         yield from _known(kind, raw, path, on_key=False) or _given(kind, raw, {}, path, scope)
@@ -153,15 +155,17 @@ def _article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _one_key(raw: Mapping[str, Any], path: KeyPath, what: str) -> list[Problem]:
+def _one_key(raw: Mapping[str, Any], path: KeyPath, noun: str) -> list[Problem]:
     if len(raw) == 1:
         return []
     if not raw:
-        return [Problem(f"names no {what}. Write {{Name: {{arguments}}}}.", path)]
+        return [Problem(f"names no {noun}. Write {{Name: {{arguments}}}}.", path)]
     first, *rest = raw
-    told = f"one name with its arguments must stand here, got {', '.join(raw)}."
+    message = f"one name with its arguments must stand here, got {', '.join(raw)}."
     return [
-        Problem(f"{told} If {rest[0]!r} belongs to {first!r}, indent it below {first!r}.", (*path, rest[0]), None, True)
+        Problem(
+            f"{message} If {rest[0]!r} belongs to {first!r}, indent it below {first!r}.", (*path, rest[0]), None, True
+        )
     ]
 
 
@@ -177,23 +181,23 @@ def _known(kind: Kind, name: str, path: KeyPath, *, on_key: bool) -> list[Proble
 def _misspelt_code(name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
     if ":" not in name or re.fullmatch(CODE_NAME, name):
         return []
-    told = f"must be module:name for what stands in a Python module, got {name!r}."
-    return [Problem(told, path, on_key=on_key)]
+    message = f"must be module:name for what stands in a Python module, got {name!r}."
+    return [Problem(message, path, on_key=on_key)]
 
 
-def _call(kind: Kind, name: str, given: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def _call(kind: Kind, name: str, args: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     wrong = _known(kind, name, (*path, name), on_key=True)
     if wrong:
         yield from wrong
-    elif given is not None and not isinstance(given, dict):
+    elif args is not None and not isinstance(args, dict):
         yield Problem(
-            f"the arguments of {name} must be a section {{argument: value}}, got {show(given)}.", (*path, name)
+            f"the arguments of {name} must be a section {{argument: value}}, got {show(args)}.", (*path, name)
         )
     else:
-        yield from _given(kind, name, given or {}, (*path, name), scope)
+        yield from _given(kind, name, args or {}, (*path, name), scope)
 
 
-def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def _given(kind: Kind, name: str, args: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
     """The arguments themselves: required ones there, no unknown ones, values of the right kind.
 
     Those of a user's own class are not known before its code is run.
@@ -201,28 +205,28 @@ def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope
     if ":" in name:
         return
     known = arguments(kind, name)
-    meant = {nearest(key, known) for key in given if key not in known}
-    for key, value in given.items():
+    meant = {nearest(key, known) for key in args if key not in known}
+    for key, value in args.items():
         if key not in known:
             yield unknown_key(key, known, (*path, key), f"argument of {name}")
         else:
             yield from argument(known, key, value, (*path, key), scope)
     for key in required(known):
-        if key not in given and key not in meant:
+        if key not in args and key not in meant:
             yield Problem(f"{name} needs {key}, which was not given. Add it.", (*path, key))
-        elif not scope.always(given.get(key)):
-            yield _missing(given[key], (*path, key), scope)
+        elif not scope.always(args.get(key)):
+            yield _missing(args[key], (*path, key), scope)
 
 
 def required(known: Arguments) -> list[str]:
     """The arguments that have no default."""
-    return [key for key, facts in known.items() if "default" not in facts]
+    return [key for key, details in known.items() if "default" not in details]
 
 
 def _missing(ref: Ref, path: KeyPath, scope: Scope) -> Problem:
     needs = scope.domains[ref.name].when
-    told = f"is required, and {ref} is active only where {', '.join(f'{k} is {show(v)}' for k, v in needs.items())}"
-    return Problem(f"{told}. Take its condition away, or give a number here.", path)
+    reason = f"is required, and {ref} is active only where {', '.join(f'{k} is {show(v)}' for k, v in needs.items())}"
+    return Problem(f"{reason}. Take its condition away, or give a number here.", path)
 
 
 def argument(known: Arguments, key: str, value: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
@@ -236,10 +240,10 @@ def argument(known: Arguments, key: str, value: Any, path: KeyPath, scope: Scope
     if kind is not None and value is not None:
         yield from named(kind, value, path, scope, or_null="default" in known[key])
         return
-    for one in scope.values(value):
-        rule = _rule(known[key].get("default", "..."), one)
+    for possible in scope.values(value):
+        rule = _rule(known[key].get("default", "..."), possible)
         if rule:
-            got = f"{value}, which can be {show(one)}" if isinstance(value, Ref) else show(one)
+            got = f"{value}, which can be {show(possible)}" if isinstance(value, Ref) else show(possible)
             yield Problem(f"must be {rule}, got {got}.", path)
             return
 
@@ -256,5 +260,5 @@ def _rule(default: Any, value: Any) -> str | None:
 
 def all_of(kind: Kind, raw: Iterable[Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
     """What is wrong with a list of names or `{Name: {arguments}}` of one kind, entry by entry."""
-    for i, one in enumerate(raw):
-        yield from named(kind, one, (*path, i), scope)
+    for i, entry in enumerate(raw):
+        yield from named(kind, entry, (*path, i), scope)
