@@ -250,7 +250,7 @@ def finished(result: SegmentResult, *, complete: bool) -> Finished:
         "ended": result.ended,
         "complete": complete,
     }
-    facts = {name: fact for name, fact in result.facts.items() if name != "stabilized"}
+    facts = {name: value for name, value in result.facts.items() if name != "stabilized"}
     return {**event, "facts": facts} if facts else event
 
 
