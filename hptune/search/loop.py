@@ -124,7 +124,7 @@ class Loop:
             self._recorder.sync()
             raise
         finally:
-            self._clock.close(told=ended)
+            self._clock.close(journalled=ended)
             self._watch.ended()
         self._recorder.sync()
 
@@ -245,11 +245,11 @@ class Loop:
 
     def _start_finalist(self) -> bool:
         """Whether a finalist has repeats to train, which are then recorded as started and queued."""
-        found = next_finalist(self._experiment, self._seen)
-        if found is None:
+        finalist = next_finalist(self._experiment, self._seen)
+        if finalist is None:
             return False
         self._ensure_probed()
-        segment, replicas = found
+        segment, replicas = finalist
         self._decided(tell.started(segment, replicas))
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
         return True
@@ -265,13 +265,13 @@ class Loop:
     def _ensure_probed(self) -> None:
         if not self._probed:
             check_same_training(self.record.head)
-            found = probe(self._executor, meanwhile=self._request.meanwhile)
-            facts = with_strategys_code(found, self._experiment, self._request.folder)
-            event, told = resumed(self.record, facts, strict=self._request.strict)
+            probed = probe(self._executor, meanwhile=self._request.meanwhile)
+            facts = with_strategys_code(probed, self._experiment, self._request.folder)
+            event, message = resumed(self.record, facts, strict=self._request.strict)
             event["budget"] = self._experiment.budget.model_dump(mode="json", exclude_none=True)
             self._recorder.write(event)
-            if told is not None:
-                self._watch.noted(told)
+            if message is not None:
+                self._watch.noted(message)
             self._probed = True
 
     def _submit(self, segment: Segment) -> None:
@@ -302,8 +302,8 @@ class Loop:
         if not unpromising(self._seen, self._seen.trials[segment.trial], stop_after=after):
             return False
         spared = [segment, *self._agenda.take(segment.trial)]
-        told = tell.stopped(segment.trial, [other.replica for other in spared])
-        self._watched(self._turns.marked(told), segment.trial)
+        event = tell.stopped(segment.trial, [other.replica for other in spared])
+        self._watched(self._turns.marked(event), segment.trial)
         return True
 
     # --- what came back -----------------------------------------------------------------------------------------
@@ -319,10 +319,10 @@ class Loop:
         facts = {} if isinstance(outcome, SegmentFailure) else outcome.facts
         if "retrained" in facts:
             self._watch.noted(f"trial {segment.trial}: {facts['retrained']}")
-        if not self._has_noted and (told := facts.get("not_shared") or facts.get("note")) is not None:
+        if not self._has_noted and (note := facts.get("not_shared") or facts.get("note")) is not None:
             self._has_noted = True
-            self._watch.noted(f"trial {segment.trial}: {told}")
-        event = self._told(outcome)
+            self._watch.noted(f"trial {segment.trial}: {note}")
+        event = self._end_event(outcome)
         self._watched(event, segment.trial)
         self._turns.came(event)
         if segment.purpose == "finalist":
@@ -348,7 +348,7 @@ class Loop:
                 self._agenda.pause(number)
             self._stop_hopeless(_PAUSED_LOOKED_AT)
 
-    def _told(self, outcome: Outcome) -> End:
+    def _end_event(self, outcome: Outcome) -> End:
         """The event that tells of an outcome; of a trial that brought nothing usable, that it has failed."""
         segment = outcome.segment
         if isinstance(outcome, SegmentFailure) or segment.purpose == "stabilize":

@@ -150,12 +150,12 @@ class _Storage(optuna.storages.InMemoryStorage):
 
     def __init__(self, trials: Sequence[FrozenTrial], books: Attributes) -> None:
         super().__init__()
-        self._given = trials
+        self._shown = trials
         self.books = dict(books)
         self.attributes: Attributes = {}
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:  # noqa: ARG002
-        return [trial for trial in self._given if states is None or trial.state in states]
+        return [trial for trial in self._shown if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002
         self.attributes[key] = value
@@ -281,11 +281,11 @@ class OptunaSampler:
         sampler = self._sampler(number)
         trial = self._coding.trial(number, {}, TrialState.RUNNING)
         sampler.before_trial(study, trial)
-        found = sampler.sample_relative(study, trial, self._together(sampler, study, trial))
+        relative = sampler.sample_relative(study, trial, self._together(sampler, study, trial))
 
         def raw(name: str, distribution: BaseDistribution) -> Any:
-            if name in found:
-                return found[name]
+            if name in relative:
+                return relative[name]
             return sampler.sample_independent(study, trial, name, distribution)
 
         return _Answer(self._coding.point(raw), storage.attributes, storage.books)
@@ -334,12 +334,12 @@ def sampler(setup: Setup) -> OptunaSampler:
     return OptunaSampler(setup.experiment, setup.space, setup.options)
 
 
-def named(setup: Setup) -> Named:
+def named(setup: Setup) -> UserSampler:
     """`strategy: {name: optuna, sampler: module:Class}`."""
-    return Named(setup)
+    return UserSampler(setup)
 
 
-class Named:
+class UserSampler:
     """The points of a sampler class that the user names.
 
     Raises SpecError where there is no such class, or it can't be made, and RunError where it fails at a question.
@@ -348,18 +348,18 @@ class Named:
     def __init__(self, setup: Setup) -> None:
         options = setup.options
         self._name, self._options, path = options.sampler, options.options, ("strategy", "sampler")
-        found = load_object(self._name, setup.folder, path)
-        if not (isinstance(found, type) and issubclass(found, BaseSampler)):
-            told = f"must be a subclass of optuna.samplers.BaseSampler, got {found!r}. Name such a class."
-            raise spec_error(told, *path)
-        self._class = found
+        loaded = load_object(self._name, setup.folder, path)
+        if not (isinstance(loaded, type) and issubclass(loaded, BaseSampler)):
+            message = f"must be a subclass of optuna.samplers.BaseSampler, got {loaded!r}. Name such a class."
+            raise spec_error(message, *path)
+        self._class = loaded
         try:
             with _calm():
                 self._made(0)
         except Exception as error:  # the class may be anybody's
-            told = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
+            message = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
             way = "It is given the options as keywords, and a seed where it takes one"
-            raise spec_error(f"{told}. {way}.", "strategy", "options") from error
+            raise spec_error(f"{message}. {way}.", "strategy", "options") from error
         self._sampler = OptunaSampler(setup.experiment, setup.space, options, self._made)
 
     def _made(self, seed: int) -> BaseSampler:
@@ -371,7 +371,7 @@ class Named:
         try:
             return self._sampler.suggest(history)
         except Exception as error:  # the class may be anybody's
-            told = (
+            reason = (
                 f"strategy.sampler: {self._name} for trial {len(history.trials)} raised {type(error).__name__}: {error}"
             )
-            raise RunError(f"{told}. Fix it and run the same command again.") from error
+            raise RunError(f"{reason}. Fix it and run the same command again.") from error
