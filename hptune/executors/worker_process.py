@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 
 from hptune.base.trial import Segment
 from hptune.executors.kin import descendants, kill
-from hptune.executors.serve import Message, Setup
+from hptune.executors.serve import Message, WorkerSetup
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.space.references import Ref
 
@@ -43,7 +43,7 @@ _HELD = 8
 class Process:
     """A worker process, and the segment that it has, if any."""
 
-    def __init__(self, setup: Setup, environment: Mapping[str, str]) -> None:
+    def __init__(self, setup: WorkerSetup, environment: Mapping[str, str]) -> None:
         self._experiment = setup.experiment
         self.ready = False
         self.segment: Segment | None = None
@@ -147,7 +147,7 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
-    def _send(self, message: Setup | Segment) -> None:
+    def _send(self, message: WorkerSetup | Segment) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
             self.connection.send(message)
 
