@@ -19,7 +19,7 @@ from hptune import __version__
 from hptune.base.errors import RunError, SpecError, printable
 
 if TYPE_CHECKING:
-    from hptune.experiment.reading.load import Loaded
+    from hptune.experiment.reading.load import LoadedExperiment
     from hptune.run.rundir import RunPaths
 
 app = typer.Typer(
@@ -167,7 +167,7 @@ def search(
     WATCH.asked = profile
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
-    command = search_command(config, sets, workers, runs_dir, strict=strict)
+    command = search_command(config, sets, workers=workers, runs_dir=runs_dir, strict=strict)
     with (
         _placed(loaded),
         view(quiet=quiet) as shown,
@@ -371,7 +371,7 @@ def schema() -> None:
 # --- what the commands share ----------------------------------------------------------------------------------------
 
 
-def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> Loaded:
+def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> LoadedExperiment:
     from hptune.experiment.reading.load import load
 
     loaded = load(config, sets or [])
@@ -381,7 +381,7 @@ def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> Loa
 
 
 @contextmanager
-def _placed(loaded: Loaded) -> Iterator[None]:
+def _placed(loaded: LoadedExperiment) -> Iterator[None]:
     """Problems that are found after loading get their place in the YAML file too."""
     try:
         yield
@@ -389,7 +389,7 @@ def _placed(loaded: Loaded) -> Iterator[None]:
         raise SpecError(*map(loaded.locate, error.problems)) from error
 
 
-def _probed(loaded: Loaded) -> dict[str, Any]:
+def _probed(loaded: LoadedExperiment) -> dict[str, Any]:
     """The probe's facts."""
     from hptune.executors.choose import thrown_away
     from hptune.search.probing import probe

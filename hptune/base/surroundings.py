@@ -229,7 +229,7 @@ def with_changes(held: Any, before: Any, after: Any, now: Any, *, counted: bool 
                 changed[key] = with_changes(held[key], before[key], after[key], now[key], counted=counted)
         return changed
     if isinstance(after, contextvars.Context):
-        return _context_with_changes(held, before, after, now)
+        return _context_with_changes(held, before=before, after=after, now=now)
     if isinstance(after, list):
         new = [entry for entry in after if not _among(entry, before) and _among(entry, now)]
         stays = [entry for entry in held if not _among(entry, before) or _among(entry, after) or _among(entry, now)]
@@ -244,7 +244,7 @@ def with_changes(held: Any, before: Any, after: Any, now: Any, *, counted: bool 
 
 
 def _context_with_changes(
-    held: contextvars.Context, before: contextvars.Context, after: contextvars.Context, now: contextvars.Context
+    held: contextvars.Context, *, before: contextvars.Context, after: contextvars.Context, now: contextvars.Context
 ) -> contextvars.Context:
     changed = held.copy()
     for variable, value in after.items():

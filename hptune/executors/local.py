@@ -25,7 +25,7 @@ from hptune.base.stopwatch import WATCH
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors import machine
 from hptune.executors.executor import OnEpoch, Outcome
-from hptune.executors.serve import Ended, Message, Progress, Ready, Refused, WorkerSetup
+from hptune.executors.serve import Message, Progress, Ready, Refused, SegmentEnded, WorkerSetup
 from hptune.executors.staffing import Staffing
 from hptune.executors.worker_process import Process, shape_of
 from hptune.experiment.experiment import Experiment
@@ -211,7 +211,7 @@ class LocalExecutor:
         else:
             self._take(process, message)
 
-    def _take(self, process: Process, message: Ended) -> None:
+    def _take(self, process: Process, message: SegmentEnded) -> None:
         if self._staffing.start_s is None:
             self._staffing.start_s = time.monotonic() - process.started_at
         if message.outcome.segment.purpose == "trial":

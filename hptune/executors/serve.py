@@ -1,9 +1,9 @@
 """A worker process: takes segments one after the other, trains them, and keeps what makes the next one cheap.
 
 All that runs in the worker is here and in `training`. Messages go over one socket: `WorkerSetup` and segments in,
-`Ready`, `Progress`, `Ended` and `Refused` out. The process ends by itself as soon as its driver is gone, however the
-driver ended: the socket's other end then closes, and a thread of its own notices at once. Where that thread does not
-get to run, the watchdog ends the process.
+`Ready`, `Progress`, `SegmentEnded` and `Refused` out. The process ends by itself as soon as its driver is gone, however
+the driver ended: the socket's other end then closes, and a thread of its own notices at once. Where that thread does
+not get to run, the watchdog ends the process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SegmentEnded:
     """A segment's outcome. resident: the bytes that the process holds after it. spent, notes: of its stopwatch.
 
     haunted: the process is not fit for another segment: threads of the user's code run on, or what
@@ -82,7 +82,7 @@ class Refused:
     error: HptuneError
 
 
-Message: TypeAlias = Ready | Progress | Ended | Refused
+Message: TypeAlias = Ready | Progress | SegmentEnded | Refused
 
 
 def main(socket_fd: int) -> None:
@@ -115,7 +115,7 @@ def main(socket_fd: int) -> None:
         except KeyboardInterrupt:  # the code's own: signals are ignored here
             outcome = SegmentFailure(segment, "the code raised KeyboardInterrupt", time.perf_counter() - started)
         haunted = bool(busy_threads(before) or unmended())
-        say(Ended(outcome, machine.resident_bytes(), *WATCH.take(), haunted=haunted))
+        say(SegmentEnded(outcome, machine.resident_bytes(), *WATCH.take(), haunted=haunted))
 
 
 class _Voice:

@@ -56,7 +56,13 @@ class Process:
         words, said = os.pipe()
         watched, self._alive = os.pipe()
         with theirs:
-            self._process = _start(theirs.fileno(), setup.data_fd, said, watched, environment)
+            self._process = _start(
+                socket_fd=theirs.fileno(),
+                data_fd=setup.data_fd,
+                said_fd=said,
+                watched_fd=watched,
+                environment=environment,
+            )
         os.close(said)
         os.close(watched)
         self._output = _Output(words)
@@ -214,7 +220,7 @@ def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
 
 
 def _start(
-    socket_fd: int, data_fd: int, said_fd: int, watched_fd: int, environment: Mapping[str, str]
+    *, socket_fd: int, data_fd: int, said_fd: int, watched_fd: int, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """A worker that leads a process group of its own, with a watchdog in it. environment: all of it."""
     folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109  # "": wherever the process is just then

@@ -69,7 +69,7 @@ def fill(
     experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
     if task is not None and experiment.model.keras and experiment.model.code is None:
-        loss = training.loss if training.loss is not None else _loss(experiment, task, classes, one_hot)
+        loss = training.loss if training.loss is not None else _loss(experiment, task, classes=classes, one_hot=one_hot)
         metrics = training.metrics if training.metrics is not None else _metrics(experiment, task, loss)
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
     if epochs is not None and "epochs" not in training.model_fields_set:
@@ -82,10 +82,10 @@ def fill(
 
 
 def _metrics(experiment: Experiment, task: Task, loss: Any) -> Any:
-    return [_METRICS[task]] if task == "regression" else accuracies(experiment, task, loss, _METRICS[task])
+    return [_METRICS[task]] if task == "regression" else accuracies(experiment, task, loss=loss, name=_METRICS[task])
 
 
-def _loss(experiment: Experiment, task: Task, classes: int | None, one_hot: bool) -> str:
+def _loss(experiment: Experiment, task: Task, *, classes: int | None, one_hot: bool) -> str:
     if task == "regression":
         return "mean_squared_error"
     if task == "labels":

@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["layers", "optimizers", "losses", "metrics", "activations", "initializers", "regularizers"]
+KerasKind: TypeAlias = Literal[
+    "layers", "optimizers", "losses", "metrics", "activations", "initializers", "regularizers"
+]
 
 Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """name -> {} where it is required, else {"default": its default}; a default that is no plain value is "..."."""
@@ -19,7 +21,7 @@ Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
 OUTPUT = "Output"
 """The layer that is as large as the data wants it: a Dense, once the data is known (`experiment/output.py`)."""
 
-CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
+CHOSEN_BY_KERAS: dict[KerasKind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
 """Names for which `model.compile` chooses the class by the shape of the output."""
 
 
@@ -31,13 +33,13 @@ def table() -> dict[str, Any]:
     return loaded
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: KerasKind) -> list[str]:
     """Every name of that kind that Keras takes, in the order of the alphabet; `Output` is hptune's own layer."""
     own = [OUTPUT] if kind == "layers" else []
     return sorted({*table()[kind], *CHOSEN_BY_KERAS.get(kind, ()), *own})
 
 
-def arguments(kind: Kind, name: str) -> Arguments:
+def arguments(kind: KerasKind, name: str) -> Arguments:
     """The constructor arguments of a class (or the options of a function) that Keras knows by `name`.
 
     Raises KeyError where there is none of that name.

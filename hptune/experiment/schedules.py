@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Epochs: TypeAlias = NDArray[np.float64]
+    EpochArray: TypeAlias = NDArray[np.float64]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ Function: TypeAlias = Callable[..., Any]
 """The user's: f(step, total_steps, base_rate) -> rate; with `per: epoch` f(epoch, rate) -> rate."""
 
 _SLACK = 1e-9
-"""Epochs; so that k/n, a step's place, is not missed by its last bit."""
+"""In epochs; so that k/n, a step's place, is not missed by its last bit."""
 
 PLATEAU_MIN_DELTA = 1e-4
 """The least change of the watched metric that counts as an improvement, as in Keras."""
@@ -40,10 +40,10 @@ def rates(
     *,
     base_rate: float,
     epochs: float,
-    at: Sequence[float] | Epochs,
+    at: Sequence[float] | EpochArray,
     steps_per_epoch: int | None = None,
     function: Function | None = None,
-) -> Epochs:
+) -> EpochArray:
     """float64 [len(at)]: the learning rate at each of the epochs `at`, real numbers in [0, epochs).
 
     epochs: the full training's, the warm-up included. steps_per_epoch: where `counts_steps`. function: where the
@@ -69,7 +69,7 @@ def rates(
 
 def table(
     schedule: Schedule, *, base_rate: float, epochs: int, steps_per_epoch: int, function: Function | None = None
-) -> Epochs:
+) -> EpochArray:
     """float64 [epochs · steps_per_epoch]: the learning rate of every optimizer step of the full training."""
     import numpy as np
 
@@ -156,14 +156,14 @@ class _Course:
     """What a schedule is laid over. when: epochs since the very start; warmup and epochs: how long each lasts."""
 
     base: float
-    when: Epochs
+    when: EpochArray
     warmup: float
     epochs: float
     steps_per_epoch: int | None
     function: Function | None
 
     @property
-    def since(self) -> Epochs:
+    def since(self) -> EpochArray:
         """e: epochs done since the end of the warm-up."""
         import numpy as np
 
@@ -175,7 +175,7 @@ class _Course:
         return self.epochs - self.warmup
 
     @property
-    def done(self) -> Epochs:
+    def done(self) -> EpochArray:
         """e/E."""
         return self.since / self.total
 
@@ -185,7 +185,7 @@ class _Course:
         return epochs * self.steps_per_epoch
 
 
-Shape: TypeAlias = Callable[[Schedule, _Course], "Epochs"]
+Shape: TypeAlias = Callable[[Schedule, _Course], "EpochArray"]
 
 
 def _option(value: T | Ref | None) -> T:
@@ -194,25 +194,25 @@ def _option(value: T | Ref | None) -> T:
     return option
 
 
-def _cosine_between(first: Any, last: Any, share: Epochs) -> Epochs:
+def _cosine_between(first: Any, last: Any, share: EpochArray) -> EpochArray:
     """Half a cosine from `first` at share 0 to `last` at share 1."""
     import numpy as np
 
-    between: Epochs = last + (first - last) * 0.5 * (1 + np.cos(np.pi * share))
+    between: EpochArray = last + (first - last) * 0.5 * (1 + np.cos(np.pi * share))
     return between
 
 
-def _constant(_: Schedule, course: _Course) -> Epochs:
+def _constant(_: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     return np.full_like(course.when, course.base)
 
 
-def _linear(_: Schedule, course: _Course) -> Epochs:
+def _linear(_: Schedule, course: _Course) -> EpochArray:
     return course.base * (1 - course.done)
 
 
-def _time_decay(schedule: Schedule, course: _Course) -> Epochs:
+def _time_decay(schedule: Schedule, course: _Course) -> EpochArray:
     """r/(1 + decay·t); compounding: r_t = r_{t−1}/(1 + decay·t) over whole steps or epochs t = 1, 2 and so on."""
     import numpy as np
 
@@ -225,7 +225,7 @@ def _time_decay(schedule: Schedule, course: _Course) -> Epochs:
     return np.asarray(course.base * shrunk[whole])
 
 
-def _ramp(schedule: Schedule, course: _Course) -> Epochs:
+def _ramp(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     epoch = concrete(schedule.epoch)
@@ -235,7 +235,7 @@ def _ramp(schedule: Schedule, course: _Course) -> Epochs:
     return course.base / np.where(course.when >= epoch - _SLACK, _option(schedule.factor), 1.0)
 
 
-def _piecewise(schedule: Schedule, course: _Course) -> Epochs:
+def _piecewise(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     epochs = np.asarray([concrete(epoch) for epoch in _option(schedule.epochs)])
@@ -243,25 +243,25 @@ def _piecewise(schedule: Schedule, course: _Course) -> Epochs:
     return course.base * factors[np.searchsorted(epochs - _SLACK, course.when, side="right")]
 
 
-def _exponential(schedule: Schedule, course: _Course) -> Epochs:
+def _exponential(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     return course.base * np.power(_option(schedule.factor), course.since / _option(schedule.per_epochs))
 
 
-def _polynomial(schedule: Schedule, course: _Course) -> Epochs:
+def _polynomial(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     end = _option(schedule.end)
     return (course.base - end) * np.power(1 - course.done, _option(schedule.power)) + end
 
 
-def _cosine(schedule: Schedule, course: _Course) -> Epochs:
+def _cosine(schedule: Schedule, course: _Course) -> EpochArray:
     """Loshchilov & Hutter 2017, arXiv:1608.03983, one cycle: r((1 − alpha)·½(1 + cos πe/E) + alpha)."""
     return course.base * _cosine_between(1.0, _option(schedule.alpha), course.done)
 
 
-def _cosine_restarts(schedule: Schedule, course: _Course) -> Epochs:
+def _cosine_restarts(schedule: Schedule, course: _Course) -> EpochArray:
     """The same paper's SGDR; the peak and the floor of each cycle are `decay` times the last one's."""
     import numpy as np
 
@@ -283,7 +283,7 @@ def _cycle_shares(cycles: int, multiply: float) -> list[float]:
     return [math.fsum(lengths[: i + 1]) / math.fsum(lengths) for i in range(cycles)]
 
 
-def _one_cycle(schedule: Schedule, course: _Course) -> Epochs:
+def _one_cycle(schedule: Schedule, course: _Course) -> EpochArray:
     """Smith & Topin 2018, arXiv:1708.07120: cosine up from `start` to the base rate, cosine down to `end`."""
     import numpy as np
 
@@ -299,7 +299,7 @@ def _one_cycle(schedule: Schedule, course: _Course) -> Epochs:
 # --- the user's function ----------------------------------------------------------------------------------------------
 
 
-def _python(schedule: Schedule, course: _Course) -> Epochs:
+def _python(schedule: Schedule, course: _Course) -> EpochArray:
     """Asked once for each step, or epoch by epoch from the first; both counted from the end of the warm-up, from 0."""
     import numpy as np
 

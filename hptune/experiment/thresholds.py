@@ -56,17 +56,20 @@ _OF_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy", "C
 _SETTINGS = ("threshold", "thresholds", "from_logits")
 
 
-def accuracies(experiment: Experiment, task: Task, loss: Any, name: str) -> Any:
+def accuracies(experiment: Experiment, task: Task, *, loss: Any, name: str) -> Any:
     """The metric `name`, which is accuracy, as the loss wants it cut: in a list, or of several outputs by each."""
     outputs = outputs_of(experiment)
-    each = {output: [_accuracy(experiment, task, loss_of(loss, output), name, output)] for output in outputs or (None,)}
+    each = {
+        output: [_accuracy(experiment, task, loss=loss_of(loss, output), name=name, output=output)]
+        for output in outputs or (None,)
+    }
     if all(metrics == [name] for metrics in each.values()):
         return [name]
     return each if outputs else each[None]
 
 
 def _accuracy(
-    experiment: Experiment, task: Task, loss: Any, name: str, output: str | None = None
+    experiment: Experiment, task: Task, *, loss: Any, name: str, output: str | None = None
 ) -> str | dict[str, Any]:
     several = task == "labels"
     losses = list(_possible(loss, experiment))

@@ -23,7 +23,7 @@ from hptune.reports.console import (
     value_column,
     values_line,
 )
-from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
+from hptune.reports.report import Curve, Dot, Parameter, Report, TrainedInFull, as_number
 from hptune.reports.spelling import identity, number, numbers, shown_all
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
 from hptune.run.differences import spell_json
@@ -102,7 +102,7 @@ def _header(report: Report) -> Iterable[Element]:
     yield tag("dl", *pairs, class_="facts")
 
 
-def _winner(report: Report, winner: Trained) -> Iterable[Element]:
+def _winner(report: Report, winner: TrainedInFull) -> Iterable[Element]:
     """The winner beside the baseline, on the test part."""
     sides = [winner, *([report.baseline] if report.baseline is not None else [])]
     names = dict.fromkeys(name for side in sides for name in side.values)

@@ -52,7 +52,7 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
         "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in planned.rungs],
         **_finalists(experiment.evaluation, planned.trials),
         "experiment": to_json(experiment.model_copy(update={"search_space": space.domains})),
-        "schedule": _schedule(experiment, space, facts, folder),
+        "schedule": _schedule(experiment, space, facts=facts, folder=folder),
     }
 
 
@@ -85,7 +85,7 @@ def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
     return plan(experiment, Space({**space.domains, "declared by the code": unknown}))
 
 
-def _schedule(experiment: Experiment, space: Space, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
+def _schedule(experiment: Experiment, space: Space, *, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
     """The rate at the first step of each epoch, for the default values; nothing for a model that has none."""
     if not experiment.model.keras:
         return {"learning_rate_by_epoch": [], "note": None}

@@ -68,7 +68,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedInFull:
     """What train-best came to: the values, the figures on the test part, the curves by metric."""
 
     trial: int
@@ -102,8 +102,8 @@ class Report:
     curves: Sequence[Curve]
     parameters: Sequence[Parameter]
     failures: Sequence[tuple[str, int]]
-    winner: Trained | None
-    baseline: Trained | None
+    winner: TrainedInFull | None
+    baseline: TrainedInFull | None
     spec: Sequence[tuple[str, Any]]
     origin: Sequence[tuple[str, Any]]
 
@@ -228,7 +228,7 @@ def _is_log(domain: object, dots: Iterable[Dot]) -> bool:
     return asked and all((as_number(dot.x) or 0.0) > 0 for dot in dots)
 
 
-def _trained(record: Record, purpose: str, objective: Objective) -> Trained | None:
+def _trained(record: Record, purpose: str, objective: Objective) -> TrainedInFull | None:
     if purpose not in record.trained:
         return None
     values, event = record.trained[purpose]
@@ -239,8 +239,8 @@ def _trained(record: Record, purpose: str, objective: Objective) -> Trained | No
     known = {name: n for name, value in facts.items() if (n := as_number(value)) is not None}
     raw = {metric: tuple(curve) for metric, curve in event["curves"].items()}
     whole = whole_epochs(raw, record.head.objectives)
-    score = as_number(score_of(objective, whole, known, event["seconds"]))
-    return Trained(event["trial"], values, figures, curves, score)
+    score = as_number(score_of(objective, whole, facts=known, seconds=event["seconds"]))
+    return TrainedInFull(event["trial"], values, figures, curves, score)
 
 
 def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:

@@ -34,7 +34,7 @@ _Entry: TypeAlias = tuple[float, int, int]
 """(cost, how many reports had come, trial)."""
 
 
-class Checkpoints:
+class KeptStates:
     """The `keep` best trials so far, and the states that follow from them.
 
     A trial that is still to be promoted may fail, and has no score then. So it takes nobody's place: the `keep` best of

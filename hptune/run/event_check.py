@@ -26,7 +26,7 @@ _SHAPES: dict[str, Any] = {
     "segment_failed": events.Failed,
     "segment_lost": events.Lost,
     "trial_stopped": events.Stopped,
-    "stabilized": events.Stabilized,
+    "stabilized": events.StabilizedEvent,
     "search_ended": events.Ended,
 }
 """By event; of any other, only the time is looked at."""

@@ -68,10 +68,10 @@ class History:
         objectives use `scores`.
         """
         if epochs is not None:
-            return self._score(trial, self.objective, epochs)
+            return self._score(trial, self.objective, epochs=epochs)
         known = self._scored.get(trial.number)
         if known is None or known[0] is not trial:
-            known = self._scored[trial.number] = (trial, self._score(trial, self.objective, None))
+            known = self._scored[trial.number] = (trial, self._score(trial, self.objective, epochs=None))
         return known[1]
 
     def scores(self, trial: Trial, epochs: int | None = None) -> dict[str, float] | None:
@@ -81,11 +81,11 @@ class History:
         attains, and the one that train-best gives out. Epochs in which an objective has no value don't count.
         """
         lead = next((o for o in self.objectives if any(o.metric in curves for curves in trial.curves)), None)
-        by_metric = {o.metric: self._score(trial, o, epochs, lead) for o in self.objectives}
+        by_metric = {o.metric: self._score(trial, o, epochs=epochs, lead=lead) for o in self.objectives}
         return None if None in by_metric.values() else by_metric  # type: ignore[return-value]  # no None is left
 
     def replica_scores(
-        self, trial: Trial, objective: Objective, epochs: int | None = None, lead: Objective | None = None
+        self, trial: Trial, objective: Objective, *, epochs: int | None = None, lead: Objective | None = None
     ) -> list[float]:
         """One score a replica, of those that reported: what means and spreads are of."""
         scores = []
@@ -94,7 +94,7 @@ class History:
             took = None
             if objective.metric == "seconds" and replica < len(trial.spent):
                 took = time_of(trial.spent[replica], epochs)
-            score = score_of(objective, whole, trial.facts, took, epochs=epochs, lead=lead)
+            score = score_of(objective, whole, facts=trial.facts, seconds=took, epochs=epochs, lead=lead)
             if score is not None:
                 scores.append(score)
         return scores
@@ -127,7 +127,7 @@ class History:
         return [replica for replica in range(replicas) if replica not in self._complete.get(trial, ())]
 
     def _score(
-        self, trial: Trial, objective: Objective, epochs: int | None, lead: Objective | None = None
+        self, trial: Trial, objective: Objective, *, epochs: int | None, lead: Objective | None = None
     ) -> float | None:
         if trial.number in self._short:
             return None
@@ -137,7 +137,7 @@ class History:
             epochs = trial.epochs  # what the step under way has brought so far is not the trial's score yet
         if objective.metric == "seconds" and trial.curves and not trial.spent:
             return trial.seconds  # of an earlier run
-        scores = self.replica_scores(trial, objective, epochs, lead)
+        scores = self.replica_scores(trial, objective, epochs=epochs, lead=lead)
         return math.fsum(scores) / len(scores) if scores and len(scores) == len(trial.curves) else None
 
     # --- how it grows -------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class History:
             self.stabilized.append(segment)
         if segment.purpose == "finalist":
             curves = {metric: tuple(values) for metric, values in event["curves"].items()}
-            score = score_of(self.objective, curves, event.get("facts", {}), event["seconds"])
+            score = score_of(self.objective, curves, facts=event.get("facts", {}), seconds=event["seconds"])
             self._test(segment, score)
             self.epochs_of_finalists += event["epochs"]
         if segment.purpose != "trial":
@@ -292,9 +292,9 @@ class History:
 def score_of(
     objective: Objective,
     curves: Curves,
+    *,
     facts: Mapping[str, Any],
     seconds: float | None,
-    *,
     epochs: int | None = None,
     lead: Objective | None = None,
 ) -> float | None:
@@ -309,7 +309,7 @@ def score_of(
         return float(facts[objective.metric])
     if lead is None or lead is objective:
         return best_of(curves, objective, epochs)
-    return _at_best_of(lead, curves, objective, epochs)
+    return _at_best_of(lead, curves, objective=objective, epochs=epochs)
 
 
 def time_of(spent: Spent, epochs: int | None = None) -> float | None:
@@ -362,7 +362,7 @@ def best_epoch(curves: Curves, lead: Objective) -> int:
     return curve.index(best) + 1 if best == best else length(curves)
 
 
-def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
+def _at_best_of(lead: Objective, curves: Curves, *, objective: Objective, epochs: int | None) -> float | None:
     """The objective's value at the epoch that is best by another, `lead`."""
     cut = {metric: curves.get(metric, ())[:epochs] for metric in (lead.metric, objective.metric)}
     curve, at = cut[objective.metric], best_epoch(cut, lead) - 1

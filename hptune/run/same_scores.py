@@ -56,7 +56,7 @@ def measured_otherwise(before: Scored, now: Scored, *, task: str | None) -> str 
         return "other evaluation.folds"
     metrics = [objective.metric for objective in this.objectives]
     for metric in metrics:
-        if (why := _defined_otherwise(before, now, metric, task)) is not None:
+        if (why := _defined_otherwise(before, now, metric=metric, task=task)) is not None:
             return why
     if any(_is_by_code(_definition(scored, metric)) for metric in metrics for scored in (before, now)):
         return _changed_code(before, now)
@@ -70,7 +70,7 @@ def _estimators(model: ModelSpec) -> list[str]:
     return references(model) if isinstance(model, SklearnModel) else []
 
 
-def _defined_otherwise(before: Scored, now: Scored, metric: str, task: str | None) -> str | None:
+def _defined_otherwise(before: Scored, now: Scored, *, metric: str, task: str | None) -> str | None:
     """Why the objective's metric is not the same thing in both, as far as the YAML tells."""
     then, this = _definition(before, metric), _definition(now, metric)
     is_loss = _is_loss(metric)

@@ -21,7 +21,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
 from hptune.run import events as tell
-from hptune.run.checkpoints import Checkpoints, drop_untold_weights
+from hptune.run.checkpoints import KeptStates, drop_untold_weights
 from hptune.run.clock import Clock
 from hptune.run.events import End, Event
 from hptune.run.journal import Journal
@@ -77,10 +77,10 @@ class Loop:
         self,
         record: Record,
         request: Request,
+        *,
         paths: RunPaths,
         executor: Executor,
         journal: Journal,
-        *,
         events: Iterable[Event],
         probed: bool,
         make_strategy: MakeStrategy,
@@ -104,12 +104,12 @@ class Loop:
         self._turns = turns_of(record, experiment, free=self._free)
         self._seen = self._turns.history  # what every decision is made from
         self._agenda = Agenda(experiment, self._turns)
-        self._checkpoints = Checkpoints(paths, record.history, keep=experiment.checkpoints.keep)
-        followers = (record, self._turns, self._checkpoints)
+        self._kept_states = KeptStates(paths, record.history, keep=experiment.checkpoints.keep)
+        followers = (record, self._turns, self._kept_states)
         catch_up(events, *followers)
         self._clock = Clock(paths.clock, record.elapsed_s, below=paths.runs)
         record.spent_s = self._clock.seconds
-        self._recorder = Recorder(journal, *followers, clock=self._clock.seconds, on_disk=self._checkpoints.tidy)
+        self._recorder = Recorder(journal, *followers, clock=self._clock.seconds, on_disk=self._kept_states.tidy)
         self._running = 0
         self._has_noted = False
         self._why: str | None = None  # why nothing new is started
@@ -129,7 +129,7 @@ class Loop:
         self._recorder.sync()
 
     def _search(self) -> None:
-        self._checkpoints.tidy_all()
+        self._kept_states.tidy_all()
         drop_untold_weights(self._paths, self.record)
         for trial in self._seen.trials:
             if trial.state == "paused":
@@ -208,10 +208,14 @@ class Loop:
             return False
         decision = self._ask()
         if isinstance(decision, Start):
-            self._start(len(self._seen.trials), decision.values, 0, decision.to_epoch, decision.why)
+            self._start(
+                len(self._seen.trials), decision.values, from_epoch=0, to_epoch=decision.to_epoch, why=decision.why
+            )
         elif isinstance(decision, Continue):
             trial = self._seen.trials[decision.trial]
-            self._start(trial.number, trial.values, trial.epochs, decision.to_epoch, decision.why)
+            self._start(
+                trial.number, trial.values, from_epoch=trial.epochs, to_epoch=decision.to_epoch, why=decision.why
+            )
         elif isinstance(decision, Wait):
             return False
         else:
@@ -223,7 +227,7 @@ class Loop:
     def _ask(self) -> Decision:
         return self._strategy.next(self._seen)
 
-    def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
+    def _start(self, trial: int, values: Values, *, from_epoch: int, to_epoch: int, why: str | None) -> None:
         """Record a step of a trial as started, a segment for each replica that has more to learn."""
         self._ensure_probed()
         self._agenda.go_on(trial)
@@ -232,8 +236,8 @@ class Loop:
             values,
             from_epoch,
             to_epoch,
-            keep_state=self._checkpoints.wants_any or to_epoch < full_epochs(self._experiment, values),
-            keep_above=self._checkpoints.threshold,
+            keep_state=self._kept_states.wants_any or to_epoch < full_epochs(self._experiment, values),
+            keep_above=self._kept_states.threshold,
         )
         evaluation = self._experiment.evaluation
         replicas = self._seen.unfinished(trial, evaluation.folds or evaluation.repeats)

@@ -62,9 +62,9 @@ def search(
                     Loop(
                         record,
                         request,
-                        paths,
-                        executor,
-                        journal,
+                        paths=paths,
+                        executor=executor,
+                        journal=journal,
                         events=events,
                         probed=head is None,
                         make_strategy=make_strategy,
@@ -112,7 +112,7 @@ def _points_of(space: Space, events: Iterable[Event], paths: RunPaths) -> Iterat
         yield event
 
 
-def search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path, *, strict: bool) -> str:
+def search_command(config: Path, sets: list[str] | None, *, workers: int | None, runs_dir: Path, strict: bool) -> str:
     """The command that goes on with this search. runs_dir: as the command line has it, `runs` unless given."""
     words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
     words += ["--workers", str(workers)] if workers is not None else []

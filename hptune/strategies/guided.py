@@ -38,7 +38,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Result:
+class PointResult:
     """How a point did; less is better. Infinite where its trial has failed.
 
     loss: the lowest validation loss, 0 where it is not known. cost: the objective's. Neither of the others decides:
@@ -56,7 +56,7 @@ class Result:
             return "failed"
         return f"val_loss {self.loss:.4g}" if self.has_loss else f"{self.score:.4g}"
 
-    def against(self, other: Result) -> tuple[str, str]:
+    def against(self, other: PointResult) -> tuple[str, str]:
         """Both in words that tell them apart: where they read alike in more digits, or with the objective."""
         pair = str(self), str(other)
         if pair[0] != pair[1] or self == other:
@@ -68,7 +68,7 @@ class Result:
         return f"{pair[0]}, objective {self.score!r}", f"{pair[1]}, objective {other.score!r}"
 
 
-Procedure: TypeAlias = Generator[Round, Sequence[Result], str]
+Procedure: TypeAlias = Generator[Round, Sequence[PointResult], str]
 """Yields rounds, is sent their results, and returns what it came to."""
 
 
@@ -115,22 +115,22 @@ class GuidedSampler:
         settings = self._first_settings()
         decided = ""
         if "learning_rate" in self._roles:
-            decided = yield from self._rate(settings, 10.0, "coarse")
+            decided = yield from self._rate(settings, 10.0, step="coarse")
         if "batch_size" in self._roles:
             decided = yield from self._batch_size(settings, decided)
             if "learning_rate" in self._roles:
-                decided = yield from self._rate(settings, 2.0, "fine", decided)
+                decided = yield from self._rate(settings, 2.0, step="fine", decided=decided)
         if "schedule" in self._roles:
             decided = yield from self._schedule(settings, decided)
         chosen = ", ".join(f"{name} {value}" for name, value in settings.items() if name in self._point(settings))
         return f"{decided}. Found: {chosen}"
 
-    def _rate(self, settings: dict[str, Value], factor: float, step: str, decided: str = "") -> Procedure:
+    def _rate(self, settings: dict[str, Value], factor: float, *, step: str, decided: str = "") -> Procedure:
         """The learning rate: centre and a factor either way; where a neighbour wins, between it and the centre."""
         name = self._roles["learning_rate"]
         domain = self._space.domains[name]
         centre = settings[name]
-        tried: dict[Value, Result] = {}
+        tried: dict[Value, PointResult] = {}
         way = "an order of magnitude" if factor == 10 else f"a factor of {factor:g}"
         why = _after(decided, f"{step} learning rate: {_show(centre)} and {way} either way")
         while True:
@@ -210,19 +210,19 @@ class GuidedSampler:
         return self._space.complete(settings)
 
 
-def result(trial: Trial, history: History) -> Result:
+def result(trial: Trial, history: History) -> PointResult:
     """How a trial that has ended did."""
     score = history.score(trial)
     if score is None:
-        return Result(math.inf, math.inf)
+        return PointResult(math.inf, math.inf)
     losses = [best_of(curves, _LOSS) for curves in trial.curves]
     cost = history.objective.cost(score)
     if None in losses:
-        return Result(0.0, cost, score)
+        return PointResult(0.0, cost, score)
     curve = trial.curves[0]["val_loss"]
     lowest = min((loss for loss in curve if loss == loss), default=math.inf)
     plateau = 1 + curve.index(lowest) if lowest in curve else 1
-    return Result(math.fsum(loss for loss in losses if loss is not None) / len(losses), cost, score, plateau, True)
+    return PointResult(math.fsum(loss for loss in losses if loss is not None) / len(losses), cost, score, plateau, True)
 
 
 def _at(domain: Domain, number: float) -> Value:

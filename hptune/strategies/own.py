@@ -29,7 +29,7 @@ class OwnStrategy:
     there is none of it, or it can't be made.
     """
 
-    def __init__(self, setup: Setup, reference: str, keywords: Mapping[str, Any], place: KeyPath) -> None:
+    def __init__(self, setup: Setup, reference: str, *, keywords: Mapping[str, Any], place: KeyPath) -> None:
         self._name, self._setup = reference, setup
         self._points = Points(setup.experiment, setup.space, self, first=setup.first)  # for the rules, not for points
         loaded = load_object(reference, setup.folder, place)
@@ -124,6 +124,6 @@ def strategy(setup: Setup, points: Callable[[], Points]) -> OwnStrategy:  # noqa
     """The class that `strategy: {name: python, …}` names, or that another package's options do."""
     options: StrategyOptions = setup.options
     if isinstance(options, PythonStrategy):
-        return OwnStrategy(setup, options.strategy, options.options, ("strategy", "strategy"))
+        return OwnStrategy(setup, options.strategy, keywords=options.options, place=("strategy", "strategy"))
     keywords = {name: value for name, value in options if name != "name"}
-    return OwnStrategy(setup, options.maker, keywords, ("strategy", "name"))
+    return OwnStrategy(setup, options.maker, keywords=keywords, place=("strategy", "name"))

@@ -72,7 +72,7 @@ def predict(
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
         if as_json:
-            _write_json(aside, answered(), names, kind)
+            _write_json(aside, answered(), names=names, kind=kind)
         else:
             _write_csv(aside, answered(), names)
         aside.seek(0)
@@ -101,7 +101,7 @@ def _write_csv(file: TextIO, answered: Iterable[tuple[Answer, list[str]]], names
         writer.writerow([_spelled(answer.prediction), *numbers, *files])
 
 
-def _write_json(file: TextIO, answered: Iterable[tuple[Answer, list[str]]], names: list[str], kind: str) -> None:
+def _write_json(file: TextIO, answered: Iterable[tuple[Answer, list[str]]], *, names: list[str], kind: str) -> None:
     file.write("[")
     for i, (answer, files) in enumerate(answered):
         behind = {kind: dict(zip(names, answer.numbers, strict=True))} if answer.numbers else {}

@@ -15,7 +15,7 @@ from hptune.run.record import TRAINING, Head, Record
 from hptune.run.resume import training_of
 from hptune.search.probing import probe
 
-Result: TypeAlias = dict[str, Any]
+Reproduction: TypeAlias = dict[str, Any]
 """`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;
 `differences`: by metric, the largest absolute difference, None where a curve is missing or of another length; `epochs`
 compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", "training" (the
@@ -34,7 +34,9 @@ def asked_for(trial: int | None, alone: int | None) -> int:
     return number
 
 
-def reproduce(record: Record, number: int, executor: Executor, *, tolerance: float, alone: bool = False) -> Result:
+def reproduce(
+    record: Record, number: int, executor: Executor, *, tolerance: float, alone: bool = False
+) -> Reproduction:
     """Train trial `number` again, each replica in one piece from its first epoch to its last, under the same seeds.
 
     executor: of the experiment in the record's head, with a run's folder that is thrown away. tolerance: the largest
@@ -62,7 +64,7 @@ def reproduce(record: Record, number: int, executor: Executor, *, tolerance: flo
     return {**result, "environment": environment(record.head, facts)}
 
 
-def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) -> Result:
+def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) -> Reproduction:
     """The largest difference of each metric between two trainings, with a list of curves a repeat or fold.
 
     tolerance: the largest absolute difference that is `within`. A difference is None where the two can't be compared.
@@ -100,7 +102,7 @@ def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def result_lines(result: Result) -> list[str]:
+def result_lines(result: Reproduction) -> list[str]:
     """What came of it, for people."""
     how = "trained alone, in a process of its own: " if result["alone"] else ""
     lines = [f"trial {result['trial']}: {how}{_verdict(result)}"]
@@ -112,7 +114,7 @@ def result_lines(result: Result) -> list[str]:
     return lines
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: Reproduction) -> str:
     if "error" in result:
         then, now = result["error"]
         return (

@@ -178,7 +178,7 @@ def _summary(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, A
     if isinstance(outcome, SegmentFailure):
         return {"values": values, "test": {}, "error": outcome.reason, "training": training}
     curves = whole_epochs(outcome.curves, head.objectives)
-    score = score_of(head.objectives[0], curves, outcome.facts, outcome.seconds)
+    score = score_of(head.objectives[0], curves, facts=outcome.facts, seconds=outcome.seconds)
     training |= {"score": score, "epochs": outcome.epochs, "parameters": outcome.facts.get("parameters")}
     extras = {name: outcome.facts[name] for name in ("ramp", "note") if name in outcome.facts}
     return {"values": values, "test": dict(outcome.facts.get("test", {})), **extras, "training": training}

@@ -29,8 +29,8 @@ def application(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     for key, value in options.items() if isinstance(options, dict) else ():
         for choice in choices:
             if key not in known[choice]:
-                yield unknown_key(key, known[choice], ("model", "options", key), f"option of {choice}")
+                yield unknown_key(key, known[choice], ("model", "options", key), noun=f"option of {choice}")
                 break
         else:
             for choice in choices[:1]:
-                yield from argument(known[choice], key, value, ("model", "options", key), scope)
+                yield from argument(known[choice], key, value, path=("model", "options", key), scope=scope)

@@ -54,7 +54,7 @@ def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     names = {name: frozenset([("model", "inputs", i)]) for i, name in enumerate(inputs) if isinstance(name, str)}
     first: Reach = frozenset([("model", "inputs", 0)]) if len(inputs) == 1 else frozenset()
     walk = _Walk(dict(names), first)
-    problems = list(_layers(model["layers"], ("model", "layers"), walk, scope))
+    problems = list(_layers(model["layers"], ("model", "layers"), walk=walk, scope=scope))
     yield from dict.fromkeys(problems)
     if outputs is None:
         walk.used |= walk.before
@@ -74,15 +74,15 @@ def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
             yield Problem(message, next(iter(reach)) if "inputs" in model else ("model", "layers", 0))
 
 
-def _layers(raw: list[Any], path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _layers(raw: list[Any], path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     for i, layer in enumerate(raw):
         if isinstance(layer, dict) and "repeat" in layer:
-            yield from _repeat(layer["repeat"], (*path, i, "repeat"), walk, scope)
+            yield from _repeat(layer["repeat"], (*path, i, "repeat"), walk=walk, scope=scope)
             continue
         name, written = next(iter(layer.items())) if isinstance(layer, dict) and layer else (layer, None)
         args = written if isinstance(written, dict) else {}
         inside = (*path, i, name) if isinstance(layer, dict) else (*path, i)
-        yield from _taken(str(name), args.get(FROM), (*inside, FROM), walk, scope)
+        yield from _taken(str(name), args.get(FROM), path=(*inside, FROM), walk=walk, scope=scope)
         walk.seen[(*path, i)] = str(name)
         walk.before = frozenset([(*path, i)])
         label = args.get("name")
@@ -93,7 +93,7 @@ def _layers(raw: list[Any], path: KeyPath, walk: _Walk, scope: Scope) -> Iterato
             walk.maybe.discard(label)
 
 
-def _taken(layer: str, source: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _taken(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     """What a layer takes its input from."""
     if source is None:
         if layer in MERGES:
@@ -104,14 +104,14 @@ def _taken(layer: str, source: Any, path: KeyPath, walk: _Walk, scope: Scope) ->
         return
     if isinstance(source, dict):
         for key, entry in source.items():
-            yield from _listed(entry, (*path, key), walk, scope)
+            yield from _listed(entry, (*path, key), walk=walk, scope=scope)
         return
     if layer in MERGES and not (isinstance(source, list) and len(source) > 1):
         yield Problem(f"{layer} takes several layers, as from: [one, other], got {show(source)}.", path)
-    yield from _listed(source, path, walk, scope)
+    yield from _listed(source, path, walk=walk, scope=scope)
 
 
-def _listed(source: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _listed(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     entries: Iterable[tuple[KeyPath, Any]]
     entries = [((*path, i), entry) for i, entry in enumerate(source)] if isinstance(source, list) else [(path, source)]
     for place, entry in entries:
@@ -121,14 +121,14 @@ def _listed(source: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[P
             yield from walk.look_up(name, place)
 
 
-def _repeat(raw: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _repeat(raw: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     """The layers once, to see what they name; once more, since what stands last may be taken by what stands first."""
     inner = raw.get("layers") if isinstance(raw, dict) else None
     if not isinstance(inner, list):
         return
     before, names = walk.before, dict(walk.names)
-    yield from _layers(inner, (*path, "layers"), walk, scope)
-    for _ in _layers(inner, (*path, "layers"), walk, scope):
+    yield from _layers(inner, (*path, "layers"), walk=walk, scope=scope)
+    for _ in _layers(inner, (*path, "layers"), walk=walk, scope=scope):
         pass  # told already
     if any(times == 0 for times in scope.values(raw.get("times"))):
         walk.maybe |= set(walk.names) - set(names)

@@ -57,13 +57,15 @@ def optimizer(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
             yield _no_argument(key, known, (*path, key))
             continue
         for choice, accepted in known.items():
-            if key not in accepted and can_meet(value, name, choice, scope):
-                yield not_under(key, value, name, choice, [c for c in known if key in known[c]], path)
+            if key not in accepted and can_meet(value, name, choice=choice, scope=scope):
+                yield not_under(
+                    key, value, name=name, choice=choice, having=[c for c in known if key in known[c]], path=path
+                )
                 break
         else:
             holder = next((accepted for accepted in known.values() if key in accepted), None)
             if holder is not None and key not in Optimizer.model_fields:
-                yield from argument(holder, key, value, (*path, key), scope)
+                yield from argument(holder, key, value, path=(*path, key), scope=scope)
     yield from _clipping(options, scope)
 
 
@@ -73,7 +75,7 @@ def _no_argument(key: str, known: Mapping[str, Arguments], path: KeyPath) -> Pro
         message = f"{' and '.join(known)} has no {key}, which belongs to {', '.join(having)}. Drop it."
         return Problem(message, path, on_key=True)
     every = {key for accepted in known.values() for key in accepted}
-    return unknown_key(key, sorted(every - {"name"}), path, f"argument of {' or '.join(known)}")
+    return unknown_key(key, sorted(every - {"name"}), path, noun=f"argument of {' or '.join(known)}")
 
 
 def _clipping(options: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
@@ -93,7 +95,7 @@ def _together(a: Any, b: Any, scope: Scope) -> bool:
     return True
 
 
-def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
+def can_meet(value: Any, name: Any, *, choice: str, scope: Scope) -> bool:
     """Whether `value` can be given while `name` has the value `choice`."""
     if not isinstance(name, Ref):
         return True
@@ -103,7 +105,7 @@ def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
     return scope.conditions.together(name.name, needs)
 
 
-def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
+def not_under(key: str, value: Any, *, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
     """`key` is given under a `choice` of `name` that has no such key; `having` do."""
     shown = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
     reason = f"{choice} has no {key}, and {name} can be {choice} while {key} is given."
@@ -126,15 +128,15 @@ def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         yield from _for_each(loss, outputs, ("training", "loss"))
         for name in outputs:
             if name in loss:
-                yield from named("losses", loss[name], ("training", "loss", name), scope)
+                yield from named("losses", loss[name], path=("training", "loss", name), scope=scope)
     elif loss is not None:
-        yield from named("losses", loss, ("training", "loss"), scope)
+        yield from named("losses", loss, path=("training", "loss"), scope=scope)
     if isinstance(metrics, dict):
         yield from _for_each(metrics, outputs, ("training", "metrics"), all_of_them=False)
         for name in metrics:
-            yield from all_of("metrics", metrics[name], ("training", "metrics", name), scope)
+            yield from all_of("metrics", metrics[name], path=("training", "metrics", name), scope=scope)
     elif isinstance(metrics, list):
-        yield from all_of("metrics", metrics, ("training", "metrics"), scope)
+        yield from all_of("metrics", metrics, path=("training", "metrics"), scope=scope)
     if isinstance(training.get("loss_weights"), dict):
         yield from _for_each(training["loss_weights"], outputs, ("training", "loss_weights"), all_of_them=False)
 
@@ -161,7 +163,7 @@ def _for_each(
             yield Problem("is for a model of several outputs: (outputs: [a, b]). Drop the names.", path)
             return
         if key not in outputs:
-            yield unknown_key(key, outputs, (*path, key), "output")
+            yield unknown_key(key, outputs, (*path, key), noun="output")
     for name in outputs:
         if all_of_them and name not in entries:
             yield Problem(f"{name} is one of the outputs. Add {name}: its loss.", (*path, name))
@@ -276,7 +278,7 @@ def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """Check the kernel initializer and the optimizer of `initialization.stabilize` against Keras's names."""
     options = section(raw, "initialization")
     if options.get("kernel") is not None:
-        yield from named("initializers", options["kernel"], ("initialization", "kernel"), scope)
+        yield from named("initializers", options["kernel"], path=("initialization", "kernel"), scope=scope)
     optimizer = section(raw, "initialization", "stabilize").get("optimizer")
     if isinstance(optimizer, str) and optimizer not in names("optimizers"):
         message = unknown("optimizer", optimizer, [n for n in names("optimizers") if n.islower()], show=20)

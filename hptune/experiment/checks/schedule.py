@@ -32,7 +32,9 @@ class _Schedule:
     def values(self, key: str, choice: str) -> list[Any]:
         """What the option can be under that schedule; nothing where it is not given there."""
         value = self.options.get(key)
-        there = choice in self.choices and value is not None and can_meet(value, self.name, choice, self.scope)
+        there = (
+            choice in self.choices and value is not None and can_meet(value, self.name, choice=choice, scope=self.scope)
+        )
         return self.scope.values(value) if there else []
 
 
@@ -70,15 +72,17 @@ def _foreign(written: _Schedule) -> Iterator[Problem]:
         if value is None or not owners:  # warmup is everyone's; unknown keys are told already
             continue
         for choice in written.choices:
-            if key not in SCHEDULE_OPTIONS[choice] and can_meet(value, written.name, choice, written.scope):
-                yield _no_option(key, value, choice, owners, written)
+            if key not in SCHEDULE_OPTIONS[choice] and can_meet(
+                value, written.name, choice=choice, scope=written.scope
+            ):
+                yield _no_option(key, value, choice=choice, owners=owners, written=written)
                 break
 
 
-def _no_option(key: str, value: Any, choice: str, owners: list[str], written: _Schedule) -> Problem:
+def _no_option(key: str, value: Any, *, choice: str, owners: list[str], written: _Schedule) -> Problem:
     mine = [owner for owner in owners if owner in written.choices]
     if isinstance(written.name, Ref) and mine:
-        return not_under(key, value, written.name, choice, mine, ("schedule",))
+        return not_under(key, value, name=written.name, choice=choice, having=mine, path=("schedule",))
     if key == "python":
         message = f"is a schedule of its own, and the schedule {_can_be(written)} {choice}. Keep either name or python."
     else:

@@ -88,7 +88,7 @@ def _conditions(space: dict[str, Domain], raw: Mapping[str, Any], problems: list
         when = {
             parent: values
             for parent, wanted in domain.when.items()
-            if (values := _when(name, parent, wanted, space, raw, problems)) is not None
+            if (values := _when(name, parent, wanted=wanted, space=space, raw=raw, problems=problems)) is not None
         }
         checked[name] = domain.model_copy(update={"when": when, "default": domain.default_value()})
     for circle in _circles(checked):
@@ -102,7 +102,7 @@ def _conditions(space: dict[str, Domain], raw: Mapping[str, Any], problems: list
 
 
 def _when(
-    name: str, parent: str, wanted: Any, space: Mapping[str, Domain], raw: Mapping[str, Any], problems: list[Problem]
+    name: str, parent: str, *, wanted: Any, space: Mapping[str, Domain], raw: Mapping[str, Any], problems: list[Problem]
 ) -> Any:
     path: KeyPath = ("search_space", name, "when", parent)
     if parent not in raw:
@@ -164,10 +164,10 @@ def _never(space: Mapping[str, Domain], problems: list[Problem]) -> None:
 def point(
     raw: Any,
     path: KeyPath,
+    *,
     space: Mapping[str, Domain],
     declared: set[str],
     problems: list[Problem],
-    *,
     complete: bool,
     closed: bool,
 ) -> dict[str, Value]:
@@ -183,7 +183,7 @@ def point(
     for name, value in raw.items():
         domain = space.get(name)
         if name not in declared and closed:
-            problems.append(unknown_key(name, declared, (*path, name), "parameter"))
+            problems.append(unknown_key(name, declared, (*path, name), noun="parameter"))
         elif domain is None:
             values[name] = value
         elif not domain.contains(value):
@@ -191,11 +191,15 @@ def point(
             problems.append(Problem(message, (*path, name)))
         else:
             values[name] = domain.own(value)
-    problems += [_inactive(name, path, parent) for name in values if (parent := _denied(name, values, space, complete))]
+    problems += [
+        _inactive(name, path, parent)
+        for name in values
+        if (parent := _denied(name, values, space=space, complete=complete))
+    ]
     return values
 
 
-def _denied(name: str, values: Mapping[str, Value], space: Mapping[str, Domain], complete: bool) -> str | None:
+def _denied(name: str, values: Mapping[str, Value], *, space: Mapping[str, Domain], complete: bool) -> str | None:
     """The condition that `name` needs and that does not hold among `values`, in words; None where all hold."""
     conditions = Conditions(space)
     for parent, wanted in conditions.needs(name).items():

@@ -84,12 +84,12 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     )
     values = {name: examples(domain) for name, domain in sections["search_space"].items()}
 
-    sections["model"] = _kind(raw, "model", MODEL_KINDS, values, problems)
+    sections["model"] = _kind(raw, "model", kinds=MODEL_KINDS, values=values, problems=problems)
     if raw.get("data") is not None:
-        sections["data"] = _kind(raw, "data", DATA_KINDS, values, problems)
+        sections["data"] = _kind(raw, "data", kinds=DATA_KINDS, values=values, problems=problems)
     for key, cls in _PLAIN_SECTIONS.items():
         if key in raw:
-            sections[key] = _read(cls, raw[key], key, values, problems)
+            sections[key] = _read(cls, raw[key], key, values=values, problems=problems)
     if raw.get("objective") is not None:
         sections["objective"] = _objective(raw["objective"], problems)
     if "strategy" in raw:
@@ -117,7 +117,9 @@ def _track(raw: Any, problems: list[Problem]) -> dict[str, Any]:
     return raw
 
 
-def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], problems: list[Problem]) -> Spec | None:
+def _read(
+    cls: type[Spec], raw: Any, key: str, *, values: Mapping[str, list[Any]], problems: list[Problem]
+) -> Spec | None:
     section, wrong = validate(cls, raw, (key,), values)
     problems += wrong
     return section
@@ -126,6 +128,7 @@ def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], 
 def _kind(
     raw: Mapping[str, Any],
     section: str,
+    *,
     kinds: Mapping[str, type[Spec]],
     values: Mapping[str, list[Any]],
     problems: list[Problem],
@@ -141,7 +144,7 @@ def _kind(
         return None
     chosen = [key for key in written if key in kinds]
     if len(chosen) == 1:
-        return _read(kinds[chosen[0]], written, section, values, problems)
+        return _read(kinds[chosen[0]], written, section, values=values, problems=problems)
     if len(chosen) > 1:
         message = f"{' and '.join(chosen)} can't stand together: each names a kind of {section}. Keep one."
         problems.append(Problem(message, (section, chosen[1]), on_key=True))
@@ -217,11 +220,13 @@ def _points(raw: Mapping[str, Any], sections: dict[str, Any], problems: list[Pro
         problems.append(Problem(f"must be a list of sections, each after '- ', got {show(entries)}.", ("enqueue",)))
         entries = []
     sections["enqueue"] = [
-        point(entry, ("enqueue", i), space, declared, problems, complete=False, closed=closed)
+        point(entry, ("enqueue", i), space=space, declared=declared, problems=problems, complete=False, closed=closed)
         for i, entry in enumerate(entries)
     ]
     baseline = raw.get("baseline", {})
-    sections["baseline"] = point(baseline, ("baseline",), space, declared, problems, complete=True, closed=closed)
+    sections["baseline"] = point(
+        baseline, ("baseline",), space=space, declared=declared, problems=problems, complete=True, closed=closed
+    )
 
 
 def _across(raw: dict[str, Any], sections: Mapping[str, Any]) -> Iterable[Problem]:

@@ -28,7 +28,7 @@ MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedExperiment:
     """An experiment and the file it came from.
 
     text: the YAML as given. folder: what relative paths in it are relative to.
@@ -75,7 +75,7 @@ class _Places:
         return replace(problem, place=self.overrides.place(problem.path) or f"{self.source}:{line}:{column}")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+def load(path: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:
     """The experiment in the YAML file at `path`.
 
     overrides: `path.to.key=value`, the value read as YAML; missing sections are made, `enqueue.0.units` is a place in
@@ -96,7 +96,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     problems += wrong
     if problems or document.problems or experiment is None:
         raise _error(places, problems, document)
-    return Loaded(experiment, path, text, places)
+    return LoadedExperiment(experiment, path, text, places)
 
 
 def _error(places: _Places, problems: list[Problem], document: Document) -> SpecError:

@@ -39,7 +39,7 @@ _PLAIN: dict[str, re.Pattern[str]] = {
 _Base: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-class _Loader(_Base):  # type: ignore[misc]  # chosen while running
+class _YamlLoader(_Base):  # type: ignore[misc]  # chosen while running
     """Gives each node without a tag of its own a short one, so that any other tag is one that the user wrote."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
@@ -77,7 +77,7 @@ def read(text: str) -> Document:
     document = Document()
     try:
         too_deep = _too_deep(text)
-        node = None if too_deep else yaml.compose(text, Loader=_Loader)
+        node = None if too_deep else yaml.compose(text, Loader=_YamlLoader)
     except yaml.YAMLError as error:
         document.problems.append(_syntax(error))
         return document
@@ -100,7 +100,7 @@ def read_value(text: str) -> Any:
 def _too_deep(text: str) -> Spot | None:
     """Where a section stands that is nested deeper than `DEEPEST`."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=_YamlLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:

@@ -66,7 +66,7 @@ def validate(
         return None, list(_problems(error, cls, raw, path))
 
 
-def unknown_key(key: str, known: Iterable[str], path: KeyPath, noun: str = "key") -> Problem:
+def unknown_key(key: str, known: Iterable[str], path: KeyPath, *, noun: str = "key") -> Problem:
     """The problem with a key that is none of `known`; `path` ends in the key."""
     known = list(known)
     right = ALIASES.get(key)

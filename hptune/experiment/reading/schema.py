@@ -21,7 +21,7 @@ from hptune.experiment.data import DATA_KINDS
 from hptune.experiment.execution import executor_names
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM
-from hptune.experiment.keras_table import Kind, arguments, names, table
+from hptune.experiment.keras_table import KerasKind, arguments, names, table
 from hptune.experiment.model import CODE_NAME, MODEL_KINDS
 from hptune.experiment.sections import strategy_options
 from hptune.experiment.space.references import REF_SCHEMA
@@ -108,7 +108,7 @@ def _one_of_kinds(description: str, kinds: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "oneOf": refs}
 
 
-def _named(kind: Kind) -> dict[str, Any]:
+def _named(kind: KerasKind) -> dict[str, Any]:
     """A name, `{Name: {arguments}}` or a `$name`."""
     known = names(kind)
     call = {**_SECTION, "propertyNames": {"enum": known}, "minProperties": 1, "maxProperties": 1}

@@ -113,6 +113,7 @@ class _Coding:
         self,
         number: int,
         values: Values,
+        *,
         state: TrialState,
         scores: Sequence[float] | None = None,
         attributes: Attributes | None = None,
@@ -205,7 +206,12 @@ class OptunaSampler:
     """The points of one of Optuna's samplers. What it keeps between questions are caches of the history."""
 
     def __init__(
-        self, experiment: Experiment, space: Space, options: Options, make: Callable[[int], BaseSampler] | None = None
+        self,
+        experiment: Experiment,
+        space: Space,
+        *,
+        options: Options,
+        make: Callable[[int], BaseSampler] | None = None,
     ) -> None:
         """make: a sampler under this seed, of a class that the user names."""
         self._seed = experiment.seed
@@ -258,15 +264,19 @@ class OptunaSampler:
         attributes = self._attributes.pop(trial.number, None)
         scores = history.scores(trial, self._epochs)
         if trial.state in ENDED and scores is None:
-            self._finished[trial.number] = self._coding.trial(trial.number, trial.values, TrialState.PRUNED)
+            self._finished[trial.number] = self._coding.trial(trial.number, trial.values, state=TrialState.PRUNED)
         elif scores is not None:
             self._finished[trial.number] = self._coding.trial(
-                trial.number, trial.values, TrialState.COMPLETE, list(scores.values()), attributes
+                trial.number,
+                trial.values,
+                state=TrialState.COMPLETE,
+                scores=list(scores.values()),
+                attributes=attributes,
             )
 
     def _running(self, history: History) -> list[FrozenTrial]:
         return [
-            self._coding.trial(trial.number, trial.values, TrialState.RUNNING)
+            self._coding.trial(trial.number, trial.values, state=TrialState.RUNNING)
             for trial in history.running()
             if trial.number not in self._finished  # it has its score after `epochs`, and is trained on
         ]
@@ -279,7 +289,7 @@ class OptunaSampler:
         storage = _Storage(seen, self._books)
         study = optuna.create_study(storage=storage, directions=self._directions)
         sampler = self._sampler(number)
-        trial = self._coding.trial(number, {}, TrialState.RUNNING)
+        trial = self._coding.trial(number, {}, state=TrialState.RUNNING)
         sampler.before_trial(study, trial)
         relative = sampler.sample_relative(study, trial, self._together(sampler, study, trial))
 
@@ -331,7 +341,7 @@ class OptunaSampler:
 
 def sampler(setup: Setup) -> OptunaSampler:
     """`strategy: tpe`, `cmaes`, `qmc` and `nsga2`."""
-    return OptunaSampler(setup.experiment, setup.space, setup.options)
+    return OptunaSampler(setup.experiment, setup.space, options=setup.options)
 
 
 def named(setup: Setup) -> UserSampler:
@@ -360,7 +370,7 @@ class UserSampler:
             message = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
             way = "It is given the options as keywords, and a seed where it takes one"
             raise spec_error(f"{message}. {way}.", "strategy", "options") from error
-        self._sampler = OptunaSampler(setup.experiment, setup.space, options, self._made)
+        self._sampler = OptunaSampler(setup.experiment, setup.space, options=options, make=self._made)
 
     def _made(self, seed: int) -> BaseSampler:
         takes = "seed" in signature(self._class.__init__).parameters and "seed" not in self._options
