@@ -50,13 +50,13 @@ def run(arguments: list[str]) -> int:
     except HptuneError as error:
         return _tell(str(error), error.exit_code, debug=debug)
     except KeyboardInterrupt as stop:
-        told = stop.__context__ if isinstance(stop.__context__, Interrupted) else "interrupted"  # once more: at once
-        return _tell(str(told), 130, debug=debug)
+        message = stop.__context__ if isinstance(stop.__context__, Interrupted) else "interrupted"  # once more: at once
+        return _tell(str(message), 130, debug=debug)
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             return _tell(_fault(error), 1, debug=debug)
-        told = "more files are needed at once than may be open. Raise the limit (ulimit -n), and run it again."
-        return _tell(told, 1, debug=debug)
+        message = "more files are needed at once than may be open. Raise the limit (ulimit -n), and run it again."
+        return _tell(message, 1, debug=debug)
     except Exception as error:  # noqa: BLE001  # the last door: no user sees a traceback unasked
         return _tell(_fault(error), 1, debug=debug)
     return 0

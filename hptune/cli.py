@@ -19,7 +19,7 @@ from hptune import __version__
 from hptune.base.errors import RunError, SpecError, printable
 
 if TYPE_CHECKING:
-    from hptune.experiment.reading.load import Loaded
+    from hptune.experiment.reading.load import LoadedExperiment
     from hptune.run.rundir import RunPaths
 
 app = typer.Typer(
@@ -101,11 +101,11 @@ def plan(
             with thrown_away(loaded.experiment, loaded.folder) as executor:
                 proved = proof(executor, loaded.experiment)
         facts = _probed(loaded) if probe else None
-        told = plan_data(loaded.experiment, facts, loaded.folder)
+        planned = plan_data(loaded.experiment, facts, loaded.folder)
     if as_json:
-        _say_json({**told, **({"proof": proved} if proved is not None else {})})
+        _say_json({**planned, **({"proof": proved} if proved is not None else {})})
     else:
-        _say("\n".join([*plan_lines(told, facts), *(["", *proof_lines(proved)] if proved is not None else [])]))
+        _say("\n".join([*plan_lines(planned, facts), *(["", *proof_lines(proved)] if proved is not None else [])]))
     if proved is not None and not proved["equal"]:
         raise typer.Exit(1)
 
@@ -126,11 +126,11 @@ def lr_range(
     loaded = _load(config, sets)
     draws = can_draw(asked=output is not None)
     with _placed(loaded), thrown_away(loaded.experiment, loaded.folder) as executor:
-        told = range_test(executor, loaded.experiment)
-    _say_json(told) if as_json else _say("\n".join(range_lines(told, loaded.experiment)))
+        result = range_test(executor, loaded.experiment)
+    _say_json(result) if as_json else _say("\n".join(range_lines(result, loaded.experiment)))
     if draws:
         path = output or Path(f"{loaded.experiment.name}-lr-range.png")
-        write_png(told, path)
+        write_png(result, path)
         _note(f"drawn in {path}")
     else:
         _note("not drawn as a picture: pip install 'hptune[plots]'")
@@ -167,7 +167,7 @@ def search(
     WATCH.asked = profile
     if fresh and (aside := move_aside(paths)) is not None:
         _note(f"moved the old run to {aside}")
-    command = search_command(config, sets, workers, runs_dir, strict=strict)
+    command = search_command(config, sets, workers=workers, runs_dir=runs_dir, strict=strict)
     with (
         _placed(loaded),
         view(quiet=quiet) as shown,
@@ -230,7 +230,7 @@ def train_best(
     """Train the winner in full, measure it on the test part beside the baseline, and write best/."""
     from hptune.executors.choose import executor_for
     from hptune.reports.console import stdout, winner_lines, winner_table
-    from hptune.reports.live import told_before, view
+    from hptune.reports.live import opening_lines, view
     from hptune.trackers.track import Watches, trackers
     from hptune.winner.formats import check_formats, export
     from hptune.winner.train_best import printed, train_best
@@ -238,7 +238,7 @@ def train_best(
     paths, record = _replay(run, runs_dir)
     head = record.head
     check_formats(formats or [], head.experiment)
-    _note(*told_before(record))
+    _note(*opening_lines(record))
     with view(quiet=False) as shown:
         watch = Watches(shown, trackers(head.experiment, paths))
         with closing(executor_for(head.experiment, head.folder, paths.aside, watch.epoch)) as executor:
@@ -292,9 +292,9 @@ def reproduce(
 
     number, record = asked_for(trial, alone), _replay(run, runs_dir)[1]
     with thrown_away(record.head.experiment, record.head.folder, alone=alone is not None) as executor:
-        told = reproduce(record, number, executor, tolerance=tolerance, alone=alone is not None)
-    _say_json(told) if as_json else _say("\n".join(result_lines(told)))
-    if not told["within"]:
+        result = reproduce(record, number, executor, tolerance=tolerance, alone=alone is not None)
+    _say_json(result) if as_json else _say("\n".join(result_lines(result)))
+    if not result["within"]:
         raise typer.Exit(1)
 
 
@@ -353,11 +353,11 @@ def compare(
     from hptune.reports.console import comparison_tables, stdout
     from hptune.run.rundir import find_run
 
-    told = comparison(find_run(runs_dir, run_a), find_run(runs_dir, run_b))
+    compared = comparison(find_run(runs_dir, run_a), find_run(runs_dir, run_b))
     if as_json:
-        _say_json(told)
+        _say_json(compared)
     else:
-        stdout().print(*comparison_tables(told), sep="\n\n")
+        stdout().print(*comparison_tables(compared), sep="\n\n")
 
 
 @app.command()
@@ -371,7 +371,7 @@ def schema() -> None:
 # --- what the commands share ----------------------------------------------------------------------------------------
 
 
-def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> Loaded:
+def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> LoadedExperiment:
     from hptune.experiment.reading.load import load
 
     loaded = load(config, sets or [])
@@ -381,7 +381,7 @@ def _load(config: Path, sets: list[str] | None, *, remarks: bool = False) -> Loa
 
 
 @contextmanager
-def _placed(loaded: Loaded) -> Iterator[None]:
+def _placed(loaded: LoadedExperiment) -> Iterator[None]:
     """Problems that are found after loading get their place in the YAML file too."""
     try:
         yield
@@ -389,7 +389,7 @@ def _placed(loaded: Loaded) -> Iterator[None]:
         raise SpecError(*map(loaded.locate, error.problems)) from error
 
 
-def _probed(loaded: Loaded) -> dict[str, Any]:
+def _probed(loaded: LoadedExperiment) -> dict[str, Any]:
     """The probe's facts."""
     from hptune.executors.choose import thrown_away
     from hptune.search.probing import probe

@@ -46,36 +46,38 @@ def fitted(name: str, data: Path, target: str | None, *, folder: Path) -> str:
     """The YAML text for a table. folder: where the YAML will stand, which the path in it starts from."""
     from hptune.training.data.table.survey import data_options, survey
 
-    found = survey(data, target)
-    options = {found.key: os.path.relpath(data, folder), **data_options(found)}
-    about = {"target": _about_target(found), "missing": "or drop, mean, median, most_frequent; for all or by column"}
+    table = survey(data, target)
+    options = {table.key: os.path.relpath(data, folder), **data_options(table)}
+    about = {"target": _about_target(table), "missing": "or drop, mean, median, most_frequent; for all or by column"}
     section = [f"  {key}: {_flow(value)}{_comment(about.get(key))}" for key, value in options.items()]
-    train = part_sizes(found.rows, validation=0.2, test=0.2)[0]
+    train = part_sizes(table.rows, validation=0.2, test=0.2)[0]
     batches = next((sizes for sizes in ([32, 64], [8, 16]) if 2 * sizes[-1] <= train), [1, 2])
-    classes = None if found.classes is None else len(found.classes)
-    lines = [*section, *_remarks(found)]
+    classes = None if table.classes is None else len(table.classes)
+    lines = [*section, *_remarks(table)]
     return _text(name, lines, first=None, outputs=classes or 1, classes=classes is not None, batches=batches)
 
 
-def _about_target(found: Survey) -> str:
-    if found.classes is None:
+def _about_target(table: Survey) -> str:
+    if table.classes is None:
         return "numbers to come close to; say task: classes if they name classes"
-    shares = [f"{label} {count / found.rows:.0%}" for label, count in found.classes.items()]
+    shares = [f"{label} {count / table.rows:.0%}" for label, count in table.classes.items()]
     return f"{len(shares)} classes: {', '.join(shares)}" if len(shares) <= 6 else f"{len(shares)} classes"
 
 
-def _remarks(found: Survey) -> list[str]:
+def _remarks(table: Survey) -> list[str]:
     """What was seen in the table, and the keys that one might want because of it."""
-    lines = [f"  # not used: {one.name} {one.unused}" for one in found.inputs if one.unused is not None]
-    counts = [*(found.classes or {}).values()]
+    lines = [f"  # not used: {column.name} {column.unused}" for column in table.inputs if column.unused is not None]
+    counts = [*(table.classes or {}).values()]
     if counts and max(counts) >= RARE * min(counts):
         lines.append("  # class_weight: balanced    # every class counts as much as another, however rare it is")
     lines += [
         f"  # class {label!r} has {count} rows and needs 3: add some, or take it out"
-        for label, count in (found.classes or {}).items()
+        for label, count in (table.classes or {}).items()
         if count < 3
     ]
-    dates = [one.name for one in found.inputs if one.kind == "date" and not one.gaps and one.unused is None]
+    dates = [
+        column.name for column in table.inputs if column.kind == "date" and not column.gaps and column.unused is None
+    ]
     lines += [
         f"  # time: {_flow(name)}    # validate and test on the latest rows, where rows come one after the other"
         for name in dates

@@ -67,14 +67,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def unknown(what: str, name: object, known: Iterable[str], *, show: int = 12) -> str:
+def unknown(noun: str, name: object, known: Iterable[str], *, show: int = 12) -> str:
     """One sentence for an unknown name: the nearest known one, and the known ones.
 
     >>> unknown("strategy", "randm", ["grid", "random"])
     "unknown strategy 'randm'; did you mean 'random'? Known: grid, random."
     """
     known = list(known)
-    text = f"unknown {what} {name!r}"
+    text = f"unknown {noun} {name!r}"
     close = nearest(str(name), known)
     if close is not None:
         text += f"; did you mean {close!r}?"

@@ -274,7 +274,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _make_base(base: Path) -> None:
-    for folder in [one for one in (*reversed(base.parents), base) if not one.exists()]:
+    for folder in [missing for missing in (*reversed(base.parents), base) if not missing.exists()]:
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 
@@ -308,13 +308,13 @@ def _is_plain(folder: int, path: Path, *kinds: int) -> bool:
     return True
 
 
-def _exchanged(folder: int, one: str, other: str) -> bool:
+def _exchanged(folder: int, name: str, other: str) -> bool:
     """Exchange two names; whether the system could. Raises OSError."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError:  # an older C library, or another system
         return False
-    if rename(folder, os.fsencode(one), folder, os.fsencode(other), ctypes.c_uint(_EXCHANGE)) == 0:
+    if rename(folder, os.fsencode(name), folder, os.fsencode(other), ctypes.c_uint(_EXCHANGE)) == 0:
         return True
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
@@ -352,8 +352,8 @@ def _refusal(path: Path, mode: int) -> RunError:
 
 
 def _undeletable(path: Path, error: OSError) -> RunError:
-    told = f"{path} can't be deleted: {error.strerror}"
-    return RunError(f"{told}. Give the right to write, then run the same command again.")
+    reason = f"{path} can't be deleted: {error.strerror}"
+    return RunError(f"{reason}. Give the right to write, then run the same command again.")
 
 
 def unwritable(path: Path, error: OSError) -> RunError:

@@ -15,7 +15,7 @@ Load: TypeAlias = Callable[[ModuleType], None]
 def behind(finder: Any, name: str, path: Any, target: Any) -> ModuleSpec | None:
     """What the finders behind this one find, the user's own among them; None where they find nothing."""
     every = list(sys.meta_path)
-    places = [place for place, one in enumerate(every) if one is finder]
+    places = [place for place, entry in enumerate(every) if entry is finder]
     for other in every[places[0] + 1 if places else 0 :]:
         find = getattr(other, "find_spec", None)
         spec: ModuleSpec | None = find(name, path, target) if find is not None else None

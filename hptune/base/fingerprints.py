@@ -37,11 +37,11 @@ def fingerprints(modules: Iterable[str], loaded: set[str]) -> dict[str, str]:
 
     Comments, documentation and layout don't count. What can't be read as Python is known by its bytes.
     """
-    found = {}
+    by_file = {}
     for name, file in _reached(modules):
-        told = name.replace(".", "/") + ("/__init__" if file.stem == "__init__" else "") + file.suffix
-        found[told] = ("" if name in loaded else LATER) + _fingerprint(file)
-    return dict(sorted(found.items()))
+        key = name.replace(".", "/") + ("/__init__" if file.stem == "__init__" else "") + file.suffix
+        by_file[key] = ("" if name in loaded else LATER) + _fingerprint(file)
+    return dict(sorted(by_file.items()))
 
 
 def with_nul(modules: Iterable[str]) -> str | None:
@@ -149,19 +149,21 @@ def imports(code: ast.AST, package: str = "") -> Iterator[str]:
 
 def _importing(code: ast.AST) -> set[str]:
     """Python's functions that import by name, as the code calls them."""
-    found = {alias for node in ast.walk(code) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    return {*_IMPORTING, *(one.asname for one in found if one.asname is not None and one.name in _IMPORTING)}
+    aliases = {alias for node in ast.walk(code) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return {*_IMPORTING, *(alias.asname for alias in aliases if alias.asname is not None and alias.name in _IMPORTING)}
 
 
 def _imported_by_call(node: ast.Call, by: set[str], package: str) -> str | None:
     """The module that `import_module("name")` and the like name in so many words."""
     if ast.unparse(node.func).rpartition(".")[2] not in by:
         return None
-    given = {str(n): arg for n, arg in enumerate(node.args)} | {str(one.arg): one.value for one in node.keywords}
-    name = _text(given.get("0", given.get("name")))
+    arguments = {str(n): arg for n, arg in enumerate(node.args)} | {
+        str(keyword.arg): keyword.value for keyword in node.keywords
+    }
+    name = _text(arguments.get("0", arguments.get("name")))
     if name is None or not name.startswith("."):
         return None if name is None else name.partition(":")[0] or None
-    above = _text(given.get("1", given.get("package"))) or package
+    above = _text(arguments.get("1", arguments.get("package"))) or package
     dots = len(name) - len(name.lstrip("."))
     parts = above.split(".")
     return ".".join([*parts[: len(parts) - dots + 1], name.lstrip(".")])
@@ -182,10 +184,10 @@ def _fingerprint(file: Path) -> str:
 
 def _bytes(file: Path) -> bytes:
     """The bytes of a file, or of the archive in which it lies; none where there is neither."""
-    for one in (file, *file.parents):
-        if one.is_file():
+    for place in (file, *file.parents):
+        if place.is_file():
             try:
-                return one.read_bytes()
+                return place.read_bytes()
             except OSError:
                 break
     return b""
@@ -195,7 +197,7 @@ def _without_texts(code: ast.Module) -> ast.Module:
     """The code without its documentation."""
     for node in ast.walk(code):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]  # asked for above
+            node.body = [statement for statement in body if not _is_text(statement)]  # type: ignore[attr-defined]  # asked for above
     return code
 
 

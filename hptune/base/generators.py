@@ -86,7 +86,7 @@ def begun(number: int) -> Iterator[None]:
     before = _USUAL.get("generator")  # of a block around this one
     _seed_all(number)
     try:
-        with first(_Watch(number)), surroundings.imports_of_one_trial():
+        with first(_SeedingFinder(number)), surroundings.imports_of_one_trial():
             yield
     finally:
         if before is None:
@@ -172,7 +172,7 @@ def _nothing() -> None:
     pass
 
 
-class _Watch:
+class _SeedingFinder:
     """Finds modules as Python does. What one draws and seeds as it is loaded is its own, whichever trial loads it; and
     each library is seeded once it is loaded.
     """

@@ -33,8 +33,8 @@ def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
             if number == signal.SIGSTOP:
                 os.kill(os.getpid(), number)  # the line after this one is run when somebody lets the process go on
 
-    told = threading.current_thread() is threading.main_thread()
-    if not told or signal.getsignal(signal.SIGTSTP) == signal.SIG_IGN:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTSTP) == signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGTSTP, suspend)

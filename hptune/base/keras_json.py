@@ -23,19 +23,19 @@ def keras_json() -> dict[str, Any]:
     As Keras does, it passes over a file that it can't read.
     """
     try:
-        told = json.loads(_path().read_text(encoding="utf-8"))
+        written = json.loads(_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        told = {}
-    return _USUAL | {name: told[name] for name in _USUAL if isinstance(told, dict) and name in told}
+        written = {}
+    return _USUAL | {name: written[name] for name in _USUAL if isinstance(written, dict) and name in written}
 
 
 def check_keras_json() -> None:
     """Raises SpecError for what Keras would refuse with nothing but an AssertionError."""
-    told = keras_json()
-    wanted = {name: " or ".join(known) for name, known in _KNOWN.items() if told[name] not in known}
-    wanted |= {} if isinstance(told["epsilon"], float) else {"epsilon": "a number such as 1e-7"}
-    for name, what in wanted.items():
-        raise SpecError(Problem(f"{_path()}: {name} must be {what}, got {told[name]!r}. Fix the file."))
+    settings = keras_json()
+    wanted = {name: " or ".join(known) for name, known in _KNOWN.items() if settings[name] not in known}
+    wanted |= {} if isinstance(settings["epsilon"], float) else {"epsilon": "a number such as 1e-7"}
+    for name, rule in wanted.items():
+        raise SpecError(Problem(f"{_path()}: {name} must be {rule}, got {settings[name]!r}. Fix the file."))
 
 
 _KNOWN = {"floatx": ("float16", "float32", "float64"), "image_data_format": ("channels_last", "channels_first")}

@@ -102,13 +102,13 @@ def _pools() -> Any:
 
     if not _POOLS or _POOLS[0] != len(sys.modules):
         _POOLS[:] = [len(sys.modules), threadpoolctl.ThreadpoolController().lib_controllers]
-    return {one.filepath: one.get_num_threads() for one in _POOLS[1]}
+    return {pool.filepath: pool.get_num_threads() for pool in _POOLS[1]}
 
 
 def _to_pools(held: Any) -> None:
-    for one in _POOLS[1]:
-        if one.filepath in held:
-            one.set_num_threads(held[one.filepath])
+    for pool in _POOLS[1]:
+        if pool.filepath in held:
+            pool.set_num_threads(held[pool.filepath])
 
 
 def _same_pools(now: Any, then: Any) -> bool:
@@ -166,11 +166,11 @@ def _scopes() -> Any:
     counted the names that it makes: `dense_3`, `auc_1`.
     """
     state = sys.modules.get("keras.src.backend.common.global_state")
-    found = sys.modules.get("keras.src.saving.object_registration")
-    if not hasattr(state, "GLOBAL_STATE_TRACKER") or not hasattr(found, "GLOBAL_CUSTOM_OBJECTS"):
+    registry = sys.modules.get("keras.src.saving.object_registration")
+    if not hasattr(state, "GLOBAL_STATE_TRACKER") or not hasattr(registry, "GLOBAL_CUSTOM_OBJECTS"):
         return ABSENT
     held = vars(state.GLOBAL_STATE_TRACKER)  # type: ignore[union-attr]  # looked at above
-    plain = {name: one for name, one in found.GLOBAL_CUSTOM_OBJECTS.items() if ">" not in name}  # type: ignore[union-attr]
+    plain = {name: value for name, value in registry.GLOBAL_CUSTOM_OBJECTS.items() if ">" not in name}  # type: ignore[union-attr]
     return tuple(_copied(held.get(name)) for name in _KEPT_BY_KERAS), plain, dict(held.get(_NAMES) or {})
 
 
@@ -181,14 +181,14 @@ def _copied(value: Any) -> Any:
 
 def _to_scopes(held: Any) -> None:
     state: Any = sys.modules["keras.src.backend.common.global_state"]
-    found: Any = sys.modules["keras.src.saving.object_registration"].GLOBAL_CUSTOM_OBJECTS
+    registered: Any = sys.modules["keras.src.saving.object_registration"].GLOBAL_CUSTOM_OBJECTS
     values, plain, counted = ((None,) * len(_KEPT_BY_KERAS), {}, {}) if held is ABSENT else held
     state.set_global_attribute(_NAMES, defaultdict(int, counted))
     for name, value in zip(_KEPT_BY_KERAS, values, strict=True):
         state.set_global_attribute(name, _copied(value))
-    for name in [name for name in found if ">" not in name]:
-        del found[name]
-    found.update(plain)
+    for name in [name for name in registered if ">" not in name]:
+        del registered[name]
+    registered.update(plain)
 
 
 def _same_scopes(now: Any, then: Any) -> bool:
@@ -204,7 +204,7 @@ def _same_things(now: Any, then: Any) -> bool:
     """Whether both are lists, or dicts, of the same objects in the same order."""
     if type(now) not in (list, dict) or type(now) is not type(then):
         return False
-    now, then = (list(one.items()) if isinstance(one, dict) else list(enumerate(one)) for one in (now, then))
+    now, then = (list(side.items()) if isinstance(side, dict) else list(enumerate(side)) for side in (now, then))
     return len(now) == len(then) and all(a[0] == b[0] and a[1] is b[1] for a, b in zip(now, then, strict=True))
 
 

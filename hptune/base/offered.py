@@ -10,7 +10,7 @@ from hptune.base.errors import KeyPath, spec_error
 
 def offered(group: str) -> list[str]:
     """The names in a group, in the order of the alphabet."""
-    return sorted({one.name for one in entry_points(group=group)})
+    return sorted({entry.name for entry in entry_points(group=group)})
 
 
 def load_offered(group: str, name: str, path: KeyPath) -> Any:
@@ -18,17 +18,17 @@ def load_offered(group: str, name: str, path: KeyPath) -> Any:
 
     Raises SpecError where several packages bring the name, or the package can't be imported.
     """
-    found = {one.value: one for one in entry_points(group=group) if one.name == name}
-    if len(found) > 1:
-        packages = " and ".join(_package(one) for one in found.values())
+    entries = {entry.value: entry for entry in entry_points(group=group) if entry.name == name}
+    if len(entries) > 1:
+        packages = " and ".join(_package(entry) for entry in entries.values())
         raise spec_error(f"{name} is brought by {packages}. Uninstall all of them but one.", *path)
-    ((_, one),) = found.items()
+    ((_, entry),) = entries.items()
     try:
-        return one.load()
+        return entry.load()
     except Exception as error:  # another package's import may raise anything
-        told = f"{name} of {_package(one)} can't be loaded: {type(error).__name__}: {error}"
-        raise spec_error(f"{told}. Install that package anew, or use another.", *path) from error
+        reason = f"{name} of {_package(entry)} can't be loaded: {type(error).__name__}: {error}"
+        raise spec_error(f"{reason}. Install that package anew, or use another.", *path) from error
 
 
-def _package(one: EntryPoint) -> str:
-    return one.value if one.dist is None else str(one.dist.name)
+def _package(entry: EntryPoint) -> str:
+    return entry.value if entry.dist is None else str(entry.dist.name)

@@ -27,7 +27,7 @@ from hptune.base import libraries
 from hptune.base.replaced import modules_now, names_now, put_modules, put_names
 
 
-class Setting(NamedTuple):
+class ProcessSetting(NamedTuple):
     """read: what it is now, to be compared. put: sets it. same: whether it is (now, then) as it was."""
 
     read: Callable[[], Any]
@@ -202,18 +202,18 @@ decimal.getcontext()  # there from the start: it could not be taken away again
 
 def _decimal() -> tuple[Any, ...]:
     """The numbers that the contexts hold; which is the thread's own, `_context` tells."""
-    return tuple(one.__reduce__()[1] for one in (decimal.getcontext(), *_DECIMAL))
+    return tuple(context.__reduce__()[1] for context in (decimal.getcontext(), *_DECIMAL))
 
 
 def _to_decimal(held: tuple[Any, ...]) -> None:
-    for one, (precision, rounding, least, most, capitals, clamp, flags, traps) in zip(
+    for context, (precision, rounding, least, most, capitals, clamp, flags, traps) in zip(
         (decimal.getcontext(), *_DECIMAL), held, strict=True
     ):
-        one.prec, one.rounding, one.Emin, one.Emax, one.capitals, one.clamp = (
+        context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp = (
             *(precision, rounding, least, most),
             *(capitals, clamp),
         )
-        for signals, which in ((one.flags, flags), (one.traps, traps)):
+        for signals, which in ((context.flags, flags), (context.traps, traps)):
             for signal_ in signals:
                 signals[signal_] = signal_ in which
 
@@ -240,35 +240,35 @@ def _same_context(now: contextvars.Context, then: contextvars.Context) -> bool:
 
 
 SETTINGS = {
-    "names": Setting(names_now, put_names),
-    "modules": Setting(modules_now, put_modules, lambda _, then: len(sys.modules) >= len(then)),
-    "group": Setting(os.getpgrp, lambda group: os.setpgid(0, group)),
-    "folder": Setting(_folder, _to_folder, _same_folder),
-    "ids": Setting(_ids, _to_ids),
-    "umask": Setting(_umask, os.umask),
-    "environ": Setting(_environ, _to_environ),
-    "zone": Setting(_zone, lambda _: time.tzset()),
-    "handlers": Setting(_handlers, _to_handlers),
-    "timers": Setting(_running_timers, _stop_timers),
-    "blocked": Setting(_blocked, _to_blocked),
-    "limits": Setting(_limits, _to_limits),
-    "cores": Setting(lambda: os.sched_getaffinity(0), lambda cores: os.sched_setaffinity(0, cores)),
-    "locale": Setting(_locale, _to_locale),
-    "recursion": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
-    "digits": Setting(sys.get_int_max_str_digits, sys.set_int_max_str_digits),
-    "switching": Setting(sys.getswitchinterval, sys.setswitchinterval),
-    "stack": Setting(threading.stack_size, threading.stack_size),
-    "hooks": Setting(_hooks, _to_hooks),
-    "collection": Setting(_collection, _to_collection),
-    "path": Setting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
-    "finders": Setting(lambda: ([*sys.meta_path], [*sys.path_hooks]), _to_finders),
-    "importers": Setting(lambda: dict(sys.path_importer_cache), sys.path_importer_cache.update, _same_importers),
-    "arguments": Setting(lambda: [*sys.argv], lambda words: sys.argv.__setitem__(slice(None), words)),
-    "filters": Setting(lambda: list(warnings.filters), _to_filters),
-    "temporary": Setting(lambda: tempfile.tempdir, lambda folder: setattr(tempfile, "tempdir", folder)),
-    "context": Setting(contextvars.copy_context, _to_context, _same_context),
-    "decimal": Setting(_decimal, _to_decimal),
-    **{name: Setting(*of) for name, of in libraries.SETTINGS.items()},
+    "names": ProcessSetting(names_now, put_names),
+    "modules": ProcessSetting(modules_now, put_modules, lambda _, then: len(sys.modules) >= len(then)),
+    "group": ProcessSetting(os.getpgrp, lambda group: os.setpgid(0, group)),
+    "folder": ProcessSetting(_folder, _to_folder, _same_folder),
+    "ids": ProcessSetting(_ids, _to_ids),
+    "umask": ProcessSetting(_umask, os.umask),
+    "environ": ProcessSetting(_environ, _to_environ),
+    "zone": ProcessSetting(_zone, lambda _: time.tzset()),
+    "handlers": ProcessSetting(_handlers, _to_handlers),
+    "timers": ProcessSetting(_running_timers, _stop_timers),
+    "blocked": ProcessSetting(_blocked, _to_blocked),
+    "limits": ProcessSetting(_limits, _to_limits),
+    "cores": ProcessSetting(lambda: os.sched_getaffinity(0), lambda cores: os.sched_setaffinity(0, cores)),
+    "locale": ProcessSetting(_locale, _to_locale),
+    "recursion": ProcessSetting(sys.getrecursionlimit, sys.setrecursionlimit),
+    "digits": ProcessSetting(sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    "switching": ProcessSetting(sys.getswitchinterval, sys.setswitchinterval),
+    "stack": ProcessSetting(threading.stack_size, threading.stack_size),
+    "hooks": ProcessSetting(_hooks, _to_hooks),
+    "collection": ProcessSetting(_collection, _to_collection),
+    "path": ProcessSetting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
+    "finders": ProcessSetting(lambda: ([*sys.meta_path], [*sys.path_hooks]), _to_finders),
+    "importers": ProcessSetting(lambda: dict(sys.path_importer_cache), sys.path_importer_cache.update, _same_importers),
+    "arguments": ProcessSetting(lambda: [*sys.argv], lambda words: sys.argv.__setitem__(slice(None), words)),
+    "filters": ProcessSetting(lambda: list(warnings.filters), _to_filters),
+    "temporary": ProcessSetting(lambda: tempfile.tempdir, lambda folder: setattr(tempfile, "tempdir", folder)),
+    "context": ProcessSetting(contextvars.copy_context, _to_context, _same_context),
+    "decimal": ProcessSetting(_decimal, _to_decimal),
+    **{name: ProcessSetting(*of) for name, of in libraries.SETTINGS.items()},
 }
 """In the order in which they are put back: what Python's names stand for comes first.
 

@@ -28,13 +28,13 @@ _end_process = os._exit
 
 def now() -> Snapshot:
     """What the process is set to now. A setting that raises when it is read is left out."""
-    found = {}
+    snapshot = {}
     for name, setting in SETTINGS.items():
         try:
-            found[name] = setting.read()
+            snapshot[name] = setting.read()
         except Exception:  # noqa: BLE001  # code may have put anything there
             continue
-    return found
+    return snapshot
 
 
 def put(snapshot: Snapshot) -> list[str]:
@@ -213,26 +213,26 @@ def with_changes(held: Any, before: Any, after: Any, now: Any, *, counted: bool 
     if not type(held) is type(before) is type(after) is type(now):
         return after
     if isinstance(after, dict):
-        found = dict(held)
+        changed = dict(held)
         for key in [*before, *(key for key in after if key not in before)]:
             if key not in after:
                 if key not in now:
-                    found.pop(key, None)
+                    changed.pop(key, None)
             elif key not in before or key not in held or key not in now:
                 if (
                     key in now
                     and _alike(now[key], after[key])
                     and not (key in before and _alike(before[key], after[key]))
                 ):
-                    found[key] = after[key]
+                    changed[key] = after[key]
             else:
-                found[key] = with_changes(held[key], before[key], after[key], now[key], counted=counted)
-        return found
+                changed[key] = with_changes(held[key], before[key], after[key], now[key], counted=counted)
+        return changed
     if isinstance(after, contextvars.Context):
-        return _context_with_changes(held, before, after, now)
+        return _context_with_changes(held, before=before, after=after, now=now)
     if isinstance(after, list):
-        new = [one for one in after if not _among(one, before) and _among(one, now)]
-        stays = [one for one in held if not _among(one, before) or _among(one, after) or _among(one, now)]
+        new = [entry for entry in after if not _among(entry, before) and _among(entry, now)]
+        stays = [entry for entry in held if not _among(entry, before) or _among(entry, after) or _among(entry, now)]
         first = bool(new) and _alike(after[0], new[0])
         return [*new, *stays] if first else [*stays, *new]
     if isinstance(after, tuple) and len(held) == len(before) == len(after) == len(now):
@@ -244,7 +244,7 @@ def with_changes(held: Any, before: Any, after: Any, now: Any, *, counted: bool 
 
 
 def _context_with_changes(
-    held: contextvars.Context, before: contextvars.Context, after: contextvars.Context, now: contextvars.Context
+    held: contextvars.Context, *, before: contextvars.Context, after: contextvars.Context, now: contextvars.Context
 ) -> contextvars.Context:
     changed = held.copy()
     for variable, value in after.items():
@@ -254,8 +254,8 @@ def _context_with_changes(
     return changed
 
 
-def _among(one: Any, others: list[Any]) -> bool:
-    return any(_alike(one, other) for other in others)
+def _among(entry: Any, others: list[Any]) -> bool:
+    return any(_alike(entry, other) for other in others)
 
 
 def _alike(one: Any, other: Any) -> bool:

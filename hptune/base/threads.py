@@ -61,11 +61,13 @@ def _busy(before: frozenset[int]) -> list[int]:
         return []
     timers = {thread.ident for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
     # A timer waits in Python's own code, and will run the user's.
-    return [one for one, frame in frames.items() if one not in before and (one in timers or _is_the_users(frame))]
+    return [
+        ident for ident, frame in frames.items() if ident not in before and (ident in timers or _is_the_users(frame))
+    ]
 
 
 def _is_the_users(frame: object) -> bool:
-    files = [one.f_code.co_filename for one, _ in traceback.walk_stack(frame)]  # type: ignore[arg-type]
+    files = [caller.f_code.co_filename for caller, _ in traceback.walk_stack(frame)]  # type: ignore[arg-type]
     return any(is_own_file(file) or file == "<string>" or file in _LATER for file in files)
 
 

@@ -24,19 +24,19 @@ def load_object(reference: str, folder: Path, path: KeyPath) -> Any:
     """The object that `reference` names. `path` is where it stands in the YAML, for the SpecError that this raises."""
     module_name, _, name = reference.partition(":")
     if not module_name or not name:
-        told = f"must be module:name, got {reference!r}. Write for example {module_name or 'module'}:build."
-        raise SpecError(Problem(told, path))
-    found: Any = _LOADED.get((module_name, folder))
-    if found is None or sys.modules.get(module_name) is not found:
+        message = f"must be module:name, got {reference!r}. Write for example {module_name or 'module'}:build."
+        raise SpecError(Problem(message, path))
+    loaded: Any = _LOADED.get((module_name, folder))
+    if loaded is None or sys.modules.get(module_name) is not loaded:
         with surroundings.importing():
-            found = _LOADED[module_name, folder] = _load_module(module_name, folder.resolve(), path)
+            loaded = _LOADED[module_name, folder] = _load_module(module_name, folder.resolve(), path)
     for part in name.split("."):
-        if not hasattr(found, part):
-            close = nearest(part, [n for n in dir(found) if not n.startswith("_")])
+        if not hasattr(loaded, part):
+            close = nearest(part, [n for n in dir(loaded) if not n.startswith("_")])
             hint = f" Did you mean {close!r}?" if close else ""
             raise SpecError(Problem(f"{module_name!r} has no {part!r}.{hint}", path))
-        found = getattr(found, part)
-    return found
+        loaded = getattr(loaded, part)
+    return loaded
 
 
 _LOADED: dict[tuple[str, Path], ModuleType] = {}
@@ -59,8 +59,8 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
         raise SpecError(Problem(f"{where}. Check the name, or put {error.name}.py there.", path)) from error
     except (Exception, SystemExit) as error:  # the user's module may raise anything while it is imported
         where = f" ({at})" if lacks_its_place(error) and (at := with_nul([name])) else ""
-        told = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Fix the module."
-        raise SpecError(Problem(told, path)) from error
+        message = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Fix the module."
+        raise SpecError(Problem(message, path)) from error
     _refuse_another(top, folder, path)
     for imported, by in _imported_beside(top, folder):
         _refuse_another(imported, folder, path, by=by)
@@ -93,8 +93,8 @@ def _forget_others(folder: Path) -> None:
         file, loaded = beside(name, folder), getattr(sys.modules[name], "__file__", None)
         if file is None or loaded is None or is_installed(loaded) or _comes_from(sys.modules[name], file):
             continue
-        for one in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
-            del sys.modules[one]
+        for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+            del sys.modules[module]
 
 
 def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None = None) -> None:
@@ -107,8 +107,8 @@ def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None =
         return
     where = getattr(module, "__file__", None) or "built into Python"
     who = "" if by is None else f"{by.name} imports {name!r}, and "
-    told = f"{who}beside the YAML file is {file}, but another module {name!r} is loaded already ({where})"
-    raise SpecError(Problem(f"{told}. Rename yours, to my_{name} say, here and where it is imported.", path))
+    reason = f"{who}beside the YAML file is {file}, but another module {name!r} is loaded already ({where})"
+    raise SpecError(Problem(f"{reason}. Rename yours, to my_{name} say, here and where it is imported.", path))
 
 
 def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
@@ -117,7 +117,7 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     while waiting:
         file = beside(waiting.pop(), folder)
         code = None if file is None else parsed(file)  # what can't be read is told when it is loaded, if it ever is
-        for imported in {one.partition(".")[0] for one in imports(code, name)} if code is not None else ():
+        for imported in {module.partition(".")[0] for module in imports(code, name)} if code is not None else ():
             if imported not in seen and beside(imported, folder) is not None:
                 assert file is not None, "it has imported something"
                 seen.add(imported)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hptune.base.trial import Segment
 from hptune.executors.executor import OnEpoch, Outcome
-from hptune.executors.processes import LocalExecutor
+from hptune.executors.local import LocalExecutor
 from hptune.experiment.experiment import Experiment
 from hptune.run.rundir import RunPaths
 

@@ -39,8 +39,8 @@ def executor_for(
     except HptuneError:
         raise
     except Exception as error:  # another package's may raise anything
-        told = f"{name} can't be begun: {type(error).__name__}: {error}"
-        raise spec_error(f"{told}. Fix that, or use local.", *place) from error
+        reason = f"{name} can't be begun: {type(error).__name__}: {error}"
+        raise spec_error(f"{reason}. Fix that, or use local.", *place) from error
     return made
 
 

@@ -81,10 +81,10 @@ def attempt(runner: Runner, segment: Segment, on_epoch: OnEpoch) -> Outcome:
     except SegmentFailed as failed:
         reason = str(failed)
     except SystemExit as ended:  # user code must not end the search
-        reason = f"the code ended the process: sys.exit({_told(ended.code)})"
+        reason = f"the code ended the process: sys.exit({_spelled_code(ended.code)})"
     return SegmentFailure(segment, shortened(reason), lasted(time.perf_counter() - started))
 
 
-def _told(code: object) -> str:
+def _spelled_code(code: object) -> str:
     """What `sys.exit` was given: a number, a text, or any object."""
     return repr(code)[:100] if code is None or isinstance(code, int | str) else f"<{type(code).__name__}>"

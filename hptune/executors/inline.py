@@ -67,9 +67,9 @@ class InlineExecutor:
         if not self._queue:
             return []
         if left := dict.fromkeys(surroundings.unmended()[self._unmended :]):
-            told = f"the code of an earlier trial has set what can't be put back in this process ({', '.join(left)})"
+            reason = f"the code of an earlier trial has set what can't be put back in this process ({', '.join(left)})"
             way = "The same command goes on in a new one; execution.executor: local has one for each that is needed"
-            raise RunError(f"{told}. {way}.")
+            raise RunError(f"{reason}. {way}.")
         segment = self._queue.popleft()
         with self._apart.at_work(), contextlib.redirect_stdout(sys.stderr):
             return [attempt(self._runner, segment, self._on_epoch)]

@@ -19,21 +19,21 @@ def descendants(process: int) -> list[int]:
 
     process: it must not have been waited for, else its number may be another's.
     """
-    found = [process]
-    for one in found:
-        if len(found) > _MOST:
+    family = [process]
+    for member in family:
+        if len(family) > _MOST:
             break
-        found += [child for child in _children(one) if child not in found]
-    return [one for one in found[1:] if _session(one) == os.getsid(0)]
+        family += [child for child in _children(member) if child not in family]
+    return [member for member in family[1:] if _session(member) == os.getsid(0)]
 
 
 def _children(process: int) -> list[int]:
-    found: list[int] = []
+    children: list[int] = []
     with contextlib.suppress(OSError, ValueError):
         for thread in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208  # in the watchdog, which loads little
             with open(f"/proc/{process}/task/{thread}/children", encoding="ascii") as file:  # noqa: PTH123
-                found += map(int, file.read().split())
-    return found
+                children += map(int, file.read().split())
+    return children
 
 
 def _session(process: int) -> int | None:

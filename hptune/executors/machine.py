@@ -57,9 +57,9 @@ def resident_bytes() -> int:
 
 def gpus() -> list[str]:
     """The NVIDIA GPUs that may be used, as CUDA_VISIBLE_DEVICES spells them; none where there is no driver."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

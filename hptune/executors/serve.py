@@ -1,9 +1,9 @@
 """A worker process: takes segments one after the other, trains them, and keeps what makes the next one cheap.
 
-The whole of what runs in the worker is here and in `training`. Messages go over one socket: `Setup` and segments in,
-`Ready`, `Progress`, `Ended` and `Refused` out. The process ends by itself as soon as its driver is gone, however that
-ended: the socket's other end is then closed, which a thread of its own is told by the system at once. Where that
-thread does not get to run, the watchdog ends the process.
+All that runs in the worker is here and in `training`. Messages go over one socket: `WorkerSetup` and segments in,
+`Ready`, `Progress`, `SegmentEnded` and `Refused` out. The process ends by itself as soon as its driver is gone, however
+the driver ended: the socket's other end then closes, and a thread of its own notices at once. Where that thread does
+not get to run, the watchdog ends the process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TELL_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class WorkerSetup:
     """What a worker is made for. data_fd: the file in which workers share the data. profile: somebody asks for one."""
 
     experiment: Experiment
@@ -61,7 +61,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SegmentEnded:
     """A segment's outcome. resident: the bytes that the process holds after it. spent, notes: of its stopwatch.
 
     haunted: the process is not fit for another segment: threads of the user's code run on, or what
@@ -82,7 +82,7 @@ class Refused:
     error: HptuneError
 
 
-Message: TypeAlias = Ready | Progress | Ended | Refused
+Message: TypeAlias = Ready | Progress | SegmentEnded | Refused
 
 
 def main(socket_fd: int) -> None:
@@ -92,7 +92,7 @@ def main(socket_fd: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # blocked by the driver until here
     driver = Connection(socket_fd)
     orders: SimpleQueue[Segment] = SimpleQueue()
-    setup: Setup = driver.recv()
+    setup: WorkerSetup = driver.recv()
     threading.Thread(target=_listen, args=(driver, orders), daemon=True).start()
     WATCH.asked = setup.profile
     from hptune.training.data.store.shared import SharedData
@@ -115,7 +115,7 @@ def main(socket_fd: int) -> None:
         except KeyboardInterrupt:  # the code's own: signals are ignored here
             outcome = SegmentFailure(segment, "the code raised KeyboardInterrupt", time.perf_counter() - started)
         haunted = bool(busy_threads(before) or unmended())
-        say(Ended(outcome, machine.resident_bytes(), *WATCH.take(), haunted=haunted))
+        say(SegmentEnded(outcome, machine.resident_bytes(), *WATCH.take(), haunted=haunted))
 
 
 class _Voice:
@@ -123,7 +123,7 @@ class _Voice:
 
     def __init__(self, driver: Connection) -> None:
         self._driver = driver
-        self._told_at = 0.0
+        self._sent_at = 0.0
 
     def __call__(self, message: Message) -> None:
         with contextlib.suppress(Exception):  # the code may have put anything there, or have closed it
@@ -135,8 +135,8 @@ class _Voice:
 
     def progress(self, _: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         now = time.monotonic()
-        if now - self._told_at >= TELL_EVERY_S:
-            self._told_at = now
+        if now - self._sent_at >= TELL_EVERY_S:
+            self._sent_at = now
             shown = {exact(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
             self(Progress(epochs, shown))
 

@@ -29,6 +29,6 @@ def fork_watchdog(driver_fd: int, *others: int) -> None:
         pass
     if os.getppid() == worker:  # it may have gone to another group; else it has ended, and its number is another's
         os.kill(worker, signal.SIGSTOP)
-        kill([worker, *(one for one in descendants(worker) if one != os.getpid())])
+        kill([worker, *(process for process in descendants(worker) if process != os.getpid())])
     os.killpg(group, signal.SIGKILL)
     os._exit(0)

@@ -197,12 +197,12 @@ class TextColumn(Spec):
     def _check_length(self) -> TextColumn:
         if (self.output_mode == "int") != (self.length is not None):
             needed = "output_mode: int needs length:, how many words are kept of a text. Add it."
-            told = needed if self.length is None else "length is for output_mode: int alone. Drop it, or say int."
-            raise PydanticCustomError("length", "{told}", {"told": told})
+            message = needed if self.length is None else "length is for output_mode: int alone. Drop it, or say int."
+            raise PydanticCustomError("length", "{message}", {"message": message})
         if self.most_words < 1:
             least = self.max_tokens - self.most_words + 1
-            told = f"max_tokens must be at least {least}, which leaves room for one word. Raise it."
-            raise PydanticCustomError("max_tokens", "{told}", {"told": told})
+            message = f"max_tokens must be at least {least}, which leaves room for one word. Raise it."
+            raise PydanticCustomError("max_tokens", "{message}", {"message": message})
         return self
 
     @property
@@ -261,12 +261,12 @@ class TableData(DataOptions):
     @model_validator(mode="after")
     def _check_missing(self) -> TableData:
         rules = ("drop", "mean", "median", "most_frequent")
-        given = (self.missing or {}) if isinstance(self.missing, dict | None) else {"": self.missing}
-        for column, rule in given.items():
+        by_column = (self.missing or {}) if isinstance(self.missing, dict | None) else {"": self.missing}
+        for column, rule in by_column.items():
             if rule not in rules:
                 where = f" for {column!r}" if column else ""
-                told = f"missing must be one of {', '.join(rules)}{where}, got {rule!r}."
-                raise PydanticCustomError("rule", told)  # "missing" is pydantic's own, of keys
+                message = f"missing must be one of {', '.join(rules)}{where}, got {rule!r}."
+                raise PydanticCustomError("rule", message)  # "missing" is pydantic's own, of keys
         return self
 
 
@@ -329,8 +329,10 @@ class ImagesData(DataOptions):
     @model_validator(mode="after")
     def _check_columns(self) -> ImagesData:
         if (self.path is None) != (self.target is None):
-            told = "path and target go together: they are the columns of the CSV file that names the pictures."
-            raise PydanticCustomError("columns", "{told}", {"told": f"{told} Name both, or neither for a folder."})
+            message = "path and target go together: they are the columns of the CSV file that names the pictures."
+            raise PydanticCustomError(
+                "columns", "{message}", {"message": f"{message} Name both, or neither for a folder."}
+            )
         return self
 
 
@@ -357,17 +359,19 @@ class KerasData(DataOptions):
     @model_validator(mode="after")
     def _check_parts(self) -> KerasData:
         if self.parts == "own" and self.test != type(self).model_fields["test"].default:
-            told = f"{self.keras} brings its own test part, so that test has no effect. Drop it, or say parts: pooled."
-            raise PydanticCustomError("parts", "{told}", {"told": told})
+            message = (
+                f"{self.keras} brings its own test part, so that test has no effect. Drop it, or say parts: pooled."
+            )
+            raise PydanticCustomError("parts", "{message}", {"message": message})
         return self
 
     @model_validator(mode="after")
     def _check_texts(self) -> KerasData:
-        given = [key for key in ("num_words", "maxlen") if getattr(self, key) != type(self).model_fields[key].default]
-        if given and self.known.holds != "texts":
+        changed = [key for key in ("num_words", "maxlen") if getattr(self, key) != type(self).model_fields[key].default]
+        if changed and self.known.holds != "texts":
             texts = " and ".join(name for name, known in self.sets.items() if known.holds == "texts")
-            told = f"{given[0]} is for {texts}, and this is {self.keras}. Drop it."
-            raise PydanticCustomError("texts", "{told}", {"told": told})
+            message = f"{changed[0]} is for {texts}, and this is {self.keras}. Drop it."
+            raise PydanticCustomError("texts", "{message}", {"message": message})
         return self
 
 
@@ -418,11 +422,11 @@ def table_format(suffix: str) -> tuple[str, type[TableData]] | None:
     return next(((key, kind) for key, kind in tables if suffix in kind.suffixes), None)
 
 
-def known_of(given: Mapping[str, Any]) -> Known:
-    """What is known of the samples of a `data` section before they are read. given: its keys, right or wrong."""
+def known_of(section: Mapping[str, Any]) -> Known:
+    """What is known of the samples of a `data` section before they are read. section: its keys, right or wrong."""
     for key, kind in DATA_KINDS.items():
-        if key in given:
-            name = given[key]
+        if key in section:
+            name = section[key]
             return kind.sets.get(name, kind.about) if isinstance(name, str) else kind.about
     return Known()
 

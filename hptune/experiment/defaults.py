@@ -64,12 +64,12 @@ def fill(
     Raises `SpecError` for a function without an objective.
     """
     if task is None and experiment.objective is None:
-        told = "is required where there is no data. Add objective: {metric: score, goal: minimize} (or maximize)."
-        raise spec_error(told, "objective")
+        message = "is required where there is no data. Add objective: {metric: score, goal: minimize} (or maximize)."
+        raise spec_error(message, "objective")
     experiment = with_output(experiment, task, output_size(task, classes, outputs))
     training = experiment.training
     if task is not None and experiment.model.keras and experiment.model.code is None:
-        loss = training.loss if training.loss is not None else _loss(experiment, task, classes, one_hot)
+        loss = training.loss if training.loss is not None else _loss(experiment, task, classes=classes, one_hot=one_hot)
         metrics = training.metrics if training.metrics is not None else _metrics(experiment, task, loss)
         training = training.model_copy(update={"loss": loss, "metrics": metrics})
     if epochs is not None and "epochs" not in training.model_fields_set:
@@ -82,10 +82,10 @@ def fill(
 
 
 def _metrics(experiment: Experiment, task: Task, loss: Any) -> Any:
-    return [_METRICS[task]] if task == "regression" else accuracies(experiment, task, loss, _METRICS[task])
+    return [_METRICS[task]] if task == "regression" else accuracies(experiment, task, loss=loss, name=_METRICS[task])
 
 
-def _loss(experiment: Experiment, task: Task, classes: int | None, one_hot: bool) -> str:
+def _loss(experiment: Experiment, task: Task, *, classes: int | None, one_hot: bool) -> str:
     if task == "regression":
         return "mean_squared_error"
     if task == "labels":
@@ -130,6 +130,6 @@ def _objective(experiment: Experiment, metrics: Any, task: Task | None) -> Objec
 
 def _reported(metric: Any) -> str:
     if isinstance(metric, dict) and len(metric) == 1:
-        name, given = next(iter(metric.items()))
-        return reported_name(name, given or {})
+        name, args = next(iter(metric.items()))
+        return reported_name(name, args or {})
     return reported_name(str(metric))

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-Path: TypeAlias = tuple[str | int, ...]
+ArgumentPath: TypeAlias = tuple[str | int, ...]
 """Where something stands among the arguments of a layer: `("kernel_regularizer", "L2", "l2")`."""
 
 
@@ -49,11 +49,11 @@ class Range:
         return self.low <= value <= self.high and self.above < value < self.below
 
 
-Arguments: TypeAlias = Mapping[str, Range]
+DialRanges: TypeAlias = Mapping[str, Range]
 
 _ANY, _POSITIVE, _NOT_NEGATIVE, _BELOW_ONE = Range(), Range(above=0), Range(low=0), Range(low=0, below=1)
 
-LAYERS: Mapping[str, Arguments] = {
+LAYERS: Mapping[str, DialRanges] = {
     "Dropout": {"rate": _BELOW_ONE},
     "SpatialDropout1D": {"rate": _BELOW_ONE},
     "SpatialDropout2D": {"rate": _BELOW_ONE},
@@ -63,7 +63,7 @@ LAYERS: Mapping[str, Arguments] = {
     "GaussianNoise": {"stddev": Range(low=0, high=1)},
 }
 
-REGULARIZERS: Mapping[str, Arguments] = {
+REGULARIZERS: Mapping[str, DialRanges] = {
     "L1": {"l1": _NOT_NEGATIVE},
     "L2": {"l2": _NOT_NEGATIVE},
     "L1L2": {"l1": _NOT_NEGATIVE, "l2": _NOT_NEGATIVE},
@@ -73,7 +73,7 @@ _CLIPPING = dict.fromkeys(("clipnorm", "global_clipnorm", "clipvalue"), _POSITIV
 _COMMON = {"weight_decay": _ANY, **_CLIPPING}
 _ADAM = {**_COMMON, "beta_1": _ANY, "beta_2": Range(low=0.5, below=1), "epsilon": _ANY}
 
-OPTIMIZERS: Mapping[str, Arguments] = {
+OPTIMIZERS: Mapping[str, DialRanges] = {
     "SGD": {**_COMMON, "momentum": Range(low=0, high=1)},
     "RMSprop": {**_COMMON, "momentum": _NOT_NEGATIVE, "rho": _ANY, "epsilon": _ANY},
     "Adam": _ADAM,
@@ -93,18 +93,18 @@ OPTIMIZERS: Mapping[str, Arguments] = {
 NESTED_LAYERS = ("layer", "forward_layer", "backward_layer", "cell", "cells", "layers")
 """The arguments in which a layer holds others."""
 
-_BY_LOWER: Mapping[str, Mapping[str, Arguments]] = {
+_BY_LOWER: Mapping[str, Mapping[str, DialRanges]] = {
     "regularizers": {name.lower(): arguments for name, arguments in REGULARIZERS.items()},
     "optimizers": {name.lower(): arguments for name, arguments in OPTIMIZERS.items()},
 }
 
 
-def of_regularizer(name: str) -> Arguments:
+def of_regularizer(name: str) -> DialRanges:
     """The dials of a regulariser, by any name that Keras has for it (`L2`, `l2`); none of one that is not known."""
     return _BY_LOWER["regularizers"].get(name.replace("_", "").lower(), {})
 
 
-def of_optimizer(name: str) -> Arguments:
+def of_optimizer(name: str) -> DialRanges:
     """The dials of an optimizer, by any name that Keras has for it."""
     return _BY_LOWER["optimizers"].get(name.replace("_", "").lower(), {})
 
@@ -114,7 +114,7 @@ def is_stock(layer: str) -> bool:
     return ":" not in layer
 
 
-def in_arguments(layer: str, arguments: Mapping[str, Any]) -> Iterator[tuple[Path, float]]:
+def in_arguments(layer: str, arguments: Mapping[str, Any]) -> Iterator[tuple[ArgumentPath, float]]:
     """(path, number) of each dial among a layer's arguments, those of the layers inside it included.
 
     >>> list(in_arguments("Bidirectional", {"layer": {"LSTM": {"units": 4, "kernel_regularizer": {"L2": {"l2": 0}}}}}))
@@ -133,21 +133,21 @@ def in_arguments(layer: str, arguments: Mapping[str, Any]) -> Iterator[tuple[Pat
                 if number_range.holds((numbers or {}).get(name)):
                     yield (key, kind, name), float(numbers[name])
         elif key in NESTED_LAYERS:
-            for path, (inner, given) in nested(key, value):
-                for place, number in in_arguments(inner, given):
+            for path, (inner, inner_arguments) in nested(key, value):
+                for place, number in in_arguments(inner, inner_arguments):
                     yield (*path, *place), number
 
 
-def nested(key: str, value: Any) -> Iterator[tuple[Path, tuple[str, Mapping[str, Any]]]]:
+def nested(key: str, value: Any) -> Iterator[tuple[ArgumentPath, tuple[str, Mapping[str, Any]]]]:
     """(path to its arguments, (name, arguments)) of each layer that stands in an argument as `{Name: {arguments}}`."""
     if isinstance(value, list):
-        for index, one in enumerate(value):
-            if _is_call(one):
-                ((name, given),) = one.items()
-                yield (key, index, name), (name, given or {})
+        for index, entry in enumerate(value):
+            if _is_call(entry):
+                ((name, arguments),) = entry.items()
+                yield (key, index, name), (name, arguments or {})
     elif _is_call(value):
-        ((name, given),) = value.items()
-        yield (key, name), (name, given or {})
+        ((name, arguments),) = value.items()
+        yield (key, name), (name, arguments or {})
 
 
 def bare(layer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def bare(layer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
     turned = LAYERS.get(layer, {})
     return {
-        key: [_bare_layer(one) for one in value]
+        key: [_bare_layer(entry) for entry in value]
         if key in NESTED_LAYERS and isinstance(value, list)
         else _bare_layer(value)
         if key in NESTED_LAYERS
@@ -172,8 +172,8 @@ def bare(layer: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _bare_layer(value: Any) -> Any:
     if not _is_call(value):
         return value
-    ((name, given),) = value.items()
-    return {name: bare(name, given or {})}
+    ((name, arguments),) = value.items()
+    return {name: bare(name, arguments or {})}
 
 
 def _is_call(value: Any) -> bool:

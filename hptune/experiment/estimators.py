@@ -38,8 +38,8 @@ def calls(model: SklearnModel) -> list[EstimatorCall]:
     place = ("model", "sklearn")
     if isinstance(model.sklearn, str):
         return [EstimatorCall(_reference(model.sklearn), model.params, place, ("model", "params"))]
-    found = [call(step, (*place, i)) for i, step in enumerate(model.sklearn)]
-    return [one for one in found if one is not None]
+    steps = [call(step, (*place, i)) for i, step in enumerate(model.sklearn)]
+    return [step for step in steps if step is not None]
 
 
 def call(value: Any, place: KeyPath) -> EstimatorCall | None:
@@ -59,29 +59,29 @@ def references(model: SklearnModel) -> list[str]:
     >>> references(SklearnModel(sklearn="a.B", params={"base": {"c.D": {"depth": 2}}, "n": 3}))
     ['a:B', 'c:D']
     """
-    return [reference for one in calls(model) for reference in _within(one)]
+    return [reference for estimator in calls(model) for reference in _within(estimator)]
 
 
-def _within(one: EstimatorCall) -> Iterator[str]:
-    yield one.reference
-    for value in one.params.values():
-        inner = call(value, one.at) if isinstance(value, dict) else None
+def _within(estimator: EstimatorCall) -> Iterator[str]:
+    yield estimator.reference
+    for value in estimator.params.values():
+        inner = call(value, estimator.at) if isinstance(value, dict) else None
         if inner is not None:
             yield from _within(inner)
 
 
 def faults(model: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with how the section names its estimators."""
-    place, given = ("model", "sklearn"), model.get("sklearn")
+    place, written = ("model", "sklearn"), model.get("sklearn")
     form = "an import path such as sklearn.svm.SVC"
-    if isinstance(given, str) and not _PATH.fullmatch(given):
-        yield Problem(f"must be {form}, got {show(given)}.", place)
-    for i, step in enumerate(given if isinstance(given, list) else []):
+    if isinstance(written, str) and not _PATH.fullmatch(written):
+        yield Problem(f"must be {form}, got {show(written)}.", place)
+    for i, step in enumerate(written if isinstance(written, list) else []):
         if call(step, (*place, i)) is None:
             yield Problem(f"must be {form}, or {{sklearn.svm.SVC: {{C: 1.0}}}}, got {show(step)}.", (*place, i))
-    if isinstance(given, list) and model.get("params"):
-        told = "belongs to one estimator, and this is a pipeline. Write each step as {path: {its parameters}}."
-        yield Problem(told, ("model", "params"), on_key=True)
+    if isinstance(written, list) and model.get("params"):
+        message = "belongs to one estimator, and this is a pipeline. Write each step as {path: {its parameters}}."
+        yield Problem(message, ("model", "params"), on_key=True)
 
 
 def with_folds(experiment: Experiment) -> Experiment:

@@ -15,7 +15,7 @@ Workers: TypeAlias = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)
 """Processes on one machine."""
 
 
-EXECUTORS: dict[str, str] = {"local": "processes:LocalExecutor", "inline": "inline:InlineExecutor"}
+EXECUTORS: dict[str, str] = {"local": "local:LocalExecutor", "inline": "inline:InlineExecutor"}
 """hptune's own executors, by their names: `module:Class` in `hptune/executors/`, made of the experiment, the folder of
 the YAML file, the run's paths, whom to tell of epochs, and (`trials`) how many trials there are to come."""
 
@@ -27,7 +27,7 @@ def executor_names() -> list[str]:
 
 def _known_executor(name: str) -> str:
     if name not in EXECUTORS and name not in (known := executor_names()):
-        quoted = [repr(one) for one in known]
+        quoted = [repr(other) for other in known]
         raise PydanticKnownError("literal_error", {"expected": f"{', '.join(quoted[:-1])} or {quoted[-1]}"})
     return name
 
@@ -61,6 +61,8 @@ class Execution(Spec):
     @model_validator(mode="after")
     def _check(self) -> Execution:
         if self.gpus_per_worker > 1 and not self.gpus_per_worker.is_integer():
-            told = f"gpus_per_worker must be at most 1 or a whole number, got {self.gpus_per_worker:g}."
-            raise PydanticCustomError("execution", f"{told} A GPU can't be shared by a worker that has others alone.")
+            message = f"gpus_per_worker must be at most 1 or a whole number, got {self.gpus_per_worker:g}."
+            raise PydanticCustomError(
+                "execution", f"{message} A GPU can't be shared by a worker that has others alone."
+            )
         return self

@@ -19,7 +19,7 @@ from hptune.experiment.training import Initialization, Schedule, Training
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
-class Head(Spec):
+class ExperimentHeader(Spec):
     """What stands at the top of an experiment beside its sections."""
 
     version: Literal[1]
@@ -30,7 +30,7 @@ class Head(Spec):
     """Everything random derives from it; 0 is a seed like any other."""
 
 
-class Experiment(Head):
+class Experiment(ExperimentHeader):
     """One YAML file."""
 
     data: DataSpec | None = None

@@ -77,8 +77,8 @@ def wire(calls: Iterable[LayerCall], *, inputs: Sequence[str] = (), outputs: Seq
     wired: list[LayerCall] = []
     for number, call in enumerate(calls):
         args = dict(call.args)
-        given, label = args.pop(FROM, None), args.get("name")
-        source = _source(given, at, call.name) if given is not None else None
+        written, label = args.pop(FROM, None), args.get("name")
+        source = _source(written, at, call.name) if written is not None else None
         if label is not None:
             used[label] += 1
             args["name"] = label if used[label] == 1 else f"{label}_{used[label] - 1}"
@@ -89,16 +89,16 @@ def wire(calls: Iterable[LayerCall], *, inputs: Sequence[str] = (), outputs: Seq
     return Graph(tuple(wired), tuple(inputs), None if only_last or not ends else ends)
 
 
-def _source(given: Any, at: Mapping[str, int], layer: str) -> Source:
-    if isinstance(given, Mapping):
-        return {key: _one_or_more(value, at, layer) for key, value in given.items()}
-    return _one_or_more(given, at, layer)
+def _source(written: Any, at: Mapping[str, int], layer: str) -> Source:
+    if isinstance(written, Mapping):
+        return {key: _one_or_more(value, at, layer) for key, value in written.items()}
+    return _one_or_more(written, at, layer)
 
 
-def _one_or_more(given: Any, at: Mapping[str, int], layer: str) -> int | tuple[int, ...]:
-    if isinstance(given, list):
-        return tuple(_number(name, at, layer) for name in given)
-    return _number(given, at, layer)
+def _one_or_more(written: Any, at: Mapping[str, int], layer: str) -> int | tuple[int, ...]:
+    if isinstance(written, list):
+        return tuple(_number(name, at, layer) for name in written)
+    return _number(written, at, layer)
 
 
 def _number(name: Any, at: Mapping[str, int], layer: str) -> int:

@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["layers", "optimizers", "losses", "metrics", "activations", "initializers", "regularizers"]
+KerasKind: TypeAlias = Literal[
+    "layers", "optimizers", "losses", "metrics", "activations", "initializers", "regularizers"
+]
 
 Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """name -> {} where it is required, else {"default": its default}; a default that is no plain value is "..."."""
@@ -19,7 +21,7 @@ Arguments: TypeAlias = Mapping[str, Mapping[str, Any]]
 OUTPUT = "Output"
 """The layer that is as large as the data wants it: a Dense, once the data is known (`experiment/output.py`)."""
 
-CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
+CHOSEN_BY_KERAS: dict[KerasKind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), "losses": ("crossentropy", "ce")}
 """Names for which `model.compile` chooses the class by the shape of the output."""
 
 
@@ -27,17 +29,17 @@ CHOSEN_BY_KERAS: dict[Kind, tuple[str, ...]] = {"metrics": ("accuracy", "acc"), 
 def table() -> dict[str, Any]:
     """The whole file."""
     text = Path(__file__).with_name("keras_api.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: KerasKind) -> list[str]:
     """Every name of that kind that Keras takes, in the order of the alphabet; `Output` is hptune's own layer."""
     own = [OUTPUT] if kind == "layers" else []
     return sorted({*table()[kind], *CHOSEN_BY_KERAS.get(kind, ()), *own})
 
 
-def arguments(kind: Kind, name: str) -> Arguments:
+def arguments(kind: KerasKind, name: str) -> Arguments:
     """The constructor arguments of a class (or the options of a function) that Keras knows by `name`.
 
     Raises KeyError where there is none of that name.
@@ -45,16 +47,16 @@ def arguments(kind: Kind, name: str) -> Arguments:
     if kind == "activations" or (name in CHOSEN_BY_KERAS.get(kind, ()) and name not in table()[kind]):
         return {}
     if kind == "layers" and name == OUTPUT:  # a Dense layer whose size is the data's
-        return {key: facts for key, facts in table()[kind]["Dense"].items() if key != "units"}
-    found = table()[kind][name]
-    given: Arguments = found["arguments"] if kind == "metrics" else found
-    return given
+        return {key: details for key, details in table()[kind]["Dense"].items() if key != "units"}
+    entry = table()[kind][name]
+    known: Arguments = entry["arguments"] if kind == "metrics" else entry
+    return known
 
 
 def applications() -> Mapping[str, Arguments]:
     """The networks of `keras.applications`, each with the options that hptune does not give itself."""
-    found: Mapping[str, Arguments] = table()["applications"]
-    return found
+    networks: Mapping[str, Arguments] = table()["applications"]
+    return networks
 
 
 def layer_arguments(name: str) -> Arguments:
@@ -66,16 +68,16 @@ def layer_arguments(name: str) -> Arguments:
     return arguments("layers", name)
 
 
-def reported_name(metric: str, given: Mapping[str, Any] | None = None) -> str:
+def reported_name(metric: str, args: Mapping[str, Any] | None = None) -> str:
     """The name under which a metric stands in the curves: as it was spelled, or a class's own where it has arguments.
 
     >>> reported_name("mae"), reported_name("AUC", {"curve": "PR"}), reported_name("AUC", {"name": "pr"})
     ('mae', 'auc', 'pr')
     """
     if ":" in metric:  # of a user's own function, or of a class whose code may say something else
-        return str((given or {}).get("name", metric.split(":")[-1]))
-    if given is None:
+        return str((args or {}).get("name", metric.split(":")[-1]))
+    if args is None:
         return metric
-    if "name" in given:
-        return str(given["name"])
+    if "name" in args:
+        return str(args["name"])
     return str(table()["metrics"].get(metric, {}).get("reported", metric))

@@ -25,8 +25,8 @@ class Objective(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_goal(cls, given: Any) -> Any:
-        return with_goal(given, "metric")
+    def _known_goal(cls, raw: Any) -> Any:
+        return with_goal(raw, "metric")
 
     def better(self, a: float, b: float) -> bool:
         """Whether a is strictly better than b."""
@@ -46,22 +46,24 @@ class Objective(Spec):
 
 def leading(objectives: Sequence[Objective]) -> Objective:
     """What tells the best epoch: the first objective that has a value each epoch, or else the validation loss."""
-    each_epoch = [one for one in objectives if one.metric not in ("seconds", "parameters")]
+    each_epoch = [objective for objective in objectives if objective.metric not in ("seconds", "parameters")]
     return each_epoch[0] if each_epoch else Objective(metric="val_loss", goal="minimize")
 
 
-def with_goal(given: Any, key: str, default: str | None = None) -> Any:
-    """`given` (a section) with `goal` filled in from the table of directions, where it was left out.
+def with_goal(section: Any, key: str, default: str | None = None) -> Any:
+    """`section` with `goal` filled in from the table of directions, where it was left out.
 
     key: the field that names the metric; default: its default.
     """
-    if not isinstance(given, dict) or given.get("goal") is not None:
-        return given
-    metric = given.get(key, default)
+    if not isinstance(section, dict) or section.get("goal") is not None:
+        return section
+    metric = section.get(key, default)
     if not isinstance(metric, str):
-        return given
+        return section
     goal = direction(metric)
     if goal is None:
-        told = f"goal is required: whether more {metric} is better is not known. Say goal: minimize or goal: maximize."
-        raise PydanticCustomError("goal", "{told}", {"told": told})
-    return {**given, "goal": goal}
+        message = (
+            f"goal is required: whether more {metric} is better is not known. Say goal: minimize or goal: maximize."
+        )
+        raise PydanticCustomError("goal", "{message}", {"message": message})
+    return {**section, "goal": goal}

@@ -43,10 +43,10 @@ def with_output(experiment: Experiment, task: str | None, size: int | None) -> E
 
 
 def _replaced(layers: list[Any], dense: Mapping[str, Any]) -> list[Any]:
-    return [_one(layer, dense) for layer in layers]
+    return [_layer(layer, dense) for layer in layers]
 
 
-def _one(layer: Any, dense: Mapping[str, Any]) -> Any:
+def _layer(layer: Any, dense: Mapping[str, Any]) -> Any:
     if layer == OUTPUT:
         return {"Dense": dict(dense)}
     if isinstance(layer, dict) and OUTPUT in layer:

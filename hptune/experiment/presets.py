@@ -41,32 +41,32 @@ def expand(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     model = raw.get("model")
     if not isinstance(model, dict) or [key for key in model if key in MODEL_KINDS] != ["preset"]:
         return raw
-    found, wrong = validate(PresetModel, model, ("model",))
+    parsed, wrong = validate(PresetModel, model, ("model",))
     problems += wrong
-    name = found.preset if found is not None else "mlp"  # so that the other sections are checked too
+    name = parsed.preset if parsed is not None else "mlp"  # so that the other sections are checked too
     preset = PRESETS[name]
-    given = {key: value for key, value in model.items() if key != "preset" and value is not None}
+    written = {key: value for key, value in model.items() if key != "preset" and value is not None}
     known = ", ".join(preset.domains)
-    for key in given if found is not None else ():
+    for key in written if parsed is not None else ():
         if key not in preset.domains:
-            told = f"{name} has no {key}. It has {known}; drop this."
-            problems.append(Problem(told, ("model", key), on_key=True))
+            message = f"{name} has no {key}. It has {known}; drop this."
+            problems.append(Problem(message, ("model", key), on_key=True))
     if name != "mlp":
         problems += pictures(raw, name, ("model", "preset"))
-    options = {key: given.get(key, Ref(key)) if not wrong else Ref(key) for key in preset.domains}
+    options = {key: written.get(key, Ref(key)) if not wrong else Ref(key) for key in preset.domains}
     space = {key: dict(preset.domains[key]) for key in preset.domains if options[key] == Ref(key)}
     training, trained = _training(raw.get("training") or {})
     return _with_space({**raw, "model": {"layers": preset.layers(options)}, "training": training}, {**space, **trained})
 
 
-def _training(given: Any) -> tuple[Any, dict[str, Any]]:
+def _training(training: Any) -> tuple[Any, dict[str, Any]]:
     """The section with the names of what is searched in it, and their domains."""
-    if not isinstance(given, dict) or not isinstance(given.get("optimizer") or {}, dict):
-        return given, {}
-    optimizer = given.get("optimizer") or {}
-    searched = {"learning_rate": optimizer, "batch_size": given}
+    if not isinstance(training, dict) or not isinstance(training.get("optimizer") or {}, dict):
+        return training, {}
+    optimizer = training.get("optimizer") or {}
+    searched = {"learning_rate": optimizer, "batch_size": training}
     space = {name: dict(TRAINED[name]) for name, section in searched.items() if section.get(name) is None}
-    filled = {**given, "optimizer": {**optimizer, **{name: Ref(name) for name in space if name == "learning_rate"}}}
+    filled = {**training, "optimizer": {**optimizer, **{name: Ref(name) for name in space if name == "learning_rate"}}}
     return {**filled, **{name: Ref(name) for name in space if name == "batch_size"}}, space
 
 

@@ -94,24 +94,24 @@ def _section(spec: S, values: Values, where: str) -> S:
 
 def _dump(spec: Spec, values: Values, where: str) -> dict[str, Any] | None:
     """What was given in `spec`, with its references replaced; None where it has no reference."""
-    given: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     changed = False
     for name in spec.model_fields_set:
         value = getattr(spec, name)
         if isinstance(value, Spec):
             inner = _dump(value, values, f"{where}.{name}")
             changed |= inner is not None
-            given[name] = value if inner is None else inner
+            fields[name] = value if inner is None else inner
         elif isinstance(value, Ref):
             changed = True
             if value.name in values:
-                given[name] = values[value.name]
+                fields[name] = values[value.name]
         elif isinstance(value, dict | list):
-            given[name] = _plain(value, values, f"{where}.{name}")
-            changed |= given[name] != value
+            fields[name] = _plain(value, values, f"{where}.{name}")
+            changed |= fields[name] != value
         else:
-            given[name] = value
-    return given if changed else None
+            fields[name] = value
+    return fields if changed else None
 
 
 def _plain(value: Any, values: Values, where: str) -> Any:

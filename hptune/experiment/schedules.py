@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Epochs: TypeAlias = NDArray[np.float64]
+    EpochArray: TypeAlias = NDArray[np.float64]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ Function: TypeAlias = Callable[..., Any]
 """The user's: f(step, total_steps, base_rate) -> rate; with `per: epoch` f(epoch, rate) -> rate."""
 
 _SLACK = 1e-9
-"""Epochs; so that k/n, a step's place, is not missed by its last bit."""
+"""In epochs; so that k/n, a step's place, is not missed by its last bit."""
 
 PLATEAU_MIN_DELTA = 1e-4
 """The least change of the watched metric that counts as an improvement, as in Keras."""
@@ -40,10 +40,10 @@ def rates(
     *,
     base_rate: float,
     epochs: float,
-    at: Sequence[float] | Epochs,
+    at: Sequence[float] | EpochArray,
     steps_per_epoch: int | None = None,
     function: Function | None = None,
-) -> Epochs:
+) -> EpochArray:
     """float64 [len(at)]: the learning rate at each of the epochs `at`, real numbers in [0, epochs).
 
     epochs: the full training's, the warm-up included. steps_per_epoch: where `counts_steps`. function: where the
@@ -69,7 +69,7 @@ def rates(
 
 def table(
     schedule: Schedule, *, base_rate: float, epochs: int, steps_per_epoch: int, function: Function | None = None
-) -> Epochs:
+) -> EpochArray:
     """float64 [epochs · steps_per_epoch]: the learning rate of every optimizer step of the full training."""
     import numpy as np
 
@@ -96,7 +96,7 @@ def by_epoch(
     >>> by_epoch(Schedule.model_validate({"warmup": {"epochs": 2}}), base_rate=0.1, epochs=3)
     [0.0, 0.05, 0.1]
     """
-    found: list[float] = rates(
+    first_rates: list[float] = rates(
         schedule,
         base_rate=base_rate,
         epochs=epochs,
@@ -104,7 +104,7 @@ def by_epoch(
         steps_per_epoch=steps_per_epoch,
         function=function,
     ).tolist()
-    return found
+    return first_rates
 
 
 def counts_steps(schedule: Schedule) -> bool:
@@ -123,7 +123,7 @@ def cycle_ends(schedule: Schedule, epochs: float) -> list[float]:
     [2.0, 6.0]
     """
     warmup = concrete(schedule.warmup.epochs) if schedule.warmup is not None else 0.0
-    ends = _cycle_shares(_given(schedule.cycles), _given(schedule.multiply))
+    ends = _cycle_shares(_option(schedule.cycles), _option(schedule.multiply))
     return [warmup + (epochs - warmup) * end for end in ends[:-1]] + [float(epochs)]
 
 
@@ -156,14 +156,14 @@ class _Course:
     """What a schedule is laid over. when: epochs since the very start; warmup and epochs: how long each lasts."""
 
     base: float
-    when: Epochs
+    when: EpochArray
     warmup: float
     epochs: float
     steps_per_epoch: int | None
     function: Function | None
 
     @property
-    def since(self) -> Epochs:
+    def since(self) -> EpochArray:
         """e: epochs done since the end of the warm-up."""
         import numpy as np
 
@@ -175,7 +175,7 @@ class _Course:
         return self.epochs - self.warmup
 
     @property
-    def done(self) -> Epochs:
+    def done(self) -> EpochArray:
         """e/E."""
         return self.since / self.total
 
@@ -185,38 +185,38 @@ class _Course:
         return epochs * self.steps_per_epoch
 
 
-Shape: TypeAlias = Callable[[Schedule, _Course], "Epochs"]
+Shape: TypeAlias = Callable[[Schedule, _Course], "EpochArray"]
 
 
-def _given(value: T | Ref | None) -> T:
-    found = concrete(value)
-    assert found is not None, "the schedule has this option, and the spec's check lets none without it through"
-    return found
+def _option(value: T | Ref | None) -> T:
+    option = concrete(value)
+    assert option is not None, "the schedule has this option, and the spec's check lets none without it through"
+    return option
 
 
-def _cosine_between(first: Any, last: Any, share: Epochs) -> Epochs:
+def _cosine_between(first: Any, last: Any, share: EpochArray) -> EpochArray:
     """Half a cosine from `first` at share 0 to `last` at share 1."""
     import numpy as np
 
-    between: Epochs = last + (first - last) * 0.5 * (1 + np.cos(np.pi * share))
+    between: EpochArray = last + (first - last) * 0.5 * (1 + np.cos(np.pi * share))
     return between
 
 
-def _constant(_: Schedule, course: _Course) -> Epochs:
+def _constant(_: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     return np.full_like(course.when, course.base)
 
 
-def _linear(_: Schedule, course: _Course) -> Epochs:
+def _linear(_: Schedule, course: _Course) -> EpochArray:
     return course.base * (1 - course.done)
 
 
-def _time_decay(schedule: Schedule, course: _Course) -> Epochs:
+def _time_decay(schedule: Schedule, course: _Course) -> EpochArray:
     """r/(1 + decay·t); compounding: r_t = r_{t−1}/(1 + decay·t) over whole steps or epochs t = 1, 2 and so on."""
     import numpy as np
 
-    decay = _given(schedule.decay)
+    decay = _option(schedule.decay)
     time = course.steps(course.since) if schedule.per == "step" else course.since
     if not concrete(schedule.compounding):
         return course.base / (1 + decay * time)
@@ -225,53 +225,53 @@ def _time_decay(schedule: Schedule, course: _Course) -> Epochs:
     return np.asarray(course.base * shrunk[whole])
 
 
-def _ramp(schedule: Schedule, course: _Course) -> Epochs:
+def _ramp(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
     epoch = concrete(schedule.epoch)
     assert epoch is not None, "ramp requires it"
     if isinstance(epoch, str):  # auto: not found yet
         return _constant(schedule, course)
-    return course.base / np.where(course.when >= epoch - _SLACK, _given(schedule.factor), 1.0)
+    return course.base / np.where(course.when >= epoch - _SLACK, _option(schedule.factor), 1.0)
 
 
-def _piecewise(schedule: Schedule, course: _Course) -> Epochs:
+def _piecewise(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
-    epochs = np.asarray([concrete(epoch) for epoch in _given(schedule.epochs)])
-    factors = np.asarray([1.0, *(concrete(factor) for factor in _given(schedule.factors))])
+    epochs = np.asarray([concrete(epoch) for epoch in _option(schedule.epochs)])
+    factors = np.asarray([1.0, *(concrete(factor) for factor in _option(schedule.factors))])
     return course.base * factors[np.searchsorted(epochs - _SLACK, course.when, side="right")]
 
 
-def _exponential(schedule: Schedule, course: _Course) -> Epochs:
+def _exponential(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
-    return course.base * np.power(_given(schedule.factor), course.since / _given(schedule.per_epochs))
+    return course.base * np.power(_option(schedule.factor), course.since / _option(schedule.per_epochs))
 
 
-def _polynomial(schedule: Schedule, course: _Course) -> Epochs:
+def _polynomial(schedule: Schedule, course: _Course) -> EpochArray:
     import numpy as np
 
-    end = _given(schedule.end)
-    return (course.base - end) * np.power(1 - course.done, _given(schedule.power)) + end
+    end = _option(schedule.end)
+    return (course.base - end) * np.power(1 - course.done, _option(schedule.power)) + end
 
 
-def _cosine(schedule: Schedule, course: _Course) -> Epochs:
+def _cosine(schedule: Schedule, course: _Course) -> EpochArray:
     """Loshchilov & Hutter 2017, arXiv:1608.03983, one cycle: r((1 − alpha)·½(1 + cos πe/E) + alpha)."""
-    return course.base * _cosine_between(1.0, _given(schedule.alpha), course.done)
+    return course.base * _cosine_between(1.0, _option(schedule.alpha), course.done)
 
 
-def _cosine_restarts(schedule: Schedule, course: _Course) -> Epochs:
+def _cosine_restarts(schedule: Schedule, course: _Course) -> EpochArray:
     """The same paper's SGDR; the peak and the floor of each cycle are `decay` times the last one's."""
     import numpy as np
 
-    ends = np.asarray(_cycle_shares(_given(schedule.cycles), _given(schedule.multiply)))
+    ends = np.asarray(_cycle_shares(_option(schedule.cycles), _option(schedule.multiply)))
     starts = np.concatenate([[0.0], ends[:-1]])
     cycle = np.minimum(np.searchsorted(ends - _SLACK / course.total, course.done, side="right"), len(ends) - 1)
     widths = np.maximum(ends - starts, np.finfo(float).tiny)  # one that is as good as nothing has some too
     share = np.clip((course.done - starts[cycle]) / widths[cycle], 0.0, None)
-    peak = course.base * _given(schedule.decay) ** cycle
-    return peak * _cosine_between(1.0, _given(schedule.alpha), share)
+    peak = course.base * _option(schedule.decay) ** cycle
+    return peak * _cosine_between(1.0, _option(schedule.alpha), share)
 
 
 def _cycle_shares(cycles: int, multiply: float) -> list[float]:
@@ -283,14 +283,14 @@ def _cycle_shares(cycles: int, multiply: float) -> list[float]:
     return [math.fsum(lengths[: i + 1]) / math.fsum(lengths) for i in range(cycles)]
 
 
-def _one_cycle(schedule: Schedule, course: _Course) -> Epochs:
+def _one_cycle(schedule: Schedule, course: _Course) -> EpochArray:
     """Smith & Topin 2018, arXiv:1708.07120: cosine up from `start` to the base rate, cosine down to `end`."""
     import numpy as np
 
     start, end = concrete(schedule.start), concrete(schedule.end)
     start = course.base / 25 if start is None else start
     end = course.base / 1e4 if end is None else end
-    peak, done = _given(schedule.peak_at), course.done
+    peak, done = _option(schedule.peak_at), course.done
     up = _cosine_between(start, course.base, done / peak)
     down = _cosine_between(course.base, end, (done - peak) / (1 - peak))
     return np.where(done < peak, up, down)
@@ -299,7 +299,7 @@ def _one_cycle(schedule: Schedule, course: _Course) -> Epochs:
 # --- the user's function ----------------------------------------------------------------------------------------------
 
 
-def _python(schedule: Schedule, course: _Course) -> Epochs:
+def _python(schedule: Schedule, course: _Course) -> EpochArray:
     """Asked once for each step, or epoch by epoch from the first; both counted from the end of the warm-up, from 0."""
     import numpy as np
 
@@ -310,11 +310,11 @@ def _python(schedule: Schedule, course: _Course) -> Epochs:
         asked = {step: _asked(course, step, total, course.base) for step in np.unique(steps).tolist()}
         return np.asarray([asked[step] for step in steps.tolist()], np.float64)
     epochs = np.floor(course.since + _SLACK).astype(np.int64)
-    rate, found = course.base, []
+    rate, asked_rates = course.base, []
     for epoch in range(int(epochs.max(initial=-1)) + 1):
         rate = _asked(course, epoch, rate)
-        found.append(rate)
-    return np.asarray(found, np.float64)[epochs]
+        asked_rates.append(rate)
+    return np.asarray(asked_rates, np.float64)[epochs]
 
 
 def _asked(course: _Course, time: int, *rest: float) -> float:
@@ -322,11 +322,11 @@ def _asked(course: _Course, time: int, *rest: float) -> float:
     try:
         rate = float(course.function(time, *rest))
     except Exception as error:  # the user's function may raise anything
-        told = f"called with {(time, *rest)} it raised {type(error).__name__}: {error}"
-        raise SegmentFailed(f"schedule.python: {told}. Fix the function.") from error
+        message = f"called with {(time, *rest)} it raised {type(error).__name__}: {error}"
+        raise SegmentFailed(f"schedule.python: {message}. Fix the function.") from error
     if not math.isfinite(rate) or rate < 0:
-        told = f"must give a finite rate of at least 0, got {rate} for {(time, *rest)}"
-        raise SegmentFailed(f"schedule.python: {told}. Fix the function.")
+        message = f"must give a finite rate of at least 0, got {rate} for {(time, *rest)}"
+        raise SegmentFailed(f"schedule.python: {message}. Fix the function.")
     return rate
 
 

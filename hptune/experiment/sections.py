@@ -16,9 +16,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _duration(value: Any) -> Any:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
-    if found:
-        return float(found[1]) * _SECONDS[found[2]]
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    if match:
+        return float(match[1]) * _SECONDS[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     raise PydanticCustomError("duration", f"must be a duration such as 90s, 10m, 2h or 1d, got {value!r}.")
@@ -185,8 +185,8 @@ class BayesOpt(StrategyOptions):
     def _check(self) -> BayesOpt:
         strange = "xi" if self.acquisition == "ucb" else "kappa"
         if getattr(self, strange) is not None:
-            told = f"{strange} does not belong to acquisition: {self.acquisition}. Drop it, or choose another."
-            raise PydanticCustomError("acquisition", told)
+            message = f"{strange} does not belong to acquisition: {self.acquisition}. Drop it, or choose another."
+            raise PydanticCustomError("acquisition", message)
         return self
 
 
@@ -344,11 +344,11 @@ def strategy_options(name: Any) -> type[StrategyOptions] | None:
         return STRATEGIES[name]
     if name not in offered("hptune.strategies"):
         return None
-    found = load_offered("hptune.strategies", name, ("strategy", "name"))
-    if not (isinstance(found, type) and issubclass(found, StrategyOptions) and found.maker and not found.halves):
-        told = f"{name} must bring a subclass of StrategyOptions with a maker, which does not halve, got {found!r}"
-        raise spec_error(f"{told}. Tell its author, or use another.", "strategy", "name")
-    return found
+    loaded = load_offered("hptune.strategies", name, ("strategy", "name"))
+    if not (isinstance(loaded, type) and issubclass(loaded, StrategyOptions) and loaded.maker and not loaded.halves):
+        reason = f"{name} must bring a subclass of StrategyOptions with a maker, which does not halve, got {loaded!r}"
+        raise spec_error(f"{reason}. Tell its author, or use another.", "strategy", "name")
+    return loaded
 
 
 def _of_its_class(value: Any) -> Any:
@@ -357,9 +357,9 @@ def _of_its_class(value: Any) -> Any:
         return value
     options = strategy_options(value.get("name"))
     if options is None:
-        told = unknown("strategy", value.get("name"), strategy_names())
+        message = unknown("strategy", value.get("name"), strategy_names())
         raise PydanticCustomError(
-            "strategy", "{told}", {"told": f"{told} Where another package brings it, install that."}
+            "strategy", "{message}", {"message": f"{message} Where another package brings it, install that."}
         )
     return options.model_validate(value)
 

@@ -53,26 +53,29 @@ _OF_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy", "C
                "SparseCategoricalCrossentropy", "CategoricalFocalCrossentropy",
                "categorical_focal_crossentropy")  # fmt: skip
 
-_TOLD = ("threshold", "thresholds", "from_logits")
+_SETTINGS = ("threshold", "thresholds", "from_logits")
 
 
-def accuracies(experiment: Experiment, task: Task, loss: Any, name: str) -> Any:
+def accuracies(experiment: Experiment, task: Task, *, loss: Any, name: str) -> Any:
     """The metric `name`, which is accuracy, as the loss wants it cut: in a list, or of several outputs by each."""
     outputs = outputs_of(experiment)
-    each = {one: [_accuracy(experiment, task, loss_of(loss, one), name, one)] for one in outputs or (None,)}
-    if all(found == [name] for found in each.values()):
+    each = {
+        output: [_accuracy(experiment, task, loss=loss_of(loss, output), name=name, output=output)]
+        for output in outputs or (None,)
+    }
+    if all(metrics == [name] for metrics in each.values()):
         return [name]
     return each if outputs else each[None]
 
 
 def _accuracy(
-    experiment: Experiment, task: Task, loss: Any, name: str, output: str | None = None
+    experiment: Experiment, task: Task, *, loss: Any, name: str, output: str | None = None
 ) -> str | dict[str, Any]:
     several = task == "labels"
     losses = list(_possible(loss, experiment))
-    if not losses or not all(_decides_at_0(one, several=several) for one in losses):
+    if not losses or not all(_decides_at_0(possible, several=several) for possible in losses):
         return name
-    if any(_is_bounded(experiment, one, several=several, output=output) for one in losses):
+    if any(_is_bounded(experiment, possible, several=several, output=output) for possible in losses):
         return name
     return {"BinaryAccuracy": {"threshold": 0.0, "name": name}}
 
@@ -93,7 +96,7 @@ def halves_of_logits(experiment: Experiment) -> list[Problem]:
     margins.
     """
     training = experiment.training
-    found = []
+    problems = []
     for output in outputs_of(experiment) or (None,):
         losses = list(_possible(loss_of(training.loss, output), experiment))
         of_classes = any(_gives_no_shares(experiment, loss, output=output) for loss in losses)
@@ -110,12 +113,12 @@ def halves_of_logits(experiment: Experiment) -> list[Problem]:
         if isinstance(own, dict):
             own, place = own.get(str(output)), (*place, str(output))
         for i, metric in enumerate(own if isinstance(own, list) else []):
-            name, given = _call(metric)
+            name, args = _call(metric)
             if of_classes and name in _OF_THE_GREATEST:
                 continue
-            if (told := taken_for_probabilities(name, given, of_classes=of_classes)) is not None:
-                found.append(Problem(told, (*place, i) if training.metrics is not None else place))
-    return list(dict.fromkeys(found))
+            if (message := taken_for_probabilities(name, args, of_classes=of_classes)) is not None:
+                problems.append(Problem(message, (*place, i) if training.metrics is not None else place))
+    return list(dict.fromkeys(problems))
 
 
 def _possible(loss: Any, experiment: Experiment) -> Iterator[Any]:
@@ -124,9 +127,9 @@ def _possible(loss: Any, experiment: Experiment) -> Iterator[Any]:
         values = experiment.search_space[loss.name].values() if loss.name in experiment.search_space else ()
         yield from values if isinstance(values, list | tuple) else ()
         return
-    name, given = _call(loss)
-    if isinstance(given.get("from_logits"), Ref):
-        yield from ({name: {**given, "from_logits": on}} for on in (True, False))
+    name, args = _call(loss)
+    if isinstance(args.get("from_logits"), Ref):
+        yield from ({name: {**args, "from_logits": on}} for on in (True, False))
         return
     yield loss
 
@@ -137,8 +140,8 @@ _OF_THE_GREATEST = ("accuracy", "acc")
 
 def _gives_no_shares(experiment: Experiment, loss: Any, *, output: str | None) -> bool:
     """Whether the outputs, one a class, are seen to be logits or margins and no probabilities."""
-    name, given = _call(loss)
-    logits = name in _OF_CLASSES and given.get("from_logits") is True
+    name, args = _call(loss)
+    logits = name in _OF_CLASSES and args.get("from_logits") is True
     if not logits and not (name in MARGINS and "ategorical" in name):
         return False
     layers = list(experiment.model.stack)
@@ -148,12 +151,12 @@ def _gives_no_shares(experiment: Experiment, loss: Any, *, output: str | None) -
     return bool(layers) and last != "Softmax" and arguments.get("activation") not in PROBABILITIES
 
 
-def taken_for_probabilities(name: str, given: Mapping[str, Any], *, of_classes: bool = False) -> str | None:
+def taken_for_probabilities(name: str, args: Mapping[str, Any], *, of_classes: bool = False) -> str | None:
     """What to say of a metric of Keras's beside a loss that takes logits or margins; None: nothing, it is told of them.
 
-    given: its arguments.
+    args: its arguments.
     """
-    if any(given.get(key) for key in _TOLD) or any(given.get(key) == 0 for key in _TOLD[:2]):
+    if any(args.get(key) for key in _SETTINGS) or any(args.get(key) == 0 for key in _SETTINGS[:2]):
         return None
     under = "as in Keras, and under this loss the network's outputs are told apart at 0"
     if of_classes and name in {*_AT_A_HALF, *_OF_PROBABILITIES}:
@@ -173,9 +176,9 @@ def taken_for_probabilities(name: str, given: Mapping[str, Any], *, of_classes: 
 
 def _decides_at_0(loss: Any, *, several: bool) -> bool:
     """several: of labels of which several may hold, each is decided by itself."""
-    name, given = _call(loss)
+    name, args = _call(loss)
     if name in _CROSSENTROPIES:
-        return given.get("from_logits") is True
+        return args.get("from_logits") is True
     return name in MARGINS and (several or "ategorical" not in name)
 
 
@@ -191,13 +194,13 @@ def _is_bounded(experiment: Experiment, loss: Any, *, several: bool, output: str
         return _call(loss)[0] not in _CROSSENTROPIES
     last, changed = True, False
     for layer in _from_the_end(layers):
-        name, given = _call(layer)
-        if name in ("Softmax", "Output") or given.get("activation") in PROBABILITIES:
+        name, args = _call(layer)
+        if name in ("Softmax", "Output") or args.get("activation") in PROBABILITIES:
             return not changed
-        units = given.get("units", given.get("filters"))
+        units = args.get("units", args.get("filters"))
         if units is not None:
             return not several and units != 1 and _call(loss)[0] not in _CROSSENTROPIES
-        if name not in _EACH_BY_ITSELF or FROM in given or (not last and _is_wired(layers)):
+        if name not in _EACH_BY_ITSELF or FROM in args or (not last and _is_wired(layers)):
             return False  # how many values come out of it is not known
         last, changed = False, changed or name not in _UNCHANGED
     return False
@@ -210,10 +213,10 @@ def _is_wired(layers: list[Any]) -> bool:
 
 def _from_the_end(layers: list[Any]) -> Iterator[Any]:
     for layer in reversed(layers):
-        name, given = _call(layer)
-        times = given.get("times")
-        if name == "repeat" and isinstance(given.get("layers"), list) and isinstance(times, int) and times > 0:
-            yield from _from_the_end(given["layers"])
+        name, args = _call(layer)
+        times = args.get("times")
+        if name == "repeat" and isinstance(args.get("layers"), list) and isinstance(times, int) and times > 0:
+            yield from _from_the_end(args["layers"])
         else:
             yield layer
 
@@ -233,6 +236,6 @@ _EACH_BY_ITSELF = _UNCHANGED | {
 def _call(value: Any) -> tuple[str, dict[str, Any]]:
     """(name, arguments) of a layer, loss or metric as the YAML has it; no name where there is none."""
     if isinstance(value, dict) and len(value) == 1:
-        ((name, given),) = value.items()
-        return str(name), given if isinstance(given, dict) else {}
+        ((name, args),) = value.items()
+        return str(name), args if isinstance(args, dict) else {}
     return (value, {}) if isinstance(value, str) else ("", {})

@@ -41,8 +41,8 @@ class EarlyStopping(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_goal(cls, given: Any) -> Any:
-        return with_goal(given, "monitor", cls.model_fields["monitor"].default)
+    def _known_goal(cls, raw: Any) -> Any:
+        return with_goal(raw, "monitor", cls.model_fields["monitor"].default)
 
 
 class KernelPenalty(Spec):
@@ -175,16 +175,16 @@ class Schedule(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, given: Any) -> Any:
+    def _fill(cls, raw: Any) -> Any:
         """The schedule's own defaults; what it has not is left null, and told by the check across sections."""
-        if not isinstance(given, dict):
-            return given
-        name = given.get("name", "constant" if given.get("python") is None else "python")
+        if not isinstance(raw, dict):
+            return raw
+        name = raw.get("name", "constant" if raw.get("python") is None else "python")
         options = SCHEDULE_OPTIONS.get(name, {}) if isinstance(name, str) else {}
-        kept = {key: value for key, value in given.items() if value is not None}
+        kept = {key: value for key, value in raw.items() if value is not None}
         filled = {key: value for key, value in options.items() if value is not None and value is not REQUIRED}
-        found = {**filled, **kept, "name": name}
-        return with_goal(found, "monitor") if "monitor" in found else found
+        section = {**filled, **kept, "name": name}
+        return with_goal(section, "monitor") if "monitor" in section else section
 
 
 # --- initialization -------------------------------------------------------------------------------------------------
@@ -219,8 +219,8 @@ class WarmedUp(_Stabilize):
     @model_validator(mode="after")
     def _rises(self) -> WarmedUp:
         if self.start >= self.end:
-            told = f"start must be below end, got start {self.start:g} and end {self.end:g}. Swap them."
-            raise PydanticCustomError("warmup", "{told}", {"told": told})
+            message = f"start must be below end, got start {self.start:g} and end {self.end:g}. Swap them."
+            raise PydanticCustomError("warmup", "{message}", {"message": message})
         return self
 
 

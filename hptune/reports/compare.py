@@ -30,13 +30,13 @@ def summary(record: Record) -> dict[str, Any]:
     """
     history = record.history
     best = best_rows(history, 1)
-    told, trainings = figure(best[0]) if best else (None, 1)
+    score, trainings = figure(best[0]) if best else (None, 1)
     finalists = history.epochs_of_finalists
     return {
         "trials": len(history.trials),
         "failed": counts(history.trials).get("failed", 0),
         "objective": objective_name(history),
-        "best": told,
+        "best": score,
         **({"best_mean_of": trainings} if trainings > 1 else {}),
         "epochs": history.epochs_trained + finalists,
         **({"epochs_of_finalists": finalists} if finalists else {}),
@@ -56,10 +56,10 @@ def comparison(a: RunPaths, b: RunPaths) -> dict[str, Any]:
             for paths, record in pair
         ],
         "differences": {
-            spell_path(path): [_given(before), _given(after)] for path, before, after in differences(old, new)
+            spell_path(path): [_as_json(before), _as_json(after)] for path, before, after in differences(old, new)
         },
     }
 
 
-def _given(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str | list | dict) else None

@@ -67,8 +67,8 @@ def values_line(values: Values) -> str:
     >>> values_line({"units": 64, "rate": 0.123456, "share": 1.0})
     'units=64 rate=0.1235 share=1.0'
     """
-    told = {name: _floating(value) or shown(value) for name, value in values.items()}
-    return " ".join(f"{printable(name)}={text}" for name, text in told.items())
+    texts = {name: _floating(value) or shown(value) for name, value in values.items()}
+    return " ".join(f"{printable(name)}={text}" for name, text in texts.items())
 
 
 def _floating(value: object) -> str | None:
@@ -136,8 +136,8 @@ def _failed(repeats: int) -> str:
 
 def value_column(rows: Sequence[Row], name: str) -> list[str]:
     """One hyperparameter's values; nothing where it was not active."""
-    given = [row["values"][name] for row in rows if name in row["values"]]
-    texts = iter(shown_all(given))
+    values = [row["values"][name] for row in rows if name in row["values"]]
+    texts = iter(shown_all(values))
     return [next(texts) if name in row["values"] else "" for row in rows]
 
 
@@ -208,14 +208,16 @@ def winner_table(result: Mapping[str, Any]) -> RenderableType:
     for name in _names(side["test"] for side in pair):
         table.add_row(f"test {name}", *numbers((side["test"].get(name) for side in pair), 5))
     training = [side["training"] for side in pair]
-    if any(one["score"] is not None for one in training):  # else nothing was held back to score them on
-        table.add_row(result["metric"], *numbers((one["score"] for one in training), 5))
+    if any(trained["score"] is not None for trained in training):  # else nothing was held back to score them on
+        table.add_row(result["metric"], *numbers((trained["score"] for trained in training), 5))
     table.add_section()
-    table.add_row("epochs", *(str(one["epochs"]) for one in training))
+    table.add_row("epochs", *(str(trained["epochs"]) for trained in training))
     if any("ramp" in side for side in pair):
         table.add_row("rate dropped at epoch", *(str(s["ramp"]["epoch"]) if "ramp" in s else "–" for s in pair))
-    table.add_row("time", *(duration(one["seconds"]) for one in training))
-    table.add_row("parameters", *(f"{n:,}" if (n := one["parameters"]) is not None else "–" for one in training))
+    table.add_row("time", *(duration(trained["seconds"]) for trained in training))
+    table.add_row(
+        "parameters", *(f"{n:,}" if (n := trained["parameters"]) is not None else "–" for trained in training)
+    )
     return titled(f"trial {result['trial']}, trained in full", table)
 
 
@@ -223,14 +225,14 @@ def winner_lines(result: Mapping[str, Any]) -> list[str]:
     """Expected against achieved, and where the model is."""
     final, achieved = result.get("finalist"), result["training"]["score"]
     mean = None if final is None else final["mean"]
-    expected, again, found = numbers([result["search_score"], mean, achieved], 6)
+    expected, again, reached = numbers([result["search_score"], mean, achieved], 6)
     trainings = len(result.get("search_scores", ())) or result.get("search_means_of", 1)
     of = f", mean of {trainings}" if trainings > 1 else ""
     lines = [f"expected (search{of}) {result['metric']} {expected}"]
     if final is not None:
         lines[0] += f", as a finalist {again}{mean_of(len(final['scores']) * final.get('folds', 1))}"
     if achieved is not None:
-        lines[0] += f", achieved {found}"
+        lines[0] += f", achieved {reached}"
     for who, side in (("", result), ("the baseline's ", result["baseline"])):
         if (ramp := side.get("ramp")) is not None:
             stopped = f"the validation loss had stopped falling at epoch {ramp['stopped_at']}"
@@ -257,23 +259,23 @@ def _table() -> Table:
     return Table(header_style="bold", box=None, pad_edge=False)
 
 
-def comparison_tables(told: Mapping[str, Any]) -> list[RenderableType]:
+def comparison_tables(compared: Mapping[str, Any]) -> list[RenderableType]:
     """Two runs' summaries, and the settings in which they differ."""
     differing = _table()
     differing.add_column("setting")
-    for run in told["runs"]:
+    for run in compared["runs"]:
         differing.add_column(cell(run["run"]))
-    for path, pair in told["differences"].items():
+    for path, pair in compared["differences"].items():
         differing.add_row(cell(path), *(cell(spell_json(value)) for value in pair))
     values = _table()
     values.add_column("")
-    trials = [run["best_trial"] or {"values": {}} for run in told["runs"]]
-    for run in told["runs"]:
+    trials = [run["best_trial"] or {"values": {}} for run in compared["runs"]]
+    for run in compared["runs"]:
         values.add_column(cell(run["run"]), justify="right")
     for name in _names(trial["values"] for trial in trials):
         values.add_row(cell(name), *map(cell, value_column(trials, name)))
     return [
-        runs_table(told["runs"]),
+        runs_table(compared["runs"]),
         titled("the values of their best trials", values),
         titled("where their experiments differ", differing),
     ]

@@ -23,7 +23,7 @@ from hptune.reports.console import (
     value_column,
     values_line,
 )
-from hptune.reports.report import Curve, Dot, Parameter, Report, Trained, as_number
+from hptune.reports.report import Curve, Dot, Parameter, Report, TrainedInFull, as_number
 from hptune.reports.spelling import identity, number, numbers, shown_all
 from hptune.reports.svg import Axis, Chart, choice_axis, number_axis, tag, without_outliers
 from hptune.run.differences import spell_json
@@ -81,36 +81,36 @@ def _sections(report: Report) -> Iterable[Element]:
 
 
 def _header(report: Report) -> Iterable[Element]:
-    told, goal = report.summary, report.objective.goal
+    summary, goal = report.summary, report.objective.goal
     yield tag("h1", report.name)
-    ended = told["ended"]
+    ended = summary["ended"]
     yield tag("p", ended if ended is not None else "under way, or cut short: search again to go on", class_="dim")
     best = f"{report.metric}: see below"
-    if told["best"] is not None:
-        best = f"{report.metric} {number(told['best'])}{mean_of(told.get('best_mean_of', 1))}"
-    finalists = told.get("epochs_of_finalists")
-    facts = {
+    if summary["best"] is not None:
+        best = f"{report.metric} {number(summary['best'])}{mean_of(summary.get('best_mean_of', 1))}"
+    finalists = summary.get("epochs_of_finalists")
+    figures = {
         f"best ({goal})" if report.pair is None else "objectives": best,
-        "trials": f"{told['trials']:,}",
-        "failed": f"{told['failed']:,}",
-        "epochs trained": f"{told['epochs']:,}" + (f" ({finalists:,} of finalists)" if finalists else ""),
-        "time": duration(told["seconds"]),
+        "trials": f"{summary['trials']:,}",
+        "failed": f"{summary['failed']:,}",
+        "epochs trained": f"{summary['epochs']:,}" + (f" ({finalists:,} of finalists)" if finalists else ""),
+        "time": duration(summary["seconds"]),
         "on the disk": f"{number(report.size_bytes / 1e6, 3)} MB",
-        "last written": told["last_written"],
+        "last written": summary["last_written"],
     }
-    pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items())
+    pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in figures.items())
     yield tag("dl", *pairs, class_="facts")
 
 
-def _winner(report: Report, winner: Trained) -> Iterable[Element]:
+def _winner(report: Report, winner: TrainedInFull) -> Iterable[Element]:
     """The winner beside the baseline, on the test part."""
     sides = [winner, *([report.baseline] if report.baseline is not None else [])]
     names = dict.fromkeys(name for side in sides for name in side.values)
     figures = dict.fromkeys(name for side in sides for name in side.test)
     rows = [[f"test {name}", *numbers((side.test.get(name) for side in sides), 5)] for name in figures]
     rows.append([report.objective.metric, *numbers((side.score for side in sides), 5)])
-    given = [{"values": side.values} for side in sides]
-    rows += [[name, *map(_cut, value_column(given, name))] for name in names]
+    shown = [{"values": side.values} for side in sides]
+    rows += [[name, *map(_cut, value_column(shown, name))] for name in names]
     yield _table(["", "winner", "baseline"][: len(sides) + 1], rows, texts={0})
     yield tag("p", f"Trial {winner.trial}. No search has seen the test part.", class_="dim")
     losses = [name for name in ("loss", "val_loss") if name in winner.curves]
@@ -203,20 +203,20 @@ def _progress(report: Report) -> Iterable[Element]:
     chart = Chart(trials, axis, width=_WIDE, height=_HIGH, title="scores in the order of the trials")
     named = {row["trial"]: row for row in report.rows}
     for dot in report.progress:
-        told = f"trial {dot.trial}: {number(dot.y, 6)} ({dot.state})"
+        text = f"trial {dot.trial}: {number(dot.y, 6)} ({dot.state})"
         if dot.trial in named:
-            told += f"\n{_cut(values_line(named[dot.trial]['values']))}"
-        chart.dot(dot.trial, dot.y, told, class_=_dot_class(dot))
+            text += f"\n{_cut(values_line(named[dot.trial]['values']))}"
+        chart.dot(dot.trial, dot.y, text, class_=_dot_class(dot))
     record: list[tuple[float, float | None]] = [(float(trial), score) for trial, score in report.best_so_far]
     if record:
         chart.line([*record, (float(report.trials - 1), record[-1][1])], "the best so far", class_="best", steps=True)
     yield chart.element
-    told = (
+    text = (
         "The line is the best so far; trials that were trained in part are grey. What is off the scale lies at its end."
     )
     if len(report.progress) < report.scored:
-        told += f" {len(report.progress):,} of {report.scored:,} trials are drawn, the best among them."
-    yield tag("p", told, class_="dim")
+        text += f" {len(report.progress):,} of {report.scored:,} trials are drawn, the best among them."
+    yield tag("p", text, class_="dim")
 
 
 def _front(report: Report) -> Element:
@@ -225,9 +225,9 @@ def _front(report: Report) -> Element:
     x = number_axis(f"{first.metric} ({first.goal})", [pair[1] for pair in report.front])
     y = number_axis(f"{second.metric} ({second.goal})", [pair[2] for pair in report.front])
     chart = Chart(x, y, width=_WIDE, height=_HIGH, title="two objectives against each other")
-    for number_, one, two, is_best in sorted(report.front, key=lambda pair: pair[3]):
-        told = f"trial {number_}: {first.metric} {number(one, 6)}, {second.metric} {number(two, 6)}"
-        chart.dot(one, two, told, class_="winner" if is_best else "trial", radius=4 if is_best else 3)
+    for trial, first_score, second_score, is_best in sorted(report.front, key=lambda pair: pair[3]):
+        label = f"trial {trial}: {first.metric} {number(first_score, 6)}, {second.metric} {number(second_score, 6)}"
+        chart.dot(first_score, second_score, label, class_="winner" if is_best else "trial", radius=4 if is_best else 3)
     return chart.element
 
 
@@ -272,15 +272,15 @@ def _parameter(parameter: Parameter, report: Report) -> Element:
         places = [as_number(dot.x) or 0.0 for dot in parameter.dots]
         x = number_axis(parameter.name, places, log=parameter.log)
     else:
-        found = {identity(dot.x): dot.x for dot in parameter.dots}
-        at = {key: float(place) for place, key in enumerate(found)}
+        choices = {identity(dot.x): dot.x for dot in parameter.dots}
+        at = {key: float(place) for place, key in enumerate(choices)}
         places = [at[identity(dot.x)] for dot in parameter.dots]
-        x = choice_axis(parameter.name, shown_all(found.values()))
+        x = choice_axis(parameter.name, shown_all(choices.values()))
     chart = Chart(x, y, width=_NARROW, height=_LOW, title=f"{parameter.name} against {report.objective.metric}")
     texts = shown_all((dot.x for dot in parameter.dots), 6)
     dots = zip(places, parameter.dots, texts, strict=True)
-    for place, dot, text in sorted(dots, key=lambda one: one[1].trial == best):
-        told = f"trial {dot.trial}: {number(dot.y, 6)} at {_cut(text)}"
+    for place, dot, text in sorted(dots, key=lambda entry: entry[1].trial == best):
+        label = f"trial {dot.trial}: {number(dot.y, 6)} at {_cut(text)}"
         winner = dot.trial == best
-        chart.dot(place, dot.y, told, class_="winner" if winner else _dot_class(dot), radius=4.5 if winner else 2.6)
+        chart.dot(place, dot.y, label, class_="winner" if winner else _dot_class(dot), radius=4.5 if winner else 2.6)
     return chart.element

@@ -56,7 +56,7 @@ def objective_name(history: History) -> str:
 def row(trial: Trial, history: History) -> Row:
     """One trial's row."""
     several = len(history.objectives) > 1
-    found: Row = {
+    entry: Row = {
         "trial": trial.number,
         "score": None if several else history.score(trial),
         **({"objectives": history.scores(trial)} if several else {}),
@@ -66,26 +66,26 @@ def row(trial: Trial, history: History) -> Row:
         "state": trial.state,
     }
     if trial.lost_s > 0:
-        found["lost_seconds"] = round(trial.lost_s, 6)
+        entry["lost_seconds"] = round(trial.lost_s, 6)
     if trial.why is not None:
-        found["why"] = trial.why
+        entry["why"] = trial.why
     if trial.state == "failed":
-        found["error"] = trial.error
+        entry["error"] = trial.error
     if len(trial.curves) > 1 and several:
-        found["means_of"] = len(trial.curves)
+        entry["means_of"] = len(trial.curves)
     if len(trial.curves) > 1 and not several:
-        found["scores"] = scores = history.replica_scores(trial, history.objective)
+        entry["scores"] = scores = history.replica_scores(trial, history.objective)
         if len(scores) > 1:
-            found["spread"] = statistics.stdev(scores)
+            entry["spread"] = statistics.stdev(scores)
     if (finals := history.final_scores(trial.number)) is not None:
         mean, interval = statistics.fmean(finals), mean_interval(finals)
-        found["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
+        entry["finalist"] = {"scores": finals, "mean": mean, "interval": list(interval)}
         if history.folds is not None:
-            found["finalist"]["folds"] = history.folds
+            entry["finalist"]["folds"] = history.folds
     elif failed := history.final_repeats(trial.number).count(None):
-        found["finalist_failed"] = failed
-        found["finalist_error"] = history.finals_failed[trial.number][0]
-    return found
+        entry["finalist_failed"] = failed
+        entry["finalist_error"] = history.finals_failed[trial.number][0]
+    return entry
 
 
 def figure(row: Row) -> tuple[float | None, int]:
@@ -107,10 +107,10 @@ def figure(row: Row) -> tuple[float | None, int]:
 
 def counts(trials: Sequence[Trial]) -> dict[str, int]:
     """How many trials are in each state, those that occur."""
-    found: dict[str, int] = {}
+    by_state: dict[str, int] = {}
     for trial in trials:
-        found[trial.state] = found.get(trial.state, 0) + 1
-    return found
+        by_state[trial.state] = by_state.get(trial.state, 0) + 1
+    return by_state
 
 
 def plain_json(value: Any) -> Any:

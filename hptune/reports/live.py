@@ -98,10 +98,10 @@ class Lines(Silent):
     def begun(self, record: Record, limits: Limits) -> None:
         """Print what the search is, how many trials were done before, its budget, and warnings about the run."""
         self._record, self._limits = record, limits
-        self._told_repeats: dict[int, int] = {}  # by finalist
+        self._printed_repeats: dict[int, int] = {}  # by finalist
         done = len(record.history.trials)
-        told = f"{done} trials done before" if done else "begun"
-        for line in [f"{record.head.experiment.name}: {told}; {_rules(limits)}", *told_before(record)]:
+        state = f"{done} trials done before" if done else "begun"
+        for line in [f"{record.head.experiment.name}: {state}; {_rules(limits)}", *opening_lines(record)]:
             print(line, file=sys.stderr)  # noqa: T201  # a renderer
 
     def reported(self, trial: Trial) -> None:
@@ -109,26 +109,26 @@ class Lines(Silent):
         if trial.why is not None and trial.why != self._why:
             self._why = trial.why
             print(f"because {trial.why}:", file=sys.stderr)  # noqa: T201  # a renderer
-        print(told(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
+        print(report_line(trial, self._record, self._limits), file=sys.stderr)  # noqa: T201  # a renderer
 
     def tested(self, finalist: Trial) -> None:
         """Print the finalist's scores so far, once for each whole repeat."""
         scores = self._record.history.final_repeats(finalist.number)
-        if len(scores) == self._told_repeats.get(finalist.number, 0):
+        if len(scores) == self._printed_repeats.get(finalist.number, 0):
             return  # a fold alone is no repeat
-        self._told_repeats[finalist.number] = len(scores)
-        told = " ".join(
+        self._printed_repeats[finalist.number] = len(scores)
+        listed = " ".join(
             "failed" if score is None else text for score, text in zip(scores, numbers(scores), strict=True)
         )
         why = f": {printable(self._record.history.finals_failed[finalist.number][-1])}" if scores[-1] is None else ""
-        print(f"finalist, trial {finalist.number}, again: {told}{why}", file=sys.stderr)  # noqa: T201  # a renderer
+        print(f"finalist, trial {finalist.number}, again: {listed}{why}", file=sys.stderr)  # noqa: T201  # a renderer
 
     def noted(self, note: str) -> None:
         """Print the note."""
         print(f"note: {note}", file=sys.stderr)  # noqa: T201  # a renderer
 
 
-def told(trial: Trial, record: Record, limits: Limits) -> str:
+def report_line(trial: Trial, record: Record, limits: Limits) -> str:
     """One report as one line."""
     history = record.history
     of = f"/{limits.trials}" if limits.trials is not None else ""
@@ -150,7 +150,7 @@ def told(trial: Trial, record: Record, limits: Limits) -> str:
     return line
 
 
-def told_before(record: Record) -> list[str]:
+def opening_lines(record: Record) -> list[str]:
     """What the probe found that may not be meant, and what follows from it; what earlier runs have brought."""
     facts = record.head.facts
     notes = [
@@ -208,7 +208,7 @@ class Screen(Silent):
         """Print warnings about the run, and rank the trials that were done before."""
         self._limits = limits
         self._record = record
-        for warning in told_before(record):
+        for warning in opening_lines(record):
             self._live.console.print(warning, markup=False)
         for trial in record.history.trials:
             self.reported(trial)
@@ -258,8 +258,8 @@ class Screen(Silent):
             parts.append(Text(f"because {self._why}", no_wrap=True))
         count, last = self._failed
         if last is not None:
-            told = f"{count} failed, the last: trial {last.number}: {printable(last.error or '')}"
-            parts.append(Text(told, style="red", no_wrap=True))
+            message = f"{count} failed, the last: trial {last.number}: {printable(last.error or '')}"
+            parts.append(Text(message, style="red", no_wrap=True))
         return Group(*parts) if parts else Text("loading the data and the model …", style="dim")
 
     def _progress(self) -> RenderableType:

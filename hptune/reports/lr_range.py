@@ -57,13 +57,13 @@ def smoothed(losses: Sequence[float]) -> list[float]:
     >>> smoothed([2.0, 2.0, float("inf"), 2.0])
     [2.0, 2.0]
     """
-    average, found = 0.0, []
+    average, averages = 0.0, []
     for step, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
             break
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
-        found.append(average / (1 - SMOOTHING**step))
-    return found
+        averages.append(average / (1 - SMOOTHING**step))
+    return averages
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float]) -> Suggestion | None:
@@ -106,38 +106,38 @@ def range_test(executor: Executor, experiment: Experiment) -> dict[str, Any]:
     if isinstance(outcome, SegmentFailure):
         raise RunError(f"the rates can't be tried with the default values: {outcome.reason}")
     rates, losses = outcome.facts["rates"], outcome.facts["losses"]
-    found = suggest(rates, losses)
-    suggestion = None if found is None else {"min": found.min, "max": found.max}
+    suggested = suggest(rates, losses)
+    suggestion = None if suggested is None else {"min": suggested.min, "max": suggested.max}
     return {"rates": rates, "losses": losses, "suggestion": suggestion}
 
 
 def check_has_rate(experiment: Experiment) -> None:
     """Raises SpecError where the learning rate is not the YAML's."""
     if not experiment.model.keras:
-        what = experiment.model.called
-        raise spec_error(f"{what} has no learning rate that lr-range could try. Give it a Keras model.", "model")
+        called = experiment.model.called
+        raise spec_error(f"{called} has no learning rate that lr-range could try. Give it a Keras model.", "model")
     if experiment.model.declares and "optimizer" not in experiment.training.model_fields_set:
-        told = "lr-range tries the rates of the YAML's optimizer, and the model's code brings its own. "
-        raise spec_error(told + "Add training: {optimizer: {name: adam, learning_rate: 1e-3}}.", "training")
+        reason = "lr-range tries the rates of the YAML's optimizer, and the model's code brings its own. "
+        raise spec_error(reason + "Add training: {optimizer: {name: adam, learning_rate: 1e-3}}.", "training")
 
 
 # --- drawn ----------------------------------------------------------------------------------------------------------
 
 
-def range_lines(told: Mapping[str, Any], experiment: Experiment) -> Iterator[str]:
+def range_lines(result: Mapping[str, Any], experiment: Experiment) -> Iterator[str]:
     """The loss over the rates, and the lines that can be pasted into the YAML."""
-    rates, (loss, top) = told["rates"], _drawn(told)
+    rates, (loss, top) = result["rates"], _drawn(result)
     yield "training loss, smoothed, over the learning rate (log scale):"
     first, last = (number(rate, 2) for rate in (rates[0], rates[len(loss) - 1]))
     yield from curve([min(value, top) for value in loss], axis=f"{first} to {last}")
     yield ""
-    if told["suggestion"] is None:
+    if result["suggestion"] is None:
         yield "The loss never fell clearly, so there is no range to suggest."
         yield "Look at the model and the data, or train longer epochs: a smaller batch size makes more steps."
         return
     rate = experiment.training.optimizer.learning_rate
     name = rate.name if isinstance(rate, Ref) else "learning_rate"
-    low, high = (f"{told['suggestion'][end]:g}" for end in ("min", "max"))
+    low, high = (f"{result['suggestion'][end]:g}" for end in ("min", "max"))
     yield "search_space:"
     yield f"  {name}: {{type: float, min: {low}, max: {high}, log: true}}"
     if not isinstance(rate, Ref):
@@ -145,32 +145,32 @@ def range_lines(told: Mapping[str, Any], experiment: Experiment) -> Iterator[str
         yield f"  optimizer: {{name: {experiment.training.optimizer.name}, learning_rate: $learning_rate}}"
 
 
-def _drawn(told: Mapping[str, Any]) -> tuple[list[float], float]:
+def _drawn(result: Mapping[str, Any]) -> tuple[list[float], float]:
     """The smoothed loss, and the highest that is worth drawing: where it diverges, it leaves the picture."""
-    loss = smoothed(told["losses"])
+    loss = smoothed(result["losses"])
     level = max(loss[: max(len(loss) // _BEFORE, 1)])
     return loss, level + 0.25 * abs(level - min(loss))
 
 
 def can_draw(*, asked: bool) -> bool:
     """Whether matplotlib is installed. Raises SpecError where a picture was asked for and it is not."""
-    found = importlib.util.find_spec("matplotlib") is not None
-    if asked and not found:
+    installed = importlib.util.find_spec("matplotlib") is not None
+    if asked and not installed:
         raise spec_error("--output needs matplotlib, which is not installed: pip install 'hptune[plots]'.")
-    return found
+    return installed
 
 
-def write_png(told: Mapping[str, Any], path: Path) -> None:
+def write_png(result: Mapping[str, Any], path: Path) -> None:
     """Draw the loss against the rate. Raises RunError where the file can't be written."""
     from matplotlib.figure import Figure
 
-    rates, (loss, top) = told["rates"], _drawn(told)
+    rates, (loss, top) = result["rates"], _drawn(result)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(rates[: len(loss)], told["losses"][: len(loss)], color="tab:blue", alpha=0.3, label="loss of the step")
+    axes.plot(rates[: len(loss)], result["losses"][: len(loss)], color="tab:blue", alpha=0.3, label="loss of the step")
     axes.plot(rates[: len(loss)], loss, color="tab:blue", label="smoothed")
-    if told["suggestion"] is not None:
-        low, high = told["suggestion"]["min"], told["suggestion"]["max"]
+    if result["suggestion"] is not None:
+        low, high = result["suggestion"]["min"], result["suggestion"]["max"]
         axes.axvspan(low, high, color="tab:green", alpha=0.2, label=f"suggested: {low:g} to {high:g}")
     margin = 0.1 * (top - min(loss))
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(min(loss) - margin, top + margin))

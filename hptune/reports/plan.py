@@ -42,17 +42,17 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
     experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)
     declared = experiment.model.declares and facts is None
     space = joined_space(experiment, facts or {})
-    found = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
+    planned = _plan_undeclared(experiment, space) if declared else plan(experiment, space)
     if facts is None and experiment.model.epochs is None and not speaks_of_epochs(experiment):
-        found = Plan((), found.trials if experiment.budget.epochs is None else None, None)
+        planned = Plan((), planned.trials if experiment.budget.epochs is None else None, None)
     return {
         "space_size": None if declared else space.size,
-        "trials": found.trials,
-        "epochs": found.epochs,
-        "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in found.rungs],
-        **_finalists(experiment.evaluation, found.trials),
+        "trials": planned.trials,
+        "epochs": planned.epochs,
+        "rungs": [{"epochs": rung.epochs, "trials": rung.trials} for rung in planned.rungs],
+        **_finalists(experiment.evaluation, planned.trials),
         "experiment": to_json(experiment.model_copy(update={"search_space": space.domains})),
-        "schedule": _schedule(experiment, space, facts, folder),
+        "schedule": _schedule(experiment, space, facts=facts, folder=folder),
     }
 
 
@@ -85,7 +85,7 @@ def _plan_undeclared(experiment: Experiment, space: Space) -> Plan:
     return plan(experiment, Space({**space.domains, "declared by the code": unknown}))
 
 
-def _schedule(experiment: Experiment, space: Space, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
+def _schedule(experiment: Experiment, space: Space, *, facts: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
     """The rate at the first step of each epoch, for the default values; nothing for a model that has none."""
     if not experiment.model.keras:
         return {"learning_rate_by_epoch": [], "note": None}
@@ -129,28 +129,28 @@ def _lowered_later(schedule: Schedule) -> str | None:
 # --- drawn ----------------------------------------------------------------------------------------------------------
 
 
-def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Iterator[str]:
+def plan_lines(planned: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Iterator[str]:
     """The plan in words: its size, the rungs, the learning rate drawn, every default."""
-    size = told["space_size"]
-    model = told["experiment"]["model"]
+    size = planned["space_size"]
+    model = planned["experiment"]["model"]
     by_code = facts is None and any(kind.declares for key, kind in MODEL_KINDS.items() if key in model)
     endless = "declared by code, which --probe runs" if by_code else "continuous"
     yield f"space: {endless if size is None else f'{size:,} points'}"
-    epochs = _or_open(told["epochs"])
-    if told["epochs"] is None and told["trials"] is not None:
+    epochs = _or_open(planned["epochs"])
+    if planned["epochs"] is None and planned["trials"] is not None:
         epochs = "one a call, more where the function takes `epoch`; --probe tells"
-    yield f"trials: {_or_open(told['trials'])}, epochs: {epochs}"
-    for rung in told["rungs"]:
+    yield f"trials: {_or_open(planned['trials'])}, epochs: {epochs}"
+    for rung in planned["rungs"]:
         yield f"  {rung['trials']:>6,} × up to epoch {rung['epochs']}"
-    if (finalists := told.get("finalists")) is not None:
-        folds = told["experiment"]["evaluation"].get("folds")
+    if (finalists := planned.get("finalists")) is not None:
+        folds = planned["experiment"]["evaluation"].get("folds")
         each = f"{finalists['repeats']} times{f' {folds} folds' if folds else ''}"
         yield f"finalists: {finalists['trials']:,}, each {each}: {finalists['trainings']:,} trainings in full on top"
     if facts:
         yield f"data: {', '.join(f'{part} {rows:,}' for part, rows in facts.get('rows', {}).items()) or 'none'}"
         yield from (f"note: {note}" for note in facts.get("notes", ()))
-        yield from _cost(told["epochs"], facts)
-    rates, note = told["schedule"]["learning_rate_by_epoch"], told["schedule"]["note"]
+        yield from _cost(planned["epochs"], facts)
+    rates, note = planned["schedule"]["learning_rate_by_epoch"], planned["schedule"]["note"]
     if rates is None:
         yield ""
         yield f"learning rate: not known yet; {note}"
@@ -161,7 +161,7 @@ def plan_lines(told: Mapping[str, Any], facts: Mapping[str, Any] | None = None) 
         yield from [f"        {note}"] if note else []
     yield ""
     yield "every setting, the defaults filled in:"
-    experiment = dict(told["experiment"])
+    experiment = dict(planned["experiment"])
     if "schedule" in experiment:  # a scikit-learn model has none
         experiment["schedule"] = {name: value for name, value in experiment["schedule"].items() if value is not None}
     yield from _tree(experiment, "  ")

@@ -30,15 +30,15 @@ def proof(executor: Executor, experiment: Experiment) -> dict[str, Any]:
     return {"values": dict(values), **outcome.facts}
 
 
-def proof_lines(told: Mapping[str, Any]) -> Iterator[str]:
+def proof_lines(result: Mapping[str, Any]) -> Iterator[str]:
     """The same for people: a line a figure."""
-    verdict = "equal but for the noise of the arithmetic" if told["equal"] else "NOT equal"
+    verdict = "equal but for the noise of the arithmetic" if result["equal"] else "NOT equal"
     yield f"one epoch of the default values, compiled and by Keras's fit: {verdict}"
-    yield f"  values: {spell_json(told['values'])}"
-    for name, (compiled, fit) in told["metrics"].items():
+    yield f"  values: {spell_json(result['values'])}"
+    for name, (compiled, fit) in result["metrics"].items():
         yield f"  {name}: {compiled:.7g} compiled, {fit:.7g} by fit (difference {abs(compiled - fit):.1e})"
-    if told["not_compared"]:
-        yield f"  told otherwise by fit, so not compared by themselves: {', '.join(told['not_compared'])}"
-    yield f"  weights: largest difference {told['weights']:.1e} of their size"
-    took = (duration(told[name]) for name in ("compiled_s", "fit_s"))
+    if result["not_compared"]:
+        yield f"  told otherwise by fit, so not compared by themselves: {', '.join(result['not_compared'])}"
+    yield f"  weights: largest difference {result['weights']:.1e} of their size"
+    took = (duration(result[name]) for name in ("compiled_s", "fit_s"))
     yield "  time, compiling included: {} compiled, {} by fit".format(*took)

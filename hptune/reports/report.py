@@ -68,7 +68,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedInFull:
     """What train-best came to: the values, the figures on the test part, the curves by metric."""
 
     trial: int
@@ -102,8 +102,8 @@ class Report:
     curves: Sequence[Curve]
     parameters: Sequence[Parameter]
     failures: Sequence[tuple[str, int]]
-    winner: Trained | None
-    baseline: Trained | None
+    winner: TrainedInFull | None
+    baseline: TrainedInFull | None
     spec: Sequence[tuple[str, Any]]
     origin: Sequence[tuple[str, Any]]
 
@@ -160,8 +160,8 @@ def _score(trial: Trial, history: History) -> float | None:
     """A trial's score by the first objective."""
     if len(history.objectives) == 1:
         return history.score(trial)
-    found = history.scores(trial)
-    return None if found is None else found[history.objectives[0].metric]
+    by_metric = history.scores(trial)
+    return None if by_metric is None else by_metric[history.objectives[0].metric]
 
 
 def _thinned(trials: Sequence[Trial], order: Sequence[Trial]) -> list[Trial]:
@@ -176,11 +176,11 @@ def _thinned(trials: Sequence[Trial], order: Sequence[Trial]) -> list[Trial]:
 
 
 def _records(scores: Mapping[int, float], objective: Objective) -> list[tuple[int, float]]:
-    found: list[tuple[int, float]] = []
+    records: list[tuple[int, float]] = []
     for number, score in scores.items():
-        if not found or objective.better(score, found[-1][1]):
-            found.append((number, score))
-    return found
+        if not records or objective.better(score, records[-1][1]):
+            records.append((number, score))
+    return records
 
 
 def _front(trials: Iterable[Trial], history: History, best: set[int]) -> list[tuple[int, float, float, bool]]:
@@ -198,14 +198,14 @@ def _curves(trials: Sequence[Trial], order: Sequence[Trial], objective: Objectiv
     best = [trial for trial in order if trial.number in known]
     first = {trial.number for trial in best}
     chosen = [*best, *(trial for trial in trials if trial.number not in first)][:MOST_CURVES]
-    found: list[Curve] = []
+    drawn: list[Curve] = []
     for trial in chosen:
         curves = [_finite(replica.get(objective.metric, ())) for replica in trial.curves]
-        if found and len(found) + len(curves) > MOST_CURVES:
+        if drawn and len(drawn) + len(curves) > MOST_CURVES:
             break
         names = range(len(curves)) if len(curves) > 1 else [None]
-        found += [Curve(trial.number, *pair) for pair in zip(curves[:MOST_CURVES], names, strict=False)]
-    return found if any(len(curve.values) > 1 for curve in found) else []
+        drawn += [Curve(trial.number, *pair) for pair in zip(curves[:MOST_CURVES], names, strict=False)]
+    return drawn if any(len(curve.values) > 1 for curve in drawn) else []
 
 
 def _finite(values: Iterable[float]) -> tuple[float | None, ...]:
@@ -214,13 +214,13 @@ def _finite(values: Iterable[float]) -> tuple[float | None, ...]:
 
 def _parameters(trials: Sequence[Trial], scores: Mapping[int, float], space: Mapping[str, Any]) -> list[Parameter]:
     """Those that were given more than one value."""
-    found = []
+    varied = []
     for name in dict.fromkeys(name for trial in trials for name in trial.values):
-        given = [t for t in trials if name in t.values]
-        dots = tuple(Dot(t.number, t.values[name], scores[t.number], t.state) for t in given)
+        having = [t for t in trials if name in t.values]
+        dots = tuple(Dot(t.number, t.values[name], scores[t.number], t.state) for t in having)
         if len({identity(dot.x) for dot in dots}) > 1:
-            found.append(Parameter(name, _is_log(space.get(name), dots), dots))
-    return found
+            varied.append(Parameter(name, _is_log(space.get(name), dots), dots))
+    return varied
 
 
 def _is_log(domain: object, dots: Iterable[Dot]) -> bool:
@@ -228,7 +228,7 @@ def _is_log(domain: object, dots: Iterable[Dot]) -> bool:
     return asked and all((as_number(dot.x) or 0.0) > 0 for dot in dots)
 
 
-def _trained(record: Record, purpose: str, objective: Objective) -> Trained | None:
+def _trained(record: Record, purpose: str, objective: Objective) -> TrainedInFull | None:
     if purpose not in record.trained:
         return None
     values, event = record.trained[purpose]
@@ -236,11 +236,11 @@ def _trained(record: Record, purpose: str, objective: Objective) -> Trained | No
     test = facts.get("test")
     figures = {str(k): n for k, v in test.items() if (n := as_number(v)) is not None} if isinstance(test, dict) else {}
     curves = {metric: _finite(curve) for metric, curve in event["curves"].items()}
-    known = {name: n for name, fact in facts.items() if (n := as_number(fact)) is not None}
-    told = {metric: tuple(curve) for metric, curve in event["curves"].items()}
-    whole = whole_epochs(told, record.head.objectives)
-    score = as_number(score_of(objective, whole, known, event["seconds"]))
-    return Trained(event["trial"], values, figures, curves, score)
+    known = {name: n for name, value in facts.items() if (n := as_number(value)) is not None}
+    raw = {metric: tuple(curve) for metric, curve in event["curves"].items()}
+    whole = whole_epochs(raw, record.head.objectives)
+    score = as_number(score_of(objective, whole, facts=known, seconds=event["seconds"]))
+    return TrainedInFull(event["trial"], values, figures, curves, score)
 
 
 def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
@@ -255,7 +255,7 @@ def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
 def _origin(record: Record) -> Iterable[tuple[str, Any]]:
     """Where the figures come from: versions, platform, data."""
     event, facts = record.head.event, record.head.facts
-    yield from (("warm start", taken_over(told).removeprefix("warm_start: ")) for told in record.head.warm_start)
+    yield from (("warm start", taken_over(entry).removeprefix("warm_start: ")) for entry in record.head.warm_start)
     yield from sorted(event.get("versions", {}).items())
     yield "platform", event.get("platform", "")
     for fact in ("task", "fingerprint"):

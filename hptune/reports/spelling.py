@@ -101,10 +101,10 @@ def shortened(names: Sequence[str], most: int = 14) -> list[str]:
         lambda at, name: f"{name[: most - len(str(at)) - 3]}… #{at}",
     )
     for way in ways:
-        found = [name if len(name) <= most else way(at, name) for at, name in enumerate(names, start=1)]
-        if len(set(found)) == len(set(names)):
+        short = [name if len(name) <= most else way(at, name) for at, name in enumerate(names, start=1)]
+        if len(set(short)) == len(set(names)):
             break
-    return found
+    return short
 
 
 def _apart(values: Sequence[V], spell: Callable[[V, int], str], digits: int) -> list[str]:
@@ -117,14 +117,14 @@ def _apart(values: Sequence[V], spell: Callable[[V, int], str], digits: int) -> 
     again = list(known)
     texts: dict[Hashable, str] = {}
     while again:
-        texts |= {one: spell(known[one], needed[one]) for one in again}
+        texts |= {key: spell(known[key], needed[key]) for key in again}
         alike: dict[str, list[Hashable]] = {}
-        for one, text in texts.items():
-            alike.setdefault(text, []).append(one)
+        for key, text in texts.items():
+            alike.setdefault(text, []).append(key)
         again = []
-        for found in alike.values():
-            more = max(needed[one] for one in found) + 1
-            if len(found) > 1 and more <= _ALL_DIGITS:
-                needed |= dict.fromkeys(found, more)
-                again += found
+        for keys in alike.values():
+            more = max(needed[key] for key in keys) + 1
+            if len(keys) > 1 and more <= _ALL_DIGITS:
+                needed |= dict.fromkeys(keys, more)
+                again += keys
     return [spell(value, needed[identity(value)]) for value in values]

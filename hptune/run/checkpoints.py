@@ -24,9 +24,9 @@ def drop_untold_weights(paths: RunPaths, record: Record) -> None:
 
     They are made again, and told of. Only where nothing runs that may just be making some.
     """
-    told = {paths.stabilized(architecture, replica) for architecture, replica in record.stabilized}
+    journalled = {paths.stabilized(architecture, replica) for architecture, replica in record.stabilized}
     for path in paths.all_stabilized():
-        if path not in told:
+        if path not in journalled:
             files.remove(path, below=paths.runs)
 
 
@@ -34,7 +34,7 @@ _Entry: TypeAlias = tuple[float, int, int]
 """(cost, how many reports had come, trial)."""
 
 
-class Checkpoints:
+class KeptStates:
     """The `keep` best trials so far, and the states that follow from them.
 
     A trial that is still to be promoted may fail, and has no score then. So it takes nobody's place: the `keep` best of
@@ -134,9 +134,9 @@ class Checkpoints:
         Where that was not kept (by an earlier version, say), the one at the end.
         """
         lead = leading(self._history.objectives)
-        found = set()
+        states = set()
         for replica, (curves, end) in enumerate(zip(trial.curves, lengths, strict=True)):
             at_best = self._paths.state(trial.number, replica, best_epoch(curves, lead))
             kept = files.is_file(at_best, below=self._paths.runs)
-            found.add(at_best if kept else self._paths.state(trial.number, replica, end))
-        return found
+            states.add(at_best if kept else self._paths.state(trial.number, replica, end))
+        return states

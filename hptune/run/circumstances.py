@@ -37,14 +37,14 @@ def current(facts: Mapping[str, Any]) -> Circumstances:
     return {"versions": versions(), "keras": keras_json(), "code": code, "strategy": strategy}
 
 
-def told_by(event: HeadEvent | Resumed) -> Circumstances:
+def recorded_in(event: HeadEvent | Resumed) -> Circumstances:
     """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
-    told: dict[str, Any] = {"versions": event.get("versions"), "keras": event.get("keras")}
+    parts: dict[str, Any] = {"versions": event.get("versions"), "keras": event.get("keras")}
     if event["event"] == "head":
-        told |= {"code": event["facts"].get("code"), "strategy": event["facts"].get(STRATEGY_CODE)}
+        parts |= {"code": event["facts"].get("code"), "strategy": event["facts"].get(STRATEGY_CODE)}
     else:
-        told |= {"code": event.get("code"), "strategy": event.get("strategy")}
-    return {part: dict(found) if isinstance(found, dict) else {} for part, found in told.items()}
+        parts |= {"code": event.get("code"), "strategy": event.get("strategy")}
+    return {part: dict(entries) if isinstance(entries, dict) else {} for part, entries in parts.items()}
 
 
 def changes(then: Circumstances, now: Circumstances) -> Circumstances:
@@ -57,7 +57,7 @@ def changes(then: Circumstances, now: Circumstances) -> Circumstances:
     ...     "code": {"m.py": "1f"}})
     {'versions': {'keras': ['3.9', '3.10']}}
     """
-    found: Circumstances = {}
+    changed: Circumstances = {}
     for part in _PARTS:
         old, new = then.get(part, {}), now.get(part, {})
         if part in _CODE and _python(then) != _python(now):
@@ -65,8 +65,8 @@ def changes(then: Circumstances, now: Circumstances) -> Circumstances:
         names = [name for name in old if name in new] if part == "keras" else [*dict.fromkeys([*old, *new])]
         names = names if old else []
         pairs = {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
-        found |= {part: pairs} if pairs else {}
-    return found
+        changed |= {part: pairs} if pairs else {}
+    return changed
 
 
 def _python(circumstances: Circumstances) -> list[str]:
@@ -81,8 +81,8 @@ def spelled(changed: Circumstances) -> Iterator[str]:
     """
     for part in ("versions", "keras"):
         for name, (then, now) in changed.get(part, {}).items():
-            what = f"{name} of keras.json" if part == "keras" else name
-            yield f"{what} was {_or_absent(then)} and is {_or_absent(now)} now"
+            setting = f"{name} of keras.json" if part == "keras" else name
+            yield f"{setting} was {_or_absent(then)} and is {_or_absent(now)} now"
     for part in _CODE:
         for file, (was, is_) in changed.get(part, {}).items():
             yield of_code(file, was, is_)
@@ -112,13 +112,13 @@ def resumed(
     if not changed:
         return event, None
     event["changed"] = changed
-    told = printable(f"since this run was last searched, {'; '.join(spelled(changed))}")
-    return event, f"{told}. New trials may not compare with earlier ones; --strict refuses to go on then."
+    message = printable(f"since this run was last searched, {'; '.join(spelled(changed))}")
+    return event, f"{message}. New trials may not compare with earlier ones; --strict refuses to go on then."
 
 
 def versions() -> dict[str, str]:
     """Of everything that a score or a suggestion may depend on; nothing is imported for it."""
-    found = {"hptune": __version__, "python": platform.python_version()}
+    by_package = {"hptune": __version__, "python": platform.python_version()}
     libraries = (
         "tensorflow",
         "keras",
@@ -131,7 +131,7 @@ def versions() -> dict[str, str]:
     )
     for package in libraries:
         try:
-            found[package] = metadata.version(package)
+            by_package[package] = metadata.version(package)
         except metadata.PackageNotFoundError:  # an extra; or tensorflow-cpu, say: the name of a distribution
             continue
-    return found
+    return by_package

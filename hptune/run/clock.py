@@ -36,14 +36,15 @@ _LINE = "{:19.3f} {:08x}\n"
 class Clock:
     """Stands until `start`. path: where the time is written; gone when the journal has told of it."""
 
-    def __init__(self, path: Path, told_s: float, *, below: Path) -> None:
-        """told_s: seconds of the sittings before, as the journal tells them. below: no link is followed from there on.
+    def __init__(self, path: Path, journalled_s: float, *, below: Path) -> None:
+        """journalled_s: the seconds of the sittings before, as the journal has them.
 
-        Raises RunError where something else than a file is in the place of `path`.
+        below: the folder from which on no link is followed. Raises RunError where something that is no file stands at
+        `path`.
         """
         self._path, self._below = path, below
         self._fd: int | None = None
-        self._before_s = self._told_s = max(told_s, _written(path, below))
+        self._before_s = self._elapsed_s = max(journalled_s, _written(path, below))
         self._since: float | None = None
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
@@ -59,18 +60,18 @@ class Clock:
     def seconds(self) -> float:
         """The time so far, of all sittings."""
         if self._since is not None:  # never less than before: a clock may be set back
-            self._told_s = max(self._told_s, self._before_s + time.monotonic() - self._since)
-        return round(self._told_s, 3)
+            self._elapsed_s = max(self._elapsed_s, self._before_s + time.monotonic() - self._since)
+        return round(self._elapsed_s, 3)
 
-    def close(self, *, told: bool) -> None:
-        """End the sitting. told: whether the journal's last event tells the time; else the file does."""
+    def close(self, *, journalled: bool) -> None:
+        """End the sitting. journalled: whether the journal's last event tells the time; else the file does."""
         self._stopped.set()
         if self._beating is not None:
             self._beating.join()
             self._write()
         if self._fd is not None:
             os.close(self._fd)
-        if told:
+        if journalled:
             with contextlib.suppress(RunError):  # it tells no more than the journal
                 files.remove(self._path, below=self._below)
 
@@ -94,8 +95,8 @@ def _written(path: Path, below: Path) -> float:
     """The seconds in a file of a search that was cut off; 0 where there is none, or none that can be."""
     try:
         with files.open_file(path, below=below) as file:
-            told = file.read(len(_line(0.0)))
-            found = float(told.split()[0])
+            line = file.read(len(_line(0.0)))
+            seconds = float(line.split()[0])
     except (OSError, ValueError, IndexError):
         return 0.0
-    return found if 0 < found <= LONGEST_S and _line(found) == told else 0.0
+    return seconds if 0 < seconds <= LONGEST_S and _line(seconds) == line else 0.0

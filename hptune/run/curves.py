@@ -16,10 +16,10 @@ def length(curves: Mapping[str, Sequence[float]]) -> int:
 
 def extended(curves: Curves, more: Mapping[str, Sequence[float]], from_epoch: int) -> Curves:
     """`more` continues `curves` after `from_epoch` epochs; a metric that was not there is NaN up to them."""
-    found = {name: curve[:from_epoch] for name, curve in curves.items()}
+    whole = {name: curve[:from_epoch] for name, curve in curves.items()}
     for name, values in more.items():
-        found[name] = (*_filled(found.get(name, ()), from_epoch), *values)
-    return found
+        whole[name] = (*_filled(whole.get(name, ()), from_epoch), *values)
+    return whole
 
 
 def _filled(curve: Sequence[float], epochs: int) -> Sequence[float]:
@@ -32,11 +32,11 @@ def whole_epochs(curves: Curves, objectives: Sequence[Objective]) -> Curves:
     >>> whole_epochs({"a": (1.0, 2.0), "b": (math.nan, 3.0)}, [Objective(metric=m, goal="minimize") for m in "ab"])
     {'a': (nan, 2.0), 'b': (nan, 3.0)}
     """
-    found = {one.metric: curves[one.metric] for one in objectives if one.metric in curves}
-    if sum(map(sum, found.values())) < math.inf:  # no NaN is in it
-        return found
-    whole = [all(value == value for value in epoch) for epoch in zip(*found.values(), strict=False)]
+    chosen = {objective.metric: curves[objective.metric] for objective in objectives if objective.metric in curves}
+    if sum(map(sum, chosen.values())) < math.inf:  # no NaN is in it
+        return chosen
+    whole = [all(value == value for value in epoch) for epoch in zip(*chosen.values(), strict=False)]
     return {
         name: tuple(value if there else math.nan for value, there in zip(curve, whole, strict=False))
-        for name, curve in found.items()
+        for name, curve in chosen.items()
     }

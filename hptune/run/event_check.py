@@ -26,7 +26,7 @@ _SHAPES: dict[str, Any] = {
     "segment_failed": events.Failed,
     "segment_lost": events.Lost,
     "trial_stopped": events.Stopped,
-    "stabilized": events.Stabilized,
+    "stabilized": events.StabilizedEvent,
     "search_ended": events.Ended,
 }
 """By event; of any other, only the time is looked at."""
@@ -53,7 +53,7 @@ class EventCheck:
         try:
             _check_shape(kind if kind in _SHAPES else "")(line, strict=True)
         except ValidationError as error:
-            raise ValueError(_told(error)) from error
+            raise ValueError(_first_fault(error)) from error
         event = cast(Event, line)
         if event["event"] == "head":
             self._metrics = _metrics(event["experiment"].get("objective"))
@@ -110,8 +110,8 @@ def _check_scores(event: Finished, metrics: list[str]) -> None:
     facts = event.get("facts", {})
     for metric in metrics:
         if metric in facts:
-            if (told := score_fault(metric, facts[metric])) is not None:
-                raise ValueError(told)
+            if (fault := score_fault(metric, facts[metric])) is not None:
+                raise ValueError(fault)
             continue
         curve = event["curves"].get(metric, ())
         if too_large(known_of(curve) if has_gaps(facts, metric) else curve):
@@ -119,13 +119,13 @@ def _check_scores(event: Finished, metrics: list[str]) -> None:
 
 
 def _metrics(objective: Any) -> list[str]:
-    told = objective if isinstance(objective, list) else [objective]
-    if not told:
+    objectives = objective if isinstance(objective, list) else [objective]
+    if not objectives:
         raise ValueError("experiment.objective is empty")
     try:
-        return [Objective.model_validate(one).metric for one in told]
+        return [Objective.model_validate(entry).metric for entry in objectives]
     except ValidationError as error:
-        raise ValueError(f"experiment.objective: {_told(error)}") from error
+        raise ValueError(f"experiment.objective: {_first_fault(error)}") from error
 
 
 @cache
@@ -133,7 +133,7 @@ def _check_shape(kind: str) -> Callable[..., Any]:
     return TypeAdapter(_SHAPES.get(kind, events.AnyEvent)).validator.validate_python
 
 
-def _told(error: ValidationError) -> str:
+def _first_fault(error: ValidationError) -> str:
     """The first thing that is wrong, in a clause."""
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg']}"

@@ -167,7 +167,7 @@ class Stopped(AnyEvent):
     replicas: NotRequired[Replicas]
 
 
-class Stabilized(AnyEvent):
+class StabilizedEvent(AnyEvent):
     """The stabilised weights of an architecture are made. structure: its key."""
 
     event: Literal["stabilized"]
@@ -189,7 +189,7 @@ class Ended(AnyEvent):
 End: TypeAlias = Finished | Failed
 """How a segment ends."""
 
-Event: TypeAlias = HeadEvent | Resumed | Started | Begun | Finished | Failed | Lost | Stopped | Stabilized | Ended
+Event: TypeAlias = HeadEvent | Resumed | Started | Begun | Finished | Failed | Lost | Stopped | StabilizedEvent | Ended
 """One line of the journal. Those of later versions may be of other kinds, and are passed over."""
 
 SegmentKey: TypeAlias = tuple[str, int, int]
@@ -250,16 +250,16 @@ def finished(result: SegmentResult, *, complete: bool) -> Finished:
         "ended": result.ended,
         "complete": complete,
     }
-    facts = {name: fact for name, fact in result.facts.items() if name != "stabilized"}
+    facts = {name: value for name, value in result.facts.items() if name != "stabilized"}
     return {**event, "facts": facts} if facts else event
 
 
-def stabilized(result: SegmentResult) -> Stabilized | None:
+def stabilized(result: SegmentResult) -> StabilizedEvent | None:
     """The event for the stabilised weights that a segment made; None where it made none."""
     made = result.facts.get("stabilized")
     if made is None:
         return None
-    return cast(Stabilized, {"event": "stabilized", "trial": result.segment.trial, **made})
+    return cast(StabilizedEvent, {"event": "stabilized", "trial": result.segment.trial, **made})
 
 
 def failed(failure: SegmentFailure) -> Failed:

@@ -68,10 +68,10 @@ class History:
         objectives use `scores`.
         """
         if epochs is not None:
-            return self._score(trial, self.objective, epochs)
+            return self._score(trial, self.objective, epochs=epochs)
         known = self._scored.get(trial.number)
         if known is None or known[0] is not trial:
-            known = self._scored[trial.number] = (trial, self._score(trial, self.objective, None))
+            known = self._scored[trial.number] = (trial, self._score(trial, self.objective, epochs=None))
         return known[1]
 
     def scores(self, trial: Trial, epochs: int | None = None) -> dict[str, float] | None:
@@ -81,23 +81,23 @@ class History:
         attains, and the one that train-best gives out. Epochs in which an objective has no value don't count.
         """
         lead = next((o for o in self.objectives if any(o.metric in curves for curves in trial.curves)), None)
-        found = {o.metric: self._score(trial, o, epochs, lead) for o in self.objectives}
-        return None if None in found.values() else found  # type: ignore[return-value]  # no None is left
+        by_metric = {o.metric: self._score(trial, o, epochs=epochs, lead=lead) for o in self.objectives}
+        return None if None in by_metric.values() else by_metric  # type: ignore[return-value]  # no None is left
 
     def replica_scores(
-        self, trial: Trial, objective: Objective, epochs: int | None = None, lead: Objective | None = None
+        self, trial: Trial, objective: Objective, *, epochs: int | None = None, lead: Objective | None = None
     ) -> list[float]:
         """One score a replica, of those that reported: what means and spreads are of."""
-        found = []
+        scores = []
         for replica, curves in enumerate(trial.curves):
-            told = curves if lead is None else whole_epochs(curves, self.objectives)
+            whole = curves if lead is None else whole_epochs(curves, self.objectives)
             took = None
             if objective.metric == "seconds" and replica < len(trial.spent):
                 took = time_of(trial.spent[replica], epochs)
-            score = score_of(objective, told, trial.facts, took, epochs=epochs, lead=lead)
+            score = score_of(objective, whole, facts=trial.facts, seconds=took, epochs=epochs, lead=lead)
             if score is not None:
-                found.append(score)
-        return found
+                scores.append(score)
+        return scores
 
     def final_scores(self, trial: int) -> list[float] | None:
         """A finalist's scores, one a repeat; None where it is none, has repeats to train, or has failed at one."""
@@ -127,7 +127,7 @@ class History:
         return [replica for replica in range(replicas) if replica not in self._complete.get(trial, ())]
 
     def _score(
-        self, trial: Trial, objective: Objective, epochs: int | None, lead: Objective | None = None
+        self, trial: Trial, objective: Objective, *, epochs: int | None, lead: Objective | None = None
     ) -> float | None:
         if trial.number in self._short:
             return None
@@ -137,8 +137,8 @@ class History:
             epochs = trial.epochs  # what the step under way has brought so far is not the trial's score yet
         if objective.metric == "seconds" and trial.curves and not trial.spent:
             return trial.seconds  # of an earlier run
-        found = self.replica_scores(trial, objective, epochs, lead)
-        return math.fsum(found) / len(found) if found and len(found) == len(trial.curves) else None
+        scores = self.replica_scores(trial, objective, epochs=epochs, lead=lead)
+        return math.fsum(scores) / len(scores) if scores and len(scores) == len(trial.curves) else None
 
     # --- how it grows -------------------------------------------------------------------------------------------
 
@@ -169,8 +169,8 @@ class History:
         )
         replicas = event.get("replicas", (segment.replica,))
         for replica in replicas:
-            one = segment if replica == segment.replica else segment._replace(replica=replica)
-            self.pending[segment_key(one)] = one
+            started = segment if replica == segment.replica else segment._replace(replica=replica)
+            self.pending[segment_key(started)] = started
         if segment.purpose != "trial":
             return
         self._waiting[segment.trial] = len(replicas)
@@ -186,8 +186,8 @@ class History:
             self.stabilized.append(segment)
         if segment.purpose == "finalist":
             curves = {metric: tuple(values) for metric, values in event["curves"].items()}
-            found = score_of(self.objective, curves, event.get("facts", {}), event["seconds"])
-            self._test(segment, found)
+            score = score_of(self.objective, curves, facts=event.get("facts", {}), seconds=event["seconds"])
+            self._test(segment, score)
             self.epochs_of_finalists += event["epochs"]
         if segment.purpose != "trial":
             return
@@ -292,9 +292,9 @@ class History:
 def score_of(
     objective: Objective,
     curves: Curves,
+    *,
     facts: Mapping[str, Any],
     seconds: float | None,
-    *,
     epochs: int | None = None,
     lead: Objective | None = None,
 ) -> float | None:
@@ -309,7 +309,7 @@ def score_of(
         return float(facts[objective.metric])
     if lead is None or lead is objective:
         return best_of(curves, objective, epochs)
-    return _at_best_of(lead, curves, objective, epochs)
+    return _at_best_of(lead, curves, objective=objective, epochs=epochs)
 
 
 def time_of(spent: Spent, epochs: int | None = None) -> float | None:
@@ -330,17 +330,17 @@ def mean_time(spent: Sequence[Spent]) -> float:
     """
     if len(spent) == len(spent[0]) == 1:  # as in most searches
         return spent[0][0][1]
-    each = [took for one in spent if (took := time_of(one)) is not None]
+    each = [took for replica in spent if (took := time_of(replica)) is not None]
     return math.fsum(each) / len(each)
 
 
 def _with(spent: tuple[Spent, ...], segment: Segment, seconds: float) -> tuple[Spent, ...]:
     """The seconds of one more segment counted as its replica's."""
-    one = (segment.from_epoch, seconds)
+    entry = (segment.from_epoch, seconds)
     if not spent and not segment.replica:
-        return ((one,),)
+        return ((entry,),)
     filled = [*spent, *[()] * (segment.replica + 1 - len(spent))]
-    filled[segment.replica] = (*filled[segment.replica], one)
+    filled[segment.replica] = (*filled[segment.replica], entry)
     return tuple(filled)
 
 
@@ -362,7 +362,7 @@ def best_epoch(curves: Curves, lead: Objective) -> int:
     return curve.index(best) + 1 if best == best else length(curves)
 
 
-def _at_best_of(lead: Objective, curves: Curves, objective: Objective, epochs: int | None) -> float | None:
+def _at_best_of(lead: Objective, curves: Curves, *, objective: Objective, epochs: int | None) -> float | None:
     """The objective's value at the epoch that is best by another, `lead`."""
     cut = {metric: curves.get(metric, ())[:epochs] for metric in (lead.metric, objective.metric)}
     curve, at = cut[objective.metric], best_epoch(cut, lead) - 1

@@ -59,16 +59,16 @@ def encode(event: Mapping[str, Any], after: int = 0) -> bytes:
         plain = False
     if not plain:
         text = json.dumps(_tagged(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    told = text.encode("utf-8", "surrogatepass")[:-1]
-    return told + _CRC % zlib.crc32(told, after) + b"\n"
+    body = text.encode("utf-8", "surrogatepass")[:-1]
+    return body + _CRC % zlib.crc32(body, after) + b"\n"
 
 
 def checksum(line: bytes) -> int:
     """The checksum that a line ends with. Raises ValueError where it ends with none."""
-    found = _CRC_READ.fullmatch(line.removesuffix(b"\n")[-_CRC_BYTES:])
-    if found is None:
+    match = _CRC_READ.fullmatch(line.removesuffix(b"\n")[-_CRC_BYTES:])
+    if match is None:
         raise ValueError("it has no checksum")
-    return int(found[1], 16)
+    return int(match[1], 16)
 
 
 def decode(line: bytes, after: int = 0) -> dict[str, Any]:
@@ -87,15 +87,15 @@ def decode(line: bytes, after: int = 0) -> dict[str, Any]:
 
 def _decode(line: bytes, after: int) -> tuple[dict[str, Any], int]:
     """The event on a line without its newline, and the line's checksum."""
-    told = line[:-_CRC_BYTES]
-    found = zlib.crc32(told, after)
-    if line[-_CRC_BYTES:] != _CRC % found:
+    body = line[:-_CRC_BYTES]
+    crc = zlib.crc32(body, after)
+    if line[-_CRC_BYTES:] != _CRC % crc:
         checksum(line)  # says so where there is none
         raise ValueError("its checksum does not fit")
-    event = _parsed(told + b"}")
+    event = _parsed(body + b"}")
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise ValueError("no event")
-    return event, found
+    return event, crc
 
 
 def _parsed(text: bytes) -> Any:
@@ -287,12 +287,12 @@ def _tagged(value: Any) -> Any:
 def _untagged(value: dict[str, Any]) -> Any:
     if not _is_like_a_tag(value):
         return value
-    ((key, told),) = value.items()
+    ((key, inner),) = value.items()
     if key != _TAG:
-        return {key[1:]: told}
-    if told not in _SPELT:
+        return {key[1:]: inner}
+    if inner not in _SPELT:
         raise ValueError(f"{_TAG} must be one of {', '.join(_SPELT)}")
-    return float(told)
+    return float(inner)
 
 
 def _is_like_a_tag(value: Mapping[str, Any]) -> bool:

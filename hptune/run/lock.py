@@ -51,7 +51,7 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
     Raises RunError where another process holds it, or where something else stands in the folder's or the lock's place.
     """
     new = not os.path.lexists(paths.root)
-    fd, left = _taken(paths)
+    fd, left = _locked_file(paths)
     try:
         try:
             drop_unfinished(paths)
@@ -83,7 +83,7 @@ class _Moved(Exception):
     """The lock file is no longer where it was opened: its folder was moved aside, or deleted, by who held it."""
 
 
-def _taken(paths: RunPaths) -> tuple[int, str | None]:
+def _locked_file(paths: RunPaths) -> tuple[int, str | None]:
     """The lock's open file, locked, in the run's folder, which is made; and who left it behind."""
     for _ in range(_TRIES):
         try:
@@ -94,7 +94,7 @@ def _taken(paths: RunPaths) -> tuple[int, str | None]:
                 f"{paths.root} can't be written: {error.strerror}. Name another folder with --runs-dir."
             ) from error
         try:
-            return fd, _take(fd, paths)
+            return fd, _lock(fd, paths)
         except _Moved:
             os.close(fd)
         except BaseException:
@@ -113,7 +113,7 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
 
 
-def _take(fd: int, paths: RunPaths) -> str | None:
+def _lock(fd: int, paths: RunPaths) -> str | None:
     """Lock the open lock file and write into it who holds it; who left it behind. Raises RunError, and _Moved."""
     holder = _read(fd)
     in_use = f"{paths.root} is in use by {holder or 'another process'}. Wait for it to end, or stop it."
@@ -158,8 +158,8 @@ def _left_behind(holder: Holder | None, me: Holder) -> str | None:
 def _read(fd: int) -> Holder | None:
     """Who stands in the lock file; None where nobody does, or where it can't be read."""
     try:
-        told = json.loads(os.pread(fd, 1000, 0))
-        holder = Holder(**{"boot": "", "began": "", **told})
+        data = json.loads(os.pread(fd, 1000, 0))
+        holder = Holder(**{"boot": "", "began": "", **data})
     except (ValueError, TypeError, RecursionError):
         return None
     fields = (holder.host, holder.boot, holder.began, holder.since)

@@ -72,14 +72,14 @@ class Head:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What the search optimizes, in the order of the YAML; one or several."""
-        told = self.event["experiment"]["objective"]
-        return tuple(Objective(**objective) for objective in (told if isinstance(told, list) else [told]))
+        written = self.event["experiment"]["objective"]
+        return tuple(Objective(**objective) for objective in (written if isinstance(written, list) else [written]))
 
     @property
     def folds(self) -> int | None:
         """Of the cross-validation; None: one split."""
-        found: int | None = self.event["experiment"].get("evaluation", {}).get("folds")
-        return found
+        folds: int | None = self.event["experiment"].get("evaluation", {}).get("folds")
+        return folds
 
     @property
     def parallel(self) -> int | None:
@@ -89,8 +89,8 @@ class Head:
     @property
     def earlier(self) -> tuple[Trial, ...]:
         """The trials of earlier runs that this one learns from."""
-        told = self.event.get("earlier", ())
-        return tuple(_earlier_trial(number - len(told), trial) for number, trial in enumerate(told))
+        entries = self.event.get("earlier", ())
+        return tuple(_earlier_trial(number - len(entries), trial) for number, trial in enumerate(entries))
 
     @property
     def warm_start(self) -> Sequence[TakenOver]:
@@ -112,9 +112,9 @@ class Head:
         if not isinstance(left_out, list):
             return experiment
         training = experiment.training
-        given = {name for name in training.model_fields_set if name not in left_out}
+        written = {name for name in training.model_fields_set if name not in left_out}
         values = {name: getattr(training, name) for name in type(training).model_fields}
-        return experiment.model_copy(update={"training": training.model_construct(_fields_set=given, **values)})
+        return experiment.model_copy(update={"training": training.model_construct(_fields_set=written, **values)})
 
     @cached_property
     def space(self) -> Space:
@@ -125,21 +125,21 @@ class Head:
             return Space(_domains(self.event["space"]))
         except (ValueError, TypeError) as error:
             lines = str(error).splitlines()
-            told = f"the head of the run's journal.jsonl tells of a search space that is none: {lines[0]}"
-            raise RunError(f"{told}. It was not written by hptune; search anew with --fresh.") from error
+            message = f"the head of the run's journal.jsonl tells of a search space that is none: {lines[0]}"
+            raise RunError(f"{message}. It was not written by hptune; search anew with --fresh.") from error
 
 
-def _earlier_trial(number: int, told: EarlierTrial) -> Trial:
-    curves = tuple({metric: tuple(curve) for metric, curve in replica.items()} for replica in told["curves"])
+def _earlier_trial(number: int, entry: EarlierTrial) -> Trial:
+    curves = tuple({metric: tuple(curve) for metric, curve in replica.items()} for replica in entry["curves"])
     return Trial(
         number,
-        told["values"],
+        entry["values"],
         "completed",
-        told["epochs"],
-        epochs=told["epochs"],
+        entry["epochs"],
+        epochs=entry["epochs"],
         curves=curves,
-        seconds=told["seconds"],
-        facts=told["facts"],
+        seconds=entry["seconds"],
+        facts=entry["facts"],
     )
 
 
@@ -150,11 +150,11 @@ def head_event(
     facts: Mapping[str, Any],
     folder: Path,
     earlier: Sequence[EarlierTrial] = (),
-    told: Sequence[TakenOver] = (),
+    taken_over: Sequence[TakenOver] = (),
 ) -> HeadEvent:
     """The head of a new journal. experiment: with every default filled in. earlier: trials of earlier runs.
 
-    told: as `Head.warm_start`.
+    taken_over: as `Head.warm_start`.
     """
     from hptune.experiment.reading.load import to_json
 
@@ -167,8 +167,8 @@ def head_event(
     }
     if earlier:
         event["earlier"] = list(earlier)
-    if told:
-        event["warm_start"] = list(told)
+    if taken_over:
+        event["warm_start"] = list(taken_over)
     event["training"] = TRAINING
     if experiment.execution.order == "virtual":
         event["parallel"] = experiment.execution.parallel
@@ -204,12 +204,12 @@ def joined_space(experiment: Experiment, facts: Mapping[str, Any]) -> Space:
     return Space({**_domains(facts.get("space", {})), **experiment.search_space})
 
 
-def _domains(told: Any) -> dict[str, Domain]:
+def _domains(data: Any) -> dict[str, Domain]:
     from pydantic import TypeAdapter
 
     from hptune.experiment.space.space import Domain
 
-    return TypeAdapter(dict[str, Domain]).validate_python(told)
+    return TypeAdapter(dict[str, Domain]).validate_python(data)
 
 
 class Record:
@@ -230,7 +230,7 @@ class Record:
         self.ended: str | None = None  # why the last search ended; None where it was cut short
         self.last_time = float(head["time"])
         self.stabilized: set[tuple[str, int]] = set()
-        self.sittings = [circumstances.told_by(head)]
+        self.sittings = [circumstances.recorded_in(head)]
         self.trained: dict[str, tuple[Values, Finished]] = {}
 
     def apply(self, event: Event) -> None:
@@ -244,7 +244,7 @@ class Record:
         elif event["event"] == "segment_started" and event["purpose"] not in _IN_FULL:
             self.ended = None
         elif event["event"] == "resumed":
-            self.sittings.append(circumstances.told_by(event))
+            self.sittings.append(circumstances.recorded_in(event))
         elif event["event"] == "stabilized":
             self.stabilized.add((event["structure"], event["replica"]))
         self.last_time = event["time"]
@@ -293,8 +293,8 @@ def check_point(space: Space, values: Values, paths: RunPaths) -> None:
     try:
         space.own(values)
     except (ValueError, TypeError) as error:
-        told = f"{paths.journal} holds a trial that is no point of its search space: {error}"
-        raise RunError(f"{told}. It was not written by hptune; search anew with --fresh.") from error
+        reason = f"{paths.journal} holds a trial that is no point of its search space: {error}"
+        raise RunError(f"{reason}. It was not written by hptune; search anew with --fresh.") from error
 
 
 def check_any_succeeded(record: Record) -> None:
@@ -305,7 +305,7 @@ def check_any_succeeded(record: Record) -> None:
     if not trials:
         raise RunError(f"no trial was started: {record.ended}.")
     reasons = Counter(trial.error or "" for trial in trials).most_common(5)
-    told = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
+    listed = "\n".join(f"  {count}× {reason}" for reason, count in reasons)
     raise RunError(
-        f"no trial succeeded; all {len(trials)} failed:\n{told}\nFix the cause and search again with --fresh."
+        f"no trial succeeded; all {len(trials)} failed:\n{listed}\nFix the cause and search again with --fresh."
     )

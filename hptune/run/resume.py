@@ -62,12 +62,12 @@ def trained_otherwise(head: Head) -> bool:
 def check_same_training(head: Head) -> None:
     """Raises SpecError where this version trains otherwise than the one that began the run."""
     if trained_otherwise(head):
-        told = (
+        message = (
             "the run was begun by a version of hptune that trained differently (docs/reliability.md says what has "
             f"changed: training {training_of(head)} then, {TRAINING} now), so its trials would not compare with new "
             "ones. Give this search another `name:`, move the old run aside with --fresh, or use that version."
         )
-        raise SpecError(Problem(told))
+        raise SpecError(Problem(message))
 
 
 def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ def resumed(record: Record, facts: Mapping[str, Any], *, strict: bool) -> tuple[
     facts: of a probe that was made just now. strict: changes are a SpecError. Raises it for other data too.
     """
     check_same_data(record.head, facts)
-    first = circumstances.told_by(record.head.event)
+    first = circumstances.recorded_in(record.head.event)
     return circumstances.resumed(first, record.sittings[-1], facts, strict=strict)
 
 

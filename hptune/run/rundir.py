@@ -200,14 +200,14 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 def list_runs(runs: Path) -> list[RunPaths]:
     """The runs in the folder `runs`, the newest (the one whose journal was written last) first."""
-    found: list[tuple[float, RunPaths]] = []
+    dated: list[tuple[float, RunPaths]] = []
     for folder in runs.iterdir() if runs.is_dir() else ():
         paths = RunPaths(folder)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # no run, or moved aside just now
             status = paths.journal.lstat()
             if stat.S_ISREG(status.st_mode):  # a link or a pipe is no journal
-                found.append((status.st_mtime, paths))
-    return [paths for _, paths in sorted(found, key=lambda run: (-run[0], run[1].name))]
+                dated.append((status.st_mtime, paths))
+    return [paths for _, paths in sorted(dated, key=lambda run: (-run[0], run[1].name))]
 
 
 def find_run(runs: Path, name: str | None = None) -> RunPaths:

@@ -56,9 +56,9 @@ def measured_otherwise(before: Scored, now: Scored, *, task: str | None) -> str 
         return "other evaluation.folds"
     metrics = [objective.metric for objective in this.objectives]
     for metric in metrics:
-        if (why := _defined_otherwise(before, now, metric, task)) is not None:
+        if (why := _defined_otherwise(before, now, metric=metric, task=task)) is not None:
             return why
-    if any(_is_by_code(_definition(one, metric)) for metric in metrics for one in (before, now)):
+    if any(_is_by_code(_definition(scored, metric)) for metric in metrics for scored in (before, now)):
         return _changed_code(before, now)
     return None
 
@@ -70,7 +70,7 @@ def _estimators(model: ModelSpec) -> list[str]:
     return references(model) if isinstance(model, SklearnModel) else []
 
 
-def _defined_otherwise(before: Scored, now: Scored, metric: str, task: str | None) -> str | None:
+def _defined_otherwise(before: Scored, now: Scored, *, metric: str, task: str | None) -> str | None:
     """Why the objective's metric is not the same thing in both, as far as the YAML tells."""
     then, this = _definition(before, metric), _definition(now, metric)
     is_loss = _is_loss(metric)
@@ -78,7 +78,7 @@ def _defined_otherwise(before: Scored, now: Scored, metric: str, task: str | Non
         if "code" in (then[0], this[0]):
             return f"{metric} as other code has it"
         return "another training.loss" if is_loss else f"{metric} with other arguments"
-    halves = [bool(halves_of_logits(one.experiment)) for one in (before, now)]
+    halves = [bool(halves_of_logits(scored.experiment)) for scored in (before, now)]
     if not is_loss and "metric" in then[:1] and halves[0] != halves[1]:
         return f"{metric} under a loss that tells classes apart elsewhere"
     if metric == "loss" and _class_weight(before.experiment) != _class_weight(now.experiment):
@@ -121,31 +121,31 @@ def _metric(metrics: Any, wanted: str) -> Definition:
     """The metrics of that name with all their arguments; all metrics where none has it, as one output's."""
     plain = whole_metric(wanted).removeprefix("val_")
     if not isinstance(metrics, list):
-        return {output: [_with_arguments(one) for one in listed] for output, listed in metrics.items()}
-    found = [one for one in metrics if _reported(one) == plain]
-    return [_with_arguments(one) for one in found or metrics]
+        return {output: [_with_arguments(metric) for metric in listed] for output, listed in metrics.items()}
+    wanted_metrics = [metric for metric in metrics if _reported(metric) == plain]
+    return [_with_arguments(metric) for metric in wanted_metrics or metrics]
 
 
 def _reported(metric: Any) -> str:
-    name, given = _call(metric)
-    return reported_name(name, given)
+    name, args = _call(metric)
+    return reported_name(name, args)
 
 
 def _with_arguments(metric: Any) -> Definition:
     """(name, every argument, the defaults filled in) of a metric as the YAML has it."""
-    name, given = _call(metric)
+    name, args = _call(metric)
     try:
         known = arguments("metrics", name)
     except KeyError:  # the user's own
         known = {}
-    defaults = {key: facts["default"] for key, facts in known.items() if "default" in facts}
-    return [name, {key: value for key, value in {**defaults, **(given or {})}.items() if key not in _NO_MATTER}]
+    defaults = {key: details["default"] for key, details in known.items() if "default" in details}
+    return [name, {key: value for key, value in {**defaults, **(args or {})}.items() if key not in _NO_MATTER}]
 
 
 def _call(metric: Any) -> tuple[str, dict[str, Any] | None]:
     if isinstance(metric, dict) and len(metric) == 1:
-        ((name, given),) = metric.items()
-        return str(name), given or {}
+        ((name, args),) = metric.items()
+        return str(name), args or {}
     return str(metric), None
 
 

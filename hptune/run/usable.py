@@ -43,8 +43,8 @@ def exact(text: Any) -> str:
 
 def shortened(reason: str) -> str:
     """A reason as it is told, which may have held a whole array."""
-    told = exact(reason)
-    return told if len(told) <= MOST_TOLD else f"{told[:MOST_TOLD]} … ({len(told) - MOST_TOLD:,} more characters)"
+    text = exact(reason)
+    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]} … ({len(text) - MOST_TOLD:,} more characters)"
 
 
 def lasted(seconds: float) -> float:
@@ -65,8 +65,8 @@ def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | No
     asked = []
     for metric in (objective.metric for objective in objectives):
         if metric in result.facts:
-            if (told := score_fault(metric, result.facts[metric])) is not None:
-                return told
+            if (fault := score_fault(metric, result.facts[metric])) is not None:
+                return fault
             continue
         if metric == "seconds":
             continue
@@ -89,8 +89,8 @@ def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | No
 
 def has_gaps(facts: Mapping[str, Any], metric: str) -> bool:
     """Whether NaN in the metric's curve is the lack of a value, not a number that training came to."""
-    told = facts.get(UNTOLD, ())
-    return isinstance(told, list | tuple) and metric in told
+    names = facts.get(UNTOLD, ())
+    return isinstance(names, list | tuple) and metric in names
 
 
 def known_of(values: Iterable[float]) -> list[float]:

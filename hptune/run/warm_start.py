@@ -33,8 +33,8 @@ def earlier_trials(
     where that is another. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
     whose experiment can't be read, and where none of its trials fits.
     """
-    found: list[EarlierTrial] = []
-    told: list[TakenOver] = []
+    trials: list[EarlierTrial] = []
+    taken: list[TakenOver] = []
     now = Scored(experiment, [circumstances.current(facts)], own_fit="left_out" in facts)
     for i, name in enumerate(experiment.warm_start):
         try:
@@ -49,11 +49,11 @@ def earlier_trials(
             raise spec_error(
                 f"none of the {len(record.history.trials)} trials of {name!r}{why}. Drop it.", "warm_start", i
             )
-        found += [cast(EarlierTrial, {"run": name, **trial}) for trial in fitting]
-        told.append({"run": name, "taken": len(fitting), "left_out": dict(left_out)})
+        trials += [cast(EarlierTrial, {"run": name, **trial}) for trial in fitting]
+        taken.append({"run": name, "taken": len(fitting), "left_out": dict(left_out)})
         if before.seed != experiment.seed:
-            told[-1]["seed"] = before.seed
-    return found, told
+            taken[-1]["seed"] = before.seed
+    return trials, taken
 
 
 def _fitting(
@@ -116,7 +116,7 @@ def _spelled(trial: Trial, values: Values, metrics: list[str]) -> EarlierTrial:
     }
 
 
-def taken_over(told: TakenOver) -> str:
+def taken_over(entry: TakenOver) -> str:
     """One entry of `Head.warm_start` in words.
 
     >>> taken_over({"run": "first", "taken": 9, "left_out": {"failed": 2, "x has no value": 1}})
@@ -124,10 +124,10 @@ def taken_over(told: TakenOver) -> str:
     >>> taken_over({"run": "first", "taken": 9, "left_out": {}, "seed": 7})
     'warm_start: 9 of the 9 trials of first are taken over (of another seed: 7)'
     """
-    left_out = told["left_out"]
-    all_trials = told["taken"] + sum(left_out.values())
-    line = f"warm_start: {told['taken']} of the {all_trials} trials of {told['run']} are taken over"
-    line += f" (of another seed: {told['seed']})" if "seed" in told else ""
+    left_out = entry["left_out"]
+    all_trials = entry["taken"] + sum(left_out.values())
+    line = f"warm_start: {entry['taken']} of the {all_trials} trials of {entry['run']} are taken over"
+    line += f" (of another seed: {entry['seed']})" if "seed" in entry else ""
     return f"{line}; left out: {counted(left_out)}" if left_out else line
 
 

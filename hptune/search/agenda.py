@@ -64,7 +64,7 @@ class Agenda:
     def take_not_begun(self, trial: int) -> Iterator[Segment]:
         """The segments of a trial that have not begun, removed, whether they are queued or wait for weights."""
         for waiting in (self._queue, self.stabilizing.waiting):
-            for segment in [one for one in waiting if one.trial == trial and one.purpose == "trial"]:
+            for segment in [queued for queued in waiting if queued.trial == trial and queued.purpose == "trial"]:
                 if not self._turns.has_begun(segment):
                     waiting.remove(segment)
                     yield segment

@@ -48,8 +48,8 @@ class Limits:
     @staticmethod
     def _since_the_best(history: History) -> int:
         """How many trials have reported since the best was found; the best itself, trained on, is none of them."""
-        found = set(history.reports[history.best_report + 1 :])
-        return len(found - {history.best.number} if history.best is not None else found)
+        reported = set(history.reports[history.best_report + 1 :])
+        return len(reported - {history.best.number} if history.best is not None else reported)
 
     @staticmethod
     def _epochs_spoken_for(history: History) -> int:

@@ -21,7 +21,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
 from hptune.run import events as tell
-from hptune.run.checkpoints import Checkpoints, drop_untold_weights
+from hptune.run.checkpoints import KeptStates, drop_untold_weights
 from hptune.run.clock import Clock
 from hptune.run.events import End, Event
 from hptune.run.journal import Journal
@@ -77,10 +77,10 @@ class Loop:
         self,
         record: Record,
         request: Request,
+        *,
         paths: RunPaths,
         executor: Executor,
         journal: Journal,
-        *,
         events: Iterable[Event],
         probed: bool,
         make_strategy: MakeStrategy,
@@ -104,12 +104,12 @@ class Loop:
         self._turns = turns_of(record, experiment, free=self._free)
         self._seen = self._turns.history  # what every decision is made from
         self._agenda = Agenda(experiment, self._turns)
-        self._checkpoints = Checkpoints(paths, record.history, keep=experiment.checkpoints.keep)
-        followers = (record, self._turns, self._checkpoints)
+        self._kept_states = KeptStates(paths, record.history, keep=experiment.checkpoints.keep)
+        followers = (record, self._turns, self._kept_states)
         catch_up(events, *followers)
         self._clock = Clock(paths.clock, record.elapsed_s, below=paths.runs)
         record.spent_s = self._clock.seconds
-        self._recorder = Recorder(journal, *followers, clock=self._clock.seconds, on_disk=self._checkpoints.tidy)
+        self._recorder = Recorder(journal, *followers, clock=self._clock.seconds, on_disk=self._kept_states.tidy)
         self._running = 0
         self._has_noted = False
         self._why: str | None = None  # why nothing new is started
@@ -124,12 +124,12 @@ class Loop:
             self._recorder.sync()
             raise
         finally:
-            self._clock.close(told=ended)
+            self._clock.close(journalled=ended)
             self._watch.ended()
         self._recorder.sync()
 
     def _search(self) -> None:
-        self._checkpoints.tidy_all()
+        self._kept_states.tidy_all()
         drop_untold_weights(self._paths, self.record)
         for trial in self._seen.trials:
             if trial.state == "paused":
@@ -208,10 +208,14 @@ class Loop:
             return False
         decision = self._ask()
         if isinstance(decision, Start):
-            self._start(len(self._seen.trials), decision.values, 0, decision.to_epoch, decision.why)
+            self._start(
+                len(self._seen.trials), decision.values, from_epoch=0, to_epoch=decision.to_epoch, why=decision.why
+            )
         elif isinstance(decision, Continue):
             trial = self._seen.trials[decision.trial]
-            self._start(trial.number, trial.values, trial.epochs, decision.to_epoch, decision.why)
+            self._start(
+                trial.number, trial.values, from_epoch=trial.epochs, to_epoch=decision.to_epoch, why=decision.why
+            )
         elif isinstance(decision, Wait):
             return False
         else:
@@ -223,7 +227,7 @@ class Loop:
     def _ask(self) -> Decision:
         return self._strategy.next(self._seen)
 
-    def _start(self, trial: int, values: Values, from_epoch: int, to_epoch: int, why: str | None) -> None:
+    def _start(self, trial: int, values: Values, *, from_epoch: int, to_epoch: int, why: str | None) -> None:
         """Record a step of a trial as started, a segment for each replica that has more to learn."""
         self._ensure_probed()
         self._agenda.go_on(trial)
@@ -232,8 +236,8 @@ class Loop:
             values,
             from_epoch,
             to_epoch,
-            keep_state=self._checkpoints.wants_any or to_epoch < full_epochs(self._experiment, values),
-            keep_above=self._checkpoints.threshold,
+            keep_state=self._kept_states.wants_any or to_epoch < full_epochs(self._experiment, values),
+            keep_above=self._kept_states.threshold,
         )
         evaluation = self._experiment.evaluation
         replicas = self._seen.unfinished(trial, evaluation.folds or evaluation.repeats)
@@ -245,11 +249,11 @@ class Loop:
 
     def _start_finalist(self) -> bool:
         """Whether a finalist has repeats to train, which are then recorded as started and queued."""
-        found = next_finalist(self._experiment, self._seen)
-        if found is None:
+        finalist = next_finalist(self._experiment, self._seen)
+        if finalist is None:
             return False
         self._ensure_probed()
-        segment, replicas = found
+        segment, replicas = finalist
         self._decided(tell.started(segment, replicas))
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
         return True
@@ -265,13 +269,13 @@ class Loop:
     def _ensure_probed(self) -> None:
         if not self._probed:
             check_same_training(self.record.head)
-            found = probe(self._executor, meanwhile=self._request.meanwhile)
-            facts = with_strategys_code(found, self._experiment, self._request.folder)
-            event, told = resumed(self.record, facts, strict=self._request.strict)
+            probed = probe(self._executor, meanwhile=self._request.meanwhile)
+            facts = with_strategys_code(probed, self._experiment, self._request.folder)
+            event, message = resumed(self.record, facts, strict=self._request.strict)
             event["budget"] = self._experiment.budget.model_dump(mode="json", exclude_none=True)
             self._recorder.write(event)
-            if told is not None:
-                self._watch.noted(told)
+            if message is not None:
+                self._watch.noted(message)
             self._probed = True
 
     def _submit(self, segment: Segment) -> None:
@@ -302,8 +306,8 @@ class Loop:
         if not unpromising(self._seen, self._seen.trials[segment.trial], stop_after=after):
             return False
         spared = [segment, *self._agenda.take(segment.trial)]
-        told = tell.stopped(segment.trial, [other.replica for other in spared])
-        self._watched(self._turns.marked(told), segment.trial)
+        event = tell.stopped(segment.trial, [other.replica for other in spared])
+        self._watched(self._turns.marked(event), segment.trial)
         return True
 
     # --- what came back -----------------------------------------------------------------------------------------
@@ -319,10 +323,10 @@ class Loop:
         facts = {} if isinstance(outcome, SegmentFailure) else outcome.facts
         if "retrained" in facts:
             self._watch.noted(f"trial {segment.trial}: {facts['retrained']}")
-        if not self._has_noted and (told := facts.get("not_shared") or facts.get("note")) is not None:
+        if not self._has_noted and (note := facts.get("not_shared") or facts.get("note")) is not None:
             self._has_noted = True
-            self._watch.noted(f"trial {segment.trial}: {told}")
-        event = self._told(outcome)
+            self._watch.noted(f"trial {segment.trial}: {note}")
+        event = self._end_event(outcome)
         self._watched(event, segment.trial)
         self._turns.came(event)
         if segment.purpose == "finalist":
@@ -348,7 +352,7 @@ class Loop:
                 self._agenda.pause(number)
             self._stop_hopeless(_PAUSED_LOOKED_AT)
 
-    def _told(self, outcome: Outcome) -> End:
+    def _end_event(self, outcome: Outcome) -> End:
         """The event that tells of an outcome; of a trial that brought nothing usable, that it has failed."""
         segment = outcome.segment
         if isinstance(outcome, SegmentFailure) or segment.purpose == "stabilize":

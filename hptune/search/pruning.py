@@ -31,5 +31,5 @@ def unpromising(history: History, trial: Trial, *, stop_after: int) -> bool:
 def _mean(history: History, trial: Trial, folds: list[int]) -> float | None:
     """A trial's mean score over some folds; None where it has none."""
     scores = [best_of(trial.curves[fold], history.objective) for fold in folds if fold < len(trial.curves)]
-    found = [score for score in scores if score is not None]
-    return statistics.fmean(found) if len(found) == len(folds) else None
+    present = [score for score in scores if score is not None]
+    return statistics.fmean(present) if len(present) == len(folds) else None

@@ -12,7 +12,7 @@ from hptune.run.events import End, Event
 from hptune.run.journal import Journal
 
 
-class Follower(Protocol):
+class JournalFollower(Protocol):
     """Is told of every event of the journal, in its order."""
 
     def apply(self, event: Event) -> None:
@@ -30,7 +30,7 @@ class Recorder:
     def __init__(
         self,
         journal: Journal,
-        *followers: Follower,
+        *followers: JournalFollower,
         clock: Callable[[], float] | None = None,
         on_disk: Callable[[], None] = lambda: None,
     ) -> None:
@@ -64,7 +64,7 @@ class Recorder:
         return self._journal.look_s()
 
 
-def catch_up(events: Iterable[Event], *followers: Follower) -> None:
+def catch_up(events: Iterable[Event], *followers: JournalFollower) -> None:
     """Tell those who follow of what the journal holds already."""
     for event in events:
         for follower in followers:

@@ -62,9 +62,9 @@ def search(
                     Loop(
                         record,
                         request,
-                        paths,
-                        executor,
-                        journal,
+                        paths=paths,
+                        executor=executor,
+                        journal=journal,
                         events=events,
                         probed=head is None,
                         make_strategy=make_strategy,
@@ -72,22 +72,24 @@ def search(
                         asked_to_stop=asked,
                     ).run()
         except KeyboardInterrupt as stop:
-            told = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
-            raise Interrupted(told) from stop
+            message = f"interrupted. What was finished is kept in {paths.root}. Go on with: {request.command}"
+            raise Interrupted(message) from stop
     check_any_succeeded(record)
     return record
 
 
 def _begun(request: Request, paths: RunPaths, executor: Executor) -> tuple[Request, Record]:
     """A run that is begun: its folder, and its journal with the head. The request has every default filled in."""
-    found = probe(executor, meanwhile=request.meanwhile)
-    facts = with_strategys_code(found, request.experiment, request.folder)
+    probed = probe(executor, meanwhile=request.meanwhile)
+    facts = with_strategys_code(probed, request.experiment, request.folder)
     experiment = filled(request.experiment, facts)
     space = joined_space(experiment, facts)
-    earlier, told = earlier_trials(experiment, space, paths.root.parent, facts=facts)
+    earlier, taken_over = earlier_trials(experiment, space, paths.root.parent, facts=facts)
     files.write_whole(paths.spec, request.text, below=paths.runs)
     with Journal(paths.journal, below=paths.runs) as journal:
-        event = head_event(experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, told=told)
+        event = head_event(
+            experiment, space=space, facts=facts, folder=request.folder, earlier=earlier, taken_over=taken_over
+        )
         head = journal.append(event)
     return replace(request, experiment=experiment), Record(head)
 
@@ -110,7 +112,7 @@ def _points_of(space: Space, events: Iterable[Event], paths: RunPaths) -> Iterat
         yield event
 
 
-def search_command(config: Path, sets: list[str] | None, workers: int | None, runs_dir: Path, *, strict: bool) -> str:
+def search_command(config: Path, sets: list[str] | None, *, workers: int | None, runs_dir: Path, strict: bool) -> str:
     """The command that goes on with this search. runs_dir: as the command line has it, `runs` unless given."""
     words = ["hptune", "search", str(config), *(word for pair in sets or [] for word in ("--set", pair))]
     words += ["--workers", str(workers)] if workers is not None else []

@@ -132,8 +132,8 @@ class AsTheyCome:
 
     def pending(self) -> list[Segment]:
         """The weights that others wait for first."""
-        found = [segment for segment in self.history.pending.values() if segment.purpose in _SEARCHED]
-        return sorted(found, key=lambda segment: segment.purpose != "stabilize")
+        segments = [segment for segment in self.history.pending.values() if segment.purpose in _SEARCHED]
+        return sorted(segments, key=lambda segment: segment.purpose != "stabilize")
 
     @property
     def holds_any(self) -> bool:
@@ -142,7 +142,7 @@ class AsTheyCome:
 
 
 @dataclass(slots=True)
-class _Begun:
+class _OnWorker:
     """A segment on its virtual worker. at: when it began. number: of those that end together the lower one is first."""
 
     segment: Segment
@@ -165,7 +165,7 @@ class InVirtualTime:
         self._now = 0
         self._handed_on = 0
         self._number = 0
-        self._begun: dict[SegmentKey, _Begun] = {}
+        self._begun: dict[SegmentKey, _OnWorker] = {}
 
     def apply(self, event: Event) -> None:
         """Keep the end of a segment for its turn; before any other event, hand on the ends that it was made after.
@@ -173,16 +173,18 @@ class InVirtualTime:
         Raises `RunError` where the journal holds fewer ends than the event says.
         """
         if event["event"] == "segment_finished" or event["event"] == "segment_failed":
-            one = self._begun.get(key_of(event))
-            if one is not None:
-                one.end = event
+            running = self._begun.get(key_of(event))
+            if running is not None:
+                running.end = event
                 return
         while self._handed_on < event.get("after", 0):
-            self._hand_on(min((one for one in self._begun.values() if one.end), key=self._turn, default=None))
+            self._hand_on(
+                min((running for running in self._begun.values() if running.end), key=self._turn, default=None)
+            )
         self.history.apply(event)
         if event["event"] == "segment_begun" or (event["event"] == "segment_started" and event.get("begun", False)):
             segment = self.history.pending[key_of(event)]
-            self._begun[segment_key(segment)] = _Begun(segment, self._now, self._number)
+            self._begun[segment_key(segment)] = _OnWorker(segment, self._now, self._number)
             self._number += 1
 
     def came(self, event: End) -> None:
@@ -192,7 +194,7 @@ class InVirtualTime:
         """The first end in virtual time; None where one that still runs may end before it, or more begins first."""
         if not decided or not self.holds_any:
             return None
-        first = min(self._begun.values(), key=lambda one: self._turn(one, epochs))
+        first = min(self._begun.values(), key=lambda running: self._turn(running, epochs))
         return None if first.end is None else self._hand_on(first)
 
     def has_room(self, kept: int, free_slots: int) -> bool:  # noqa: ARG002  # the same on every machine
@@ -213,34 +215,34 @@ class InVirtualTime:
 
     def pending(self) -> list[Segment]:
         """Those that had begun, in the order in which they began, before the others."""
-        going = [one.segment for one in self._begun.values() if one.end is None]
+        going = [running.segment for running in self._begun.values() if running.end is None]
         others = [s for key, s in self.history.pending.items() if s.purpose in _SEARCHED and key not in self._begun]
         return going + others
 
     @property
     def holds_any(self) -> bool:
         """Whether an end waits for its turn."""
-        return any(one.end is not None for one in self._begun.values())
+        return any(running.end is not None for running in self._begun.values())
 
-    def _hand_on(self, one: _Begun | None) -> End:
-        if one is None or one.end is None:
-            told = "the journal tells of a decision that was made after more than it holds"
-            raise RunError(f"{told}: it is damaged. Begin anew with `hptune search CONFIG --fresh`.")
-        self._now = max(self._now, self._turn(one)[0])
+    def _hand_on(self, running: _OnWorker | None) -> End:
+        if running is None or running.end is None:
+            message = "the journal tells of a decision that was made after more than it holds"
+            raise RunError(f"{message}: it is damaged. Begin anew with `hptune search CONFIG --fresh`.")
+        self._now = max(self._now, self._turn(running)[0])
         self._handed_on += 1
-        del self._begun[segment_key(one.segment)]
-        self.history.apply(one.end)
-        return one.end
+        del self._begun[segment_key(running.segment)]
+        self.history.apply(running.end)
+        return running.end
 
-    def _turn(self, one: _Begun, epochs: Callable[[Segment], int] = lambda _: 0) -> tuple[int, int]:
+    def _turn(self, running: _OnWorker, epochs: Callable[[Segment], int] = lambda _: 0) -> tuple[int, int]:
         """When a segment ends, and its number; of one that is being trained, when it ends at the earliest."""
-        segment = one.segment
+        segment = running.segment
         length = self._lasts(segment)
         if length is None:
             planned = segment.to_epoch
-            if one.end is None:
+            if running.end is None:
                 trained = min(epochs(segment), planned)
             else:
-                trained = one.end["epochs"] if one.end["event"] == "segment_finished" else planned
+                trained = running.end["epochs"] if running.end["event"] == "segment_finished" else planned
             length = trained - segment.from_epoch
-        return one.at + max(length, 1), one.number
+        return running.at + max(length, 1), running.number

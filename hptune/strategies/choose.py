@@ -133,8 +133,8 @@ def _calmly() -> Iterator[None]:
         with redirect_stdout(sys.stderr):
             yield
     except SystemExit as ended:
-        told = f"the code that chooses points ended the process: sys.exit({ended.code!r:.100})"
-        raise RunError(f"{told}. Fix it and run the same command again.") from ended
+        reason = f"the code that chooses points ended the process: sys.exit({ended.code!r:.100})"
+        raise RunError(f"{reason}. Fix it and run the same command again.") from ended
 
 
 def _apart(options: StrategyOptions) -> Apart:
@@ -151,8 +151,8 @@ def _made(experiment: Experiment, space: Space, folder: Path) -> Strategy:
     setup = Setup(experiment, space, experiment.strategy, first, folder)
     module, maker = _row(setup.options)
     if maker == "strategy":
-        found: Strategy = module.strategy(setup, lambda: Points(experiment, space, _inner(setup), first=first))
-        return found
+        made: Strategy = module.strategy(setup, lambda: Points(experiment, space, _inner(setup), first=first))
+        return made
     sampler = getattr(module, maker)(setup)
     points = Points(experiment, space, sampler, first=first)
     return Sampled(experiment, points, why=getattr(sampler, "why", None))

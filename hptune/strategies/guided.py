@@ -38,7 +38,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Result:
+class PointResult:
     """How a point did; less is better. Infinite where its trial has failed.
 
     loss: the lowest validation loss, 0 where it is not known. cost: the objective's. Neither of the others decides:
@@ -56,7 +56,7 @@ class Result:
             return "failed"
         return f"val_loss {self.loss:.4g}" if self.has_loss else f"{self.score:.4g}"
 
-    def against(self, other: Result) -> tuple[str, str]:
+    def against(self, other: PointResult) -> tuple[str, str]:
         """Both in words that tell them apart: where they read alike in more digits, or with the objective."""
         pair = str(self), str(other)
         if pair[0] != pair[1] or self == other:
@@ -68,7 +68,7 @@ class Result:
         return f"{pair[0]}, objective {self.score!r}", f"{pair[1]}, objective {other.score!r}"
 
 
-Procedure: TypeAlias = Generator[Round, Sequence[Result], str]
+Procedure: TypeAlias = Generator[Round, Sequence[PointResult], str]
 """Yields rounds, is sent their results, and returns what it came to."""
 
 
@@ -113,26 +113,26 @@ class GuidedSampler:
 
     def _procedure(self) -> Procedure:
         settings = self._first_settings()
-        told = ""
+        decided = ""
         if "learning_rate" in self._roles:
-            told = yield from self._rate(settings, 10.0, "coarse")
+            decided = yield from self._rate(settings, 10.0, step="coarse")
         if "batch_size" in self._roles:
-            told = yield from self._batch_size(settings, told)
+            decided = yield from self._batch_size(settings, decided)
             if "learning_rate" in self._roles:
-                told = yield from self._rate(settings, 2.0, "fine", told)
+                decided = yield from self._rate(settings, 2.0, step="fine", decided=decided)
         if "schedule" in self._roles:
-            told = yield from self._schedule(settings, told)
+            decided = yield from self._schedule(settings, decided)
         chosen = ", ".join(f"{name} {value}" for name, value in settings.items() if name in self._point(settings))
-        return f"{told}. Found: {chosen}"
+        return f"{decided}. Found: {chosen}"
 
-    def _rate(self, settings: dict[str, Value], factor: float, step: str, told: str = "") -> Procedure:
+    def _rate(self, settings: dict[str, Value], factor: float, *, step: str, decided: str = "") -> Procedure:
         """The learning rate: centre and a factor either way; where a neighbour wins, between it and the centre."""
         name = self._roles["learning_rate"]
         domain = self._space.domains[name]
         centre = settings[name]
-        tried: dict[Value, Result] = {}
+        tried: dict[Value, PointResult] = {}
         way = "an order of magnitude" if factor == 10 else f"a factor of {factor:g}"
-        why = _after(told, f"{step} learning rate: {_show(centre)} and {way} either way")
+        why = _after(decided, f"{step} learning rate: {_show(centre)} and {way} either way")
         while True:
             rates = [centre, *(_at(domain, _number(centre) * by) for by in (1 / factor, factor))]
             rates = list(dict.fromkeys(rates))
@@ -149,7 +149,7 @@ class GuidedSampler:
         settings[name] = best = min(tried, key=lambda rate: tried[rate])
         return f"{step} learning rate: {_show(best)} won ({tried[best]})"
 
-    def _batch_size(self, settings: dict[str, Value], told: str) -> Procedure:
+    def _batch_size(self, settings: dict[str, Value], decided: str) -> Procedure:
         """The batch size, doubled while that helps."""
         name = self._roles["batch_size"]
         sizes = sorted(map(_number, self._space.domains[name].values() or ()))
@@ -157,17 +157,17 @@ class GuidedSampler:
             size = settings[name]
             larger = next((_at(self._space.domains[name], n) for n in sizes if n >= 2 * _number(size)), None)
             if larger is None:
-                yield Round([self._point(settings)], _after(told, f"batch size: {_show(size)}"))
-                return _after(told, f"batch size {_show(size)} stays: there is no larger one")
-            pair = [self._point({**settings, name: one}) for one in (size, larger)]
-            now, doubled = yield Round(pair, _after(told, f"batch size: {_show(larger)} against {_show(size)}"))
+                yield Round([self._point(settings)], _after(decided, f"batch size: {_show(size)}"))
+                return _after(decided, f"batch size {_show(size)} stays: there is no larger one")
+            pair = [self._point({**settings, name: candidate}) for candidate in (size, larger)]
+            now, doubled = yield Round(pair, _after(decided, f"batch size: {_show(larger)} against {_show(size)}"))
             has, would = now.against(doubled)
             if not doubled < now:
                 return f"batch size {_show(size)} stays: it has {has}, {_show(larger)} has {would}"
             settings[name] = larger
-            told = f"batch size {_show(larger)} ({would}) beat {_show(size)} ({has})"
+            decided = f"batch size {_show(larger)} ({would}) beat {_show(size)} ({has})"
 
-    def _schedule(self, settings: dict[str, Value], told: str) -> Procedure:
+    def _schedule(self, settings: dict[str, Value], decided: str) -> Procedure:
         """Cosine where it helps; else a ramp, one epoch before the validation loss stops falling."""
         name = self._roles["schedule"]
         known = self._space.domains[name].values() or ()
@@ -177,52 +177,52 @@ class GuidedSampler:
             asked = [self._point(settings), self._point(tried)]
             about = f"schedule: {other} against {plain}"
             if other == "ramp" and "ramp_epoch" in self._roles:
-                (now,) = yield Round(asked[:1], _after(told, about))
+                (now,) = yield Round(asked[:1], _after(decided, about))
                 epoch = self._roles["ramp_epoch"]
                 tried[epoch] = _at(self._space.domains[epoch], max(now.plateau - 1, 1))
                 asked[1] = self._point(tried)
                 about += f", from epoch {tried[epoch]} on, one before its validation loss stopped falling"
-            now, then = yield Round(asked, _after(told, about))
+            now, then = yield Round(asked, _after(decided, about))
             has, would = now.against(then)
             if then < now:
                 settings |= tried
                 return f"schedule {other} ({would}) beat {plain} ({has})"
-            told = f"schedule {plain} ({has}) stays: {other} has {would}"
-        return told or f"schedule {plain} stays: there is no other"
+            decided = f"schedule {plain} ({has}) stays: {other} has {would}"
+        return decided or f"schedule {plain} stays: there is no other"
 
     # --- points -------------------------------------------------------------------------------------------------
 
     def _first_settings(self) -> dict[str, Value]:
         """Where the roles begin: the rate at its default, the smallest batch that is not too small, no schedule."""
-        found = {name: self._space.domains[name].default_value() for role, name in self._roles.items()}
-        found.pop(self._roles.get("ramp_epoch", ""), None)
+        settings = {name: self._space.domains[name].default_value() for role, name in self._roles.items()}
+        settings.pop(self._roles.get("ramp_epoch", ""), None)
         if "batch_size" in self._roles:
             domain = self._space.domains[self._roles["batch_size"]]
             assert self._options.first_batch_size is not None, "filled in once the data is known"
             sizes = sorted(map(_number, domain.values() or ()))
             first = next((n for n in sizes if n >= self._options.first_batch_size), sizes[-1])
-            found[self._roles["batch_size"]] = _at(domain, first)
+            settings[self._roles["batch_size"]] = _at(domain, first)
         if "schedule" in self._roles and "constant" in (self._space.domains[self._roles["schedule"]].values() or ()):
-            found[self._roles["schedule"]] = "constant"
-        return found
+            settings[self._roles["schedule"]] = "constant"
+        return settings
 
     def _point(self, settings: Mapping[str, Value]) -> Point:
         return self._space.complete(settings)
 
 
-def result(trial: Trial, history: History) -> Result:
+def result(trial: Trial, history: History) -> PointResult:
     """How a trial that has ended did."""
     score = history.score(trial)
     if score is None:
-        return Result(math.inf, math.inf)
+        return PointResult(math.inf, math.inf)
     losses = [best_of(curves, _LOSS) for curves in trial.curves]
     cost = history.objective.cost(score)
     if None in losses:
-        return Result(0.0, cost, score)
+        return PointResult(0.0, cost, score)
     curve = trial.curves[0]["val_loss"]
     lowest = min((loss for loss in curve if loss == loss), default=math.inf)
     plateau = 1 + curve.index(lowest) if lowest in curve else 1
-    return Result(math.fsum(loss for loss in losses if loss is not None) / len(losses), cost, score, plateau, True)
+    return PointResult(math.fsum(loss for loss in losses if loss is not None) / len(losses), cost, score, plateau, True)
 
 
 def _at(domain: Domain, number: float) -> Value:
@@ -253,9 +253,9 @@ def _show(value: Value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _after(told: str, more: str) -> str:
+def _after(decided: str, more: str) -> str:
     """What was decided, then what is asked next."""
-    return f"{told}; {more}" if told else more
+    return f"{decided}; {more}" if decided else more
 
 
 def sampler(setup: Setup) -> GuidedSampler:

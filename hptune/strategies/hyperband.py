@@ -161,7 +161,7 @@ class HyperbandStrategy:
             yield _Round(rung, tuple(t.number for t in members), complete)
             if not complete or i + 1 == len(bracket.rungs):
                 return
-            members = _promoted(members, rung, bracket.rungs[i + 1], history)
+            members = _promoted(members, rung, following=bracket.rungs[i + 1], history=history)
 
 
 def _reached(trial: Trial, rung: Rung) -> bool:
@@ -169,7 +169,7 @@ def _reached(trial: Trial, rung: Rung) -> bool:
     return trial.epochs >= rung.epochs or trial.state == "completed"
 
 
-def _promoted(members: list[Trial], rung: Rung, following: Rung, history: History) -> list[Trial]:
+def _promoted(members: list[Trial], rung: Rung, *, following: Rung, history: History) -> list[Trial]:
     """The best of a complete round, as many as the following one has places; who fails there holds none.
 
     Who was promoted stays so, whatever is learnt later: the journal is the truth.

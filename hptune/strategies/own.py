@@ -29,20 +29,20 @@ class OwnStrategy:
     there is none of it, or it can't be made.
     """
 
-    def __init__(self, setup: Setup, reference: str, keywords: Mapping[str, Any], place: KeyPath) -> None:
+    def __init__(self, setup: Setup, reference: str, *, keywords: Mapping[str, Any], place: KeyPath) -> None:
         self._name, self._setup = reference, setup
         self._points = Points(setup.experiment, setup.space, self, first=setup.first)  # for the rules, not for points
-        found = load_object(reference, setup.folder, place)
-        lacks = [name for name in ("next", "may_continue") if not callable(getattr(found, name, None))]
-        if not isinstance(found, type) or lacks:
-            told = f"{reference} must be a class with next(history) and may_continue(trial, history)"
-            told += f", and has no {lacks[0]}" if lacks else ""
-            raise spec_error(f"{told}. Add it, as hptune.strategies.strategy has it.", *place)
+        loaded = load_object(reference, setup.folder, place)
+        lacks = [name for name in ("next", "may_continue") if not callable(getattr(loaded, name, None))]
+        if not isinstance(loaded, type) or lacks:
+            reason = f"{reference} must be a class with next(history) and may_continue(trial, history)"
+            reason += f", and has no {lacks[0]}" if lacks else ""
+            raise spec_error(f"{reason}. Add it, as hptune.strategies.strategy has it.", *place)
         try:
-            self._inner: Any = found(setup.experiment, setup.space, **keywords)
+            self._inner: Any = loaded(setup.experiment, setup.space, **keywords)
         except Exception as error:  # the class is anybody's
-            told = f"{reference} can't be constructed: {type(error).__name__}: {error}"
-            raise spec_error(f"{told}. It is given the experiment, the space, and the options.", *place) from error
+            reason = f"{reference} can't be constructed: {type(error).__name__}: {error}"
+            raise spec_error(f"{reason}. It is given the experiment, the space, and the options.", *place) from error
 
     def next(self, history: History) -> Decision:
         """The class's decision, checked; the points of `enqueue` come first.
@@ -55,20 +55,20 @@ class OwnStrategy:
             return Start(point, full_epochs(self._setup.experiment, point))
         if (end := self._points.end(history)) is not None:
             return end
-        found: Decision = self._asked(lambda: self._inner.next(history), history)
-        match found:  # which is anything, whatever its type says
+        decision: Decision = self._asked(lambda: self._inner.next(history), history)
+        match decision:  # which is anything, whatever its type says
             case Start():
-                return self._start(found, history)
+                return self._start(decision, history)
             case Continue():
-                self._check_continued(found, history)
+                self._check_continued(decision, history)
             case Wait():
                 if not any(True for _ in history.running()):
                     return Done(f"{self._name} waits for trials, and none is running")
             case Done():
                 pass
             case _:
-                raise self._wrong(history, f"must give Start, Continue, Wait or Done, gave {found!r}")
-        return found
+                raise self._wrong(history, f"must give Start, Continue, Wait or Done, gave {decision!r}")
+        return decision
 
     def suggest(self, history: History) -> NoReturn:  # noqa: ARG002  # a Sampler's
         """Never called: `next` gives the points."""
@@ -78,8 +78,8 @@ class OwnStrategy:
         """What the class answers, as a bool. Raises `RunError` where it raises."""
         return bool(self._asked(lambda: self._inner.may_continue(trial, history), history))
 
-    def _start(self, found: Start, history: History) -> Start:
-        space, values = self._setup.space, dict(found.values)
+    def _start(self, decision: Start, history: History) -> Start:
+        space, values = self._setup.space, dict(decision.values)
         wrong = [
             name
             for name, value in values.items()
@@ -96,16 +96,18 @@ class OwnStrategy:
         known = {point_key(trial.values): trial.number for trial in history.trials}
         if (twice := known.get(point_key(point))) is not None:
             raise self._wrong(history, f"gave the point of trial {twice} again")
-        if not isinstance(found.to_epoch, int) or found.to_epoch < 1:
-            raise self._wrong(history, f"must train up to an epoch of at least 1, gave {found.to_epoch!r}")
-        return Start(point, found.to_epoch, found.why)
+        if not isinstance(decision.to_epoch, int) or decision.to_epoch < 1:
+            raise self._wrong(history, f"must train up to an epoch of at least 1, gave {decision.to_epoch!r}")
+        return Start(point, decision.to_epoch, decision.why)
 
-    def _check_continued(self, found: Continue, history: History) -> None:
+    def _check_continued(self, decision: Continue, history: History) -> None:
         trials = history.trials
-        if not 0 <= found.trial < len(trials) or trials[found.trial].state != "paused":
-            raise self._wrong(history, f"trial {found.trial!r} is not paused, and can't be trained on")
-        if found.to_epoch <= trials[found.trial].epochs:
-            raise self._wrong(history, f"trial {found.trial} is trained to epoch {trials[found.trial].epochs} already")
+        if not 0 <= decision.trial < len(trials) or trials[decision.trial].state != "paused":
+            raise self._wrong(history, f"trial {decision.trial!r} is not paused, and can't be trained on")
+        if decision.to_epoch <= trials[decision.trial].epochs:
+            raise self._wrong(
+                history, f"trial {decision.trial} is trained to epoch {trials[decision.trial].epochs} already"
+            )
 
     def _asked(self, question: Callable[[], Any], history: History) -> Any:
         try:
@@ -113,15 +115,15 @@ class OwnStrategy:
         except Exception as error:  # the class is anybody's
             raise self._wrong(history, f"raised {type(error).__name__}: {error}") from error
 
-    def _wrong(self, history: History, told: str) -> RunError:
+    def _wrong(self, history: History, reason: str) -> RunError:
         number = len(history.trials)
-        return RunError(f"strategy: {self._name} for trial {number}: {told}. Fix it and run the same command again.")
+        return RunError(f"strategy: {self._name} for trial {number}: {reason}. Fix it and run the same command again.")
 
 
 def strategy(setup: Setup, points: Callable[[], Points]) -> OwnStrategy:  # noqa: ARG001  # it has its own
     """The class that `strategy: {name: python, …}` names, or that another package's options do."""
     options: StrategyOptions = setup.options
     if isinstance(options, PythonStrategy):
-        return OwnStrategy(setup, options.strategy, options.options, ("strategy", "strategy"))
+        return OwnStrategy(setup, options.strategy, keywords=options.options, place=("strategy", "strategy"))
     keywords = {name: value for name, value in options if name != "name"}
-    return OwnStrategy(setup, options.maker, keywords, ("strategy", "name"))
+    return OwnStrategy(setup, options.maker, keywords=keywords, place=("strategy", "name"))

@@ -61,10 +61,10 @@ def brackets(max_epochs: int, factor: int) -> list[tuple[Rung, ...]]:
     assert factor >= 2, "a factor that halves nothing"
     last = next(s for s in count() if factor ** (s + 1) > max_epochs)
     final = 1 + next(k for k in count() if factor**k >= max_epochs)
-    return [tuple(_rounds(s, final, max_epochs, factor)) for s in range(last, -1, -1)]
+    return [tuple(_rounds(s, final, max_epochs=max_epochs, factor=factor)) for s in range(last, -1, -1)]
 
 
-def _rounds(s: int, final: int, max_epochs: int, factor: int) -> Iterator[Rung]:
+def _rounds(s: int, final: int, *, max_epochs: int, factor: int) -> Iterator[Rung]:
     before = 0
     for power in (factor ** (s - r) for r in range(s + 1)):
         epochs = -(-max_epochs // power)

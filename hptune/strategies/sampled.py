@@ -29,16 +29,16 @@ def enqueued(experiment: Experiment, space: Space) -> list[Point]:
     """
     problems = [
         Problem(_misfit(name, value, space), ("enqueue", i, name))
-        for i, given in enumerate(experiment.enqueue)
-        for name, value in given.items()
+        for i, entry in enumerate(experiment.enqueue)
+        for name, value in entry.items()
         if name not in space.domains or not space.domains[name].contains(value)
     ]
     if problems:
         raise SpecError(*problems)
     points: dict[PointKey, Point] = {}
-    for i, given in enumerate(experiment.enqueue):
+    for i, entry in enumerate(experiment.enqueue):
         rng = Random(derive(experiment.seed, "enqueue", i))
-        point = space.complete(given, lambda _, domain, rng=rng: domain.from_unit(rng.random()))
+        point = space.complete(entry, lambda _, domain, rng=rng: domain.from_unit(rng.random()))
         points.setdefault(point_key(point), point)
     return list(points.values())
 
@@ -165,8 +165,8 @@ class Sampled:
         if isinstance(point, Wait):
             running = any(True for _ in history.running())
             return point if running else Done("the strategy waits for trials, and none is running")
-        given = len(history.trials) < len(self._points.first)
-        why = self._why(history) if self._why is not None and not given else None
+        is_first = len(history.trials) < len(self._points.first)
+        why = self._why(history) if self._why is not None and not is_first else None
         return Start(point, full_epochs(self._experiment, point), why)
 
     def may_continue(self, trial: Trial, history: History) -> bool:  # noqa: ARG002 - the protocol's

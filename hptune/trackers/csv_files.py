@@ -82,27 +82,27 @@ def trials_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     fixed = [*own[:2], *measured.values(), *own[2:]]
     names = list(record.head.space.domains)
     columns = {name: f"{name} (parameter)" if name in fixed else name for name in names}
-    found = []
+    lines = []
     for row in rows(record.history):
         figures = row.get("objectives") or {"score": row.get("score")}
         values = {columns[name]: value for name, value in row["values"].items()}
         figures = {column: figures.get(name) for name, column in measured.items()}
-        found.append({**{key: row.get(key) for key in fixed}, **figures, **values})
-    return [*fixed, *columns.values()], found
+        lines.append({**{key: row.get(key) for key in fixed}, **figures, **values})
+    return [*fixed, *columns.values()], lines
 
 
 def epochs_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     """(columns, a row for each epoch of each repeat or fold of each trial): every metric's value."""
     places = ("trial", "replica", "epoch")
     metrics: dict[str, str] = {}  # the column of each
-    found = []
+    lines = []
     for trial in record.history.trials:
         for replica, curves in enumerate(trial.curves):
             metrics |= {name: _column(name, (*places, *curves)) for name in curves}
             for epoch in range(max(map(len, curves.values()), default=0)):
-                told = {metrics[name]: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
-                found.append({"trial": trial.number, "replica": replica, "epoch": epoch + 1, **told})
-    return [*places, *metrics.values()], found
+                values = {metrics[name]: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
+                lines.append({"trial": trial.number, "replica": replica, "epoch": epoch + 1, **values})
+    return [*places, *metrics.values()], lines
 
 
 def _column(metric: str, taken: Sequence[str]) -> str:

@@ -24,18 +24,18 @@ from hptune.search.watch import Watch
 
 def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
     """The trackers that are asked for, by their keys. Raises SpecError for one that is not known or can't be made."""
-    found: dict[str, Watch] = {}
+    by_key: dict[str, Watch] = {}
     for key, options in experiment.track.items():
         if options is False:
             continue
         try:
-            found[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
+            by_key[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
         except SpecError:
             raise
         except Exception as error:  # another package's may raise anything
-            told = f"{key} can't be begun: {type(error).__name__}: {error}. Fix its options, or drop it."
-            raise spec_error(told, "track", key) from error
-    return found
+            reason = f"{key} can't be begun: {type(error).__name__}: {error}. Fix its options, or drop it."
+            raise spec_error(reason, "track", key) from error
+    return by_key
 
 
 def _class(key: str) -> Callable[..., Watch]:
@@ -95,10 +95,10 @@ class Watches:
         self._first.ended()
         self._tell("ended")
 
-    def _tell(self, what: str, *given: Any) -> None:
+    def _tell(self, method: str, *arguments: Any) -> None:
         for key, tracker in list(self._trackers.items()):
             try:
-                getattr(tracker, what)(*given)
+                getattr(tracker, method)(*arguments)
             except Exception as error:  # noqa: BLE001  # whatever it raises: a search is worth more than its tracker
                 del self._trackers[key]
                 self._first.noted(f"track.{key} is left out from here on: {type(error).__name__}: {error}")

@@ -33,8 +33,8 @@ def check_formats(formats: Sequence[str], experiment: Experiment) -> None:
             continue
         lacking = [package for package in FORMATS[name] if find_spec(package) is None]
         if lacking:
-            told = f"{name} needs {' and '.join(lacking)}, which {'is' if len(lacking) == 1 else 'are'} not installed"
-            problems.append(Problem(f"--export: {told}. Run: pip install 'hptune[{name}]'"))
+            reason = f"{name} needs {' and '.join(lacking)}, which {'is' if len(lacking) == 1 else 'are'} not installed"
+            problems.append(Problem(f"--export: {reason}. Run: pip install 'hptune[{name}]'"))
     if problems:
         raise SpecError(*problems)
 

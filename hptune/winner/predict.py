@@ -62,7 +62,7 @@ def predict(
     unknown = 0
     strange: list[tuple[float, float]] = []
 
-    def told() -> Iterator[tuple[Answer, list[str]]]:
+    def answered() -> Iterator[tuple[Answer, list[str]]]:
         nonlocal unknown
         for piece in pieces:
             unknown += int((~piece.known).sum())
@@ -73,9 +73,9 @@ def predict(
 
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as aside:
         if as_json:
-            _write_json(aside, told(), names, kind)
+            _write_json(aside, answered(), names=names, kind=kind)
         else:
-            _write_csv(aside, told(), names)
+            _write_csv(aside, answered(), names)
         aside.seek(0)
         _hand_over(aside, output)
     if strange:
@@ -91,9 +91,9 @@ def _decided(task: str, width: int) -> str:
     return "the second class is told above 0.5" if width == 1 else "the class of the greatest is told"
 
 
-def _write_csv(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: list[str]) -> None:
+def _write_csv(file: TextIO, answered: Iterable[tuple[Answer, list[str]]], names: list[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    lines = iter(told)
+    lines = iter(answered)
     first = next(lines, None)
     last = FILE if first is not None and first[1] else ()
     writer.writerow([PREDICTION, *_beside((PREDICTION, *last), names), *last])
@@ -102,9 +102,9 @@ def _write_csv(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: li
         writer.writerow([_spelled(answer.prediction), *numbers, *files])
 
 
-def _write_json(file: TextIO, told: Iterable[tuple[Answer, list[str]]], names: list[str], kind: str) -> None:
+def _write_json(file: TextIO, answered: Iterable[tuple[Answer, list[str]]], *, names: list[str], kind: str) -> None:
     file.write("[")
-    for i, (answer, files) in enumerate(told):
+    for i, (answer, files) in enumerate(answered):
         behind = {kind: dict(zip(names, answer.numbers, strict=True))} if answer.numbers else {}
         line = {PREDICTION: answer.prediction, **behind, **dict(zip(FILE, files, strict=False))}
         file.write(",\n " if i else "")
@@ -118,13 +118,13 @@ def _beside(taken: Sequence[str], names: Sequence[str]) -> list[str]:
     >>> _beside(["prediction", "file"], ["prediction", "prediction_", "no"])
     ['prediction__', 'prediction_', 'no']
     """
-    found: list[str] = []
+    columns: list[str] = []
     for name in names:
         own = name
-        while own in taken or (own != name and own in (*names, *found)):
+        while own in taken or (own != name and own in (*names, *columns)):
             own += "_"
-        found.append(own)
-    return found
+        columns.append(own)
+    return columns
 
 
 def _spelled(prediction: Any) -> str:
@@ -137,7 +137,7 @@ def _spelled(prediction: Any) -> str:
     """
     if isinstance(prediction, list):
         line = io.StringIO()
-        csv.writer(line, delimiter=";").writerow([_spelled(one) for one in prediction])
+        csv.writer(line, delimiter=";").writerow([_spelled(part) for part in prediction])
         return line.getvalue().removesuffix("\r\n")
     if prediction is None:
         return ""

@@ -15,7 +15,7 @@ from hptune.run.record import TRAINING, Head, Record
 from hptune.run.resume import training_of
 from hptune.search.probing import probe
 
-Result: TypeAlias = dict[str, Any]
+Reproduction: TypeAlias = dict[str, Any]
 """`trial`; `alone`: whether each replica had a process of its own; `equal`: to the bit; `within`: the tolerance;
 `differences`: by metric, the largest absolute difference, None where a curve is missing or of another length; `epochs`
 compared, over all replicas; `environment`: what differs from the journal's head, {"data", "platform", "training" (the
@@ -34,7 +34,9 @@ def asked_for(trial: int | None, alone: int | None) -> int:
     return number
 
 
-def reproduce(record: Record, number: int, executor: Executor, *, tolerance: float, alone: bool = False) -> Result:
+def reproduce(
+    record: Record, number: int, executor: Executor, *, tolerance: float, alone: bool = False
+) -> Reproduction:
     """Train trial `number` again, each replica in one piece from its first epoch to its last, under the same seeds.
 
     executor: of the experiment in the record's head, with a run's folder that is thrown away. tolerance: the largest
@@ -43,26 +45,26 @@ def reproduce(record: Record, number: int, executor: Executor, *, tolerance: flo
     """
     trial = _trial(record, number, "--alone" if alone else "--trial")
     facts = probe(executor)
-    found: list[Curves] = []
+    again: list[Curves] = []
     failure: str | None = None
     for replica, curves in enumerate(trial.curves or ({},)):
         if trial.curves and not curves:
-            found.append({})  # it was never trained
+            again.append({})  # it was never trained
             continue
         epochs = trial.to_epoch if trial.error is not None else max(map(len, curves.values()), default=0)
         outcome = run_one(executor, Segment(number, trial.values, to_epoch=epochs, replica=replica))
         if isinstance(outcome, SegmentFailure):
             failure = outcome.reason
             break
-        found.append(outcome.curves)
-    told = {"trial": number, "alone": alone, **compare(trial.curves, found, tolerance=tolerance)}
+        again.append(outcome.curves)
+    result = {"trial": number, "alone": alone, **compare(trial.curves, again, tolerance=tolerance)}
     if trial.error is not None or failure is not None:
-        told |= {"error": [trial.error, failure], "within": trial.error == failure}
-        told["equal"] = told["within"]
-    return {**told, "environment": environment(record.head, facts)}
+        result |= {"error": [trial.error, failure], "within": trial.error == failure}
+        result["equal"] = result["within"]
+    return {**result, "environment": environment(record.head, facts)}
 
 
-def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) -> Result:
+def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) -> Reproduction:
     """The largest difference of each metric between two trainings, with a list of curves a repeat or fold.
 
     tolerance: the largest absolute difference that is `within`. A difference is None where the two can't be compared.
@@ -93,33 +95,35 @@ def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
     now = {"training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
     then = {"training": training_of(head), "platform": head.event.get("platform")}
     then |= {"data": head.facts.get("fingerprint")}
-    changed = circumstances.changes(circumstances.told_by(head.event), circumstances.current(facts))
+    changed = circumstances.changes(circumstances.recorded_in(head.event), circumstances.current(facts))
     others = {f"{name} of keras.json": pair for name, pair in changed.get("keras", {}).items()}
     others |= {f"the code in {file}": pair for file, pair in changed.get("code", {}).items()}
     pairs = {**changed.get("versions", {}), **{name: [then[name], now[name]] for name in now}, **others}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def result_lines(told: Result) -> list[str]:
+def result_lines(result: Reproduction) -> list[str]:
     """What came of it, for people."""
-    how = "trained alone, in a process of its own: " if told["alone"] else ""
-    lines = [f"trial {told['trial']}: {how}{_verdict(told)}"]
-    if not told["equal"]:
-        lines += [f"  {metric}: {_spelled(gap)}" for metric, gap in told["differences"].items()]
-    for name, (then, now) in told["environment"].items():
+    how = "trained alone, in a process of its own: " if result["alone"] else ""
+    lines = [f"trial {result['trial']}: {how}{_verdict(result)}"]
+    if not result["equal"]:
+        lines += [f"  {metric}: {_spelled(gap)}" for metric, gap in result["differences"].items()]
+    for name, (then, now) in result["environment"].items():
         name = "hptune's training revision" if name == "training" else name
         lines.append(f"  {name} was {then or 'not there'} then and is {now or 'not there'} now")
     return lines
 
 
-def _verdict(told: Result) -> str:
-    if "error" in told:
-        then, now = told["error"]
-        return f"failed again, alike: {now}" if told["equal"] else f"then {then or 'no error'}, now {now or 'no error'}"
-    epochs = f"{told['epochs']} epoch{'s' if told['epochs'] != 1 else ''}"
-    if told["equal"]:
+def _verdict(result: Reproduction) -> str:
+    if "error" in result:
+        then, now = result["error"]
+        return (
+            f"failed again, alike: {now}" if result["equal"] else f"then {then or 'no error'}, now {now or 'no error'}"
+        )
+    epochs = f"{result['epochs']} epoch{'s' if result['epochs'] != 1 else ''}"
+    if result["equal"]:
         return f"identical to the bit over {epochs}"
-    return f"over {epochs} the largest differences are {'within' if told['within'] else 'beyond'} the tolerance:"
+    return f"over {epochs} the largest differences are {'within' if result['within'] else 'beyond'} the tolerance:"
 
 
 def _spelled(gap: float | None) -> str:

@@ -104,9 +104,9 @@ def train_best(paths: RunPaths, executor: Executor, head: Head, *, watch: Watch)
                         "metric": record.history.objectives[0].metric,
                         "search_score": search_score,
                         **_trainings(trial, record.history),
-                        **_told(best, head),
+                        **_summary(best, head),
                         "model": _shown(best.facts.get("model"), paths),
-                        "baseline": _told(beside, head),
+                        "baseline": _summary(beside, head),
                     }
                 )
                 if trained_otherwise(head):
@@ -146,11 +146,11 @@ def _aside(paths: RunPaths) -> Iterator[RunPaths]:
 
 def _trainings(trial: Trial, history: History) -> dict[str, Any]:
     """Of which trainings the search's figures are means, where they are."""
-    told = row(trial, history)
+    trial_row = row(trial, history)
     renamed = {
-        "search_scores": told.get("scores"),
-        "search_means_of": told.get("means_of"),
-        "finalist": told.get("finalist"),
+        "search_scores": trial_row.get("scores"),
+        "search_means_of": trial_row.get("means_of"),
+        "finalist": trial_row.get("finalist"),
     }
     return {name: value for name, value in renamed.items() if value is not None}
 
@@ -171,17 +171,17 @@ def _train(
     return outcome
 
 
-def _told(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]:
+def _summary(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]:
     """One of the two: its values, its figures on the test part, and what its training took."""
     values = dict(outcome.segment.values)
     training = {"score": None, "epochs": 0, "seconds": round(outcome.seconds, 3), "parameters": None}
     if isinstance(outcome, SegmentFailure):
         return {"values": values, "test": {}, "error": outcome.reason, "training": training}
     curves = whole_epochs(outcome.curves, head.objectives)
-    score = score_of(head.objectives[0], curves, outcome.facts, outcome.seconds)
+    score = score_of(head.objectives[0], curves, facts=outcome.facts, seconds=outcome.seconds)
     training |= {"score": score, "epochs": outcome.epochs, "parameters": outcome.facts.get("parameters")}
-    told = {name: outcome.facts[name] for name in ("ramp", "note") if name in outcome.facts}
-    return {"values": values, "test": dict(outcome.facts.get("test", {})), **told, "training": training}
+    extras = {name: outcome.facts[name] for name in ("ramp", "note") if name in outcome.facts}
+    return {"values": values, "test": dict(outcome.facts.get("test", {})), **extras, "training": training}
 
 
 def history_csv(result: SegmentResult) -> str:

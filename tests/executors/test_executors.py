@@ -17,12 +17,13 @@ import pytest
 
 from hptune.base.errors import RunError, SpecError
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult
-from hptune.executors import machine, processes
+from hptune.executors import local as local_executor
+from hptune.executors import machine
 from hptune.executors.alone import AloneExecutor
 from hptune.executors.choose import executor_for
 from hptune.executors.executor import Executor, Outcome
-from hptune.executors.process import shape_of
-from hptune.executors.processes import LocalExecutor
+from hptune.executors.local import LocalExecutor
+from hptune.executors.worker_process import shape_of
 from hptune.experiment.execution import EXECUTORS
 from hptune.experiment.reading.load import from_json
 from hptune.run.rundir import RunPaths
@@ -271,7 +272,7 @@ def test_workers_stay(make: Make, workers: int) -> None:
 
 
 def test_a_worker_that_grows_is_replaced_after_its_segment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_LEAST_GROWTH", 100 * 2**20)
+    monkeypatch.setattr(local_executor, "_LEAST_GROWTH", 100 * 2**20)
     monkeypatch.setattr(machine, "memory_bytes", lambda: 2**20)
     executor = make(1)
     pids = [score(run(executor, 8)[8]) for _ in range(6)]  # 64 MiB each, kept

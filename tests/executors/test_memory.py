@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hptune.base.trial import Segment, SegmentResult
-from hptune.executors import processes
-from hptune.executors.processes import LocalExecutor
+from hptune.executors import local as local_executor
+from hptune.executors.local import LocalExecutor
 from hptune.experiment.reading.load import from_json
 from hptune.run.rundir import RunPaths
 
@@ -19,7 +19,7 @@ from hptune.run.rundir import RunPaths
 def test_a_thousand_trials_in_one_worker_hold_no_more_than_a_hundred(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_LEAST_GROWTH", 2**40)  # it must not be replaced
+    monkeypatch.setattr(local_executor, "_LEAST_GROWTH", 2**40)  # it must not be replaced
     layers = ["Flatten", {"Dense": {"units": "$units"}}, {"Dropout": {"rate": "$dropout"}}, {"Dense": {"units": 10}}]
     given = {
         "version": 1,

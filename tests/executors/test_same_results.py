@@ -16,7 +16,7 @@ import pytest
 from hptune.base.trial import Segment, SegmentResult
 from hptune.executors.executor import Executor
 from hptune.executors.inline import InlineExecutor
-from hptune.executors.processes import LocalExecutor
+from hptune.executors.local import LocalExecutor
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.reading.load import from_json
 from hptune.run.rundir import RunPaths

@@ -21,7 +21,7 @@ from hptune.reports.console import (
 )
 from hptune.reports.html import html
 from hptune.reports.leaderboard import best_rows, rows
-from hptune.reports.live import Lines, Screen, told
+from hptune.reports.live import Lines, Screen, report_line
 from hptune.reports.plan import curve
 from hptune.reports.report import make_report
 from hptune.run.events import failed, finished, lost, started
@@ -248,8 +248,8 @@ def test_lines_tell_each_report(capsys: pytest.CaptureFixture[str]) -> None:
         "[2/3] trial 1 failed: boom (x=1)",
         "[3/3] trial 2 score 2 after 2 epochs in 1.5s (x=2); best 5 (trial 0)",
     ]
-    assert told(run.history.trials[0], run, Limits()).startswith("[3] trial 0")
-    assert "score 5 after 1 epoch in" in told(run.history.trials[0]._replace(epochs=1), run, Limits())
+    assert report_line(run.history.trials[0], run, Limits()).startswith("[3] trial 0")
+    assert "score 5 after 1 epoch in" in report_line(run.history.trials[0]._replace(epochs=1), run, Limits())
 
 
 def test_the_screen_shows_the_best_the_budget_and_the_running_trial() -> None:
@@ -321,7 +321,7 @@ def test_numbers_beside_each_other_do_not_read_alike() -> None:
     assert [line[3] for line in lines[1:]] == ["1", '"1"', "True"]
     page = html(make_report(run, name="a", size_bytes=0))
     assert all(f">{text}<" in page for text in ("0.91234", "0.91232", "0.1000001", "0.1000002"))
-    line = told(run.history.trials[1], run, Limits())
+    line = report_line(run.history.trials[1], run, Limits())
     assert "score 0.91232 after" in line
     assert "best 0.91234 (trial 0)" in line
 

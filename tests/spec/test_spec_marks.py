@@ -116,8 +116,8 @@ def test_texts_that_could_do_harm_are_refused(text: str, words: str) -> None:
 def test_both_parsers_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: 1e-4\nb: &x {c: [on, '1', ~]}\nd: {<<: *x, e: .5}\nf:\n  - g: 1\n    h: 2\na: 2\n"
     fast = read(text)
-    slow_loader = type("Slow", (yaml.SafeLoader,), {"resolve": marks._Loader.resolve})
-    monkeypatch.setattr(marks, "_Loader", slow_loader)
+    slow_loader = type("Slow", (yaml.SafeLoader,), {"resolve": marks._YamlLoader.resolve})
+    monkeypatch.setattr(marks, "_YamlLoader", slow_loader)
     slow = read(text)
     assert (fast.data, fast.keys, fast.values) == (slow.data, slow.keys, slow.values)
     assert fast.problems == slow.problems

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from hptune.experiment.defaults import fill
-from hptune.experiment.reading.load import Loaded, load
+from hptune.experiment.reading.load import LoadedExperiment, load
 from hptune.experiment.thresholds import halves_of_logits
 
 LOGITS = "{BinaryCrossentropy: {from_logits: true}}"
 AT_0 = {"BinaryAccuracy": {"threshold": 0.0, "name": "accuracy"}}
 
 
-def loaded(folder: Path, loss: str, last: str, metrics: str = "") -> Loaded:
+def loaded(folder: Path, loss: str, last: str, metrics: str = "") -> LoadedExperiment:
     (folder / "s.yaml").write_text(
         "version: 1\nname: s\ndata: {source: breast_cancer}\nsearch_space: {n: {type: int, min: 1, max: 4}}\n"
         f"model: {{layers: [Dense: {{units: $n}}, Dense: {last}]}}\ntraining: {{loss: {loss}{metrics}}}\n"

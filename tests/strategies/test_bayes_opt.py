@@ -15,7 +15,7 @@ from hptune.base.trial import Values
 from hptune.experiment.checks import search as check_search
 from hptune.experiment.reading.problems import validate
 from hptune.experiment.sections import STRATEGIES
-from hptune.strategies.samplers.bayes_opt import _Listed
+from hptune.strategies.samplers.bayes_opt import _ListedParameter
 from hptune.strategies.strategy import Done, check
 
 PLANE = {name: {"type": "float", "min": -1.0, "max": 1.0} for name in "xy"}
@@ -55,7 +55,7 @@ def test_steps_orders_and_categories_are_searched_as_what_they_are() -> None:
 
 
 def test_the_kernel_sees_listed_values_and_nothing_between_them() -> None:
-    seen = _Listed("x", 4).kernel_transform(np.array([0.0, 0.1, 0.24, 0.26, 0.99, 1.0]))
+    seen = _ListedParameter("x", 4).kernel_transform(np.array([0.0, 0.1, 0.24, 0.26, 0.99, 1.0]))
     assert seen.tolist() == [0.125, 0.125, 0.125, 0.375, 0.875, 0.875]
 
 

@@ -19,7 +19,7 @@ LINE = {"x": {"type": "float", "min": 0.0, "max": 1.0}}
 def neighbours(domain: dict[str, Any], value: Any, width: float = 1.0) -> list[Any]:
     found = space_of(make_experiment(search_space={"x": domain})).domains["x"]
     rng = Random(0)
-    drawn = [near(found, value, width, rng) for _ in range(2000)]
+    drawn = [near(found, value, width=width, rng=rng) for _ in range(2000)]
     assert all(found.contains(one) for one in drawn)
     return drawn
 

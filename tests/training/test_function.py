@@ -27,7 +27,7 @@ from hptune.run.rundir import RunPaths
 from hptune.run.usable import UNTOLD, unusable
 from hptune.training.trainers.function import FunctionTrainer
 from hptune.training.worker import Worker
-from hptune.winner.train_best import _told
+from hptune.winner.train_best import _summary
 
 CODE = """\
 def once(x):
@@ -171,7 +171,7 @@ def test_figures_of_several_objectives_are_of_one_epoch(folder: Path) -> None:
     history.apply(event)
     assert history.scores(history.trials[0]) == {"a": 2.5, "b": -2.0}, "a is less in epoch 1, which has no b"
     head = SimpleNamespace(objectives=lower("a", "b"))
-    assert _told(result, head)["training"]["score"] == 2.5, "train-best tells the same"  # type: ignore[arg-type]
+    assert _summary(result, head)["training"]["score"] == 2.5, "train-best tells the same"  # type: ignore[arg-type]
     assert repr(history.trials[0].curves[0]["b"]) == repr((nan, -2.0, -3.0))
 
 

@@ -19,7 +19,7 @@ from hptune.base.keras_json import check_keras_json, keras_json
 from hptune.base.user_code import load_object, sources
 from hptune.experiment.reading.load import from_json
 from hptune.run import circumstances
-from hptune.run.circumstances import changes, spelled, told_by
+from hptune.run.circumstances import changes, recorded_in, spelled
 from hptune.run.journal import read
 from hptune.run.record import replay
 from hptune.run.rundir import RunPaths
@@ -260,7 +260,7 @@ def test_the_command_tells_and_refuses(tmp_path: Path) -> None:
     assert went_on.returncode == 0
     assert went_on.stderr.count("the code in mine.py has changed") == 1
     head: Any = next(read(tmp_path / "runs" / "a" / "journal.jsonl"))
-    assert told_by(head)["code"].keys() == {"mine.py"}
+    assert recorded_in(head)["code"].keys() == {"mine.py"}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from hptune.base.trial import Segment, SegmentFailure, SegmentResult
 from hptune.executors.executor import Executor, Outcome
 from hptune.executors.inline import InlineExecutor
 from hptune.executors.kin import descendants
-from hptune.executors.processes import LocalExecutor
+from hptune.executors.local import LocalExecutor
 from hptune.experiment.reading.load import from_json
 from hptune.run.record import replay
 from hptune.run.rundir import RunPaths

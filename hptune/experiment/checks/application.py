@@ -21,16 +21,16 @@ def application(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     choices = [value for value in scope.values(name) if isinstance(value, str)]
     for choice in choices:
         if choice not in known:
-            told = unknown("application", choice, known)
+            message = unknown("application", choice, known)
             path = ("model", "application")
-            yield Problem(f"{name} can be {show(choice)}: {told}" if isinstance(name, Ref) else told, path)
+            yield Problem(f"{name} can be {show(choice)}: {message}" if isinstance(name, Ref) else message, path)
             return
     options = model.get("options")
     for key, value in options.items() if isinstance(options, dict) else ():
         for choice in choices:
             if key not in known[choice]:
-                yield unknown_key(key, known[choice], ("model", "options", key), f"option of {choice}")
+                yield unknown_key(key, known[choice], ("model", "options", key), noun=f"option of {choice}")
                 break
         else:
             for choice in choices[:1]:
-                yield from argument(known[choice], key, value, ("model", "options", key), scope)
+                yield from argument(known[choice], key, value, path=("model", "options", key), scope=scope)

@@ -13,11 +13,11 @@ from hptune.experiment.model import MODEL_KINDS, ModelOptions
 def built(raw: Mapping[str, Any], kind: type[ModelOptions]) -> Iterator[Problem]:
     """What is no data for a model whose layers do not stand in the YAML, and what has no effect on it."""
     if kind.for_pictures:
-        key = next(key for key, one in MODEL_KINDS.items() if one is kind)
+        key = next(key for key, options in MODEL_KINDS.items() if options is kind)
         yield from pictures(raw, key, ("model", key))
     if kind.keras and not kind.layered and section(raw, "initialization").get("kernel"):
-        told = "has no effect: the initialisers of this model are its own. Drop it."
-        yield Problem(told, ("initialization", "kernel"), on_key=True)
+        message = "has no effect: the initialisers of this model are its own. Drop it."
+        yield Problem(message, ("initialization", "kernel"), on_key=True)
 
 
 def pictures(raw: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator[Problem]:

@@ -13,15 +13,15 @@ from hptune.experiment.model import ModelOptions
 
 def evaluation(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """That folds are asked for where there are samples to deal, and a validation part where something needs it."""
-    given = section(raw, "evaluation")
+    options = section(raw, "evaluation")
     kind = kind_of_model(raw) or ModelOptions
-    if given.get("folds") is not None and not kind.takes_data:
-        told = f"needs samples to deal into folds, and {kind.called} brings its own data. Drop it, or use repeats."
-        yield Problem(told, ("evaluation", "folds"), on_key=True)
-    yield from _stop_after(raw, given.get("folds") or kind.folds)
+    if options.get("folds") is not None and not kind.takes_data:
+        message = f"needs samples to deal into folds, and {kind.called} brings its own data. Drop it, or use repeats."
+        yield Problem(message, ("evaluation", "folds"), on_key=True)
+    yield from _stop_after(raw, options.get("folds") or kind.folds)
     if section(raw, "data").get("validation") is not None and kind.folds is not None:
-        told = f"can't stand beside {kind.called}, which is scored by folds (evaluation.folds). Drop it."
-        yield Problem(told, ("data", "validation"), on_key=True)
+        message = f"can't stand beside {kind.called}, which is scored by folds (evaluation.folds). Drop it."
+        yield Problem(message, ("data", "validation"), on_key=True)
 
 
 def _stop_after(raw: Mapping[str, Any], folds: Any) -> Iterator[Problem]:
@@ -35,8 +35,8 @@ def _stop_after(raw: Mapping[str, Any], folds: Any) -> Iterator[Problem]:
     elif isinstance(after, int) and isinstance(folds, int) and after >= folds:
         yield Problem(f"must be below the {folds} folds, so that some are spared, got {after}. Lower it.", path)
     if (name := section(raw, "strategy").get("name")) in HALVING:
-        told = f"{name} stops what is not promising by itself, after few epochs of all folds. Drop it."
-        yield Problem(told, path, on_key=True)
+        message = f"{name} stops what is not promising by itself, after few epochs of all folds. Drop it."
+        yield Problem(message, path, on_key=True)
     if (metric := section(raw, "objective").get("metric")) in ("seconds", "parameters"):
         yield Problem(f"judges by the scores of folds, and {metric} is none. Drop it.", path, on_key=True)
     if isinstance(raw.get("objective"), list):

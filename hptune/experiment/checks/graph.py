@@ -37,52 +37,52 @@ class _Walk:
         if not isinstance(name, str):
             yield Problem(f"must be the name of a layer above, got {show(name)}.", path)
         elif name not in self.names:
-            told = unknown("layer", name, self.names)
-            yield Problem(f"{told} Only a layer above, by its name:, can stand here.", path)
+            reason = unknown("layer", name, self.names)
+            yield Problem(f"{reason} Only a layer above, by its name:, can stand here.", path)
         else:
             self.used |= self.names[name]
             if name in self.maybe:
-                told = f"{name} stands in a repeat alone, which may be of 0 times"
-                yield Problem(f"{told}. Give the name to a layer before the repeat too.", path)
+                reason = f"{name} stands in a repeat alone, which may be of 0 times"
+                yield Problem(f"{reason}. Give the name to a layer before the repeat too.", path)
 
 
 def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """Everything that is wrong with how the layers of a `layers` model hang together."""
-    given = model.get("inputs")
-    inputs = given if isinstance(given, list) and given else [INPUT]
+    listed = model.get("inputs")
+    inputs = listed if isinstance(listed, list) and listed else [INPUT]
     outputs = model.get("outputs")
     names = {name: frozenset([("model", "inputs", i)]) for i, name in enumerate(inputs) if isinstance(name, str)}
     first: Reach = frozenset([("model", "inputs", 0)]) if len(inputs) == 1 else frozenset()
     walk = _Walk(dict(names), first)
-    found = list(_layers(model["layers"], ("model", "layers"), walk, scope))
-    yield from dict.fromkeys(found)
+    problems = list(_layers(model["layers"], ("model", "layers"), walk=walk, scope=scope))
+    yield from dict.fromkeys(problems)
     if outputs is None:
         walk.used |= walk.before
     for i, name in enumerate(outputs if isinstance(outputs, list) else []):
         yield from walk.look_up(name, ("model", "outputs", i))
         if isinstance(name, str) and name in names:
             yield Problem(f"{name} is an input. Name a layer.", ("model", "outputs", i))
-    if found:
+    if problems:
         return  # what was not found is not used either
     for path, layer in walk.seen.items():
         if path not in walk.used:
-            told = f"the output of {layer} goes nowhere. Name it in the from: of a layer below"
-            yield Problem(f"{told}, list it in outputs:, or drop it.", path)
+            message = f"the output of {layer} goes nowhere. Name it in the from: of a layer below"
+            yield Problem(f"{message}, list it in outputs:, or drop it.", path)
     for name, reach in names.items():
         if not reach <= walk.used:
-            told = f"no layer takes {name}. Write from: {name} where it belongs, or drop it."
-            yield Problem(told, next(iter(reach)) if "inputs" in model else ("model", "layers", 0))
+            message = f"no layer takes {name}. Write from: {name} where it belongs, or drop it."
+            yield Problem(message, next(iter(reach)) if "inputs" in model else ("model", "layers", 0))
 
 
-def _layers(raw: list[Any], path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _layers(raw: list[Any], path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     for i, layer in enumerate(raw):
         if isinstance(layer, dict) and "repeat" in layer:
-            yield from _repeat(layer["repeat"], (*path, i, "repeat"), walk, scope)
+            yield from _repeat(layer["repeat"], (*path, i, "repeat"), walk=walk, scope=scope)
             continue
-        name, given = next(iter(layer.items())) if isinstance(layer, dict) and layer else (layer, None)
-        args = given if isinstance(given, dict) else {}
+        name, written = next(iter(layer.items())) if isinstance(layer, dict) and layer else (layer, None)
+        args = written if isinstance(written, dict) else {}
         inside = (*path, i, name) if isinstance(layer, dict) else (*path, i)
-        yield from _taken(str(name), args.get(FROM), (*inside, FROM), walk, scope)
+        yield from _taken(str(name), args.get(FROM), path=(*inside, FROM), walk=walk, scope=scope)
         walk.seen[(*path, i)] = str(name)
         walk.before = frozenset([(*path, i)])
         label = args.get("name")
@@ -93,7 +93,7 @@ def _layers(raw: list[Any], path: KeyPath, walk: _Walk, scope: Scope) -> Iterato
             walk.maybe.discard(label)
 
 
-def _taken(layer: str, source: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _taken(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     """What a layer takes its input from."""
     if source is None:
         if layer in MERGES:
@@ -103,32 +103,32 @@ def _taken(layer: str, source: Any, path: KeyPath, walk: _Walk, scope: Scope) ->
         walk.used |= walk.before
         return
     if isinstance(source, dict):
-        for key, one in source.items():
-            yield from _listed(one, (*path, key), walk, scope)
+        for key, entry in source.items():
+            yield from _listed(entry, (*path, key), walk=walk, scope=scope)
         return
     if layer in MERGES and not (isinstance(source, list) and len(source) > 1):
         yield Problem(f"{layer} takes several layers, as from: [one, other], got {show(source)}.", path)
-    yield from _listed(source, path, walk, scope)
+    yield from _listed(source, path, walk=walk, scope=scope)
 
 
-def _listed(source: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _listed(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     entries: Iterable[tuple[KeyPath, Any]]
-    entries = [((*path, i), one) for i, one in enumerate(source)] if isinstance(source, list) else [(path, source)]
-    for place, one in entries:
-        if isinstance(one, Ref) and not scope.always(one):
-            yield Problem(f"{one} is not always active, and a layer always takes its input. Drop its when:.", place)
-        for name in scope.values(one):
+    entries = [((*path, i), entry) for i, entry in enumerate(source)] if isinstance(source, list) else [(path, source)]
+    for place, entry in entries:
+        if isinstance(entry, Ref) and not scope.always(entry):
+            yield Problem(f"{entry} is not always active, and a layer always takes its input. Drop its when:.", place)
+        for name in scope.values(entry):
             yield from walk.look_up(name, place)
 
 
-def _repeat(raw: Any, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _repeat(raw: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     """The layers once, to see what they name; once more, since what stands last may be taken by what stands first."""
     inner = raw.get("layers") if isinstance(raw, dict) else None
     if not isinstance(inner, list):
         return
     before, names = walk.before, dict(walk.names)
-    yield from _layers(inner, (*path, "layers"), walk, scope)
-    for _ in _layers(inner, (*path, "layers"), walk, scope):
+    yield from _layers(inner, (*path, "layers"), walk=walk, scope=scope)
+    for _ in _layers(inner, (*path, "layers"), walk=walk, scope=scope):
         pass  # told already
     if any(times == 0 for times in scope.values(raw.get("times"))):
         walk.maybe |= set(walk.names) - set(names)

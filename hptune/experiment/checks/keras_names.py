@@ -10,7 +10,7 @@ from typing import Any
 from hptune.base.errors import KeyPath, Problem, nearest, unknown
 from hptune.experiment.checks.space import examples
 from hptune.experiment.graph import FROM
-from hptune.experiment.keras_table import Arguments, Kind, arguments, names
+from hptune.experiment.keras_table import Arguments, KerasKind, arguments, names
 from hptune.experiment.model import CODE_NAME
 from hptune.experiment.reading.problems import show, unknown_key
 from hptune.experiment.space.conditions import Conditions
@@ -34,7 +34,7 @@ _ELSEWHERE = {
     "Lambda": "a Python function can't be said in YAML. Use model: {python: module:function}.",
 }
 
-FROM_CODE: tuple[Kind, ...] = ("layers", "losses", "metrics")
+FROM_CODE: tuple[KerasKind, ...] = ("layers", "losses", "metrics")
 """What may be a user's own, as `module:name`."""
 
 MOST_TIMES = 1000
@@ -42,7 +42,11 @@ MOST_LAYERS = 10_000
 """Far more than a machine could train; building them must not fill its memory first."""
 
 _LAYER_ARGUMENTS = ("layer", "forward_layer", "backward_layer", "cell", "cells", "layers")
-_SUFFIXES: dict[str, Kind] = {"activation": "activations", "initializer": "initializers", "regularizer": "regularizers"}
+_SUFFIXES: dict[str, KerasKind] = {
+    "activation": "activations",
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def _layer(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     if isinstance(raw, dict) and set(raw) & {"repeat"}:
         yield from _one_key(raw, path, "repeat") or _repeat(raw["repeat"], (*path, "repeat"), scope)
     else:
-        yield from named("layers", _without_from(raw), path, scope)
+        yield from named("layers", _without_from(raw), path=path, scope=scope)
 
 
 def _without_from(raw: Any) -> Any:
@@ -98,7 +102,9 @@ def too_many(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
 
 def _most_layers(raw: list[Any], scope: Scope) -> int:
     repeats = [layer["repeat"] for layer in raw if isinstance(layer, dict) and "repeat" in layer]
-    inside = (int(max(scope.values(one["times"]), default=0)) * _most_layers(one["layers"], scope) for one in repeats)
+    inside = (
+        int(max(scope.values(repeat["times"]), default=0)) * _most_layers(repeat["layers"], scope) for repeat in repeats
+    )
     return len(raw) - len(repeats) + sum(inside)
 
 
@@ -128,7 +134,7 @@ def _repeat(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
         yield from layers(raw["layers"], (*path, "layers"), scope)
 
 
-def named(kind: Kind, raw: Any, path: KeyPath, scope: Scope, *, or_null: bool = False) -> Iterator[Problem]:
+def named(kind: KerasKind, raw: Any, *, path: KeyPath, scope: Scope, or_null: bool = False) -> Iterator[Problem]:
     """What is wrong with a name, a `{Name: {arguments}}` or a `$name` of names, of that kind. or_null: null will do."""
     if raw is None and or_null:
         return
@@ -136,14 +142,14 @@ def named(kind: Kind, raw: Any, path: KeyPath, scope: Scope, *, or_null: bool = 
         for value in scope.values(raw):
             if value is None and or_null:
                 continue
-            found = list(named(kind, value, path, scope))
-            if found:
-                yield Problem(f"{raw} can be {show(value)}: {found[0].message}", path)
+            problems = list(named(kind, value, path=path, scope=scope))
+            if problems:
+                yield Problem(f"{raw} can be {show(value)}: {problems[0].message}", path)
                 return
     elif isinstance(raw, str):
-        yield from _known(kind, raw, path, on_key=False) or _given(kind, raw, {}, path, scope)
+        yield from _known(kind, raw, path, on_key=False) or _given(kind, raw, args={}, path=path, scope=scope)
     elif isinstance(raw, dict) and kind != "activations":
-        yield from _one_key(raw, path, _ONE[kind]) or _call(kind, *next(iter(raw.items())), path, scope)
+        yield from _one_key(raw, path, _ONE[kind]) or _call(kind, *next(iter(raw.items())), path=path, scope=scope)
     else:
         form = "a name" if kind == "activations" else "a name, or {Name: {arguments}}"
         yield Problem(f"{_article(_ONE[kind])} must be {form}, got {show(raw)}.", path)
@@ -153,19 +159,21 @@ def _article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def _one_key(raw: Mapping[str, Any], path: KeyPath, what: str) -> list[Problem]:
+def _one_key(raw: Mapping[str, Any], path: KeyPath, noun: str) -> list[Problem]:
     if len(raw) == 1:
         return []
     if not raw:
-        return [Problem(f"names no {what}. Write {{Name: {{arguments}}}}.", path)]
+        return [Problem(f"names no {noun}. Write {{Name: {{arguments}}}}.", path)]
     first, *rest = raw
-    told = f"one name with its arguments must stand here, got {', '.join(raw)}."
+    message = f"one name with its arguments must stand here, got {', '.join(raw)}."
     return [
-        Problem(f"{told} If {rest[0]!r} belongs to {first!r}, indent it below {first!r}.", (*path, rest[0]), None, True)
+        Problem(
+            f"{message} If {rest[0]!r} belongs to {first!r}, indent it below {first!r}.", (*path, rest[0]), None, True
+        )
     ]
 
 
-def _known(kind: Kind, name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
+def _known(kind: KerasKind, name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
     if kind == "layers" and name in _ELSEWHERE:
         return [Problem(f"{name} can't stand here: {_ELSEWHERE[name]}", path, on_key=on_key)]
     known = names(kind)
@@ -177,23 +185,23 @@ def _known(kind: Kind, name: str, path: KeyPath, *, on_key: bool) -> list[Proble
 def _misspelt_code(name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
     if ":" not in name or re.fullmatch(CODE_NAME, name):
         return []
-    told = f"must be module:name for what stands in a Python module, got {name!r}."
-    return [Problem(told, path, on_key=on_key)]
+    message = f"must be module:name for what stands in a Python module, got {name!r}."
+    return [Problem(message, path, on_key=on_key)]
 
 
-def _call(kind: Kind, name: str, given: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def _call(kind: KerasKind, name: str, args: Any, *, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     wrong = _known(kind, name, (*path, name), on_key=True)
     if wrong:
         yield from wrong
-    elif given is not None and not isinstance(given, dict):
+    elif args is not None and not isinstance(args, dict):
         yield Problem(
-            f"the arguments of {name} must be a section {{argument: value}}, got {show(given)}.", (*path, name)
+            f"the arguments of {name} must be a section {{argument: value}}, got {show(args)}.", (*path, name)
         )
     else:
-        yield from _given(kind, name, given or {}, (*path, name), scope)
+        yield from _given(kind, name, args=args or {}, path=(*path, name), scope=scope)
 
 
-def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def _given(kind: KerasKind, name: str, *, args: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
     """The arguments themselves: required ones there, no unknown ones, values of the right kind.
 
     Those of a user's own class are not known before its code is run.
@@ -201,45 +209,45 @@ def _given(kind: Kind, name: str, given: Mapping[str, Any], path: KeyPath, scope
     if ":" in name:
         return
     known = arguments(kind, name)
-    meant = {nearest(key, known) for key in given if key not in known}
-    for key, value in given.items():
+    meant = {nearest(key, known) for key in args if key not in known}
+    for key, value in args.items():
         if key not in known:
-            yield unknown_key(key, known, (*path, key), f"argument of {name}")
+            yield unknown_key(key, known, (*path, key), noun=f"argument of {name}")
         else:
-            yield from argument(known, key, value, (*path, key), scope)
+            yield from argument(known, key, value, path=(*path, key), scope=scope)
     for key in required(known):
-        if key not in given and key not in meant:
+        if key not in args and key not in meant:
             yield Problem(f"{name} needs {key}, which was not given. Add it.", (*path, key))
-        elif not scope.always(given.get(key)):
-            yield _missing(given[key], (*path, key), scope)
+        elif not scope.always(args.get(key)):
+            yield _missing(args[key], (*path, key), scope)
 
 
 def required(known: Arguments) -> list[str]:
     """The arguments that have no default."""
-    return [key for key, facts in known.items() if "default" not in facts]
+    return [key for key, details in known.items() if "default" not in details]
 
 
 def _missing(ref: Ref, path: KeyPath, scope: Scope) -> Problem:
     needs = scope.domains[ref.name].when
-    told = f"is required, and {ref} is active only where {', '.join(f'{k} is {show(v)}' for k, v in needs.items())}"
-    return Problem(f"{told}. Take its condition away, or give a number here.", path)
+    reason = f"is required, and {ref} is active only where {', '.join(f'{k} is {show(v)}' for k, v in needs.items())}"
+    return Problem(f"{reason}. Take its condition away, or give a number here.", path)
 
 
-def argument(known: Arguments, key: str, value: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def argument(known: Arguments, key: str, value: Any, *, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     """What is wrong with one value: a nested layer, an activation, …; or text where Keras has a number or a boolean."""
     if key in _LAYER_ARGUMENTS:
         nested = value if isinstance(value, list) else [value]
         for i, layer in enumerate(nested):
-            yield from named("layers", layer, (*path, i) if isinstance(value, list) else path, scope)
+            yield from named("layers", layer, path=(*path, i) if isinstance(value, list) else path, scope=scope)
         return
     kind = _SUFFIXES.get(key.rsplit("_", 1)[-1])
     if kind is not None and value is not None:
-        yield from named(kind, value, path, scope, or_null="default" in known[key])
+        yield from named(kind, value, path=path, scope=scope, or_null="default" in known[key])
         return
-    for one in scope.values(value):
-        rule = _rule(known[key].get("default", "..."), one)
+    for possible in scope.values(value):
+        rule = _rule(known[key].get("default", "..."), possible)
         if rule:
-            got = f"{value}, which can be {show(one)}" if isinstance(value, Ref) else show(one)
+            got = f"{value}, which can be {show(possible)}" if isinstance(value, Ref) else show(possible)
             yield Problem(f"must be {rule}, got {got}.", path)
             return
 
@@ -254,7 +262,7 @@ def _rule(default: Any, value: Any) -> str | None:
     return None
 
 
-def all_of(kind: Kind, raw: Iterable[Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def all_of(kind: KerasKind, raw: Iterable[Any], *, path: KeyPath, scope: Scope) -> Iterator[Problem]:
     """What is wrong with a list of names or `{Name: {arguments}}` of one kind, entry by entry."""
-    for i, one in enumerate(raw):
-        yield from named(kind, one, (*path, i), scope)
+    for i, entry in enumerate(raw):
+        yield from named(kind, entry, path=(*path, i), scope=scope)

@@ -13,7 +13,7 @@ from hptune.experiment.checks.keras_names import Scope, layers, too_many
 
 def layers_model(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """Everything about the layers that can be told without Keras; what hangs together wrongly once each is right."""
-    given, path = raw["model"]["layers"], ("model", "layers")
-    wrong = list(layers(given, path, scope)) or list(too_many(given, path, scope))
+    written, path = raw["model"]["layers"], ("model", "layers")
+    wrong = list(layers(written, path, scope)) or list(too_many(written, path, scope))
     yield from wrong or graph(raw["model"], scope)
     yield from recipe.objective(raw, scope)

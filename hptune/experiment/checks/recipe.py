@@ -39,49 +39,53 @@ def section(raw: Mapping[str, Any], *path: str) -> dict[str, Any]:
 def optimizer(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """The optimizer's name, and that it has each argument under every setting that gives it one."""
     path = ("training", "optimizer")
-    given = section(raw, *path)
-    name = given.get("name", Optimizer().name)
+    options = section(raw, *path)
+    name = options.get("name", Optimizer().name)
     choices = [value for value in scope.values(name) if isinstance(value, str)]
     known = {choice: arguments("optimizers", choice) for choice in choices if choice in names("optimizers")}
     for choice in choices:
         if choice not in known:
-            told = unknown("optimizer", choice, [n for n in names("optimizers") if n.islower()], show=20)
-            yield Problem(f"{name} can be {show(choice)}: {told}" if isinstance(name, Ref) else told, (*path, "name"))
+            message = unknown("optimizer", choice, [n for n in names("optimizers") if n.islower()], show=20)
+            yield Problem(
+                f"{name} can be {show(choice)}: {message}" if isinstance(name, Ref) else message, (*path, "name")
+            )
             return
-    for key, value in given.items():
+    for key, value in options.items():
         if key == "name":
             continue
-        if known and not any(key in have for have in known.values()):
+        if known and not any(key in accepted for accepted in known.values()):
             yield _no_argument(key, known, (*path, key))
             continue
-        for choice, have in known.items():
-            if key not in have and can_meet(value, name, choice, scope):
-                yield not_under(key, value, name, choice, [c for c in known if key in known[c]], path)
+        for choice, accepted in known.items():
+            if key not in accepted and can_meet(value, name, choice=choice, scope=scope):
+                yield not_under(
+                    key, value, name=name, choice=choice, having=[c for c in known if key in known[c]], path=path
+                )
                 break
         else:
-            holder = next((have for have in known.values() if key in have), None)
+            holder = next((accepted for accepted in known.values() if key in accepted), None)
             if holder is not None and key not in Optimizer.model_fields:
-                yield from argument(holder, key, value, (*path, key), scope)
-    yield from _clipping(given, scope)
+                yield from argument(holder, key, value, path=(*path, key), scope=scope)
+    yield from _clipping(options, scope)
 
 
 def _no_argument(key: str, known: Mapping[str, Arguments], path: KeyPath) -> Problem:
     having = [name for name in names("optimizers") if name.islower() and key in arguments("optimizers", name)]
     if having:
-        told = f"{' and '.join(known)} has no {key}, which belongs to {', '.join(having)}. Drop it."
-        return Problem(told, path, on_key=True)
-    every = {key for have in known.values() for key in have}
-    return unknown_key(key, sorted(every - {"name"}), path, f"argument of {' or '.join(known)}")
+        message = f"{' and '.join(known)} has no {key}, which belongs to {', '.join(having)}. Drop it."
+        return Problem(message, path, on_key=True)
+    every = {key for accepted in known.values() for key in accepted}
+    return unknown_key(key, sorted(every - {"name"}), path, noun=f"argument of {' or '.join(known)}")
 
 
-def _clipping(given: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
+def _clipping(options: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """At most one of Keras's three rules under any setting."""
-    rules = [key for key in ("clipnorm", "global_clipnorm", "clipvalue") if given.get(key) is not None]
+    rules = [key for key in ("clipnorm", "global_clipnorm", "clipvalue") if options.get(key) is not None]
     for one, other in itertools.combinations(rules, 2):
-        if _together(given[one], given[other], scope):
-            told = f"{one} and {other} can't stand together: gradients are clipped by one rule. Drop one"
+        if _together(options[one], options[other], scope):
+            reason = f"{one} and {other} can't stand together: gradients are clipped by one rule. Drop one"
             remedy = "or make both a $name, under conditions that exclude each other"
-            yield Problem(f"{told}, {remedy}.", ("training", "optimizer", other), on_key=True)
+            yield Problem(f"{reason}, {remedy}.", ("training", "optimizer", other), on_key=True)
             return
 
 
@@ -91,7 +95,7 @@ def _together(a: Any, b: Any, scope: Scope) -> bool:
     return True
 
 
-def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
+def can_meet(value: Any, name: Any, *, choice: str, scope: Scope) -> bool:
     """Whether `value` can be given while `name` has the value `choice`."""
     if not isinstance(name, Ref):
         return True
@@ -101,15 +105,15 @@ def can_meet(value: Any, name: Any, choice: str, scope: Scope) -> bool:
     return scope.conditions.together(name.name, needs)
 
 
-def not_under(key: str, value: Any, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
+def not_under(key: str, value: Any, *, name: Any, choice: str, having: list[str], path: KeyPath) -> Problem:
     """`key` is given under a `choice` of `name` that has no such key; `having` do."""
     shown = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
-    told = f"{choice} has no {key}, and {name} can be {choice} while {key} is given."
+    reason = f"{choice} has no {key}, and {name} can be {choice} while {key} is given."
     if isinstance(value, Ref):
         remedy = f"Give {value.name} in search_space the condition when: {{{name.name}: {shown}}}."
     else:
         remedy = f"Make it a $name with the condition when: {{{name.name}: {shown}}}."
-    return Problem(f"{told} {remedy}", (*path, key), on_key=True)
+    return Problem(f"{reason} {remedy}", (*path, key), on_key=True)
 
 
 # --- loss, metrics, and the names they report under -----------------------------------------------------------------
@@ -124,15 +128,15 @@ def loss_and_metrics(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         yield from _for_each(loss, outputs, ("training", "loss"))
         for name in outputs:
             if name in loss:
-                yield from named("losses", loss[name], ("training", "loss", name), scope)
+                yield from named("losses", loss[name], path=("training", "loss", name), scope=scope)
     elif loss is not None:
-        yield from named("losses", loss, ("training", "loss"), scope)
+        yield from named("losses", loss, path=("training", "loss"), scope=scope)
     if isinstance(metrics, dict):
         yield from _for_each(metrics, outputs, ("training", "metrics"), all_of_them=False)
         for name in metrics:
-            yield from all_of("metrics", metrics[name], ("training", "metrics", name), scope)
+            yield from all_of("metrics", metrics[name], path=("training", "metrics", name), scope=scope)
     elif isinstance(metrics, list):
-        yield from all_of("metrics", metrics, ("training", "metrics"), scope)
+        yield from all_of("metrics", metrics, path=("training", "metrics"), scope=scope)
     if isinstance(training.get("loss_weights"), dict):
         yield from _for_each(training["loss_weights"], outputs, ("training", "loss_weights"), all_of_them=False)
 
@@ -151,17 +155,17 @@ def several_outputs(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _for_each(
-    given: Mapping[str, Any], outputs: list[str], path: KeyPath, *, all_of_them: bool = True
+    entries: Mapping[str, Any], outputs: list[str], path: KeyPath, *, all_of_them: bool = True
 ) -> Iterator[Problem]:
     """That a section by the names of the outputs has those names."""
-    for key in given:
+    for key in entries:
         if not outputs:
             yield Problem("is for a model of several outputs: (outputs: [a, b]). Drop the names.", path)
             return
         if key not in outputs:
-            yield unknown_key(key, outputs, (*path, key), "output")
+            yield unknown_key(key, outputs, (*path, key), noun="output")
     for name in outputs:
-        if all_of_them and name not in given:
+        if all_of_them and name not in entries:
             yield Problem(f"{name} is one of the outputs. Add {name}: its loss.", (*path, name))
 
 
@@ -171,7 +175,7 @@ def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
     outputs = several_outputs(raw)
     if outputs:
         by_name = metrics if isinstance(metrics, dict) else dict.fromkeys(outputs, metrics)
-        each = [f"{name}_{one}" for name in outputs for one in ["loss", *_reported(by_name.get(name), scope)]]
+        each = [f"{name}_{metric}" for name in outputs for metric in ["loss", *_reported(by_name.get(name), scope)]]
         return ["loss", *each]
     data = section(raw, "data")
     labels = data.get("task") == "labels" or (data.get("task") is None and isinstance(data.get("target"), list))
@@ -179,22 +183,22 @@ def reported(raw: Mapping[str, Any], scope: Scope) -> list[str]:
 
 
 def _reported(metrics: Any, scope: Scope) -> list[str]:
-    found: list[str] = []
+    curves: list[str] = []
     for metric in metrics if isinstance(metrics, list) else ["accuracy", "mae"]:
         for value in scope.values(metric):
             if isinstance(value, dict) and len(value) == 1:
-                name, given = next(iter(value.items()))
-                found.append(reported_name(name, given if isinstance(given, dict) else {}))
+                name, args = next(iter(value.items()))
+                curves.append(reported_name(name, args if isinstance(args, dict) else {}))
             elif isinstance(value, str):
-                found.append(reported_name(value))
+                curves.append(reported_name(value))
     # Of several of one name Keras calls the second `auc_1`.
-    return [name if (before := found[:i].count(name)) == 0 else f"{name}_{before}" for i, name in enumerate(found)]
+    return [name if (before := curves[:i].count(name)) == 0 else f"{name}_{before}" for i, name in enumerate(curves)]
 
 
 def objectives(raw: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:
     """The sections of what is optimised, each with its place."""
-    given = raw.get("objective")
-    entries = [((), given)] if not isinstance(given, list) else [((i,), entry) for i, entry in enumerate(given)]
+    written = raw.get("objective")
+    entries = [((), written)] if not isinstance(written, list) else [((i,), entry) for i, entry in enumerate(written)]
     return [(("objective", *place), entry) for place, entry in entries if isinstance(entry, dict)]
 
 
@@ -202,9 +206,9 @@ def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """That the metrics that are optimised and watched are among those that the training reports."""
     plain = reported(raw, scope)
     curves = [f"val_{name}" for name in plain] + plain
-    for path, given in objectives(raw):
-        if isinstance(given.get("metric"), str) and not _may_name_itself(raw, scope):
-            yield from _metric(given["metric"], [*curves, "seconds", "parameters", "penalty"], (*path, "metric"))
+    for path, entry in objectives(raw):
+        if isinstance(entry.get("metric"), str) and not _may_name_itself(raw, scope):
+            yield from _metric(entry["metric"], [*curves, "seconds", "parameters", "penalty"], (*path, "metric"))
     for path in (("training", "early_stopping"), ("schedule",)):
         monitor = section(raw, *path).get("monitor")
         if isinstance(monitor, str):
@@ -216,9 +220,9 @@ def _may_name_itself(raw: Mapping[str, Any], scope: Scope) -> bool:
     loaded.
     """
     metrics = section(raw, "training").get("metrics")
-    given = [value for one in (metrics if isinstance(metrics, list) else []) for value in scope.values(one)]
-    named = [next(iter(one), "") if isinstance(one, dict) else one for one in given]
-    return any(":" in one and one.partition(":")[2][:1].isupper() for one in named if isinstance(one, str))
+    values = [value for entry in (metrics if isinstance(metrics, list) else []) for value in scope.values(entry)]
+    spelled = [next(iter(entry), "") if isinstance(entry, dict) else entry for entry in values]
+    return any(":" in entry and entry.partition(":")[2][:1].isupper() for entry in spelled if isinstance(entry, str))
 
 
 def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:
@@ -244,23 +248,23 @@ def regularization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         return
     remedy = "Drop it, or choose one of"
     loss = section(raw, "training").get("loss")
-    for one in scope.values(loss) if loss is not None else []:
-        name, given = next(iter(one.items())) if isinstance(one, dict) and len(one) == 1 else (one, None)
+    for choice in scope.values(loss) if loss is not None else []:
+        name, args = next(iter(choice.items())) if isinstance(choice, dict) and len(choice) == 1 else (choice, None)
         if not isinstance(name, str) or name not in names("losses"):
             continue  # told already
         if name not in SMOOTHED:
-            is_ = f"{loss} can be {name}" if isinstance(loss, Ref) else f"training.loss is {name}"
-            told = f"spreads class labels, and {is_}, which has none. {remedy} {', '.join(SMOOTHED[:3])}."
-            yield Problem(told, path, on_key=True)
+            clause = f"{loss} can be {name}" if isinstance(loss, Ref) else f"training.loss is {name}"
+            message = f"spreads class labels, and {clause}, which has none. {remedy} {', '.join(SMOOTHED[:3])}."
+            yield Problem(message, path, on_key=True)
             return
-        if isinstance(given, dict) and "label_smoothing" in given:
+        if isinstance(args, dict) and "label_smoothing" in args:
             yield Problem("is given to training.loss too. Drop one of them.", path, on_key=True)
             return
     data = section(raw, "data")
     task = data.get("task") or known_of(data).task
     if loss is None and task == "regression" and section(raw, "model").get("layers") is not None:
-        told = f"spreads class labels, and the data is a regression. Drop it, or set training.loss to {SMOOTHED[0]}."
-        yield Problem(told, path, on_key=True)
+        message = f"spreads class labels, and the data is a regression. Drop it, or set training.loss to {SMOOTHED[0]}."
+        yield Problem(message, path, on_key=True)
 
 
 SMOOTHED = (
@@ -272,13 +276,13 @@ SMOOTHED = (
 
 def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     """Check the kernel initializer and the optimizer of `initialization.stabilize` against Keras's names."""
-    given = section(raw, "initialization")
-    if given.get("kernel") is not None:
-        yield from named("initializers", given["kernel"], ("initialization", "kernel"), scope)
+    options = section(raw, "initialization")
+    if options.get("kernel") is not None:
+        yield from named("initializers", options["kernel"], path=("initialization", "kernel"), scope=scope)
     optimizer = section(raw, "initialization", "stabilize").get("optimizer")
     if isinstance(optimizer, str) and optimizer not in names("optimizers"):
-        told = unknown("optimizer", optimizer, [n for n in names("optimizers") if n.islower()], show=20)
-        yield Problem(told, ("initialization", "stabilize", "optimizer"))
+        message = unknown("optimizer", optimizer, [n for n in names("optimizers") if n.islower()], show=20)
+        yield Problem(message, ("initialization", "stabilize", "optimizer"))
 
 
 def augment(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -291,5 +295,5 @@ def augment(raw: Mapping[str, Any]) -> Iterator[Problem]:
 def no_pictures(data: Mapping[str, Any]) -> str | None:
     """Why the data can't be pictures, as a clause; None where it can."""
     known = known_of(data)
-    what = {"table": "is a table", "texts": "holds texts"}.get(known.holds or "")
-    return None if what is None else f"{known.called} {what}"
+    content = {"table": "is a table", "texts": "holds texts"}.get(known.holds or "")
+    return None if content is None else f"{known.called} {content}"

@@ -32,8 +32,8 @@ SEVERAL = tuple(name for name, options in STRATEGIES.items() if options.several)
 def kind_of_model(raw: Mapping[str, Any]) -> type[ModelOptions] | None:
     """What kind of model it is, or None where that can't be told."""
     model = raw.get("model")
-    found = [key for key in model if key in MODEL_KINDS] if isinstance(model, dict) else []
-    return MODEL_KINDS[found[0]] if len(found) == 1 else None
+    kinds = [key for key in model if key in MODEL_KINDS] if isinstance(model, dict) else []
+    return MODEL_KINDS[kinds[0]] if len(kinds) == 1 else None
 
 
 def declares_its_space(raw: Mapping[str, Any]) -> bool:
@@ -52,8 +52,8 @@ def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iter
     if not kind.takes_data:
         yield from _of_no_effect(raw, kind.called)
     if not kind.takes_data and raw.get("objective") is None and "objective" not in misspelt:
-        told = f"is required for {kind.called}. Add objective: {{metric: score, goal: minimize}} (or maximize)."
-        yield Problem(told, ("objective",))
+        message = f"is required for {kind.called}. Add objective: {{metric: score, goal: minimize}} (or maximize)."
+        yield Problem(message, ("objective",))
     if not kind.declares and not raw.get("search_space") and "search_space" not in misspelt:
         yield Problem(
             "is required and was not given. Add search_space: with at least one parameter.", ("search_space",)
@@ -74,9 +74,9 @@ def idle_workers(experiment: Experiment) -> list[Problem]:
     asked = execution.workers
     if asked == "auto" or asked <= execution.parallel or execution.order == "free" or experiment.strategy.fixed:
         return []
-    told = f"{name} has {execution.parallel} trials under way at a time, so that {asked - execution.parallel} of"
-    told = f"{told} {asked} workers stay idle. Say execution.parallel: {asked}, or order: free"
-    return [Problem(f"{told} (the trials are then others).", ("execution", "workers"))]
+    message = f"{name} has {execution.parallel} trials under way at a time, so that {asked - execution.parallel} of"
+    message = f"{message} {asked} workers stay idle. Say execution.parallel: {asked}, or order: free"
+    return [Problem(f"{message} (the trials are then others).", ("execution", "workers"))]
 
 
 # --- references ---------------------------------------------------------------------------------------------------
@@ -86,11 +86,11 @@ def misplaced(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every `$name` in a section that takes none."""
     for use in uses(dict(raw)):
         if use.path[0] not in SEARCHABLE:
-            told = f"${use.name} can't stand here, only under {', '.join(SEARCHABLE)}. Write a plain value"
-            yield Problem(f"{told}, or $${use.name} if the dollar sign is meant.", use.path)
+            reason = f"${use.name} can't stand here, only under {', '.join(SEARCHABLE)}. Write a plain value"
+            yield Problem(f"{reason}, or $${use.name} if the dollar sign is meant.", use.path)
         elif use.path[:2] == ("initialization", "stabilize"):
-            told = f"${use.name} can't stand here: stabilised weights depend on the architecture alone"
-            yield Problem(f"{told}, so that all its trials share them. Write a plain value.", use.path)
+            reason = f"${use.name} can't stand here: stabilised weights depend on the architecture alone"
+            yield Problem(f"{reason}, so that all its trials share them. Write a plain value.", use.path)
 
 
 def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
@@ -103,16 +103,16 @@ def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         if declared and use.name not in declared and not declares_its_space(raw):  # else: no space at all, told once
             yield Problem(_undeclared(use.name, declared), use.path)
         elif use.name in scope.domains and not use.of_key and not scope.always(Ref(use.name)):
-            told = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
-            yield Problem(f"{told}. Take its when: away, or give it a key of its own.", use.path)
+            reason = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
+            yield Problem(f"{reason}. Take its when: away, or give it a key of its own.", use.path)
     kind = kind_of_model(raw)
     if kind is None or kind.declares or not kind.takes_data:  # code receives every name
         return
     used |= {parent for name in declared for parent in section(raw, "search_space", name, "when")}
     for name in declared:
         if name not in used:
-            told = f"{name} is declared and never used. Write ${name} where its value belongs, or drop it."
-            yield Problem(told, ("search_space", name), on_key=True)
+            reason = f"{name} is declared and never used. Write ${name} where its value belongs, or drop it."
+            yield Problem(reason, ("search_space", name), on_key=True)
 
 
 def _undeclared(name: str, declared: list[str]) -> str:
@@ -122,32 +122,32 @@ def _undeclared(name: str, declared: list[str]) -> str:
 # --- strategy -----------------------------------------------------------------------------------------------------
 
 
-def strategy(raw: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Problem]:
+def strategy(raw: Mapping[str, Any], parsed: Mapping[str, Any]) -> Iterator[Problem]:
     """Check the strategy against the training, the schedule, the objectives, the warm start and the search space.
 
-    found: what was parsed so far; `search_space` has the domains by name.
+    parsed: the sections parsed so far; `search_space` has the domains by name.
     """
-    given = section(raw, "strategy")
-    name, max_epochs = given.get("name", "tpe"), given.get("max_epochs")
+    options = section(raw, "strategy")
+    name, max_epochs = options.get("name", "tpe"), options.get("max_epochs")
     epochs = section(raw, "training").get("epochs", Training().epochs)
     if name in HALVING and isinstance(epochs, Ref) and max_epochs is None:
-        told = f"{name} needs one number of epochs, and {epochs} changes from trial to trial"
-        yield Problem(f"{told}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
+        reason = f"{name} needs one number of epochs, and {epochs} changes from trial to trial"
+        yield Problem(f"{reason}. Give strategy.max_epochs, or a number here.", ("training", "epochs"))
     schedule = section(raw, "schedule")
     scheduled = schedule.get("name", "constant") != "constant" or schedule.get("python") is not None
     numbers = isinstance(epochs, int | float) and isinstance(max_epochs, int | float)
     if name in HALVING and scheduled and numbers and max_epochs > epochs:
-        told = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
-        yield Problem(f"{told}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
-    first, last = given.get("min_epochs", 1), epochs if max_epochs is None else max_epochs
+        reason = f"must be at most training.epochs ({epochs}), which the schedule is laid over, got {max_epochs}"
+        yield Problem(f"{reason}. Raise training.epochs, or lower it.", ("strategy", "max_epochs"))
+    first, last = options.get("min_epochs", 1), epochs if max_epochs is None else max_epochs
     if name == "asha" and isinstance(first, int | float) and isinstance(last, int | float) and first > last:
-        told = f"must be at most the epochs of the last rung ({last}), got {first}"
-        yield Problem(f"{told}. Lower it, or raise max_epochs or training.epochs.", ("strategy", "min_epochs"))
+        reason = f"must be at most the epochs of the last rung ({last}), got {first}"
+        yield Problem(f"{reason}. Lower it, or raise max_epochs or training.epochs.", ("strategy", "min_epochs"))
     yield from _several_objectives(raw, name)
     yield from _warm_start(raw, name)
     # What code declares beside the YAML may bring numbers, and a grid must be listed either way.
     if name == "grid" or not declares_its_space(raw):
-        yield from unserved(name, found["search_space"])
+        yield from unserved(name, parsed["search_space"])
 
 
 def _options(name: Any) -> type[StrategyOptions] | None:
@@ -164,12 +164,14 @@ def _several_objectives(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
         return
     options = _options(name)
     if options is not None and not options.several:
-        told = f"{name} optimises one objective, and {len(raw['objective'])} are given. Use {' or '.join(SEVERAL)}"
-        yield Problem(f"{told}, or give one objective.", ("strategy", "name") if "strategy" in raw else ("objective",))
+        reason = f"{name} optimises one objective, and {len(raw['objective'])} are given. Use {' or '.join(SEVERAL)}"
+        yield Problem(
+            f"{reason}, or give one objective.", ("strategy", "name") if "strategy" in raw else ("objective",)
+        )
     for path in (("budget", "target"), ("budget", "patience"), ("evaluation", "finalists")):
         if section(raw, *path[:-1]).get(path[-1]) is not None:
-            told = "goes by the best trial, and with several objectives there is none, but a Pareto front"
-            yield Problem(f"{told}. Drop it, or give one objective.", path, on_key=True)
+            reason = "goes by the best trial, and with several objectives there is none, but a Pareto front"
+            yield Problem(f"{reason}. Drop it, or give one objective.", path, on_key=True)
 
 
 def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
@@ -178,9 +180,9 @@ def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
     source = sampler.get("name") if isinstance(sampler, dict) else sampler
     options = _options(source if name in HALVING else name)
     if raw.get("warm_start") and not (options is not None and options.learns):
-        told = f"{name} with the sampler {source}" if name in HALVING else name
+        learner = f"{name} with the sampler {source}" if name in HALVING else name
         remedy = f"Use {', '.join(LEARNING)} or a sampler: tpe, or drop this"
-        yield Problem(f"{told} learns nothing from earlier trials. {remedy}.", ("warm_start",), on_key=True)
+        yield Problem(f"{learner} learns nothing from earlier trials. {remedy}.", ("warm_start",), on_key=True)
 
 
 def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:
@@ -193,11 +195,11 @@ def unserved(name: str, domains: Mapping[str, Domain]) -> Iterator[Problem]:
             if domain.values() is None:
                 yield Problem(_continuous(parameter, domain), ("search_space", parameter))
     if name == "bayes_opt" and find_spec("bayes_opt") is None:
-        told = "bayes_opt needs the package bayesian-optimization, which is not installed"
-        yield Problem(f"{told}. Run: pip install 'hptune[bayes-opt]'.", ("strategy", "name"))
+        reason = "bayes_opt needs the package bayesian-optimization, which is not installed"
+        yield Problem(f"{reason}. Run: pip install 'hptune[bayes-opt]'.", ("strategy", "name"))
     if name == "cmaes" and domains and not any(map(_is_number, domains.values())):
-        told = "cmaes needs a parameter that is a number, and the search space has choices without an order alone"
-        yield Problem(f"{told}. Use tpe or random, or give one type: float or int.", ("strategy", "name"))
+        reason = "cmaes needs a parameter that is a number, and the search space has choices without an order alone"
+        yield Problem(f"{reason}. Use tpe or random, or give one type: float or int.", ("strategy", "name"))
 
 
 def _is_number(domain: Domain) -> bool:
@@ -211,6 +213,6 @@ def _continuous(name: str, domain: Domain) -> str:
     """Why grid can't try it, with five values of it that can be pasted."""
     assert isinstance(domain, FloatDomain), "whole numbers and choices are listed"
     listed = ", ".join(f"{domain.from_unit(i / 4):.3g}" for i in range(5))
-    told = f"grid tries every value, and {name} is continuous ({domain})"
+    reason = f"grid tries every value, and {name} is continuous ({domain})"
     step = "" if domain.log else f"Give it a step (step: {(domain.max - domain.min) / 10:.3g} makes 11 values), or "
-    return f"{told}. {step}{'list' if step else 'List'} its values: {{type: choice, values: [{listed}]}} makes 5."
+    return f"{reason}. {step}{'list' if step else 'List'} its values: {{type: choice, values: [{listed}]}} makes 5."

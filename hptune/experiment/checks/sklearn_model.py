@@ -25,13 +25,13 @@ def sklearn(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:  # noqa:
         yield Problem(_DROP, path, on_key=True)
     strategy = section(raw, "strategy").get("name")
     if strategy in (*HALVING, "guided"):
-        told = f"{strategy} trains by epochs, which a scikit-learn model has not. Use tpe, random or bayesian."
-        yield Problem(told, ("strategy", "name"))
+        message = f"{strategy} trains by epochs, which a scikit-learn model has not. Use tpe, random or bayesian."
+        yield Problem(message, ("strategy", "name"))
     if isinstance(repeats := section(raw, "evaluation").get("repeats"), int) and repeats > 1:
-        told = "a scikit-learn model is scored by folds. Drop it, or say folds."
-        yield Problem(told, ("evaluation", "repeats"), on_key=True)
-    for place, given in objectives(raw):
-        yield from _scorer(given, place)
+        message = "a scikit-learn model is scored by folds. Drop it, or say folds."
+        yield Problem(message, ("evaluation", "repeats"), on_key=True)
+    for place, entry in objectives(raw):
+        yield from _scorer(entry, place)
 
 
 def _keras_only(raw: Mapping[str, Any]) -> Iterator[KeyPath]:
@@ -49,13 +49,13 @@ def _keras_only(raw: Mapping[str, Any]) -> Iterator[KeyPath]:
             yield path
 
 
-def _scorer(given: Mapping[str, Any], place: KeyPath) -> Iterator[Problem]:
-    metric = given.get("metric")
+def _scorer(objective: Mapping[str, Any], place: KeyPath) -> Iterator[Problem]:
+    metric = objective.get("metric")
     if not isinstance(metric, str) or metric == "seconds":
         return
     if metric not in SCORERS:
-        told = unknown("scorer", metric.removeprefix("val_"), sorted(SCORERS))
-        yield Problem(f"{told} See scikit-learn's table of scorers.", (*place, "metric"))
-    elif given.get("goal") == "minimize":
-        told = f"of scikit-learn's scorers more is better, of {metric} too. Say maximize, or drop it."
-        yield Problem(told, (*place, "goal"))
+        message = unknown("scorer", metric.removeprefix("val_"), sorted(SCORERS))
+        yield Problem(f"{message} See scikit-learn's table of scorers.", (*place, "metric"))
+    elif objective.get("goal") == "minimize":
+        message = f"of scikit-learn's scorers more is better, of {metric} too. Say maximize, or drop it."
+        yield Problem(message, (*place, "goal"))

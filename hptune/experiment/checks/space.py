@@ -36,15 +36,15 @@ def domains(raw: Any, problems: list[Problem], *, any_name: bool = False) -> dic
     if not isinstance(raw, dict):
         problems.append(Problem(f"must be a section with one entry for each parameter, got {show(raw)}.", path))
         return {}
-    found: dict[str, Domain] = {}
-    for name, given in raw.items():
+    parsed: dict[str, Domain] = {}
+    for name, written in raw.items():
         if not any_name and not re.fullmatch(NAME, name):
             rule = "a parameter's name must begin with a letter or '_', then letters, digits, '_', '.' or '-'"
             problems.append(Problem(f"{rule}, got {name!r}.", (*path, name), on_key=True))
-        domain = _domain(given, (*path, name), problems)
+        domain = _domain(written, (*path, name), problems)
         if domain is not None:
-            found[name] = domain
-    return _conditions(found, raw, problems)
+            parsed[name] = domain
+    return _conditions(parsed, raw, problems)
 
 
 def _domain(raw: Any, path: KeyPath, problems: list[Problem]) -> Domain | None:
@@ -56,9 +56,9 @@ def _domain(raw: Any, path: KeyPath, problems: list[Problem]) -> Domain | None:
     if not isinstance(kind, str) or kind not in DOMAINS:
         problems.append(_unknown_type(kind, raw, path))
         return None
-    found, wrong = validate(DOMAINS[kind], raw, path)
+    parsed, wrong = validate(DOMAINS[kind], raw, path)
     problems += wrong
-    domain: Domain | None = found  # type: ignore[assignment]  # the classes of DOMAINS are the members of Domain
+    domain: Domain | None = parsed  # type: ignore[assignment]  # the classes of DOMAINS are the members of Domain
     if domain is not None and (beyond := beyond_floats(domain)) is not None:
         problems.append(Problem(beyond, path))
         return None
@@ -78,23 +78,23 @@ def _unknown_type(kind: Any, raw: Mapping[str, Any], path: KeyPath) -> Problem:
 # --- conditions ---------------------------------------------------------------------------------------------------
 
 
-def _conditions(found: dict[str, Domain], raw: Mapping[str, Any], problems: list[Problem]) -> dict[str, Domain]:
-    """`found` with the values in each `when` as their parents spell them, without the conditions that can't be.
+def _conditions(space: dict[str, Domain], raw: Mapping[str, Any], problems: list[Problem]) -> dict[str, Domain]:
+    """`space` with the values in each `when` as their parents spell them, without impossible conditions.
 
     Each default is filled in.
     """
     checked: dict[str, Domain] = {}
-    for name, domain in found.items():
+    for name, domain in space.items():
         when = {
             parent: values
             for parent, wanted in domain.when.items()
-            if (values := _when(name, parent, wanted, found, raw, problems)) is not None
+            if (values := _when(name, parent, wanted=wanted, space=space, raw=raw, problems=problems)) is not None
         }
         checked[name] = domain.model_copy(update={"when": when, "default": domain.default_value()})
     for circle in _circles(checked):
         spelled = " → ".join([*circle, circle[0]])
-        told = f"the conditions go round in a circle: {spelled}. Take one of them away."
-        problems.append(Problem(told, ("search_space", circle[0], "when")))
+        message = f"the conditions go round in a circle: {spelled}. Take one of them away."
+        problems.append(Problem(message, ("search_space", circle[0], "when")))
         for name in circle:
             checked[name] = checked[name].model_copy(update={"when": {}})
     _never(checked, problems)
@@ -102,16 +102,16 @@ def _conditions(found: dict[str, Domain], raw: Mapping[str, Any], problems: list
 
 
 def _when(
-    name: str, parent: str, wanted: Any, found: Mapping[str, Domain], raw: Mapping[str, Any], problems: list[Problem]
+    name: str, parent: str, *, wanted: Any, space: Mapping[str, Domain], raw: Mapping[str, Any], problems: list[Problem]
 ) -> Any:
     path: KeyPath = ("search_space", name, "when", parent)
     if parent not in raw:
         others = [other for other in raw if other != name]
         problems.append(Problem(unknown("parameter", parent, others), path, on_key=True))
         return None
-    if parent not in found:  # its own problem is told already
+    if parent not in space:  # its own problem is told already
         return None
-    domain = found[parent]
+    domain = space[parent]
     if domain.values() is None:
         rule = f"a condition needs a parent with countable values, and {parent} is continuous"
         problems.append(Problem(f"{rule}. Give {parent} a step, or make it a choice.", path))
@@ -127,10 +127,10 @@ def _when(
                 Problem(f"{show(option)} is no value of {parent}, which can be {domain}. Choose one.", where)
             )
             return None
-    return own_when({parent: options if wanted is None else wanted}, found)[parent]
+    return own_when({parent: options if wanted is None else wanted}, space)[parent]
 
 
-def _circles(found: Mapping[str, Domain]) -> list[list[str]]:
+def _circles(space: Mapping[str, Domain]) -> list[list[str]]:
     """The circles of conditions, each once."""
     circles: list[list[str]] = []
     done: set[str] = set()
@@ -139,23 +139,23 @@ def _circles(found: Mapping[str, Domain]) -> list[list[str]]:
         if name in trail:
             circles.append(trail[trail.index(name) :])
         elif name not in done:
-            for parent in found[name].when:
-                if parent in found:
+            for parent in space[name].when:
+                if parent in space:
                     visit(parent, [*trail, name])
             done.add(name)
 
-    for name in found:
+    for name in space:
         visit(name, [])
     return circles
 
 
-def _never(found: Mapping[str, Domain], problems: list[Problem]) -> None:
+def _never(space: Mapping[str, Domain], problems: list[Problem]) -> None:
     """Names that no setting activates: their conditions exclude each other."""
-    conditions = Conditions(found)
-    for name, domain in found.items():
+    conditions = Conditions(space)
+    for name, domain in space.items():
         if domain.when and not conditions.together(name, {}):
-            told = "the conditions can't all hold at once, those of its parents included. Take one away."
-            problems.append(Problem(told, ("search_space", name, "when")))
+            message = "the conditions can't all hold at once, those of its parents included. Take one away."
+            problems.append(Problem(message, ("search_space", name, "when")))
 
 
 # --- points -------------------------------------------------------------------------------------------------------
@@ -164,10 +164,10 @@ def _never(found: Mapping[str, Domain], problems: list[Problem]) -> None:
 def point(
     raw: Any,
     path: KeyPath,
-    found: Mapping[str, Domain],
+    *,
+    space: Mapping[str, Domain],
     declared: set[str],
     problems: list[Problem],
-    *,
     complete: bool,
     closed: bool,
 ) -> dict[str, Value]:
@@ -181,40 +181,44 @@ def point(
         return {}
     values: dict[str, Value] = {}
     for name, value in raw.items():
-        domain = found.get(name)
+        domain = space.get(name)
         if name not in declared and closed:
-            problems.append(unknown_key(name, declared, (*path, name), "parameter"))
+            problems.append(unknown_key(name, declared, (*path, name), noun="parameter"))
         elif domain is None:
             values[name] = value
         elif not domain.contains(value):
-            told = f"{show(value)} is not in the domain of {name}: {domain}. Choose a value from it."
-            problems.append(Problem(told, (*path, name)))
+            message = f"{show(value)} is not in the domain of {name}: {domain}. Choose a value from it."
+            problems.append(Problem(message, (*path, name)))
         else:
             values[name] = domain.own(value)
-    problems += [_inactive(name, path, parent) for name in values if (parent := _denied(name, values, found, complete))]
+    problems += [
+        _inactive(name, path, parent)
+        for name in values
+        if (parent := _denied(name, values, space=space, complete=complete))
+    ]
     return values
 
 
-def _denied(name: str, values: Mapping[str, Value], found: Mapping[str, Domain], complete: bool) -> str | None:
+def _denied(name: str, values: Mapping[str, Value], *, space: Mapping[str, Domain], complete: bool) -> str | None:
     """The condition that `name` needs and that does not hold among `values`, in words; None where all hold."""
-    conditions = Conditions(found)
+    conditions = Conditions(space)
     for parent, wanted in conditions.needs(name).items():
-        default = found[parent].default_value() if complete and parent in found else None
-        given = parent in values or complete
-        if not given or key(values.get(parent, default)) not in wanted:
+        default = space[parent].default_value() if complete and parent in space else None
+        is_set = parent in values or complete
+        if not is_set or key(values.get(parent, default)) not in wanted:
             return f"{parent} is {' or '.join(show(v) for _, v in sorted(wanted, key=str))}"
     return None
 
 
 def _inactive(name: str, path: KeyPath, condition: str) -> Problem:
-    told = f"{name} is active only where {condition}, and that is not so here. Give that too, or drop {name}."
-    return Problem(told, (*path, name), on_key=True)
+    message = f"{name} is active only where {condition}, and that is not so here. Give that too, or drop {name}."
+    return Problem(message, (*path, name), on_key=True)
 
 
-def remarks(found: Mapping[str, Domain]) -> list[Problem]:
+def remarks(space: Mapping[str, Domain]) -> list[Problem]:
     """What is not wrong and may not be meant."""
-    told = {name: unreached(domain) for name, domain in found.items()}
-    return [Problem(remark, ("search_space", name, "max")) for name, remark in told.items() if remark is not None]
+    by_name = {name: unreached(domain) for name, domain in space.items()}
+    return [Problem(remark, ("search_space", name, "max")) for name, remark in by_name.items() if remark is not None]
 
 
 def examples(domain: Domain) -> list[Value]:

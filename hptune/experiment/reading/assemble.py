@@ -22,7 +22,7 @@ from hptune.experiment.checks.space import domains, examples, point
 from hptune.experiment.data import DATA_KINDS
 from hptune.experiment.estimators import with_folds
 from hptune.experiment.execution import Execution
-from hptune.experiment.experiment import Experiment, Head
+from hptune.experiment.experiment import Experiment, ExperimentHeader
 from hptune.experiment.model import MODEL_KINDS
 from hptune.experiment.objective import Objective
 from hptune.experiment.presets import expand
@@ -76,31 +76,31 @@ def _sections(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
         if key not in Experiment.model_fields:
             problems.append(unknown_key(key, Experiment.model_fields, (key,)))
     problems += check_search.misplaced(raw)
-    head, wrong = validate(Head, {k: v for k, v in raw.items() if k in Head.model_fields}, ())
+    head, wrong = validate(ExperimentHeader, {k: v for k, v in raw.items() if k in ExperimentHeader.model_fields}, ())
     problems += wrong
-    found: dict[str, Any] = head.model_dump() if head is not None else {}
-    found["search_space"] = domains(
+    sections: dict[str, Any] = head.model_dump() if head is not None else {}
+    sections["search_space"] = domains(
         raw.get("search_space", {}), problems, any_name=check_search.declares_its_space(raw)
     )
-    values = {name: examples(domain) for name, domain in found["search_space"].items()}
+    values = {name: examples(domain) for name, domain in sections["search_space"].items()}
 
-    found["model"] = _kind(raw, "model", MODEL_KINDS, values, problems)
+    sections["model"] = _kind(raw, "model", kinds=MODEL_KINDS, values=values, problems=problems)
     if raw.get("data") is not None:
-        found["data"] = _kind(raw, "data", DATA_KINDS, values, problems)
+        sections["data"] = _kind(raw, "data", kinds=DATA_KINDS, values=values, problems=problems)
     for key, cls in _PLAIN_SECTIONS.items():
         if key in raw:
-            found[key] = _read(cls, raw[key], key, values, problems)
+            sections[key] = _read(cls, raw[key], key, values=values, problems=problems)
     if raw.get("objective") is not None:
-        found["objective"] = _objective(raw["objective"], problems)
+        sections["objective"] = _objective(raw["objective"], problems)
     if "strategy" in raw:
-        found["strategy"] = _strategy(raw["strategy"], problems)
+        sections["strategy"] = _strategy(raw["strategy"], problems)
     if raw.get("track") is not None:
-        found["track"] = _track(raw["track"], problems)
+        sections["track"] = _track(raw["track"], problems)
     if raw.get("warm_start") is not None:
-        found["warm_start"] = _run_names(raw["warm_start"], found.get("name"), problems)
-    _points(raw, found, problems)
-    problems += _across(raw, found)
-    return found
+        sections["warm_start"] = _run_names(raw["warm_start"], sections.get("name"), problems)
+    _points(raw, sections, problems)
+    problems += _across(raw, sections)
+    return sections
 
 
 def _track(raw: Any, problems: list[Problem]) -> dict[str, Any]:
@@ -117,7 +117,9 @@ def _track(raw: Any, problems: list[Problem]) -> dict[str, Any]:
     return raw
 
 
-def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], problems: list[Problem]) -> Spec | None:
+def _read(
+    cls: type[Spec], raw: Any, key: str, *, values: Mapping[str, list[Any]], problems: list[Problem]
+) -> Spec | None:
     section, wrong = validate(cls, raw, (key,), values)
     problems += wrong
     return section
@@ -126,28 +128,29 @@ def _read(cls: type[Spec], raw: Any, key: str, values: Mapping[str, list[Any]], 
 def _kind(
     raw: Mapping[str, Any],
     section: str,
+    *,
     kinds: Mapping[str, type[Spec]],
     values: Mapping[str, list[Any]],
     problems: list[Problem],
 ) -> Spec | None:
     """A section whose kind is chosen by which key it holds."""
-    given = raw.get(section)
+    written = raw.get(section)
     choose = f"{', '.join(kinds)}"
-    if given is None:
+    if written is None:
         problems.append(Problem(f"is required and was not given. Add {section}: with one of {choose}.", (section,)))
         return None
-    if not isinstance(given, dict):
-        problems.append(Problem(f"must be a section with one of {choose}, got {show(given)}.", (section,)))
+    if not isinstance(written, dict):
+        problems.append(Problem(f"must be a section with one of {choose}, got {show(written)}.", (section,)))
         return None
-    found = [key for key in given if key in kinds]
-    if len(found) == 1:
-        return _read(kinds[found[0]], given, section, values, problems)
-    if len(found) > 1:
-        told = f"{' and '.join(found)} can't stand together: each names a kind of {section}. Keep one."
-        problems.append(Problem(told, (section, found[1]), on_key=True))
+    chosen = [key for key in written if key in kinds]
+    if len(chosen) == 1:
+        return _read(kinds[chosen[0]], written, section, values=values, problems=problems)
+    if len(chosen) > 1:
+        message = f"{' and '.join(chosen)} can't stand together: each names a kind of {section}. Keep one."
+        problems.append(Problem(message, (section, chosen[1]), on_key=True))
     else:
         known = set(kinds) | {name for cls in kinds.values() for name in cls.model_fields}
-        strange = [key for key in given if key not in known]
+        strange = [key for key in written if key not in known]
         problems += [unknown_key(key, kinds, (section, key)) for key in strange]
         if not strange:
             problems.append(Problem(f"must hold one of {choose}, which says what kind of {section} it is.", (section,)))
@@ -156,16 +159,16 @@ def _kind(
 
 def _objective(raw: Any, problems: list[Problem]) -> Objective | list[Objective] | None:
     if not isinstance(raw, list):
-        one, wrong = validate(Objective, raw, ("objective",))
+        single, wrong = validate(Objective, raw, ("objective",))
         problems += wrong
-        return one
-    found = [validate(Objective, entry, ("objective", i)) for i, entry in enumerate(raw)]
-    problems += [problem for _, wrong in found for problem in wrong]
-    objectives = [objective for objective, _ in found if objective is not None]
+        return single
+    results = [validate(Objective, entry, ("objective", i)) for i, entry in enumerate(raw)]
+    problems += [problem for _, wrong in results for problem in wrong]
+    objectives = [objective for objective, _ in results if objective is not None]
     for i, objective in enumerate(objectives):
         if objective.metric in (known.metric for known in objectives[:i]):
-            told = f"{objective.metric} stands in the list twice. Drop one of them."
-            problems.append(Problem(told, ("objective", i)))
+            message = f"{objective.metric} stands in the list twice. Drop one of them."
+            problems.append(Problem(message, ("objective", i)))
     if len(raw) < 2:
         problems.append(Problem("a list must hold at least two objectives. Give one without a list.", ("objective",)))
     return objectives
@@ -182,8 +185,8 @@ def _run_names(raw: Any, own: Any, problems: list[Problem]) -> list[str]:
         if not isinstance(name, str):
             problems.append(Problem(f"must be a run's name, got {show(name)}.", ("warm_start", i)))
         elif name == own:
-            told = f"{name} is this run itself. Name an earlier one, or give this search another name:."
-            problems.append(Problem(told, ("warm_start", i)))
+            message = f"{name} is this run itself. Name an earlier one, or give this search another name:."
+            problems.append(Problem(message, ("warm_start", i)))
         elif name in raw[:i]:
             problems.append(Problem(f"{name} stands in the list twice. Drop one of them.", ("warm_start", i)))
     return raw
@@ -207,34 +210,36 @@ def _strategy(raw: Any, problems: list[Problem]) -> Spec | None:
     return strategy
 
 
-def _points(raw: Mapping[str, Any], found: dict[str, Any], problems: list[Problem]) -> None:
+def _points(raw: Mapping[str, Any], sections: dict[str, Any], problems: list[Problem]) -> None:
     """`enqueue` and `baseline`, once the space is known."""
     declared = set(raw.get("search_space") or {}) if isinstance(raw.get("search_space"), dict) else set()
     closed = not check_search.declares_its_space(raw)
-    space = found["search_space"]
+    space = sections["search_space"]
     entries = raw.get("enqueue", [])
     if not isinstance(entries, list):
         problems.append(Problem(f"must be a list of sections, each after '- ', got {show(entries)}.", ("enqueue",)))
         entries = []
-    found["enqueue"] = [
-        point(entry, ("enqueue", i), space, declared, problems, complete=False, closed=closed)
+    sections["enqueue"] = [
+        point(entry, ("enqueue", i), space=space, declared=declared, problems=problems, complete=False, closed=closed)
         for i, entry in enumerate(entries)
     ]
     baseline = raw.get("baseline", {})
-    found["baseline"] = point(baseline, ("baseline",), space, declared, problems, complete=True, closed=closed)
+    sections["baseline"] = point(
+        baseline, ("baseline",), space=space, declared=declared, problems=problems, complete=True, closed=closed
+    )
 
 
-def _across(raw: dict[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
+def _across(raw: dict[str, Any], sections: Mapping[str, Any]) -> Iterable[Problem]:
     """The checks that look across sections."""
-    scope = Scope(found["search_space"], Conditions(found["search_space"]))
+    scope = Scope(sections["search_space"], Conditions(sections["search_space"]))
     kind = check_search.kind_of_model(raw)
     yield from check_search.references(raw, scope)
     yield from check_search.required_sections(raw, _misspelt(raw))
-    yield from check_search.strategy(raw, found)
+    yield from check_search.strategy(raw, sections)
     yield from check_evaluation.evaluation(raw)
     if kind is not None and kind.checks:
         yield from load_row("hptune.experiment.checks", kind.checks)(raw, scope)
-    if kind is not None and found.get("model") is not None:
+    if kind is not None and sections.get("model") is not None:
         yield from check_built.built(raw, kind)
     yield from check_recipe.optimizer(raw, scope)
     yield from check_recipe.loss_and_metrics(raw, scope)

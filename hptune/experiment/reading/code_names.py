@@ -15,18 +15,18 @@ def modules_named(experiment: Experiment) -> set[str]:
     """The module of every `module:name` that the YAML holds, also where some values alone reach it, but for the code
     that chooses the points, on which no score depends. A text that only looks like one names a module that is none.
     """
-    told = {key: value for key, value in to_json(experiment).items() if key != "strategy"}
-    return {text.partition(":")[0] for text in _texts(told) if re.match(CODE_NAME, text)}
+    data = {key: value for key, value in to_json(experiment).items() if key != "strategy"}
+    return {text.partition(":")[0] for text in _texts(data) if re.match(CODE_NAME, text)}
 
 
-def _texts(told: Any) -> Iterator[str]:
+def _texts(data: Any) -> Iterator[str]:
     """Every text of JSON data, those that are keys too."""
-    if isinstance(told, str):
-        yield told
-    elif isinstance(told, dict):
-        for key, value in told.items():
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for key, value in data.items():
             yield from _texts(key)
             yield from _texts(value)
-    elif isinstance(told, list):
-        for value in told:
+    elif isinstance(data, list):
+        for value in data:
             yield from _texts(value)

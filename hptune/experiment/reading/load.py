@@ -28,7 +28,7 @@ MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedExperiment:
     """An experiment and the file it came from.
 
     text: the YAML as given. folder: what relative paths in it are relative to.
@@ -47,12 +47,12 @@ class Loaded:
     @property
     def remarks(self) -> list[str]:
         """What is not wrong and may not be meant, each with its place."""
-        found = [
+        problems = [
             *remarks(self.experiment.search_space),
             *idle_workers(self.experiment),
             *halves_of_logits(self.experiment),
         ]
-        return [str(self.locate(problem)) for problem in found]
+        return [str(self.locate(problem)) for problem in problems]
 
     def locate(self, problem: Problem) -> Problem:
         """`problem` with its place filled in from its key path: the deepest part of the path that the file holds."""
@@ -75,7 +75,7 @@ class _Places:
         return replace(problem, place=self.overrides.place(problem.path) or f"{self.source}:{line}:{column}")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+def load(path: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:
     """The experiment in the YAML file at `path`.
 
     overrides: `path.to.key=value`, the value read as YAML; missing sections are made, `enqueue.0.units` is a place in
@@ -86,7 +86,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     edits = Overrides()
     places = _Places(str(path), document, edits)
     if document.data is None and document.problems:
-        raise _told(places, [], document)
+        raise _error(places, [], document)
     tree = document.data
     problems: list[Problem] = []
     for override in overrides:
@@ -95,11 +95,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     experiment, wrong = assemble(tree)
     problems += wrong
     if problems or document.problems or experiment is None:
-        raise _told(places, problems, document)
-    return Loaded(experiment, path, text, places)
+        raise _error(places, problems, document)
+    return LoadedExperiment(experiment, path, text, places)
 
 
-def _told(places: _Places, problems: list[Problem], document: Document) -> SpecError:
+def _error(places: _Places, problems: list[Problem], document: Document) -> SpecError:
     """All problems, those of the file in the order of their lines; what follows from a fault in the YAML left out."""
     faulty = {problem.path for problem, _ in document.problems}
     spotted = [(spot, replace(p, place=f"{places.source}:{spot[0]}:{spot[1]}")) for p, spot in document.problems]
@@ -113,8 +113,10 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except FileNotFoundError:
         near = unknown("file", path.name, sorted(p.name for p in _beside(path)), show=0)
-        told = f"there is no such file{near.removeprefix(f'unknown file {path.name!r}')}"
-        raise SpecError(Problem(f"{told.rstrip('.')}. `hptune init` writes one to begin with.", place=place)) from None
+        message = f"there is no such file{near.removeprefix(f'unknown file {path.name!r}')}"
+        raise SpecError(
+            Problem(f"{message.rstrip('.')}. `hptune init` writes one to begin with.", place=place)
+        ) from None
     except IsADirectoryError:
         raise SpecError(Problem("is a folder. Give the YAML file in it.", place=place)) from None
     except OSError as error:
@@ -122,15 +124,15 @@ def _text(path: Path) -> str:
             Problem(f"can't be read: {error.strerror}. Check the path and its permissions.", place=place)
         ) from None
     if len(raw) > MOST_BYTES:
-        told = f"holds {len(raw):,} bytes; an experiment has at most {MOST_BYTES:,}. Is it another file?"
-        raise SpecError(Problem(told, place=place))
+        message = f"holds {len(raw):,} bytes; an experiment has at most {MOST_BYTES:,}. Is it another file?"
+        raise SpecError(Problem(message, place=place))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         column = error.start - raw.rfind(b"\n", 0, error.start)
-        told = f"is not UTF-8: byte 0x{raw[error.start]:02x}. Save the file as UTF-8."
-        raise SpecError(Problem(told, place=f"{place}:{line}:{column}")) from None
+        message = f"is not UTF-8: byte 0x{raw[error.start]:02x}. Save the file as UTF-8."
+        raise SpecError(Problem(message, place=f"{place}:{line}:{column}")) from None
 
 
 def _beside(path: Path) -> list[Path]:
@@ -144,8 +146,8 @@ def _named(tree: Any, path: Path, problems: list[Problem]) -> Any:
         return tree
     fitted = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:64]
     if not fitted:
-        told = f"is required: none can be made of the file's name ({path.name}). Add name: my-experiment."
-        problems.append(Problem(told, ("name",)))
+        message = f"is required: none can be made of the file's name ({path.name}). Add name: my-experiment."
+        problems.append(Problem(message, ("name",)))
         fitted = "unnamed"  # only so that the other checks see a whole experiment; the problem above ends it
     return {**tree, "name": fitted}
 
@@ -155,17 +157,17 @@ def _named(tree: Any, path: Path, problems: list[Problem]) -> Any:
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
     """The experiment as JSON data, every default filled in; `from_json` gives the same experiment back."""
-    found: dict[str, Any] = spell(_plain(experiment))
+    data: dict[str, Any] = spell(_plain(experiment))
     if experiment.model.declares:
         # What a builder compiled stands unless the YAML names its own, so what was left out must stay left out.
-        training = found["training"]
+        training = data["training"]
         for key in ("optimizer", "loss", "metrics"):
             if key not in experiment.training.model_fields_set:
                 del training[key]
     if experiment.model.epochs is False:
         for key in OF_KERAS:
-            del found[key]
-    return found
+            del data[key]
+    return data
 
 
 def _plain(value: Any) -> Any:

@@ -39,7 +39,7 @@ _PLAIN: dict[str, re.Pattern[str]] = {
 _Base: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-class _Loader(_Base):  # type: ignore[misc]  # chosen while running
+class _YamlLoader(_Base):  # type: ignore[misc]  # chosen while running
     """Gives each node without a tag of its own a short one, so that any other tag is one that the user wrote."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
@@ -66,9 +66,9 @@ class Document:
         if path in self.values and not on_key:
             return self.values[path]
         for end in range(len(path), 0, -1):
-            found = self.keys.get(path[:end]) or self.values.get(path[:end])
-            if found:
-                return found
+            spot = self.keys.get(path[:end]) or self.values.get(path[:end])
+            if spot:
+                return spot
         return self.values.get((), (1, 1))
 
 
@@ -77,7 +77,7 @@ def read(text: str) -> Document:
     document = Document()
     try:
         too_deep = _too_deep(text)
-        node = None if too_deep else yaml.compose(text, Loader=_Loader)
+        node = None if too_deep else yaml.compose(text, Loader=_YamlLoader)
     except yaml.YAMLError as error:
         document.problems.append(_syntax(error))
         return document
@@ -100,7 +100,7 @@ def read_value(text: str) -> Any:
 def _too_deep(text: str) -> Spot | None:
     """Where a section stands that is nested deeper than `DEEPEST`."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=_YamlLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
@@ -112,17 +112,17 @@ def _too_deep(text: str) -> Spot | None:
 
 def _syntax(error: yaml.YAMLError) -> tuple[Problem, Spot]:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     context = getattr(error, "context", None)
     if "single document" in str(context):
         return Problem("holds a second YAML document. Keep one experiment in a file."), _spot(mark)
-    if "nesting depth" in what:  # libyaml has a limit of its own from PyYAML 6.0.4 on
+    if "nesting depth" in problem:  # libyaml has a limit of its own from PyYAML 6.0.4 on
         return Problem(_TOO_DEEP), _spot(mark)
-    if "undefined alias" in what:
-        return Problem(f"not valid YAML: {what}. Give the anchor (&name) before its alias (*name)."), _spot(mark)
-    told = f"{what}, {context}" if context and context != what else what
+    if "undefined alias" in problem:
+        return Problem(f"not valid YAML: {problem}. Give the anchor (&name) before its alias (*name)."), _spot(mark)
+    description = f"{problem}, {context}" if context and context != problem else problem
     remedy = "Check the indentation, brackets, quotes and the space after each colon."
-    return Problem(f"not valid YAML: {told}. {remedy}"), _spot(mark)
+    return Problem(f"not valid YAML: {description}. {remedy}"), _spot(mark)
 
 
 def _spot(mark: Any) -> Spot:
@@ -141,8 +141,8 @@ class _Builder:
         try:
             self.document.data = self.build(node, ())
         except (_TooMuch, RecursionError):
-            told = f"holds more than {MOST_NODES:,} values once its aliases are filled in. Use fewer aliases."
-            self.document.problems = [(Problem(told), _spot(node.start_mark))]
+            message = f"holds more than {MOST_NODES:,} values once its aliases are filled in. Use fewer aliases."
+            self.document.problems = [(Problem(message), _spot(node.start_mark))]
             self.document.data = None
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
@@ -166,7 +166,7 @@ class _Builder:
             self.open.discard(id(node))
 
     def mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        section: dict[str, Any] = {}
         merged: list[tuple[yaml.Node, yaml.Node]] = []
         for key, child in node.value:
             if key.tag == "text" and key.value == "<<":
@@ -176,19 +176,19 @@ class _Builder:
             if name is None:
                 continue
             here = (*path, name)
-            if name in found:
+            if name in section:
                 first = self.document.keys[here][0]
-                told = f"{name} is given twice, first in line {first}. Keep one of them."
-                self.wrong(told, key, here)
+                message = f"{name} is given twice, first in line {first}. Keep one of them."
+                self.wrong(message, key, here)
                 continue
             self.document.keys[here] = _spot(key.start_mark)
-            found[name] = self.build(child, here)
+            section[name] = self.build(child, here)
         for key, child in merged:  # what stands here itself wins, then the first merged section
             name = self.key(key, path)
-            if name is not None and name not in found:
+            if name is not None and name not in section:
                 self.document.keys[(*path, name)] = _spot(key.start_mark)
-                found[name] = self.build(child, (*path, name))
-        return found
+                section[name] = self.build(child, (*path, name))
+        return section
 
     def key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag == "text":

@@ -66,13 +66,13 @@ def validate(
         return None, list(_problems(error, cls, raw, path))
 
 
-def unknown_key(key: str, known: Iterable[str], path: KeyPath, what: str = "key") -> Problem:
+def unknown_key(key: str, known: Iterable[str], path: KeyPath, *, noun: str = "key") -> Problem:
     """The problem with a key that is none of `known`; `path` ends in the key."""
     known = list(known)
     right = ALIASES.get(key)
     if right is not None and right.split(":")[0] in known:
-        return Problem(f"unknown {what} {key!r}: write {right!r} instead.", path, on_key=True)
-    return Problem(unknown(what, key, known, show=20), path, on_key=True)
+        return Problem(f"unknown {noun} {key!r}: write {right!r} instead.", path, on_key=True)
+    return Problem(unknown(noun, key, known, show=20), path, on_key=True)
 
 
 def show(value: Any) -> str:
@@ -100,8 +100,8 @@ def _problems(error: ValidationError, cls: type[Spec], raw: Any, path: KeyPath) 
         else:
             got = _got(details["input"], raw, inside)
             rules.setdefault(((*path, *inside), got), []).append(str(_rule(details)))
-    for (where, got), told in rules.items():
-        yield Problem(f"must be {' or '.join(dict.fromkeys(told))}, got {got}.", where)
+    for (where, got), expected in rules.items():
+        yield Problem(f"must be {' or '.join(dict.fromkeys(expected))}, got {got}.", where)
 
 
 def _which_member(details: ErrorDetails, path: KeyPath) -> Problem:
@@ -179,7 +179,7 @@ def _section_at(cls: type[Spec], path: KeyPath, raw: Any) -> type[Spec]:
 def _specs_in(annotation: Any) -> list[type[Spec]]:
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return [annotation]
-    return [found for arg in get_args(annotation) for found in _specs_in(arg)]
+    return [spec for arg in get_args(annotation) for spec in _specs_in(arg)]
 
 
 def _is_said(spec: type[Spec], raw: Any) -> bool:

@@ -21,7 +21,7 @@ from hptune.experiment.data import DATA_KINDS
 from hptune.experiment.execution import executor_names
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM
-from hptune.experiment.keras_table import Kind, arguments, names, table
+from hptune.experiment.keras_table import KerasKind, arguments, names, table
 from hptune.experiment.model import CODE_NAME, MODEL_KINDS
 from hptune.experiment.sections import strategy_options
 from hptune.experiment.space.references import REF_SCHEMA
@@ -35,8 +35,10 @@ def json_schema() -> dict[str, Any]:
     """The schema, draft 2020-12. What other installed packages bring is in it. Raises SpecError where one is broken."""
     others = {name: options for name in offered("hptune.strategies") if (options := strategy_options(name)) is not None}
     models: list[type[Spec]] = [Experiment, *DATA_KINDS.values(), *MODEL_KINDS.values(), *others.values()]
-    refs, found = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True)
-    defs: dict[str, Any] = found["$defs"]
+    refs, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True
+    )
+    defs: dict[str, Any] = definitions["$defs"]
     _describe(defs, Spec)
     experiment = defs.pop("Experiment")
     properties = experiment["properties"]
@@ -77,8 +79,8 @@ _REF_TEXT = "The value that the search space gives to the parameter of this name
 
 def _describe(defs: dict[str, Any], cls: type[Spec]) -> None:
     """The text below each field, as its description, for `cls` and every class made from it."""
-    for made in cls.__subclasses__():
-        _describe(defs, made)
+    for subclass in cls.__subclasses__():
+        _describe(defs, subclass)
     for field, text in _texts(cls).items():
         for inheriting in _family(cls):
             properties = defs.get(inheriting.__name__, {}).get("properties", {})
@@ -87,7 +89,7 @@ def _describe(defs: dict[str, Any], cls: type[Spec]) -> None:
 
 
 def _family(cls: type[Spec]) -> list[type[Spec]]:
-    return [cls, *(member for made in cls.__subclasses__() for member in _family(made))]
+    return [cls, *(member for subclass in cls.__subclasses__() for member in _family(subclass))]
 
 
 def _texts(cls: type[Spec]) -> dict[str, str]:
@@ -106,7 +108,7 @@ def _one_of_kinds(description: str, kinds: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "oneOf": refs}
 
 
-def _named(kind: Kind) -> dict[str, Any]:
+def _named(kind: KerasKind) -> dict[str, Any]:
     """A name, `{Name: {arguments}}` or a `$name`."""
     known = names(kind)
     call = {**_SECTION, "propertyNames": {"enum": known}, "minProperties": 1, "maxProperties": 1}
@@ -133,12 +135,12 @@ def _layers() -> dict[str, Any]:
         "required": ["times", "layers"],
         "additionalProperties": False,
     }
-    bare = [name for name in known if all("default" in facts for facts in arguments("layers", name).values())]
+    bare = [name for name in known if all("default" in details for details in arguments("layers", name).values())]
     call = {**_SECTION, "minProperties": 1, "maxProperties": 1, "additionalProperties": False}
     call["properties"] = {**calls, "repeat": repeat}
     own = [{"type": "string", "pattern": CODE_NAME}, _own_call()]
-    told = "A keras.layers class by its name; Output, as large as the data wants it; or module:Class."
-    return {"Layer": {"description": told, "anyOf": [{"enum": bare}, call, *own, _REF]}, "From": _from()}
+    description = "A keras.layers class by its name; Output, as large as the data wants it; or module:Class."
+    return {"Layer": {"description": description, "anyOf": [{"enum": bare}, call, *own, _REF]}, "From": _from()}
 
 
 def _own_call() -> dict[str, Any]:
@@ -150,14 +152,16 @@ def _from() -> dict[str, Any]:
     name = {"type": "string"}
     several = {"anyOf": [name, {"type": "array", "items": name}]}
     by_argument = {"type": "object", "additionalProperties": several}
-    told = "The layer, by its name, whose output this one takes; a list of them; or one for each argument of its call."
-    return {"description": told, "anyOf": [*several["anyOf"], by_argument]}
+    description = (
+        "The layer, by its name, whose output this one takes; a list of them; or one for each argument of its call."
+    )
+    return {"description": description, "anyOf": [*several["anyOf"], by_argument]}
 
 
 def _layer_call(name: str) -> dict[str, Any]:
-    given = arguments("layers", name)
-    required = [key for key, facts in given.items() if "default" not in facts]
-    shown = {key: {"default": f["default"]} if f.get("default", "...") != "..." else {} for key, f in given.items()}
+    known = arguments("layers", name)
+    required = [key for key, details in known.items() if "default" not in details]
+    shown = {key: {"default": f["default"]} if f.get("default", "...") != "..." else {} for key, f in known.items()}
     needed = {"required": required} if required else {}
     kind = {"type": "object"} if required else {"type": ["object", "null"]}
     return {**kind, "properties": {**shown, FROM: {"$ref": "#/$defs/From"}}, **needed, "additionalProperties": False}

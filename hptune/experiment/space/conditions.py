@@ -32,12 +32,12 @@ class Conditions:
     def needs(self, name: str) -> Needs:
         """What must hold for `name` to be active, over all its ancestors."""
         if name not in self._needs:
-            found: dict[str, frozenset[Key]] = {}
+            needs: dict[str, frozenset[Key]] = {}
             when = self._domains[name].when if name in self._domains else {}
             for parent, wanted in when.items():
                 values = frozenset(key(v) for v in (wanted if isinstance(wanted, list) else [wanted]))
-                found = both(found, {**self.needs(parent), parent: values})
-            self._needs[name] = found
+                needs = both(needs, {**self.needs(parent), parent: values})
+            self._needs[name] = needs
         return self._needs[name]
 
     def always(self, name: str) -> bool:
@@ -50,10 +50,10 @@ class Conditions:
 
     def together(self, name: str, others: Needs) -> bool:
         """Whether `name` can be active while `others` hold (and what those themselves need)."""
-        found = both(self.needs(name), others)
+        needs = both(self.needs(name), others)
         for other in others:
-            found = both(found, self.needs(other))
-        return all(found.values())
+            needs = both(needs, self.needs(other))
+        return all(needs.values())
 
     def _all(self, name: str) -> frozenset[Key]:
         domain = self._domains.get(name)

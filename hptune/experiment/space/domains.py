@@ -58,11 +58,11 @@ class _Range(_Domain):
         if self.log and step is not None and not (step == 1 and isinstance(step, int)):
             raise PydanticCustomError("range", f"log: {self._log} and step can't stand together. Drop one of them.")
         if isinstance(low, int) and (high - low) // (step or 1) >= 2**53:
-            told = f"{low} to {high} holds more than 2**53 numbers: some would never be drawn. Make it smaller."
-            raise PydanticCustomError("range", told)
+            reason = f"{low} to {high} holds more than 2**53 numbers: some would never be drawn. Make it smaller."
+            raise PydanticCustomError("range", reason)
         if step is not None and _steps(low, high, step) > MOST_STEPS:
-            told = f"step {step} makes more than {MOST_STEPS:,} values. Make it larger, or drop it."
-            raise PydanticCustomError("range", told)
+            reason = f"step {step} makes more than {MOST_STEPS:,} values. Make it larger, or drop it."
+            raise PydanticCustomError("range", reason)
         if default is not None and not self.contains(default):
             raise PydanticCustomError("range", f"default {default} is not one of its values. Choose one from {self}.")
         return self
@@ -81,10 +81,10 @@ class _Range(_Domain):
 
     def own(self, value: Any) -> Any:
         """`value` as this domain spells it. Raises ValueError where it is no member."""
-        found = self._member(value)
-        if found is None:
+        member = self._member(value)
+        if member is None:
             raise ValueError(f"must be one of {self}, got {value!r}")
-        return found
+        return member
 
     @property
     def greatest(self) -> Any:
@@ -281,11 +281,11 @@ class ChoiceDomain(_Domain):
 
     @model_validator(mode="before")
     @classmethod
-    def _first_is_default(cls, given: Any) -> Any:
+    def _first_is_default(cls, raw: Any) -> Any:
         """None may be a value of its own, so the default can't be left at None for "not given"."""
-        if not isinstance(given, dict) or "default" in given or not isinstance(given.get("values"), list):
-            return given
-        return {**given, "default": given["values"][0]} if given["values"] else given
+        if not isinstance(raw, dict) or "default" in raw or not isinstance(raw.get("values"), list):
+            return raw
+        return {**raw, "default": raw["values"][0]} if raw["values"] else raw
 
     @model_validator(mode="after")
     def _check(self) -> ChoiceDomain:
@@ -358,8 +358,8 @@ def unreached(domain: Domain) -> str | None:
     """
     if isinstance(domain, ChoiceDomain) or domain.step is None or domain.greatest == domain.max:
         return None
-    told = f"is never reached: from {domain.min} on, steps of {domain.step} end at {domain.greatest}"
-    return f"{told}. Make it {domain.greatest}, or choose a step that divides max - min."
+    reason = f"is never reached: from {domain.min} on, steps of {domain.step} end at {domain.greatest}"
+    return f"{reason}. Make it {domain.greatest}, or choose a step that divides max - min."
 
 
 def beyond_floats(domain: Domain) -> str | None:
@@ -373,8 +373,8 @@ def beyond_floats(domain: Domain) -> str | None:
     if domain.log and not math.isfinite(high / low):
         return f"max / min must be below {most}, the largest float, got {high} / {low}. Raise min, or lower max."
     if domain.log is not True and not (math.isfinite(high - low) and math.isfinite(high + low)):
-        told = f"max - min and max + min must be below {most}, the largest float, got min {low} and max {high}"
-        return f"{told}. Keep both between -8e307 and 8e307."
+        reason = f"max - min and max + min must be below {most}, the largest float, got min {low} and max {high}"
+        return f"{reason}. Keep both between -8e307 and 8e307."
     return None
 
 

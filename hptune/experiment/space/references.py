@@ -158,9 +158,9 @@ def texts_in(value: Any, domains: Mapping[str, Any]) -> Iterator[str]:
             choices = domains[value.name].values() if value.name in domains else ()
             yield from texts_in(choices if isinstance(choices, list | tuple) else (), domains)
         case Mapping():
-            for key, one in value.items():
+            for key, item in value.items():
                 yield from texts_in(key, domains)
-                yield from texts_in(one, domains)
+                yield from texts_in(item, domains)
         case list() | tuple():
-            for one in value:
-                yield from texts_in(one, domains)
+            for item in value:
+                yield from texts_in(item, domains)

@@ -25,14 +25,14 @@ def roles(experiment: Experiment) -> dict[Role, str]:
         "schedule": schedule.name,
         "ramp_epoch": schedule.epoch,
     }
-    found: dict[Role, str] = {}
+    cast: dict[Role, str] = {}
     for role, value in stands.items():
-        given = getattr(options, role)
-        if given is not None:
-            found[role] = given
+        named = getattr(options, role)
+        if named is not None:
+            cast[role] = named
         elif isinstance(value, Ref):
-            found[role] = value.name
-    return found
+            cast[role] = value.name
+    return cast
 
 
 def miscast(experiment: Experiment, domains: Mapping[str, Domain]) -> Iterator[Problem]:
@@ -43,10 +43,10 @@ def miscast(experiment: Experiment, domains: Mapping[str, Domain]) -> Iterator[P
         if domain is None:
             yield Problem(f"{unknown('parameter', name, domains)} Name one of the search space.", ("strategy", role))
         elif role == "schedule" and not isinstance(domain, ChoiceDomain):
-            told = (
+            message = (
                 f"{name} must be a choice of schedules such as [constant, cosine, ramp], and is {domain}. Make it one."
             )
-            yield Problem(told, ("search_space", name))
+            yield Problem(message, ("search_space", name))
         elif role != "schedule" and not _positive(domain):
             yield Problem(
                 f"{name} must be numbers above 0 for guided to turn it as {role}, and is {domain}. Raise its min.",
@@ -58,8 +58,8 @@ def miscast(experiment: Experiment, domains: Mapping[str, Domain]) -> Iterator[P
             )
     if not cast.keys() - {"ramp_epoch"}:
         places = "training.optimizer.learning_rate, training.batch_size or schedule.name"
-        told = f"guided found no parameter to turn. Write $name at {places}"
-        yield Problem(f"{told}, or name it: {{name: guided, learning_rate: my_rate}}.", ("strategy", "name"))
+        message = f"guided found no parameter to turn. Write $name at {places}"
+        yield Problem(f"{message}, or name it: {{name: guided, learning_rate: my_rate}}.", ("strategy", "name"))
 
 
 def _positive(domain: Domain) -> bool:

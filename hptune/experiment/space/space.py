@@ -74,15 +74,15 @@ class Space:
         """Every active parameter at its default."""
         return self.choose(lambda _, domain: domain.default_value())
 
-    def complete(self, given: Values, fill: Any = None) -> dict[str, Value]:
-        """`given` with what is left out filled in by `fill(name, domain)` (None: the default); the inactive dropped.
+    def complete(self, values: Values, fill: Any = None) -> dict[str, Value]:
+        """`values` with what is left out filled in by `fill(name, domain)` (None: the default); the inactive dropped.
 
         Members of their domains are as these spell them.
         """
 
         def pick(name: str, domain: Domain) -> Value:
-            if name in given:
-                return domain.own(given[name]) if domain.contains(given[name]) else given[name]
+            if name in values:
+                return domain.own(values[name]) if domain.contains(values[name]) else values[name]
             return fill(name, domain) if fill is not None else domain.default_value()
 
         return self.choose(pick)
@@ -125,7 +125,7 @@ class Space:
             for parent, wanted in domain.when.items():
                 options = wanted if isinstance(wanted, list) else [wanted]
                 named.setdefault(parent, {}).update({(type(v).__name__, v): v for v in options})
-        return self._count(list(self.domains), {}, {parent: list(found.values()) for parent, found in named.items()})
+        return self._count(list(self.domains), {}, {parent: list(values.values()) for parent, values in named.items()})
 
     def _count(self, names: list[str], values: dict[str, Any], named: Mapping[str, list[Value]]) -> int:
         """The points over `names`; the values of a parent that no condition names are counted together."""

@@ -28,7 +28,7 @@ from hptune.strategies.sampler import Point, Setup
 from hptune.strategies.samplers.calm import calm
 
 
-class _Listed(FloatParameter):
+class _ListedParameter(FloatParameter):
     """`count` values in order, at equal distances in (0, 1)."""
 
     def __init__(self, name: str, count: int) -> None:
@@ -53,7 +53,7 @@ def _parameter(name: str, domain: Domain) -> BayesParameter:
     values = domain.values()
     if isinstance(domain, ChoiceDomain) and not domain.ordered and len(domain.values()) > 1:
         return _Category(name, [str(i) for i in range(len(domain.values()))])
-    return FloatParameter(name, (0.0, 1.0)) if values is None else _Listed(name, len(values))
+    return FloatParameter(name, (0.0, 1.0)) if values is None else _ListedParameter(name, len(values))
 
 
 class BayesOptSampler:

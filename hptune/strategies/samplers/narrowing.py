@@ -55,7 +55,7 @@ class NarrowingSampler:
         centre, width = self._best.values, SHRINK**self._depth
         return self._space.choose(
             lambda name, domain: (
-                near(domain, centre[name], width, rng) if name in centre else domain.from_unit(rng.random())
+                near(domain, centre[name], width=width, rng=rng) if name in centre else domain.from_unit(rng.random())
             )
         )
 
@@ -119,7 +119,7 @@ def _name(trial: Trial | None) -> str:
     return f"trial {trial.number}" if trial.number >= 0 else "the best trial of an earlier run"
 
 
-def near(domain: Domain, value: Value, width: float, rng: Random) -> Value:
+def near(domain: Domain, value: Value, *, width: float, rng: Random) -> Value:
     """A value of `domain` in the neighbourhood of one of its values. width: in (0, 1], against the first one's."""
     if isinstance(domain, ChoiceDomain) and not domain.ordered:
         return domain.from_unit(rng.random()) if rng.random() < STRAY else value

@@ -113,6 +113,7 @@ class _Coding:
         self,
         number: int,
         values: Values,
+        *,
         state: TrialState,
         scores: Sequence[float] | None = None,
         attributes: Attributes | None = None,
@@ -150,12 +151,12 @@ class _Storage(optuna.storages.InMemoryStorage):
 
     def __init__(self, trials: Sequence[FrozenTrial], books: Attributes) -> None:
         super().__init__()
-        self._given = trials
+        self._shown = trials
         self.books = dict(books)
         self.attributes: Attributes = {}
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:  # noqa: ARG002
-        return [trial for trial in self._given if states is None or trial.state in states]
+        return [trial for trial in self._shown if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:  # noqa: ARG002
         self.attributes[key] = value
@@ -205,7 +206,12 @@ class OptunaSampler:
     """The points of one of Optuna's samplers. What it keeps between questions are caches of the history."""
 
     def __init__(
-        self, experiment: Experiment, space: Space, options: Options, make: Callable[[int], BaseSampler] | None = None
+        self,
+        experiment: Experiment,
+        space: Space,
+        *,
+        options: Options,
+        make: Callable[[int], BaseSampler] | None = None,
     ) -> None:
         """make: a sampler under this seed, of a class that the user names."""
         self._seed = experiment.seed
@@ -258,15 +264,19 @@ class OptunaSampler:
         attributes = self._attributes.pop(trial.number, None)
         scores = history.scores(trial, self._epochs)
         if trial.state in ENDED and scores is None:
-            self._finished[trial.number] = self._coding.trial(trial.number, trial.values, TrialState.PRUNED)
+            self._finished[trial.number] = self._coding.trial(trial.number, trial.values, state=TrialState.PRUNED)
         elif scores is not None:
             self._finished[trial.number] = self._coding.trial(
-                trial.number, trial.values, TrialState.COMPLETE, list(scores.values()), attributes
+                trial.number,
+                trial.values,
+                state=TrialState.COMPLETE,
+                scores=list(scores.values()),
+                attributes=attributes,
             )
 
     def _running(self, history: History) -> list[FrozenTrial]:
         return [
-            self._coding.trial(trial.number, trial.values, TrialState.RUNNING)
+            self._coding.trial(trial.number, trial.values, state=TrialState.RUNNING)
             for trial in history.running()
             if trial.number not in self._finished  # it has its score after `epochs`, and is trained on
         ]
@@ -279,13 +289,13 @@ class OptunaSampler:
         storage = _Storage(seen, self._books)
         study = optuna.create_study(storage=storage, directions=self._directions)
         sampler = self._sampler(number)
-        trial = self._coding.trial(number, {}, TrialState.RUNNING)
+        trial = self._coding.trial(number, {}, state=TrialState.RUNNING)
         sampler.before_trial(study, trial)
-        found = sampler.sample_relative(study, trial, self._together(sampler, study, trial))
+        relative = sampler.sample_relative(study, trial, self._together(sampler, study, trial))
 
         def raw(name: str, distribution: BaseDistribution) -> Any:
-            if name in found:
-                return found[name]
+            if name in relative:
+                return relative[name]
             return sampler.sample_independent(study, trial, name, distribution)
 
         return _Answer(self._coding.point(raw), storage.attributes, storage.books)
@@ -331,15 +341,15 @@ class OptunaSampler:
 
 def sampler(setup: Setup) -> OptunaSampler:
     """`strategy: tpe`, `cmaes`, `qmc` and `nsga2`."""
-    return OptunaSampler(setup.experiment, setup.space, setup.options)
+    return OptunaSampler(setup.experiment, setup.space, options=setup.options)
 
 
-def named(setup: Setup) -> Named:
+def named(setup: Setup) -> UserSampler:
     """`strategy: {name: optuna, sampler: module:Class}`."""
-    return Named(setup)
+    return UserSampler(setup)
 
 
-class Named:
+class UserSampler:
     """The points of a sampler class that the user names.
 
     Raises SpecError where there is no such class, or it can't be made, and RunError where it fails at a question.
@@ -348,19 +358,19 @@ class Named:
     def __init__(self, setup: Setup) -> None:
         options = setup.options
         self._name, self._options, path = options.sampler, options.options, ("strategy", "sampler")
-        found = load_object(self._name, setup.folder, path)
-        if not (isinstance(found, type) and issubclass(found, BaseSampler)):
-            told = f"must be a subclass of optuna.samplers.BaseSampler, got {found!r}. Name such a class."
-            raise spec_error(told, *path)
-        self._class = found
+        loaded = load_object(self._name, setup.folder, path)
+        if not (isinstance(loaded, type) and issubclass(loaded, BaseSampler)):
+            message = f"must be a subclass of optuna.samplers.BaseSampler, got {loaded!r}. Name such a class."
+            raise spec_error(message, *path)
+        self._class = loaded
         try:
             with _calm():
                 self._made(0)
         except Exception as error:  # the class may be anybody's
-            told = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
+            message = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
             way = "It is given the options as keywords, and a seed where it takes one"
-            raise spec_error(f"{told}. {way}.", "strategy", "options") from error
-        self._sampler = OptunaSampler(setup.experiment, setup.space, options, self._made)
+            raise spec_error(f"{message}. {way}.", "strategy", "options") from error
+        self._sampler = OptunaSampler(setup.experiment, setup.space, options=options, make=self._made)
 
     def _made(self, seed: int) -> BaseSampler:
         takes = "seed" in signature(self._class.__init__).parameters and "seed" not in self._options
@@ -371,7 +381,7 @@ class Named:
         try:
             return self._sampler.suggest(history)
         except Exception as error:  # the class may be anybody's
-            told = (
+            reason = (
                 f"strategy.sampler: {self._name} for trial {len(history.trials)} raised {type(error).__name__}: {error}"
             )
-            raise RunError(f"{told}. Fix it and run the same command again.") from error
+            raise RunError(f"{reason}. Fix it and run the same command again.") from error

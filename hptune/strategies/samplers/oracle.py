@@ -91,26 +91,26 @@ class OracleSampler:
         experiment = self._experiment
         assert isinstance(experiment.strategy, KerasTunerOracle)
         (objective,) = experiment.objectives
-        given = {
+        keywords = {
             "objective": objective_of(objective),
             "hyperparameters": self._coding.hyperparameters.copy(),
             "max_trials": trial_limit(experiment),
             "seed": 1 + derive(experiment.seed, "oracle"),  # an Oracle takes 0 for "any"
         }
         try:
-            return self._class(**{**given, **experiment.strategy.options})
+            return self._class(**{**keywords, **experiment.strategy.options})
         except Exception as error:  # the user's class may raise anything
-            told = f"{self._name} can't be constructed: {type(error).__name__}: {error}. It is given "
-            told += f"{', '.join(given)} and the options, as keywords."
-            raise spec_error(told, "strategy", "oracle") from error
+            message = f"{self._name} can't be constructed: {type(error).__name__}: {error}. It is given "
+            message += f"{', '.join(keywords)} and the options, as keywords."
+            raise spec_error(message, "strategy", "oracle") from error
 
     def _ask(self, number: int) -> Mapping[str, Any]:
         self._oracle._seed_state = derive(self._experiment.seed, "suggest", number)
         try:
             answer = self._oracle.populate_space(_id(number))
         except Exception as error:  # the user's class may raise anything
-            told = f"raised {type(error).__name__}: {error}"
-            raise self._wrong(number, told) from error
+            reason = f"raised {type(error).__name__}: {error}"
+            raise self._wrong(number, reason) from error
         if not isinstance(answer, Mapping) or answer.get("status") not in ("RUNNING", "IDLE", "STOPPED"):
             raise self._wrong(number, f"must give status RUNNING, IDLE or STOPPED with the values, gave {answer!r}")
         return answer
@@ -158,9 +158,9 @@ class OracleSampler:
         oracle.end_order.append(shown.trial_id)
         oracle.ongoing_trials.pop(shown.trial_id, None)
 
-    def _wrong(self, number: int, told: str) -> RunError:
+    def _wrong(self, number: int, reason: str) -> RunError:
         place = f"strategy.oracle: {self._name}.populate_space for trial {number}"
-        return RunError(f"{place}: {told}. Fix it and run the same command again.")
+        return RunError(f"{place}: {reason}. Fix it and run the same command again.")
 
 
 def _id(number: int) -> str:
@@ -170,20 +170,22 @@ def _id(number: int) -> str:
 def _load(reference: str, folder: Path) -> Any:
     """The Oracle class that `reference` names. Raises `SpecError` where it is none that can be driven."""
     path = ("strategy", "oracle")
-    found = load_object(reference, folder, path)
+    loaded = load_object(reference, folder, path)
     oracles = library().oracles
     base = library().Oracle
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise spec_error(f"must be a subclass of keras_tuner.Oracle, got {found!r}. Name such a class.", *path)
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        raise spec_error(f"must be a subclass of keras_tuner.Oracle, got {loaded!r}. Name such a class.", *path)
     for builtin, name in ((oracles.GridSearchOracle, "grid"), (oracles.HyperbandOracle, "hyperband")):
-        if issubclass(found, builtin):
-            told = f"{reference} keeps books of its own that break on resume and under failures. Use strategy: {name}."
-            raise spec_error(told, *path)
-    overridden = [method for method in _NEVER_CALLED if getattr(found, method) is not getattr(base, method)]
+        if issubclass(loaded, builtin):
+            message = (
+                f"{reference} keeps books of its own that break on resume and under failures. Use strategy: {name}."
+            )
+            raise spec_error(message, *path)
+    overridden = [method for method in _NEVER_CALLED if getattr(loaded, method) is not getattr(base, method)]
     if overridden:
-        told = f"{reference} overrides {', '.join(overridden)}, and only populate_space and score_trial are called. "
-        raise SpecError(*spec_error(told + "Move what it does there.", *path).problems)
-    return found
+        message = f"{reference} overrides {', '.join(overridden)}, and only populate_space and score_trial are called. "
+        raise SpecError(*spec_error(message + "Move what it does there.", *path).problems)
+    return loaded
 
 
 def oracle(setup: Setup) -> OracleSampler:

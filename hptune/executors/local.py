@@ -25,9 +25,9 @@ from hptune.base.stopwatch import WATCH
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors import machine
 from hptune.executors.executor import OnEpoch, Outcome
-from hptune.executors.process import Process, shape_of
-from hptune.executors.serve import Ended, Message, Progress, Ready, Refused, Setup
+from hptune.executors.serve import Message, Progress, Ready, Refused, SegmentEnded, WorkerSetup
 from hptune.executors.staffing import Staffing
+from hptune.executors.worker_process import Process, shape_of
 from hptune.experiment.experiment import Experiment
 from hptune.run.rundir import RunPaths
 
@@ -59,11 +59,11 @@ class LocalExecutor:
         try:
             self._data = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it; see training.data.shared
         except OSError as error:
-            told = f"the folder for temporary files can't be written: {error.strerror}"
-            raise RunError(f"{told}. Make room there, or name another one with TMPDIR.") from error
+            reason = f"the folder for temporary files can't be written: {error.strerror}"
+            raise RunError(f"{reason}. Make room there, or name another one with TMPDIR.") from error
         self._experiment = experiment
         self._environment = dict(os.environ)  # whatever libraries that load here later put into it
-        self._setup = Setup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
+        self._setup = WorkerSetup(experiment, folder.resolve(), run, self._data.fileno(), profile=WATCH.asked)
         self._on_epoch = on_epoch
         self._auto = experiment.execution.workers == "auto"
         self._staffing = Staffing(experiment.execution, trials)
@@ -73,15 +73,15 @@ class LocalExecutor:
         self._passed_over = 0
         self._outcomes: list[Outcome] = []
         self._refused: HptuneError | None = None  # raised when what was finished before has been taken
-        self._slots_told: float = inf  # nobody has asked yet
+        self._slots_reported: float = inf  # nobody has asked yet
         self._open = ExitStack()
         self._open.enter_context(suspending(lambda: [process.group for process in self._processes]))
 
     @property
     def slots(self) -> int:
         """The workers asked for; under `auto` those that are ready."""
-        told = self._slots_told = self._slots()
-        return told
+        slots = self._slots_reported = self._slots()
+        return slots
 
     @property
     def ahead(self) -> int:
@@ -96,7 +96,7 @@ class LocalExecutor:
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
         """As the protocol says; also returns, with what there is, as soon as there are more slots than were told."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._outcomes and self._refused is None and self._slots() <= self._slots_told:
+        while not self._outcomes and self._refused is None and self._slots() <= self._slots_reported:
             if not self._queue and all(process.segment is None for process in self._processes):
                 break
             if until is not None and time.monotonic() >= until:
@@ -104,8 +104,8 @@ class LocalExecutor:
             self._watch(until)
         if self._refused is not None and not self._outcomes:
             raise self._refused
-        if self._slots_told != inf:
-            self._slots_told = max(self._slots_told, self._slots())
+        if self._slots_reported != inf:
+            self._slots_reported = max(self._slots_reported, self._slots())
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
@@ -211,7 +211,7 @@ class LocalExecutor:
         else:
             self._take(process, message)
 
-    def _take(self, process: Process, message: Ended) -> None:
+    def _take(self, process: Process, message: SegmentEnded) -> None:
         if self._staffing.start_s is None:
             self._staffing.start_s = time.monotonic() - process.started_at
         if message.outcome.segment.purpose == "trial":

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 
 from hptune.base.trial import Segment
 from hptune.executors.kin import descendants, kill
-from hptune.executors.serve import Message, Setup
+from hptune.executors.serve import Message, WorkerSetup
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.space.references import Ref
 
@@ -43,7 +43,7 @@ _HELD = 8
 class Process:
     """A worker process, and the segment that it has, if any."""
 
-    def __init__(self, setup: Setup, environment: Mapping[str, str]) -> None:
+    def __init__(self, setup: WorkerSetup, environment: Mapping[str, str]) -> None:
         self._experiment = setup.experiment
         self.ready = False
         self.segment: Segment | None = None
@@ -56,7 +56,13 @@ class Process:
         words, said = os.pipe()
         watched, self._alive = os.pipe()
         with theirs:
-            self._process = _start(theirs.fileno(), setup.data_fd, said, watched, environment)
+            self._process = _start(
+                socket_fd=theirs.fileno(),
+                data_fd=setup.data_fd,
+                said_fd=said,
+                watched_fd=watched,
+                environment=environment,
+            )
         os.close(said)
         os.close(watched)
         self._output = _Output(words)
@@ -147,7 +153,7 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
-    def _send(self, message: Setup | Segment) -> None:
+    def _send(self, message: WorkerSetup | Segment) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
             self.connection.send(message)
 
@@ -214,7 +220,7 @@ def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
 
 
 def _start(
-    socket_fd: int, data_fd: int, said_fd: int, watched_fd: int, environment: Mapping[str, str]
+    *, socket_fd: int, data_fd: int, said_fd: int, watched_fd: int, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """A worker that leads a process group of its own, with a watchdog in it. environment: all of it."""
     folders = [folder or os.getcwd() for folder in sys.path]  # noqa: PTH109  # "": wherever the process is just then
