@@ -80,7 +80,7 @@ def trainings(layers: tuple[LayerCall, ...], epochs: int) -> dict[str, Callable[
     training = Training.model_validate(
         {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], "batch_size": BATCH}
     )
-    dialled = of_layers(Recipe(layers, training, Initialization(), schedule, None), (8, 8, 1), "float32")
+    dialled = of_layers(Recipe(layers, training, Initialization(), schedule, None), (8, 8, 1), input_dtype="float32")
     stock = replace(dialled, build=dialled.stock, dialled=False, dials={})
     rates = schedules.table(schedule, base_rate=1e-3, epochs=epochs, steps_per_epoch=ROWS // BATCH).astype(np.float32)
     blueprint_of = {

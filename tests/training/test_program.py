@@ -92,7 +92,7 @@ def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Pr
     """The blueprint, a program, its setting and its fresh state. 70 rows: four whole batches and a rest of 6."""
     runtime.start()
     train, validation = part(rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
-    blueprint = of_layers(one, (8, 8, 1), "float32")
+    blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
     program = Program(blueprint, train, validation, xla=xla)
     return blueprint, program, setting(one, blueprint, program), program.fresh(blueprint.weights(7), 11)
 
@@ -165,7 +165,7 @@ def test_twenty_settings_of_one_structure_trace_once() -> None:
         layers[3][1]["kernel_regularizer"] = {"L2": {"l2": n / 1000}}
         schedule = {"name": "cosine" if n % 2 else "constant", "warmup": {"epochs": 1 + n % 3}}
         one = recipe(layers, schedule=schedule, name="sgd", momentum=n / 20, learning_rate=0.001 * (n + 1))
-        blueprint = of_layers(one, (8, 8, 1), "float32")
+        blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
         kept.add(blueprint.structure)
         program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 1)
     assert len(kept) == 1
@@ -229,12 +229,12 @@ def test_the_order_of_samples_is_a_function_of_seed_and_epoch() -> None:
 def test_initial_weights_depend_on_the_architecture_and_not_on_the_dials() -> None:
     runtime.start()
     quiet = [(n, {**a, "rate": 0.0} if "rate" in a else a) for n, a in NOISY]
-    ones = [of_layers(recipe(layers), (8, 8, 1), "float32") for layers in (NOISY, quiet)]
+    ones = [of_layers(recipe(layers), (8, 8, 1), input_dtype="float32") for layers in (NOISY, quiet)]
     assert ones[0].architecture == ones[1].architecture
     for ours, theirs in zip(ones[0].weights(3), ones[1].weights(3), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    wider = of_layers(recipe([DENSE[0], ("Dense", {"units": 17}), DENSE[2]]), (8, 8, 1), "float32")
-    assert wider.architecture != of_layers(recipe(DENSE), (8, 8, 1), "float32").architecture
+    wider = of_layers(recipe([DENSE[0], ("Dense", {"units": 17}), DENSE[2]]), (8, 8, 1), input_dtype="float32")
+    assert wider.architecture != of_layers(recipe(DENSE), (8, 8, 1), input_dtype="float32").architecture
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
@@ -269,7 +269,7 @@ def test_smoothing_and_penalties_train_as_keras_own_do(loss: str) -> None:
     binary = loss == "binary_crossentropy"
     layers = [*DENSE[:2], ("Dense", {"units": 1, "activation": "sigmoid"})] if binary else DENSE
     one = recipe(layers, training={**SMOOTHED, "loss": loss}, name="adam", weight_decay=0.01)
-    blueprint = of_layers(one, (8, 8, 1), "float32")
+    blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
     train, validation = part(70, (8, 8, 1), 2 if binary else 4), part(24, (8, 8, 1), 2 if binary else 4, seed=1)
     if one_hot and not binary:
         train, validation = (Part(p.x, np.eye(4, dtype=np.float32)[p.y]) for p in (train, validation))
@@ -303,7 +303,7 @@ def test_strengths_and_schedules_are_dials() -> None:
         warmup = {"warmup": {"epochs": 1}} if n % 2 else {}
         training = {"regularization": {"label_smoothing": n / 10, "kernel": {"l1": n / 500, "l2": n / 100}}}
         one = recipe(NOISY, schedule={"name": name, **extra, **warmup}, training=training, learning_rate=0.01 / (n + 1))
-        blueprint = of_layers(one, (8, 8, 1), "float32")
+        blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
         structures.add(blueprint.structure)
         program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 2)
     assert len(structures) == 1
@@ -341,7 +341,7 @@ def test_a_factor_that_follows_the_curves_lowers_the_rate() -> None:
 def test_the_kernel_initialiser_is_every_layers_that_has_not_its_own() -> None:
     layers = [DENSE[0], ("Dense", {"units": 6, "kernel_initializer": "ones"}), ("Dense", {"units": 4})]
     for kernel in ("he_normal", {"VarianceScaling": {"scale": 1.0}}):
-        blueprint = of_layers(recipe(layers, initialization={"kernel": kernel}), (8, 8, 1), "float32")
+        blueprint = of_layers(recipe(layers, initialization={"kernel": kernel}), (8, 8, 1), input_dtype="float32")
         names = [type(layer.kernel_initializer).__name__ for layer in blueprint.stock().layers[1:]]
         assert names == ["Ones", "HeNormal" if kernel == "he_normal" else "VarianceScaling"]
 
@@ -421,7 +421,7 @@ def test_half_precision_trains() -> None:
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
         one = recipe(DENSE)
-        blueprint = of_layers(one, (8, 8, 1), "float32", "mixed_bfloat16")
+        blueprint = of_layers(one, (8, 8, 1), input_dtype="float32", precision="mixed_bfloat16")
         program = Program(blueprint, part(70, (8, 8, 1)), part(24, (8, 8, 1), seed=1))
         assert program.model.layers[1].compute_dtype == "bfloat16"
         assert program.model.layers[-1].compute_dtype == "float32"

@@ -98,7 +98,7 @@ class Programs:
             bare = of_model(
                 rebuild(),
                 recipe,
-                given=given,
+                named=given,
                 rebuild=rebuild,
                 draw=draw,
                 tag=dict(values),
@@ -110,7 +110,7 @@ class Programs:
             bare = self._of_built(recipe, recipe.model)
         else:
             x, precision = self._data.train.x, self._experiment.execution.precision
-            bare = of_layers(recipe, x.shape[1:], x.dtype.name, precision, folder=self._folder)
+            bare = of_layers(recipe, x.shape[1:], input_dtype=x.dtype.name, precision=precision, folder=self._folder)
         return bare if recipe.augment is None else self._augmented(bare, recipe.augment)
 
     def _of_built(self, recipe: Recipe, spec: ModelSpec) -> Blueprint:
@@ -123,7 +123,7 @@ class Programs:
             self._described[key] = rebuild()
         given = frozenset({"optimizer", "loss", "metrics"})
         model = self._described[key]
-        return of_model(model, recipe, given=given, rebuild=rebuild, tag=key, folder=self._folder)
+        return of_model(model, recipe, named=given, rebuild=rebuild, tag=key, folder=self._folder)
 
     def _build(self, spec: ModelSpec) -> Any:
         reset_names()

@@ -47,7 +47,7 @@ def trained(data: Data, *spans: tuple[int, int], xla: bool = False) -> tuple[lis
     curves: dict[str, list[float]] = {}
     state: State | None = None
     for start, end in spans:
-        blueprint = of_layers(recipe(), data.train.x.shape[1:], data.train.x.dtype.name)
+        blueprint = of_layers(recipe(), data.train.x.shape[1:], input_dtype=data.train.x.dtype.name)
         program = Program(blueprint, data.train, data.validation, xla=xla)
         rates = np.full(EPOCHS * program.steps_per_epoch(16), 0.01, np.float32)
         setting = Setting(blueprint.dials, rates, order_seed=5, batch_size=16)
@@ -87,7 +87,7 @@ def test_what_is_not_training_streams_too(pictures: Path) -> None:
     """A brief training over whole batches, a measure on the test part, and XLA for the steps."""
     told = []
     for data in (loaded(pictures), loaded(pictures, stream=True)):
-        blueprint = of_layers(recipe(), (6, 6, 1), "float32")
+        blueprint = of_layers(recipe(), (6, 6, 1), input_dtype="float32")
         program = Program(blueprint, data.train, data.validation)
         state = program.fresh(blueprint.weights(7), 11)
         setting = Setting(blueprint.dials, np.full(100, 0.01, np.float32), order_seed=5, batch_size=16)
