@@ -36,7 +36,7 @@ def probe(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:
     if builder is not None and builder.has_own_fit:
         notes = [*learnt.get("notes", ()), reuse.NONE.format(why=builder.why_by_fit or "trains by a fit of its own")]
         learnt |= probe_own_fit(loaded.fit_context, loaded.as_written, notes)
-        return {**learnt, "notes": [*learnt["notes"], *reuse.left(builder)]}
+        return {**learnt, "notes": [*learnt["notes"], *reuse.notes_on_leftovers(builder)]}
     if builder is not None:
         explored = explore(builder, loaded.experiment.search_space, folder=loaded.folder)
         learnt["space"], built = explored.space, explored.built
@@ -56,7 +56,10 @@ def probe(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:
     if builder is not None:
         if not math.isnan(drawn.learning_rate):
             learnt["learning_rate"] = drawn.learning_rate
-        notes_on_model += [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
+        notes_on_model += [
+            *reuse.notes_on_leftovers(builder),
+            *reuse.notes_on(drawn, not_validated=program.not_validated),
+        ]
     notes_on_model += reuse.ranks_apart(drawn, program.model, loaded.data.train.y[:16])
     notes_on_model += filter(None, [programs.news.pop("note", None)])
     learnt |= {"notes": [*learnt.get("notes", ()), *notes_on_model]} if notes_on_model else {}
