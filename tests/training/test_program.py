@@ -15,7 +15,7 @@ from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
 from hptune.training import runtime
 from hptune.training.core import state as states
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.core.streamed import sample_order
 from hptune.training.data import Part
@@ -88,7 +88,7 @@ def recipe(
     )
 
 
-def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Program, Setting, State]:
+def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Program, ProgramSetting, State]:
     """The blueprint, a program, its setting and its fresh state. 70 rows: four whole batches and a rest of 6."""
     runtime.start()
     train, validation = part(rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
@@ -97,10 +97,10 @@ def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Pr
     return blueprint, program, setting(one, blueprint, program), program.fresh(blueprint.weights(7), 11)
 
 
-def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> Setting:
+def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> ProgramSetting:
     steps = program.steps_per_epoch(blueprint.batch_size)
     rates = schedules.table(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS, steps_per_epoch=steps)
-    return Setting(blueprint.dials, rates.astype(np.float32), blueprint.batch_size, order)
+    return ProgramSetting(blueprint.dials, rates.astype(np.float32), blueprint.batch_size, order)
 
 
 def plain_fit(
@@ -376,7 +376,7 @@ def test_warmed_up_weights_have_been_trained() -> None:
     assert (len(found.losses), found.chosen) == (1, 0)
     fresh = program.run_steps(
         program.fresh(blueprint.weights(9), 0),
-        Setting(blueprint.dials, np.zeros(30, np.float32), 16, 1),
+        ProgramSetting(blueprint.dials, np.zeros(30, np.float32), 16, 1),
         epochs=1,
         steps_per_epoch=None,
     )

@@ -20,7 +20,7 @@ from hptune.training.export.answers import Outputs
 from hptune.training.export.raw_rows import as_inputs
 from hptune.training.export.signature import Signature
 from hptune.training.export.skops_predictor import SkopsPredictor
-from hptune.training.export.unseen import Samples
+from hptune.training.export.unseen import RawSamples
 from hptune.training.models.hypermodel import from_code
 from hptune.training.own.classes import load_own
 
@@ -35,7 +35,7 @@ class Predictor(Protocol):
         """How many numbers it gives for a sample."""
         ...
 
-    def __call__(self, samples: Samples) -> Outputs:
+    def __call__(self, samples: RawSamples) -> Outputs:
         """The winner's outputs for raw samples."""
         ...
 
@@ -109,7 +109,7 @@ class KerasPredictor:
             outputs = runtime.keras().tree.flatten(self._model.compute_output_spec(runtime.keras().KerasTensor(shape)))
         return sum(math.prod(output.shape[1:]) for output in outputs)
 
-    def __call__(self, samples: Samples) -> Outputs:
+    def __call__(self, samples: RawSamples) -> Outputs:
         """As in `Predictor`, `BATCH` samples at a time. Raises `RunError` for samples that the model can't take."""
         outputs = [np.empty((0, self.width), np.float32)]
         for start in range(0, count(samples), BATCH):
@@ -128,7 +128,7 @@ class KerasPredictor:
                 f"the model can't take these samples: {detail.strip().rstrip('.')}. Correct them."
             ) from error
 
-    def _inputs(self, samples: Samples) -> Any:
+    def _inputs(self, samples: RawSamples) -> Any:
         if not self._signature.raw:
             return self._signature.preparation(samples, np.arange(count(samples)))
         if isinstance(samples, np.ndarray):
@@ -136,7 +136,7 @@ class KerasPredictor:
         return as_inputs(samples)
 
 
-def count(samples: Samples) -> int:
+def count(samples: RawSamples) -> int:
     """How many samples there are."""
     return len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
 

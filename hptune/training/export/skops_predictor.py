@@ -19,7 +19,7 @@ from hptune.training.export.answers import Outputs
 from hptune.training.export.guarded import guarded
 from hptune.training.export.signature import Signature, damaged
 from hptune.training.export.skops_types import load_known
-from hptune.training.export.unseen import Samples
+from hptune.training.export.unseen import RawSamples
 from hptune.training.models.estimators import Estimator
 
 BATCH = 4096
@@ -76,7 +76,7 @@ class SkopsPredictor:
             raise damaged(self._run) from error
         return int(self._outputs(one).numbers.shape[1])
 
-    def __call__(self, samples: Samples) -> Outputs:
+    def __call__(self, samples: RawSamples) -> Outputs:
         """As in `Predictor`, `BATCH` samples at a time."""
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
         outputs: list[Outputs] = []

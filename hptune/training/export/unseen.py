@@ -42,7 +42,7 @@ AT_ONCE = 256
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 """The suffixes of single pictures; in a folder, every file that is not hidden counts as one."""
 
-Samples: TypeAlias = Array | tuple[Column, ...]
+RawSamples: TypeAlias = Array | tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Piece:
     files: for pictures, the file of each.
     """
 
-    samples: Samples
+    samples: RawSamples
     known: Array
     files: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
         raise spec_error(f"--input: no such file or folder: {path}. Check the path.")
     suffix = path.suffix.lower()
     if signature.features and (known_format := table_format(suffix)) is not None:
-        return _rows(signature, sheets(known_format[1], str(path), path, signature.features, rows=ROWS))
+        return _rows(signature, sheets(known_format[1], str(path), path=path, names=signature.features, rows=ROWS))
     if not signature.is_table and suffix in (".npz", ".npy"):
         return _arrays(signature, path)
     if signature.picture is not None and (path.is_dir() or suffix in PICTURES):

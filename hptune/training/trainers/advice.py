@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from hptune.base.stopwatch import WATCH
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.data import Part
 
@@ -20,7 +20,7 @@ _TRIED_EPOCHS = 4
 """Epochs that the advice is measured over; the first one compiles."""
 
 
-def tell_validation(program: Program, validation: Part, setting: Setting, *, epochs: int) -> None:
+def tell_validation(program: Program, validation: Part, setting: ProgramSetting, *, epochs: int) -> None:
     """Tell the stopwatch how much of these epochs, which are one call each, was validation."""
     if program.epoch_s is None:
         return
@@ -34,7 +34,7 @@ def tell_validation(program: Program, validation: Part, setting: Setting, *, epo
     WATCH.move("train", "validate", epochs * min(took_s, program.epoch_s))
 
 
-def advise(program: Program, with_xla: Callable[[], Program], *, state: State, setting: Setting) -> None:
+def advise(program: Program, with_xla: Callable[[], Program], *, state: State, setting: ProgramSetting) -> None:
     """Note what XLA, and half precision, would bring to a trial like this. `program` is left as it is."""
     if program.epoch_s is None:
         return
@@ -42,7 +42,7 @@ def advise(program: Program, with_xla: Callable[[], Program], *, state: State, s
         WATCH.notes += [_on_xla(program.epoch_s, with_xla(), state=state, setting=setting), *_on_precision()]
 
 
-def _on_xla(plain_s: float, program: Program, *, state: State, setting: Setting) -> str:
+def _on_xla(plain_s: float, program: Program, *, state: State, setting: ProgramSetting) -> str:
     started = time.perf_counter()
     program.run(state, setting, 0, _TRIED_EPOCHS)
     total_s = time.perf_counter() - started

@@ -25,7 +25,7 @@ class DataLoss:
         call = model._compile_loss.call
 
         def counted(y: Any, predicted: Any, weight: Any = None) -> Any:
-            value = call(y, predicted, model=weight)
+            value = call(y, predicted, weight)
             mean.update_state(value, sample_weight=tf.shape(tf.nest.flatten(predicted)[0])[0])
             return value
 

@@ -18,8 +18,8 @@ from hptune.run.history import best_epoch
 from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
 from hptune.training.core.best import Best
-from hptune.training.core.outcome import Outcome, Trained, epochs_of, parameters
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.outcome import Outcome, TrainedModel, epochs_of, parameters
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.trainers.by_fit.own_fit import OwnFit
 from hptune.training.trainers.keras_probe import probe
 from hptune.training.trainers.loaded import Loaded
@@ -57,7 +57,7 @@ def try_rates(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any
     rates = np.geomspace(*RANGE, epochs * steps).astype(np.float32)
     order = seeds.derive(loaded.experiment.seed, "samples", dict(segment.values), segment.replica)
     state = trials.fresh(blueprint, recipe, segment=segment, program=program)
-    setting = Setting(blueprint.dials, rates, batch_size, order)
+    setting = ProgramSetting(blueprint.dials, rates, batch_size, order)
     losses = program.run_steps(state, setting, epochs=epochs, steps_per_epoch=None)
     return {"rates": rates[: len(losses)].astype(float).tolist(), "losses": losses}
 
@@ -100,7 +100,7 @@ class KerasTrainer:
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)
         best = Best(self.loaded.objective, self._above(segment)) if self._may_be_kept(segment) else None
 
-        def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
+        def after(trained: TrainedModel, epoch: int, metrics: Mapping[str, float]) -> None:
             if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
                 best.take(trained, epoch, metrics)
             if on_epoch is not None:

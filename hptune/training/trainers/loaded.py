@@ -116,4 +116,4 @@ class Loaded:
         """The test part; None where the data has none."""
         part = self._samples.test()
         as_given = self.builder is not None or self._has_own_figures
-        return target_as_given(part, self.data.given) if part is not None and as_given else part
+        return target_as_given(part, self.data.form) if part is not None and as_given else part

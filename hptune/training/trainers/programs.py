@@ -25,7 +25,7 @@ from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
 from hptune.training.core.losses import standardized
 from hptune.training.core.program import Program
-from hptune.training.core.results import build_as_fit, has_call, has_own_steps, is_whole, packed, told_by
+from hptune.training.core.results import build_as_fit, has_call, has_own_steps, is_whole, packed, reported_by
 from hptune.training.core.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.core.state import State
 from hptune.training.core.streamed import mapped
@@ -229,7 +229,7 @@ class Programs:
         if has_own_steps(model) and model.compiled:  # a step may use layers that `call` does not, and make state
             train = self._data.train
             few = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
-            told_by(model.train_step, packed(few))
+            reported_by(model.train_step, packed(few))
         if not is_whole(model) and (has_call(model) or not has_own_steps(model)):
             build_as_fit(model, self._data.train.x[:1])  # no input shape was given: the first sample has one
         builder.untouched.after(model)

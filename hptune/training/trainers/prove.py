@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hptune.base.errors import SegmentFailed
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.results import build_as_fit
 from hptune.training.core.several_outputs import columns_of, splitter
 from hptune.training.core.state import State
@@ -65,7 +65,7 @@ class Proof:
 
 
 def prove(
-    blueprint: Blueprint, program: Program, *, state: State, setting: Setting, data: Data, restored: bool
+    blueprint: Blueprint, program: Program, *, state: State, setting: ProgramSetting, data: Data, restored: bool
 ) -> Proof:
     """Train both ways. restored: the loss sees standardised targets. Raises SegmentFailed where one of them fails."""
     started = time.perf_counter()
@@ -100,7 +100,14 @@ class _Plain:
     """The plain program of one point."""
 
     def __init__(
-        self, blueprint: Blueprint, program: Program, *, state: State, setting: Setting, data: Data, restored: bool
+        self,
+        blueprint: Blueprint,
+        program: Program,
+        *,
+        state: State,
+        setting: ProgramSetting,
+        data: Data,
+        restored: bool,
     ) -> None:
         self._blueprint, self._program, self._setting, self._data = blueprint, program, setting, data
         self._columns = columns_of(blueprint.outputs, data)

@@ -21,7 +21,7 @@ from hptune.base.errors import SegmentFailed
 from hptune.experiment import schedules
 from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Lottery, Optimizer, Schedule, Stabilize
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.models.blueprint import Blueprint, Weights
 
 _OFF = {"clipnorm": 1e9, "global_clipnorm": 1e9, "clipvalue": 1e9}
@@ -72,7 +72,7 @@ def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: i
     for draw in range(draws):
         weights = blueprint.weights(seeds.derive(seed, "draw", draw))
         order = seeds.derive(seed, "order", draw)
-        setting = Setting(_neutral(blueprint), rates, blueprint.batch_size, order)
+        setting = ProgramSetting(_neutral(blueprint), rates, blueprint.batch_size, order)
         step_losses = program.run_steps(program.fresh(weights, seed), setting, epochs=how.epochs, steps_per_epoch=steps)
         # Each step counts by its samples, as in Keras's loss of an epoch: the last batch may be a smaller one.
         sizes = [min(blueprint.batch_size, program.rows - step * blueprint.batch_size) for step in range(steps)]

@@ -18,7 +18,7 @@ from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.references import concrete
 from hptune.training.core import state as states
 from hptune.training.core.outcome import AfterEpoch, Outcome, epochs_of, joined, retrained
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.own import reuse
@@ -111,7 +111,9 @@ class Trials:
         untested = lambda: program.not_validated  # noqa: E731
         return Outcome(program, curves, whole, over, write, learnt, blueprint.batch_size, untested=untested)
 
-    def _explain(self, blueprint: Blueprint, program: Program, *, state: State, setting: Setting, epochs: int) -> None:
+    def _explain(
+        self, blueprint: Blueprint, program: Program, *, state: State, setting: ProgramSetting, epochs: int
+    ) -> None:
         """For `--profile`: where the time goes inside an epoch, which is one call."""
         tell_validation(program, self._loaded.data.validation, setting, epochs=epochs)
         if not self._advised and program.epoch_s is not None and not program.own_steps:
@@ -130,11 +132,11 @@ class Trials:
         steps = program.steps_per_epoch(blueprint.batch_size)
         return Course(recipe, blueprint.learning_rate, epochs, steps, self._loaded.folder)
 
-    def setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> Setting:
+    def setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> ProgramSetting:
         """What a program needs for a run of the segment."""
         order = seeds.derive(self._loaded.experiment.seed, "samples", dict(segment.values), segment.replica)
         rates = course.rates().astype(np.float32)
-        return Setting(blueprint.dials, rates, blueprint.batch_size, order, course.factor())
+        return ProgramSetting(blueprint.dials, rates, blueprint.batch_size, order, course.factor())
 
     def _find_ramp(
         self, blueprint: Blueprint, recipe: Recipe, *, segment: Segment, program: Program, state: State

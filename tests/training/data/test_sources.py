@@ -181,15 +181,15 @@ def test_every_format_of_tables_is_read_whole_as_piece_by_piece(
     spec = section(key, tmp_path, monkeypatch)
     assert isinstance(spec, TableData)
     path = tmp_path / spec.file
-    whole = open_table(type(spec), spec.file, path)
+    whole = open_table(type(spec), spec.file, path=path)
     assert whole.header == [*COLUMNS]
-    pieces = list(sheets(type(spec), spec.file, path, ["city", "a"], rows=7))
+    pieces = list(sheets(type(spec), spec.file, path=path, names=["city", "a"], rows=7))
     assert len(pieces) == 9
     for name in ("city", "a"):
         assert cells(whole.column(name)) == [one for piece in pieces for one in cells(piece.column(name))]
     assert [whole.place(8), whole.key] == [pieces[1].place(1), key]
     with pytest.raises(SpecError, match="no such file: lost"):
-        open_table(type(spec), "lost", tmp_path / "lost")
+        open_table(type(spec), "lost", path=tmp_path / "lost")
 
 
 def cells(content: Any) -> list[str]:
