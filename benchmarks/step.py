@@ -96,8 +96,8 @@ def training_of(blueprint: Blueprint, rates: Any, epochs: int) -> Callable[[], A
     program = Program(blueprint, samples(ROWS), samples(BATCH))
     setting = ProgramSetting(blueprint.dials, rates, BATCH, order_seed=0)
     state = program.fresh(blueprint.weights(0), 0)
-    program.run(state, setting, 0, 1)
-    return lambda: program.run(state, setting, 0, epochs)
+    program.run(state, setting, from_epoch=0, to_epoch=1)
+    return lambda: program.run(state, setting, from_epoch=0, to_epoch=epochs)
 
 
 def samples(rows: int) -> Part:

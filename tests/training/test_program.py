@@ -146,7 +146,7 @@ def plain_fit(
 def test_trains_as_plain_fit_does(layers: list[Any], optimizer: dict[str, Any]) -> None:
     one = recipe(layers, **optimizer)
     blueprint, program, turned, state = prepared(one)
-    curves = program.run(state, turned, 0, EPOCHS)
+    curves = program.run(state, turned, from_epoch=0, to_epoch=EPOCHS)
     weights, losses, accuracies = plain_fit(one, blueprint, state, program)
     for ours, theirs in zip(program.weights(), weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
@@ -167,7 +167,9 @@ def test_twenty_settings_of_one_structure_trace_once() -> None:
         one = recipe(layers, schedule=schedule, name="sgd", momentum=n / 20, learning_rate=0.001 * (n + 1))
         blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
         kept.add(blueprint.structure)
-        program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 1)
+        program.run(
+            program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), from_epoch=0, to_epoch=1
+        )
     assert len(kept) == 1
     assert program.traces == 1
 
@@ -176,26 +178,26 @@ def test_a_dial_is_turned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each dial alone changes what is trained, and turning it back brings the same bits."""
     one = recipe(NOISY, name="sgd", momentum=0.5, weight_decay=0.01, clipnorm=1.0)
     _, program, turned, state = prepared(one)
-    before = program.run(state, turned, 0, 2)
+    before = program.run(state, turned, from_epoch=0, to_epoch=2)
     for name in turned.dials:
         more = replace(turned, dials={**turned.dials, name: turned.dials[name] / 2 + 0.01})
-        assert program.run(state, more, 0, 2)["val_loss"] != before["val_loss"], name
-    assert program.run(state, turned, 0, 2) == before
+        assert program.run(state, more, from_epoch=0, to_epoch=2)["val_loss"] != before["val_loss"], name
+    assert program.run(state, turned, from_epoch=0, to_epoch=2) == before
 
 
 @pytest.mark.parametrize("layers", [DENSE, CNN, RECURRENT, NOISY], ids=["dense", "cnn", "lstm", "noisy"])
 def test_saved_after_three_epochs_and_gone_on_is_equal_to_the_bit(layers: list[Any], tmp_path: Any) -> None:
     one = recipe(layers, schedule={"name": "cosine", "warmup": {"epochs": 2, "start": 0.001}})
     _, program, turned, state = prepared(one)
-    whole = program.run(state, turned, 0, EPOCHS)
+    whole = program.run(state, turned, from_epoch=0, to_epoch=EPOCHS)
     at_end = program.state()
 
-    first = program.run(state, turned, 0, 3)
+    first = program.run(state, turned, from_epoch=0, to_epoch=3)
     states.save(tmp_path / "state.npz", program.state(), first)
     _, other, _, _ = prepared(one)  # another process would build it anew
     loaded, so_far = states.load(tmp_path / "state.npz")
     assert so_far == first
-    second = other.run(loaded, turned, 3, EPOCHS, so_far=so_far)
+    second = other.run(loaded, turned, from_epoch=3, to_epoch=EPOCHS, so_far=so_far)
 
     assert {name: first[name] + second[name] for name in first} == whole
     again = other.state()
@@ -210,9 +212,9 @@ def test_the_loss_is_of_the_data_alone() -> None:
     plain = [(name, {k: v for k, v in args.items() if k != "kernel_regularizer"}) for name, args in DENSE]
     heavy = [plain[0], (plain[1][0], {**plain[1][1], "kernel_regularizer": {"L2": {"l2": 50.0}}}), plain[2]]
     _, program, turned, state = prepared(recipe(heavy, learning_rate=1e-12))
-    curves = program.run(state, turned, 0, 1)
+    curves = program.run(state, turned, from_epoch=0, to_epoch=1)
     _, bare, other, same = prepared(recipe(plain, learning_rate=1e-12))
-    expected = bare.run(same, other, 0, 1)
+    expected = bare.run(same, other, from_epoch=0, to_epoch=1)
     assert curves["loss"] == pytest.approx(expected["loss"], rel=1e-4)
     assert curves["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-4)
     kernel = state.model[0]
@@ -244,7 +246,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
     exploding = replace(turned, rates=np.full_like(turned.rates, 1e30))
     seen: list[int] = []
     with pytest.raises(SegmentFailed, match="after epoch 1: training diverged"):
-        program.run(state, exploding, 0, EPOCHS, on_epoch=lambda epoch, _: seen.append(epoch))
+        program.run(state, exploding, from_epoch=0, to_epoch=EPOCHS, on_epoch=lambda epoch, _: seen.append(epoch))
     assert seen == []
 
 
@@ -275,7 +277,7 @@ def test_smoothing_and_penalties_train_as_keras_own_do(loss: str) -> None:
         train, validation = (Part(p.x, np.eye(4, dtype=np.float32)[p.y]) for p in (train, validation))
     program = Program(blueprint, train, validation)
     state = program.fresh(blueprint.weights(7), 11)
-    curves = program.run(state, setting(one, blueprint, program), 0, EPOCHS)
+    curves = program.run(state, setting(one, blueprint, program), from_epoch=0, to_epoch=EPOCHS)
 
     model = blueprint.stock()
     assert type(model.layers[1].kernel_regularizer).__name__ == "L1L2"
@@ -305,7 +307,9 @@ def test_strengths_and_schedules_are_dials() -> None:
         one = recipe(NOISY, schedule={"name": name, **extra, **warmup}, training=training, learning_rate=0.01 / (n + 1))
         blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
         structures.add(blueprint.structure)
-        program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 2)
+        program.run(
+            program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), from_epoch=0, to_epoch=2
+        )
     assert len(structures) == 1
     assert program.traces == 1
 
@@ -322,8 +326,8 @@ def test_one_program_serves_every_batch_size(xla: bool) -> None:
         one = recipe(layers, training={"batch_size": batch_size})
         _, own, turned, state = prepared(one, xla=xla)
         assert own.steps_per_epoch(batch_size) == -(-70 // batch_size) == len(turned.rates) // EPOCHS
-        found[batch_size] = shared.run(state, turned, 0, 2)
-        assert found[batch_size] == own.run(state, turned, 0, 2)
+        found[batch_size] = shared.run(state, turned, from_epoch=0, to_epoch=2)
+        assert found[batch_size] == own.run(state, turned, from_epoch=0, to_epoch=2)
     assert found[16] != found[7] != found[70]
     assert shared.traces == (3 if xla else 1)
 
@@ -331,11 +335,13 @@ def test_one_program_serves_every_batch_size(xla: bool) -> None:
 def test_a_factor_that_follows_the_curves_lowers_the_rate() -> None:
     _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
     frozen = replace(turned, factor=lambda curves: 1.0 if len(curves.get("loss", ())) < 2 else 0.0)
-    curves = program.run(state, frozen, 0, EPOCHS)
+    curves = program.run(state, frozen, from_epoch=0, to_epoch=EPOCHS)
     losses = curves["val_loss"]
     assert losses[0] != losses[1]
     assert losses[1:] == (losses[1],) * (EPOCHS - 1)
-    assert program.run(state, turned, 0, EPOCHS)["val_loss"][-1] != losses[-1], "the next trial has its own factor"
+    assert program.run(state, turned, from_epoch=0, to_epoch=EPOCHS)["val_loss"][-1] != losses[-1], (
+        "the next trial has its own factor"
+    )
 
 
 def test_the_kernel_initialiser_is_every_layers_that_has_not_its_own() -> None:
@@ -425,7 +431,9 @@ def test_half_precision_trains() -> None:
         program = Program(blueprint, part(70, (8, 8, 1)), part(24, (8, 8, 1), seed=1))
         assert program.model.layers[1].compute_dtype == "bfloat16"
         assert program.model.layers[-1].compute_dtype == "float32"
-        curves = program.run(program.fresh(blueprint.weights(7), 11), setting(one, blueprint, program), 0, EPOCHS)
+        curves = program.run(
+            program.fresh(blueprint.weights(7), 11), setting(one, blueprint, program), from_epoch=0, to_epoch=EPOCHS
+        )
         assert curves["loss"][-1] < curves["loss"][0]
     finally:
         keras.config.set_dtype_policy("float32")

@@ -44,7 +44,7 @@ def advise(program: Program, with_xla: Callable[[], Program], *, state: State, s
 
 def _on_xla(plain_s: float, program: Program, *, state: State, setting: ProgramSetting) -> str:
     started = time.perf_counter()
-    program.run(state, setting, 0, _TRIED_EPOCHS)
+    program.run(state, setting, from_epoch=0, to_epoch=_TRIED_EPOCHS)
     total_s = time.perf_counter() - started
     assert program.epoch_s is not None, "several epochs were run"
     timing = (

@@ -69,7 +69,7 @@ def prove(
 ) -> Proof:
     """Train both ways. restored: the loss sees standardised targets. Raises SegmentFailed where one of them fails."""
     started = time.perf_counter()
-    curves = program.run(state, setting, 0, 1)
+    curves = program.run(state, setting, from_epoch=0, to_epoch=1)
     compiled_s = time.perf_counter() - started
     ours = program.weights()
     plain = _Plain(blueprint, program, state=state, setting=setting, data=data, restored=restored)

@@ -89,13 +89,15 @@ class Trials:
         if (
             resumed.epoch < segment.from_epoch
         ):  # what led to the lost state is trained again, and is the same to the bit
-            again = program.run(state, setting, resumed.epoch, segment.from_epoch, so_far=so_far, ended=ended)
+            again = program.run(
+                state, setting, from_epoch=resumed.epoch, to_epoch=segment.from_epoch, so_far=so_far, ended=ended
+            )
             state, so_far = program.state(), joined(so_far, again)
         curves = program.run(
             state,
             setting,
-            segment.from_epoch,
-            segment.to_epoch,
+            from_epoch=segment.from_epoch,
+            to_epoch=segment.to_epoch,
             so_far=so_far,
             ended=ended,
             on_epoch=partial(after, program),
@@ -149,7 +151,14 @@ class Trials:
             setting = self.setting(blueprint, course, segment)
             curves = joined(
                 curves,
-                program.run(state, setting, epochs_of(curves), epochs, so_far=curves, ended=courses.stops_falling),
+                program.run(
+                    state,
+                    setting,
+                    from_epoch=epochs_of(curves),
+                    to_epoch=epochs,
+                    so_far=curves,
+                    ended=courses.stops_falling,
+                ),
             )
             if courses.stops_falling(curves):
                 break

@@ -52,7 +52,7 @@ def trained(data: Data, *spans: tuple[int, int], xla: bool = False) -> tuple[lis
         rates = np.full(EPOCHS * program.steps_per_epoch(16), 0.01, np.float32)
         setting = ProgramSetting(blueprint.dials, rates, order_seed=5, batch_size=16)
         state = state if state is not None else program.fresh(blueprint.weights(7), 11)
-        for name, values in program.run(state, setting, start, end).items():
+        for name, values in program.run(state, setting, from_epoch=start, to_epoch=end).items():
             curves.setdefault(name, []).extend(values)
         state = program.state()
     assert state is not None
