@@ -23,7 +23,7 @@ import numpy as np
 from hptune.experiment import schedules
 from hptune.experiment.recipe import LayerCall, Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.data import Part
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.models.from_layers import of_layers
@@ -80,7 +80,7 @@ def trainings(layers: tuple[LayerCall, ...], epochs: int) -> dict[str, Callable[
     training = Training.model_validate(
         {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], "batch_size": BATCH}
     )
-    dialled = of_layers(Recipe(layers, training, Initialization(), schedule, None), (8, 8, 1), "float32")
+    dialled = of_layers(Recipe(layers, training, Initialization(), schedule, None), (8, 8, 1), input_dtype="float32")
     stock = replace(dialled, build=dialled.stock, dialled=False, dials={})
     rates = schedules.table(schedule, base_rate=1e-3, epochs=epochs, steps_per_epoch=ROWS // BATCH).astype(np.float32)
     blueprint_of = {
@@ -94,10 +94,10 @@ def trainings(layers: tuple[LayerCall, ...], epochs: int) -> dict[str, Callable[
 def training_of(blueprint: Blueprint, rates: Any, epochs: int) -> Callable[[], Any]:
     """What trains so many epochs from the same state; traced already."""
     program = Program(blueprint, samples(ROWS), samples(BATCH))
-    setting = Setting(blueprint.dials, rates, BATCH, order_seed=0)
+    setting = ProgramSetting(blueprint.dials, rates, BATCH, order_seed=0)
     state = program.fresh(blueprint.weights(0), 0)
-    program.run(state, setting, 0, 1)
-    return lambda: program.run(state, setting, 0, epochs)
+    program.run(state, setting, from_epoch=0, to_epoch=1)
+    return lambda: program.run(state, setting, from_epoch=0, to_epoch=epochs)
 
 
 def samples(rows: int) -> Part:

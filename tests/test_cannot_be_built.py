@@ -158,7 +158,7 @@ def test_where_no_point_builds_the_search_is_refused_at_its_line(sb: Sandbox) ->
     told = search(sb, "never", expect=2).err
     assert told.startswith("spec.yaml:4:17: model.python: no model is built by any of the ")
     assert "ValueError: " in told
-    assert f"(cannot_build.py:{line('reluu')}) (with units=7, n=3). Mend the code" in told
+    assert f"(cannot_build.py:{line('reluu')}) (with units=7, n=3). Fix the code" in told
     assert "Traceback" not in told
 
 

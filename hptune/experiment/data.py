@@ -443,12 +443,3 @@ def part_sizes(rows: int, *, validation: float, test: float) -> tuple[int, int, 
     held = max(1, round(rows * test)) if test else 0
     scored = max(1, round(rows * validation))
     return rows - scored - held, scored, held
-
-
-def training_rows(data: DataSpec) -> int | None:
-    """How many samples the training part has; None where only the data itself can say."""
-    rows = data.known.rows
-    if rows is None:
-        return None
-    rows = min(rows, data.limit) if data.limit is not None else rows
-    return part_sizes(rows, validation=data.validation, test=data.test)[0]

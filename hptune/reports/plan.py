@@ -9,7 +9,7 @@ from typing import Any
 
 from hptune.base.user_code import load_object
 from hptune.experiment import schedules
-from hptune.experiment.data import training_rows
+from hptune.experiment.data import DataSpec, part_sizes
 from hptune.experiment.defaults import known_task
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.model import MODEL_KINDS
@@ -91,7 +91,7 @@ def _schedule(experiment: Experiment, space: Space, *, facts: Mapping[str, Any] 
         return {"learning_rate_by_epoch": [], "note": None}
     recipe = resolve(experiment, space.defaults())
     schedule = recipe.schedule
-    rows = facts["rows"]["train"] if facts is not None else _training_rows(experiment)
+    rows = facts["rows"]["train"] if facts is not None else training_rows(experiment.data)
     own_rate = experiment.model.declares and "optimizer" not in experiment.training.model_fields_set
     if own_rate and (facts or {}).get("learning_rate") is None:
         return _unknown("the model's code sets it" + ("; give --probe" if facts is None else ""))
@@ -109,8 +109,13 @@ def _schedule(experiment: Experiment, space: Space, *, facts: Mapping[str, Any] 
     return {"learning_rate_by_epoch": rates, "note": _lowered_later(schedule)}
 
 
-def _training_rows(experiment: Experiment) -> int | None:
-    return training_rows(experiment.data) if experiment.data is not None else None
+def training_rows(data: DataSpec | None) -> int | None:
+    """How many samples the training part has; None where only the data itself can say."""
+    rows = data.known.rows if data is not None else None
+    if data is None or rows is None:
+        return None
+    rows = min(rows, data.limit) if data.limit is not None else rows
+    return part_sizes(rows, validation=data.validation, test=data.test)[0]
 
 
 def _unknown(why: str) -> dict[str, Any]:

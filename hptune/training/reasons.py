@@ -31,9 +31,9 @@ class LayerError(Exception):
     path: where the YAML has the layer. told: the layer with the values that it got.
     """
 
-    def __init__(self, path: KeyPath, told: str) -> None:
-        super().__init__(path, told)
-        self.path, self.told = path, told
+    def __init__(self, path: KeyPath, layer: str) -> None:
+        super().__init__(path, layer)
+        self.path, self.layer = path, layer
 
 
 def reason(error: BaseException, folder: Path | None = None) -> str:
@@ -44,7 +44,7 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
     """
     if isinstance(error, LayerError):
         assert error.__cause__ is not None, "raised from what Keras raised"
-        return f"{error.told}: {reason(error.__cause__, folder)}"
+        return f"{error.layer}: {reason(error.__cause__, folder)}"
     kind, text = type(error).__name__, message_of(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("Graph execution error"):
@@ -52,13 +52,13 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
         lines = [line for line in lines if not line.startswith(places)] or lines
     elif lines and lines[0] == _BY_AUTOGRAPH:
         lines = _behind_places(lines, kind) or lines
-    told = f"{kind}: {lines[0][:_MOST]}" if lines else kind
+    summary = f"{kind}: {lines[0][:_MOST]}" if lines else kind
     if isinstance(error, BaseExceptionGroup):
-        told += f"; the first of them: {reason(error.exceptions[0], folder)}"
+        summary += f"; the first of them: {reason(error.exceptions[0], folder)}"
     where = place(error, folder)
     if lacks_its_place(error) and folder is not None:
         where = nul_in_code(folder) or where
-    return f"{told} ({where})" if where else told
+    return f"{summary} ({where})" if where else summary
 
 
 def place(error: BaseException, folder: Path | None = None) -> str | None:
@@ -68,7 +68,7 @@ def place(error: BaseException, folder: Path | None = None) -> str | None:
     """
     text = message_of(error)[: 2**16]
     by_tensorflow = text.lstrip().startswith(_BY_AUTOGRAPH) or _OF_A_NODE in text
-    in_text = [(found["file"], int(found["line"])) for found in _IN_TEXT.finditer(text)] if by_tensorflow else []
+    in_text = [(match["file"], int(match["line"])) for match in _IN_TEXT.finditer(text)] if by_tensorflow else []
     walked = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     return _innermost(in_text, folder) or _innermost(walked, folder)
 
@@ -83,8 +83,8 @@ def is_fatal(error: BaseException) -> bool:
 def _behind_places(lines: list[str], kind: str) -> list[str]:
     """The message behind the places, without the type that is told before it anyway."""
     last = max((at for at, line in enumerate(lines) if _IN_TEXT.match(line)), default=0)
-    found = next((at for at in range(last + 1, len(lines)) if lines[at].startswith(f"{kind}: ")), None)
-    return [lines[found].removeprefix(f"{kind}: "), *lines[found + 1 :]] if found is not None else []
+    start = next((at for at in range(last + 1, len(lines)) if lines[at].startswith(f"{kind}: ")), None)
+    return [lines[start].removeprefix(f"{kind}: "), *lines[start + 1 :]] if start is not None else []
 
 
 def _innermost(places: Iterable[tuple[str, int]], folder: Path | None) -> str | None:

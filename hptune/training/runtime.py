@@ -114,8 +114,8 @@ class Settings:
 
     def unusual(self) -> list[Any]:
         """As plain data; [] where they are Keras's own."""
-        told = [self.floatx, self.epsilon, self.image_data_format, getattr(self.policy, "name", self.floatx)]
-        return [] if told == ["float32", 1e-7, "channels_last", "float32"] else [told]
+        values = [self.floatx, self.epsilon, self.image_data_format, getattr(self.policy, "name", self.floatx)]
+        return [] if values == ["float32", 1e-7, "channels_last", "float32"] else [values]
 
 
 @contextmanager

@@ -68,13 +68,13 @@ class Worker:
             raise
         except BaseException as error:
             self._keep_traceback(segment)
-            told = reason(error, self._folder)
+            message = reason(error, self._folder)
             if isinstance(error, LayerError):
-                told = f"{self._in_yaml(error.path)}: {told}"
+                message = f"{self._in_yaml(error.path)}: {message}"
             if is_fatal(error):
-                way = "Fix it and run the same command again: what was finished is kept"
-                raise RunError(f"the code has ended the run: {told}. {way}.") from error
-            raise SegmentFailed(told) from error
+                remedy = "Fix it and run the same command again: what was finished is kept"
+                raise RunError(f"the code has ended the run: {message}. {remedy}.") from error
+            raise SegmentFailed(message) from error
 
     def _with_code(self, probed: SegmentResult) -> SegmentResult:
         """What a probe found, and the fingerprints of the code that the YAML names, where there is any."""
@@ -83,11 +83,11 @@ class Worker:
 
     def _files(self) -> dict[str, str]:
         """The digests of the files that the model begins with, by their names in the YAML."""
-        found = {}
+        digests = {}
         for name in self._experiment.model.files:
             with (self._folder / name).open("rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return found
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return digests
 
     @counts("start")
     def trainer(self) -> Trainer:

@@ -215,7 +215,7 @@ def test_scorers_see_the_labels_of_the_file(tmp_path: Path, labels: tuple[Any, .
     estimator = "sklearn.tree.DecisionTreeClassifier, params: {max_depth: $v}"
     run = winner(tmp_path, "csv: t.csv, target: y, task: classes", estimator, 3)
     plain = DecisionTreeClassifier(max_depth=3, random_state=0).fit(read(file, ["a", "b"])[:100], y[:100])
-    given = measured(plain, Part(x[100:], codes[100:].astype(np.int32)), scorers, labels)
+    given = measured(plain, Part(x[100:], codes[100:].astype(np.int32)), scorers=scorers, labels=labels)
     for name in scorers:
         assert given[name] == pytest.approx(get_scorer(name)(plain, x[100:], y[100:])), name
     assert {float(one) for one in told(run, file)[0]} <= set(map(float, labels))
@@ -243,7 +243,7 @@ def test_texts_are_scored_by_their_order(tmp_path: Path) -> None:
     x = rng.normal(size=(120, 1))
     codes = (x[:, 0] + rng.normal(size=120) > 0.5).astype(np.int32)
     plain = DecisionTreeClassifier(max_depth=2).fit(x, np.array(["no", "yes"])[codes])
-    given = measured(plain, Part(x, codes), ["f1", "roc_auc"], ("no", "yes"))
+    given = measured(plain, Part(x, codes), scorers=["f1", "roc_auc"], labels=("no", "yes"))
     assert given["f1"] == pytest.approx(f1_score(codes, plain.predict(x) == "yes"))
 
 

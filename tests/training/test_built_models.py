@@ -108,7 +108,7 @@ def test_weights_that_are_not_there_are_told(tmp_path: Path, monkeypatch: pytest
         raise OSError("URL fetch failure on https://example.org")
 
     monkeypatch.setattr(network.file_utils, "get_file", fails)
-    with pytest.raises(SpecError, match=r"model\.weights: the weights could not be had \(URL fetch failure"):
+    with pytest.raises(SpecError, match=r"model\.weights: the weights could not be loaded \(URL fetch failure"):
         probe(worker(tmp_path, "{application: MobileNetV2, weights: imagenet}"))
     monkeypatch.setitem(tuned.EFFICIENTNET_MODELS, "B0", fails)
     with pytest.raises(SpecError, match=r"model\.hypermodel: efficientnet starts from ImageNet's weights"):

@@ -32,7 +32,7 @@ def table(run: RunPaths, kinds: dict[str, Any], numbers: Any = (1.0, 2.0)) -> An
     texts = np.array(["Oslo", "Lima"], object)
     numbers = np.array(numbers)
     columns = tuple(Column(n, kind, texts if kind == "category" else numbers) for n, kind in kinds.items())
-    preparation = learn(Raw(columns, numbers, tuple(kinds), (), ()), np.arange(2), "auto")
+    preparation = learn(Raw(columns, numbers, tuple(kinds), (), ()), np.arange(2), scale="auto")
     core = keras().Sequential([keras().Input((preparation(columns, np.arange(1)).shape[1],)), keras().layers.Dense(1)])
     model = behind_raw_rows(core, preparation, columns)
     save(run, model, preparation)

@@ -311,7 +311,9 @@ def test_floats_that_layers_do_not_follow_are_told(tmp_path: Path) -> None:
     made = builder(tmp_path, code)
     with surroundings.kept():
         made.build({"n": 1})
-    assert reuse.left(made)[-1].startswith("the model's code sets Keras's floatx to float64, which layers here don't")
+    assert reuse.notes_on_leftovers(made)[-1].startswith(
+        "the model's code sets Keras's floatx to float64, which layers here don't"
+    )
 
 
 def test_a_module_that_is_imported_late_by_two_ways_is_forgotten_once(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ FITS = [
 
 @pytest.mark.parametrize(("target", "make", "with_loss"), FITS)
 def test_what_fits_is_let_through(data: dict[str, Data], target: str, make: Any, with_loss: Any) -> None:
-    check_last_layer(make(), with_loss, data[target], PATH)
+    check_last_layer(make(), with_loss, data=data[target], path=PATH)
 
 
 WRONG = [
@@ -107,7 +107,7 @@ WRONG = [
 @pytest.mark.parametrize(("target", "make", "name", "words"), WRONG)
 def test_what_does_not_fit_is_told(data: dict[str, Data], target: str, make: Any, name: str, words: str) -> None:
     with pytest.raises(SpecError) as error:
-        check_last_layer(make(), loss(name), data[target], PATH)
+        check_last_layer(make(), loss(name), data=data[target], path=PATH)
     (problem,) = error.value.problems
     assert words in problem.message
     assert problem.path == PATH
@@ -115,15 +115,15 @@ def test_what_does_not_fit_is_told(data: dict[str, Data], target: str, make: Any
 
 def test_probabilities_under_from_logits_are_told(data: dict[str, Data]) -> None:
     with pytest.raises(SpecError, match=r"the loss applies its own softmax \(from_logits: true\)"):
-        check_last_layer(dense(3, "softmax"), loss(SPARSE, from_logits=True), data["three"], PATH)
+        check_last_layer(dense(3, "softmax"), loss(SPARSE, from_logits=True), data=data["three"], path=PATH)
 
 
 def test_a_bounded_activation_may_hold_numbers_that_are_not_standardised(data: dict[str, Data]) -> None:
     plain = replace(data["number"], target_scale=None)
     with pytest.raises(SpecError, match="and the target has -4 to 8"):
-        check_last_layer(dense(1, "relu"), loss("MeanSquaredError"), plain, PATH)
+        check_last_layer(dense(1, "relu"), loss("MeanSquaredError"), data=plain, path=PATH)
     shares = replace(plain, train=replace(plain.train, y=np.abs(plain.train.y) / 10))
-    check_last_layer(dense(1, "sigmoid"), loss("MeanSquaredError"), shares, PATH)
+    check_last_layer(dense(1, "sigmoid"), loss("MeanSquaredError"), data=shares, path=PATH)
 
 
 SPREAD = np.concatenate([-np.geomspace(1e-3, 1e4, 400)[::-1], np.geomspace(1e-3, 1e4, 400)]).astype("float32")[:, None]
@@ -166,20 +166,22 @@ BEHIND: list[Callable[[], list[Any]]] = [
 def test_what_can_not_give_a_standardised_number_is_told(data: dict[str, Data], layers: Any, of: str) -> None:
     made = model(*layers())
     with pytest.raises(SpecError, match=r"gives values from 0 to .* standardised .* data\.scale: none"):
-        check_last_layer(made, loss("mse") if of == "mse" else (lambda y, p: y - p), data["number"], PATH)
+        check_last_layer(made, loss("mse") if of == "mse" else (lambda y, p: y - p), data=data["number"], path=PATH)
     plain = replace(data["number"], target_scale=None, train=replace(data["number"].train, y=np.linspace(0, 1, N)))
-    check_last_layer(made, loss("mse"), plain, PATH)
+    check_last_layer(made, loss("mse"), data=plain, path=PATH)
 
 
 def test_a_relu_that_lets_through_is_no_bound(data: dict[str, Data]) -> None:
-    check_last_layer(model(L.Dense(1), L.ReLU(negative_slope=0.1)), loss("mse"), data["number"], PATH)
+    check_last_layer(model(L.Dense(1), L.ReLU(negative_slope=0.1)), loss("mse"), data=data["number"], path=PATH)
 
 
 def test_each_of_several_outputs_is_looked_at(data: dict[str, Data]) -> None:
     put = keras.Input((4,))
     made = keras.Model(put, {"a": L.Dense(1)(put), "b": L.Dense(1, "softplus")(put)})
     with pytest.raises(SpecError, match="b's softplus gives values from 0 to inf"):
-        check_last_layer(made, {"a": loss("mse"), "b": loss("mse")}, data["numbers"], PATH, columns={"a": 0, "b": 1})
+        check_last_layer(
+            made, {"a": loss("mse"), "b": loss("mse")}, data=data["numbers"], path=PATH, columns={"a": 0, "b": 1}
+        )
 
 
 def test_what_several_give_together_is_bounded_by_what_each_can_give() -> None:
@@ -258,19 +260,21 @@ def test_what_is_not_known_is_said_and_not_refused(data: dict[str, Data], make: 
 def test_a_call_of_ones_own_is_no_part_of_the_graph(data: dict[str, Data]) -> None:
     put = keras.Input((4,))
     made = Sums(put, L.Dense(1, "sigmoid")(put))
-    check_last_layer(made, loss("mse"), data["number"], PATH)
+    check_last_layer(made, loss("mse"), data=data["number"], path=PATH)
     assert doubt(made, data["number"]) is not None
 
 
 def test_spectral_normalization_gives_what_its_layer_does(data: dict[str, Data]) -> None:
     with pytest.raises(SpecError, match="gives values from 0 to inf"):
-        check_last_layer(model(L.SpectralNormalization(L.Dense(1, "softplus"))), loss("mse"), data["number"], PATH)
+        check_last_layer(
+            model(L.SpectralNormalization(L.Dense(1, "softplus"))), loss("mse"), data=data["number"], path=PATH
+        )
 
 
 def test_keras_leaves_out_a_last_axis_of_one(data: dict[str, Data]) -> None:
     steps = replace(data["numbers"], train=replace(data["numbers"].train, y=TARGETS["numbers"]))
     made = model(L.Reshape((2, 2)), L.LSTM(3, return_sequences=True), L.Dense(1))
-    check_last_layer(made, loss("mse"), steps, PATH)
+    check_last_layer(made, loss("mse"), data=steps, path=PATH)
 
 
 @pytest.mark.parametrize("join", [lambda x: L.Add()([x, L.Dense(4)(x)]), lambda x: L.Concatenate()([x, L.Dense(1)(x)])])
@@ -288,4 +292,4 @@ def test_of_what_operations_give_nothing_is_known(data: dict[str, Data]) -> None
     half = L.Dense(1, "sigmoid")(put)
     for made in (half * 200.0, half - 0.5, 100.0 + half, keras.ops.maximum(half, -3.0), half * L.Dense(1)(put)):
         assert bounds_of(made) is None
-        check_last_layer(keras.Model(put, made), loss("mse"), data["number"], PATH)
+        check_last_layer(keras.Model(put, made), loss("mse"), data=data["number"], path=PATH)

@@ -15,7 +15,7 @@ from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
 from hptune.training import runtime
 from hptune.training.core import state as states
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.core.streamed import sample_order
 from hptune.training.data import Part
@@ -88,19 +88,19 @@ def recipe(
     )
 
 
-def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Program, Setting, State]:
+def prepared(one: Recipe, *, rows: int = 70, xla: bool = False) -> tuple[Any, Program, ProgramSetting, State]:
     """The blueprint, a program, its setting and its fresh state. 70 rows: four whole batches and a rest of 6."""
     runtime.start()
     train, validation = part(rows, (8, 8, 1)), part(24, (8, 8, 1), seed=1)
-    blueprint = of_layers(one, (8, 8, 1), "float32")
+    blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
     program = Program(blueprint, train, validation, xla=xla)
     return blueprint, program, setting(one, blueprint, program), program.fresh(blueprint.weights(7), 11)
 
 
-def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> Setting:
+def setting(one: Recipe, blueprint: Any, program: Program, order: int = 5) -> ProgramSetting:
     steps = program.steps_per_epoch(blueprint.batch_size)
     rates = schedules.table(one.schedule, base_rate=blueprint.learning_rate, epochs=EPOCHS, steps_per_epoch=steps)
-    return Setting(blueprint.dials, rates.astype(np.float32), blueprint.batch_size, order)
+    return ProgramSetting(blueprint.dials, rates.astype(np.float32), blueprint.batch_size, order)
 
 
 def plain_fit(
@@ -146,7 +146,7 @@ def plain_fit(
 def test_trains_as_plain_fit_does(layers: list[Any], optimizer: dict[str, Any]) -> None:
     one = recipe(layers, **optimizer)
     blueprint, program, turned, state = prepared(one)
-    curves = program.run(state, turned, 0, EPOCHS)
+    curves = program.run(state, turned, from_epoch=0, to_epoch=EPOCHS)
     weights, losses, accuracies = plain_fit(one, blueprint, state, program)
     for ours, theirs in zip(program.weights(), weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
@@ -165,9 +165,11 @@ def test_twenty_settings_of_one_structure_trace_once() -> None:
         layers[3][1]["kernel_regularizer"] = {"L2": {"l2": n / 1000}}
         schedule = {"name": "cosine" if n % 2 else "constant", "warmup": {"epochs": 1 + n % 3}}
         one = recipe(layers, schedule=schedule, name="sgd", momentum=n / 20, learning_rate=0.001 * (n + 1))
-        blueprint = of_layers(one, (8, 8, 1), "float32")
+        blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
         kept.add(blueprint.structure)
-        program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 1)
+        program.run(
+            program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), from_epoch=0, to_epoch=1
+        )
     assert len(kept) == 1
     assert program.traces == 1
 
@@ -176,26 +178,26 @@ def test_a_dial_is_turned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each dial alone changes what is trained, and turning it back brings the same bits."""
     one = recipe(NOISY, name="sgd", momentum=0.5, weight_decay=0.01, clipnorm=1.0)
     _, program, turned, state = prepared(one)
-    before = program.run(state, turned, 0, 2)
+    before = program.run(state, turned, from_epoch=0, to_epoch=2)
     for name in turned.dials:
         more = replace(turned, dials={**turned.dials, name: turned.dials[name] / 2 + 0.01})
-        assert program.run(state, more, 0, 2)["val_loss"] != before["val_loss"], name
-    assert program.run(state, turned, 0, 2) == before
+        assert program.run(state, more, from_epoch=0, to_epoch=2)["val_loss"] != before["val_loss"], name
+    assert program.run(state, turned, from_epoch=0, to_epoch=2) == before
 
 
 @pytest.mark.parametrize("layers", [DENSE, CNN, RECURRENT, NOISY], ids=["dense", "cnn", "lstm", "noisy"])
 def test_saved_after_three_epochs_and_gone_on_is_equal_to_the_bit(layers: list[Any], tmp_path: Any) -> None:
     one = recipe(layers, schedule={"name": "cosine", "warmup": {"epochs": 2, "start": 0.001}})
     _, program, turned, state = prepared(one)
-    whole = program.run(state, turned, 0, EPOCHS)
+    whole = program.run(state, turned, from_epoch=0, to_epoch=EPOCHS)
     at_end = program.state()
 
-    first = program.run(state, turned, 0, 3)
+    first = program.run(state, turned, from_epoch=0, to_epoch=3)
     states.save(tmp_path / "state.npz", program.state(), first)
     _, other, _, _ = prepared(one)  # another process would build it anew
     loaded, so_far = states.load(tmp_path / "state.npz")
     assert so_far == first
-    second = other.run(loaded, turned, 3, EPOCHS, so_far=so_far)
+    second = other.run(loaded, turned, from_epoch=3, to_epoch=EPOCHS, so_far=so_far)
 
     assert {name: first[name] + second[name] for name in first} == whole
     again = other.state()
@@ -210,9 +212,9 @@ def test_the_loss_is_of_the_data_alone() -> None:
     plain = [(name, {k: v for k, v in args.items() if k != "kernel_regularizer"}) for name, args in DENSE]
     heavy = [plain[0], (plain[1][0], {**plain[1][1], "kernel_regularizer": {"L2": {"l2": 50.0}}}), plain[2]]
     _, program, turned, state = prepared(recipe(heavy, learning_rate=1e-12))
-    curves = program.run(state, turned, 0, 1)
+    curves = program.run(state, turned, from_epoch=0, to_epoch=1)
     _, bare, other, same = prepared(recipe(plain, learning_rate=1e-12))
-    expected = bare.run(same, other, 0, 1)
+    expected = bare.run(same, other, from_epoch=0, to_epoch=1)
     assert curves["loss"] == pytest.approx(expected["loss"], rel=1e-4)
     assert curves["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-4)
     kernel = state.model[0]
@@ -229,12 +231,12 @@ def test_the_order_of_samples_is_a_function_of_seed_and_epoch() -> None:
 def test_initial_weights_depend_on_the_architecture_and_not_on_the_dials() -> None:
     runtime.start()
     quiet = [(n, {**a, "rate": 0.0} if "rate" in a else a) for n, a in NOISY]
-    ones = [of_layers(recipe(layers), (8, 8, 1), "float32") for layers in (NOISY, quiet)]
+    ones = [of_layers(recipe(layers), (8, 8, 1), input_dtype="float32") for layers in (NOISY, quiet)]
     assert ones[0].architecture == ones[1].architecture
     for ours, theirs in zip(ones[0].weights(3), ones[1].weights(3), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    wider = of_layers(recipe([DENSE[0], ("Dense", {"units": 17}), DENSE[2]]), (8, 8, 1), "float32")
-    assert wider.architecture != of_layers(recipe(DENSE), (8, 8, 1), "float32").architecture
+    wider = of_layers(recipe([DENSE[0], ("Dense", {"units": 17}), DENSE[2]]), (8, 8, 1), input_dtype="float32")
+    assert wider.architecture != of_layers(recipe(DENSE), (8, 8, 1), input_dtype="float32").architecture
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
@@ -244,7 +246,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_once() -> None:
     exploding = replace(turned, rates=np.full_like(turned.rates, 1e30))
     seen: list[int] = []
     with pytest.raises(SegmentFailed, match="after epoch 1: training diverged"):
-        program.run(state, exploding, 0, EPOCHS, on_epoch=lambda epoch, _: seen.append(epoch))
+        program.run(state, exploding, from_epoch=0, to_epoch=EPOCHS, on_epoch=lambda epoch, _: seen.append(epoch))
     assert seen == []
 
 
@@ -269,13 +271,13 @@ def test_smoothing_and_penalties_train_as_keras_own_do(loss: str) -> None:
     binary = loss == "binary_crossentropy"
     layers = [*DENSE[:2], ("Dense", {"units": 1, "activation": "sigmoid"})] if binary else DENSE
     one = recipe(layers, training={**SMOOTHED, "loss": loss}, name="adam", weight_decay=0.01)
-    blueprint = of_layers(one, (8, 8, 1), "float32")
+    blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
     train, validation = part(70, (8, 8, 1), 2 if binary else 4), part(24, (8, 8, 1), 2 if binary else 4, seed=1)
     if one_hot and not binary:
         train, validation = (Part(p.x, np.eye(4, dtype=np.float32)[p.y]) for p in (train, validation))
     program = Program(blueprint, train, validation)
     state = program.fresh(blueprint.weights(7), 11)
-    curves = program.run(state, setting(one, blueprint, program), 0, EPOCHS)
+    curves = program.run(state, setting(one, blueprint, program), from_epoch=0, to_epoch=EPOCHS)
 
     model = blueprint.stock()
     assert type(model.layers[1].kernel_regularizer).__name__ == "L1L2"
@@ -303,9 +305,11 @@ def test_strengths_and_schedules_are_dials() -> None:
         warmup = {"warmup": {"epochs": 1}} if n % 2 else {}
         training = {"regularization": {"label_smoothing": n / 10, "kernel": {"l1": n / 500, "l2": n / 100}}}
         one = recipe(NOISY, schedule={"name": name, **extra, **warmup}, training=training, learning_rate=0.01 / (n + 1))
-        blueprint = of_layers(one, (8, 8, 1), "float32")
+        blueprint = of_layers(one, (8, 8, 1), input_dtype="float32")
         structures.add(blueprint.structure)
-        program.run(program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), 0, 2)
+        program.run(
+            program.fresh(blueprint.weights(7), n), setting(one, blueprint, program, n), from_epoch=0, to_epoch=2
+        )
     assert len(structures) == 1
     assert program.traces == 1
 
@@ -322,8 +326,8 @@ def test_one_program_serves_every_batch_size(xla: bool) -> None:
         one = recipe(layers, training={"batch_size": batch_size})
         _, own, turned, state = prepared(one, xla=xla)
         assert own.steps_per_epoch(batch_size) == -(-70 // batch_size) == len(turned.rates) // EPOCHS
-        found[batch_size] = shared.run(state, turned, 0, 2)
-        assert found[batch_size] == own.run(state, turned, 0, 2)
+        found[batch_size] = shared.run(state, turned, from_epoch=0, to_epoch=2)
+        assert found[batch_size] == own.run(state, turned, from_epoch=0, to_epoch=2)
     assert found[16] != found[7] != found[70]
     assert shared.traces == (3 if xla else 1)
 
@@ -331,17 +335,19 @@ def test_one_program_serves_every_batch_size(xla: bool) -> None:
 def test_a_factor_that_follows_the_curves_lowers_the_rate() -> None:
     _, program, turned, state = prepared(recipe(DENSE, name="sgd"))
     frozen = replace(turned, factor=lambda curves: 1.0 if len(curves.get("loss", ())) < 2 else 0.0)
-    curves = program.run(state, frozen, 0, EPOCHS)
+    curves = program.run(state, frozen, from_epoch=0, to_epoch=EPOCHS)
     losses = curves["val_loss"]
     assert losses[0] != losses[1]
     assert losses[1:] == (losses[1],) * (EPOCHS - 1)
-    assert program.run(state, turned, 0, EPOCHS)["val_loss"][-1] != losses[-1], "the next trial has its own factor"
+    assert program.run(state, turned, from_epoch=0, to_epoch=EPOCHS)["val_loss"][-1] != losses[-1], (
+        "the next trial has its own factor"
+    )
 
 
 def test_the_kernel_initialiser_is_every_layers_that_has_not_its_own() -> None:
     layers = [DENSE[0], ("Dense", {"units": 6, "kernel_initializer": "ones"}), ("Dense", {"units": 4})]
     for kernel in ("he_normal", {"VarianceScaling": {"scale": 1.0}}):
-        blueprint = of_layers(recipe(layers, initialization={"kernel": kernel}), (8, 8, 1), "float32")
+        blueprint = of_layers(recipe(layers, initialization={"kernel": kernel}), (8, 8, 1), input_dtype="float32")
         names = [type(layer.kernel_initializer).__name__ for layer in blueprint.stock().layers[1:]]
         assert names == ["Ones", "HeNormal" if kernel == "he_normal" else "VarianceScaling"]
 
@@ -376,7 +382,7 @@ def test_warmed_up_weights_have_been_trained() -> None:
     assert (len(found.losses), found.chosen) == (1, 0)
     fresh = program.run_steps(
         program.fresh(blueprint.weights(9), 0),
-        Setting(blueprint.dials, np.zeros(30, np.float32), 16, 1),
+        ProgramSetting(blueprint.dials, np.zeros(30, np.float32), 16, 1),
         epochs=1,
         steps_per_epoch=None,
     )
@@ -421,11 +427,13 @@ def test_half_precision_trains() -> None:
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
         one = recipe(DENSE)
-        blueprint = of_layers(one, (8, 8, 1), "float32", "mixed_bfloat16")
+        blueprint = of_layers(one, (8, 8, 1), input_dtype="float32", precision="mixed_bfloat16")
         program = Program(blueprint, part(70, (8, 8, 1)), part(24, (8, 8, 1), seed=1))
         assert program.model.layers[1].compute_dtype == "bfloat16"
         assert program.model.layers[-1].compute_dtype == "float32"
-        curves = program.run(program.fresh(blueprint.weights(7), 11), setting(one, blueprint, program), 0, EPOCHS)
+        curves = program.run(
+            program.fresh(blueprint.weights(7), 11), setting(one, blueprint, program), from_epoch=0, to_epoch=EPOCHS
+        )
         assert curves["loss"][-1] < curves["loss"][0]
     finally:
         keras.config.set_dtype_policy("float32")

@@ -47,7 +47,7 @@ def text(**options: Any) -> Column:
 
 def prepared(columns: tuple[Column, ...], scale: Any = "auto", train: int = 30) -> Preparation:
     names = tuple(one.name for one in columns)
-    return learn(Raw(columns, np.zeros(ROWS), names, ("data",), ("data",)), np.arange(train), scale)
+    return learn(Raw(columns, np.zeros(ROWS), names, ("data",), ("data",)), np.arange(train), scale=scale)
 
 
 def core(width: int, dtype: str = "float32") -> Any:

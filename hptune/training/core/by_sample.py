@@ -44,8 +44,8 @@ def _works_along_samples(layer: Any) -> bool:
     """Whether one of its axes may be that of the samples: 0, or one counted from the end that is not the last."""
     if type(layer).__name__ in _LOOK_AT_THE_WHOLE:
         return True
-    given = [getattr(layer, name, None) for name in ("axis", "axes")]
-    axes = [axis for one in given for axis in (one if isinstance(one, list | tuple) else [one])]
+    options = [getattr(layer, name, None) for name in ("axis", "axes")]
+    axes = [axis for one in options for axis in (one if isinstance(one, list | tuple) else [one])]
     return any(isinstance(axis, int) and not isinstance(axis, bool) and axis != -1 and axis < 1 for axis in axes)
 
 
@@ -76,23 +76,23 @@ def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
     if isinstance(shape, tuple) and len(shape) == len(y.shape):
         return True
     # Targets [n] and outputs [n, 1]: some of Keras's functions bring them to one rank, and some broadcast to [n, n].
-    return isinstance(shape, tuple) and _is_cut_alike(function, options, y, shape[1:])
+    return isinstance(shape, tuple) and _is_cut_alike(function, options, y=y, shape=shape[1:])
 
 
 def _counts_alike(metric: Any, y: Any, shape: tuple[Any, ...]) -> bool:
     """Whether a metric that adds up gives the same for a few samples together and one by one: tried on itself, since
     configs leave options out.
     """
-    y, found = _some(y, shape)
+    y, predicted = _some(y, shape)
 
-    def told(size: int) -> list[Any]:
+    def values_by(size: int) -> list[Any]:
         metric.reset_state()
         for start in range(0, len(y), size):
-            metric.update_state(y[start : start + size], found[start : start + size])
+            metric.update_state(y[start : start + size], predicted[start : start + size])
         return [np.asarray(one) for one in [*metric.variables, *keras().tree.flatten(metric.result())]]
 
     try:
-        ours, theirs = told(len(y)), told(1)
+        ours, theirs = values_by(len(y)), values_by(1)
     except Exception:  # noqa: BLE001  # Keras raises anything for samples that a metric can't take so
         return False
     finally:
@@ -106,11 +106,11 @@ def _some(y: Any, shape: tuple[Any, ...]) -> tuple[Any, Any]:
     return y, np.random.default_rng(0).uniform(0.1, 0.9, size=(len(y), *shape)).astype(np.float32)
 
 
-def _is_cut_alike(function: Any, options: Mapping[str, Any], y: Any, shape: tuple[Any, ...]) -> bool:
+def _is_cut_alike(function: Any, options: Mapping[str, Any], *, y: Any, shape: tuple[Any, ...]) -> bool:
     """Whether the values of a few samples are those of each alone: tried. y: targets, for their shape and type."""
     if None in shape:
         return False
-    y, found = _some(y, shape)
-    whole = np.asarray(function(y, found, **options))
-    each = np.concatenate([np.asarray(function(y[i : i + 1], found[i : i + 1], **options)) for i in range(len(y))])
+    y, predicted = _some(y, shape)
+    whole = np.asarray(function(y, predicted, **options))
+    each = np.concatenate([np.asarray(function(y[i : i + 1], predicted[i : i + 1], **options)) for i in range(len(y))])
     return whole.shape == each.shape and bool(np.allclose(whole, each, rtol=1e-4, equal_nan=True))

@@ -57,10 +57,10 @@ def _by_adam(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
         """What is the same for all variables of a type."""
         same = _same_step(self.beta_2)
         rate, epsilon = same * tf.convert_to_tensor(learning_rate), self.epsilon * same
-        found = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": epsilon}
-        found = {name: tf.cast(tf.convert_to_tensor(number), dtype) for name, number in found.items()}
+        arguments = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": epsilon}
+        arguments = {name: tf.cast(tf.convert_to_tensor(number), dtype) for name, number in arguments.items()}
         step = tf.cast(self.iterations + 1, dtype)
-        return {**found, "beta1_power": found["beta1"] ** step, "beta2_power": found["beta2"] ** step}
+        return {**arguments, "beta1_power": arguments["beta1"] ** step, "beta2_power": arguments["beta2"] ** step}
 
     of_type: dict[Any, dict[str, Any]] = {}
     for gradient, variable in pairs:

@@ -51,13 +51,13 @@ def last_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Sequence[A
 
     first = at(tf.constant(0))
     times = (rows - 1) // batch_size + 1
-    given = tf.while_loop(
+    outputs = tf.while_loop(
         lambda index, *_: index < times,
         lambda index, *_: (index + 1, *at(index)),
         [tf.constant(1), *first],
         parallel_iterations=1,
     )
-    return list(given[1:])
+    return list(outputs[1:])
 
 
 def function(python: Callable[..., Any], *, xla: bool, eagerly: bool = False) -> Any:

@@ -76,10 +76,10 @@ def standardized(loss: Any, mean: NDArray[Any], deviation: NDArray[Any]) -> Any:
 
             mask = backend.get_keras_mask(y_pred)
             m, d = (tf.constant(np.asarray(a), y_pred.dtype) for a in (mean, deviation))
-            targets, found = (tf.cast(y_true, y_pred.dtype) - m) / d, (y_pred - m) / d
+            targets, predictions = (tf.cast(y_true, y_pred.dtype) - m) / d, (y_pred - m) / d
             if mask is not None:
-                backend.set_keras_mask(found, mask)
-            return self.inner(targets, found, sample_weight)
+                backend.set_keras_mask(predictions, mask)
+            return self.inner(targets, predictions, sample_weight)
 
     return Standardized(name="loss")
 

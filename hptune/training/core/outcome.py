@@ -12,11 +12,11 @@ from hptune.training.core import state as states
 from hptune.training.core.state import State
 from hptune.training.data import Part
 
-AfterEpoch: TypeAlias = Callable[["Trained", int, Mapping[str, float]], None]
+AfterEpoch: TypeAlias = Callable[["TrainedModel", int, Mapping[str, float]], None]
 """Told (what is trained, epochs done, the epoch's metrics)."""
 
 
-class Trained(Protocol):
+class TrainedModel(Protocol):
     """A model after its training: a `Program`, or an `OwnFit`."""
 
     @property
@@ -50,7 +50,7 @@ class Outcome:
     and the variables then, where a fit of its own says so. untested: why there is no figure on the test part.
     """
 
-    trained: Trained
+    trained: TrainedModel
     curves: Curves
     whole: Curves
     ended: bool
@@ -61,10 +61,10 @@ class Outcome:
     untested: Callable[[], str | None] = lambda: None
 
 
-def retrained(found: states.Found, segment: Segment) -> dict[str, Any]:
+def retrained(resumed: states.ResumePoint, segment: Segment) -> dict[str, Any]:
     """A fact for the journal where a lost state cost epochs."""
-    again = f"epochs {found.epoch + 1} to {segment.from_epoch} were trained again"
-    return {} if found.lost is None else {"retrained": f"{found.lost}: {again}"}
+    again = f"epochs {resumed.epoch + 1} to {segment.from_epoch} were trained again"
+    return {} if resumed.lost is None else {"retrained": f"{resumed.lost}: {again}"}
 
 
 def parameters(model: Any) -> int:

@@ -37,8 +37,8 @@ from hptune.training.core.results import (
     numbered,
     numbers,
     packed,
-    told_by,
-    told_by_metrics,
+    reported_by,
+    reported_by_metrics,
 )
 from hptune.training.core.slots import Slots, build_optimizer
 from hptune.training.core.state import State
@@ -62,7 +62,7 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ProgramSetting:
     """What one trial turns: nothing in it shapes the graph.
 
     dials: by name, each that the blueprint has.
@@ -138,7 +138,7 @@ class Program:
         missing = blueprint.dials.keys() ^ self._dials.keys()
         assert not missing, f"dials without a place, or places without a dial: {', '.join(sorted(missing))}"
         self.own_steps = has_own_steps(self.model)
-        self._compile(compiled, optimizer, loss, self._split(example))
+        self._compile(compiled, optimizer, loss=loss, example=self._split(example))
         self.by_sample = is_by_sample(self.model, loss, example[1])
         self.variables = [*self.model.variables, *own_state(self.model)]
         self._initial = [v.numpy() for v in self.variables]
@@ -168,10 +168,10 @@ class Program:
     def run(
         self,
         state: State,
-        setting: Setting,
+        setting: ProgramSetting,
+        *,
         from_epoch: int,
         to_epoch: int,
-        *,
         so_far: Curves | None = None,
         ended: Callable[[Curves], bool] | None = None,
         on_epoch: OnEpoch | None = None,
@@ -203,7 +203,9 @@ class Program:
                 on_epoch(epoch + 1, metrics)
         return {name: tuple(values) for name, values in done.items()}
 
-    def run_steps(self, state: State, setting: Setting, *, epochs: int, steps_per_epoch: int | None) -> list[float]:
+    def run_steps(
+        self, state: State, setting: ProgramSetting, *, epochs: int, steps_per_epoch: int | None
+    ) -> list[float]:
         """Train for the first steps of a few epochs, without validation; the plain loss of every step.
 
         steps_per_epoch: at most as many of each epoch's order as it has; None: all of them.
@@ -226,11 +228,11 @@ class Program:
 
         A layer that was given a seed of its own keeps that.
         """
-        given = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
+        weight_of = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
         model = [
             np.asarray([seeds.derive(noise_seed, index), 0])
             if getattr(variable, "path", "").endswith("seed_generator_state") and id(variable) not in self._seeded
-            else given.get(id(variable), initial)
+            else weight_of.get(id(variable), initial)
             for index, (variable, initial) in enumerate(zip(self.variables, self._initial, strict=True))
         ]
         return State(tuple(model))
@@ -254,12 +256,12 @@ class Program:
 
         batch_size: by which they are averaged, as `model.evaluate` does.
         """
-        way = self._validation if part is self._scored else batches(part)
+        part_batches = self._validation if part is self._scored else batches(part)
         self._noise.begin(0)
         self._settings.put()
         size = EVALUATION_BATCH if self.by_sample else batch_size
         # As a tensor: of batches whose size is known Keras weighs what it tells of each output by that size.
-        values = self._test(way.whole(size), number(size), len(part)).numpy().tolist()
+        values = self._test(part_batches.whole(size), number(size), len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))
 
@@ -269,12 +271,12 @@ class Program:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _compile(self, compiled: Compiled, optimizer: Any, loss: Any, example: Any) -> None:
+    def _compile(self, compiled: Compiled, optimizer: Any, *, loss: Any, example: Any) -> None:
         model = self.model
         compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
         before = python_state(model)
         if self.own_steps:
-            self._told = [told_by(model.train_step, example), self._told_by_test(example)]
+            self._reported = [reported_by(model.train_step, example), self._reported_by_test(example)]
         else:
             model._symbolic_build(data_batch=example)  # also makes the metrics' variables, outside any graph
         if not model.optimizer.built:  # a LossScaleOptimizer that is built twice holds its scale twice
@@ -287,10 +289,10 @@ class Program:
         self._begun = begun_otherwise(model)  # `fit` resets no compiled metric before its first epoch
         self.counted = counted(before, python_state(model))
 
-    def _told_by_test(self, example: Any) -> list[str]:
+    def _reported_by_test(self, example: Any) -> list[str]:
         """Nothing where Keras's own step can't serve the model: it is trained without validation."""
         try:
-            return told_by(self.model.test_step, example)
+            return reported_by(self.model.test_step, example)
         except Exception as error:  # the user's code may never have been meant to be validated
             if not is_stock(self.model, "test_step"):
                 raise
@@ -299,10 +301,10 @@ class Program:
 
     def _names(self) -> list[str]:
         if self.own_steps:
-            trained, tested = self._told
+            trained, tested = self._reported
             return [*trained, *(f"val_{name}" for name in tested)]
-        told = in_order(self.model.get_metrics_result())
-        results = {name: value for name, value in told.items() if name != "loss"}
+        reported = in_order(self.model.get_metrics_result())
+        results = {name: value for name, value in reported.items() if name != "loss"}
         names = ["loss", *(name for key, value in results.items() for name in numbered(key, value))]
         penalty = ["penalty"] if self._penalties() else []
         return [*names, *penalty, *(f"val_{name}" for name in names)]
@@ -311,7 +313,7 @@ class Program:
         return list(self.model._get_regularization_losses())
 
     @counts("set up")
-    def _turn(self, setting: Setting) -> None:
+    def _turn(self, setting: ProgramSetting) -> None:
         self.turn(setting.dials)
         if self._rates is not None:
             self._rates.table.assign(setting.rates)
@@ -324,27 +326,27 @@ class Program:
         put(self.variables, state.model)
         put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
 
-    def _run_epoch(self, setting: Setting, epoch: int) -> dict[str, float]:
+    def _run_epoch(self, setting: ProgramSetting, epoch: int) -> dict[str, float]:
         self._noise.begin(setting.order_seed, epoch)
         feed = self._train.shuffled(setting.order_seed, epoch, setting.batch_size)
         size = EVALUATION_BATCH if self.by_sample else self._size(setting)
-        given = feed, self._size(setting), self._validation.whole(int(size)), size
-        values = self._next_epoch(*given) if self.traces else self._first_epoch(*given)
+        arguments = feed, self._size(setting), self._validation.whole(int(size)), size
+        values = self._next_epoch(*arguments) if self.traces else self._first_epoch(*arguments)
         return dict(zip(self.metric_names, values, strict=True))
 
-    def _size(self, setting: Setting) -> Any:
+    def _size(self, setting: ProgramSetting) -> Any:
         """The batch size as the graph takes it: a tensor; a Python number, for which it is traced, where static."""
         return setting.batch_size if self._static else number(setting.batch_size)
 
     @counts("compile")
-    def _first_epoch(self, *given: Any) -> list[float]:
-        values: list[float] = self._epoch(*given).numpy().tolist()
+    def _first_epoch(self, *arguments: Any) -> list[float]:
+        values: list[float] = self._epoch(*arguments).numpy().tolist()
         return values
 
     @counts("train")
-    def _next_epoch(self, *given: Any) -> list[float]:
+    def _next_epoch(self, *arguments: Any) -> list[float]:
         started = time.perf_counter()
-        values: list[float] = self._epoch(*given).numpy().tolist()
+        values: list[float] = self._epoch(*arguments).numpy().tolist()
         took_s = time.perf_counter() - started
         if self.epoch_s is None:  # as long as this one took, the first has not compiled but trained
             WATCH.move("compile", "train", took_s)
@@ -375,14 +377,14 @@ class Program:
         """
         self._reset(but)
         if self.own_steps:
-            told: dict[str, Any] = {}
+            reported: dict[str, Any] = {}
 
             def stepped(start: Any, size: Any) -> list[Any]:
-                told.update(step(next_batch(feed, start, size)))
-                return numbers(told)
+                reported.update(step(next_batch(feed, start, size)))
+                return numbers(reported)
 
             last = last_batch(rows, batch_size, stepped)
-            tracked = told_by_metrics(self.model, told)
+            tracked = reported_by_metrics(self.model, reported)
             return last if tracked is None else numbers(tracked)
         each_batch(rows, batch_size, lambda start, size: step(next_batch(feed, start, size)))
         return self._results()
@@ -397,8 +399,8 @@ class Program:
         def body(index: Any, losses: Any) -> Any:
             self._reset()
             start = index * batch_size
-            told = self._train_step(next_batch(feed, start, tf.minimum(batch_size, self.rows - start)))
-            loss = told["loss"] if self._plain_loss is None else self._plain_loss.result()
+            reported = self._train_step(next_batch(feed, start, tf.minimum(batch_size, self.rows - start)))
+            loss = reported["loss"] if self._plain_loss is None else self._plain_loss.result()
             return index + 1, losses.write(index, tf.cast(loss, tf.float32))
 
         empty = tf.TensorArray(tf.float32, size=steps)

@@ -68,16 +68,16 @@ def packed(batch: Any) -> Any:
     return (x, y) if weight is None else (x, y, weight)
 
 
-def told_by(step: Callable[[Any], Any], example: Any) -> list[str]:
+def reported_by(step: Callable[[Any], Any], example: Any) -> list[str]:
     """The names of what a model's own step tells. It is traced for that, which makes its variables too."""
     import tensorflow as tf
 
-    given = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), example)
+    specs = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), example)
     with _stock_optimizer(step):
-        told = function(step, xla=False).get_concrete_function(given).structured_outputs
-    if not isinstance(told, Mapping):
-        raise SegmentFailed(f"{step.__qualname__} returned {type(told).__name__}, and a dict of metrics is wanted")
-    return [name for key, value in in_order(told).items() for name in numbered(key, value)]
+        reported = function(step, xla=False).get_concrete_function(specs).structured_outputs
+    if not isinstance(reported, Mapping):
+        raise SegmentFailed(f"{step.__qualname__} returned {type(reported).__name__}, and a dict of metrics is wanted")
+    return [name for key, value in in_order(reported).items() for name in numbered(key, value)]
 
 
 @contextlib.contextmanager
@@ -111,17 +111,17 @@ def build_as_fit(model: Any, x: Any) -> None:
     import tensorflow as tf
 
     training = {"training": True} if model._call_has_training_arg else {}
-    given = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x)
-    function(lambda batch: model(batch, **training), xla=False).get_concrete_function(given)
+    specs = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x)
+    function(lambda batch: model(batch, **training), xla=False).get_concrete_function(specs)
 
 
-def told_by_metrics(model: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
+def reported_by_metrics(model: Any, returned: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the model's metrics say, which `fit` tells in place of what a step returned where the names are the same."""
     try:
         metrics = model.get_metrics_result()
     except ValueError:  # a step of the user's own has not asked one that was compiled
         return None
-    return {name: metrics[name] for name in told} if set(metrics) == set(told) else None
+    return {name: metrics[name] for name in returned} if set(metrics) == set(returned) else None
 
 
 def in_order(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def numbers(results: Mapping[str, Any]) -> list[Any]:
     """The metrics as float32 scalars; one of several numbers as so many."""
     import tensorflow as tf
 
-    found = [tf.cast(value, tf.float32) for value in in_order(results).values()]
-    return [number for one in found for number in (tf.unstack(tf.reshape(one, [-1])) if one.shape.rank else [one])]
+    values = [tf.cast(value, tf.float32) for value in in_order(results).values()]
+    return [number for one in values for number in (tf.unstack(tf.reshape(one, [-1])) if one.shape.rank else [one])]
 
 
 def numbered(name: str, value: Any) -> list[str]:

@@ -25,9 +25,9 @@ def columns_of(outputs: Sequence[str], data: Data) -> dict[str, int]:
     named = data.outputs if len(data.outputs) == count else ()
     if count != len(outputs) or (named and set(named) != set(outputs)):
         has = f"the columns {', '.join(named)}" if named else f"{count} value{'s' if count > 1 else ''} a sample"
-        told = f"the outputs are {', '.join(outputs)}, and the target has {has}"
+        problem = f"the outputs are {', '.join(outputs)}, and the target has {has}"
         remedy = "Name an output for each column" if count > 1 else "Give one output, or several columns as the target"
-        raise spec_error(f"{told}. {remedy}.", "model", "outputs")
+        raise spec_error(f"{problem}. {remedy}.", "model", "outputs")
     return {name: named.index(name) if named else number for number, name in enumerate(outputs)}
 
 
@@ -36,8 +36,10 @@ def check_outputs(model: Any, columns: Mapping[str, int]) -> None:
     for name in columns:
         size = model.output[name].shape[1:]
         if tuple(size) != (1,):
-            told = f"{name} gives {' x '.join(map(str, size))} values a sample, and its column of the target holds one"
-            raise spec_error(f"{told}. End it with Dense: {{units: 1}}.", "model", "outputs")
+            problem = (
+                f"{name} gives {' x '.join(map(str, size))} values a sample, and its column of the target holds one"
+            )
+            raise spec_error(f"{problem}. End it with Dense: {{units: 1}}.", "model", "outputs")
 
 
 def splitter(columns: Mapping[str, int]) -> Callable[[Any], Any]:

@@ -79,7 +79,7 @@ def load(path: Path, *, below: Path | None = None) -> tuple[State, Curves]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResumePoint:
     """Where training can go on from. epoch: 0 for nowhere, with no state. lost: why not from where it should."""
 
     epoch: int
@@ -88,7 +88,7 @@ class Found:
     lost: str | None
 
 
-def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Found:
+def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> ResumePoint:
     """The trial's state at the segment's first epoch; where that is gone or damaged, the last good one before it.
 
     fits: whether a state has the variables of the trial's model.
@@ -105,8 +105,8 @@ def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Fo
         except Damaged as error:
             lost = lost or str(error)
         else:
-            return Found(epoch, state, curves, lost)
-    return Found(0, None, {}, lost)
+            return ResumePoint(epoch, state, curves, lost)
+    return ResumePoint(0, None, {}, lost)
 
 
 def fits(variables: Sequence[Any], optimizer: Any, state: State) -> bool:

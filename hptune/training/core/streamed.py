@@ -160,10 +160,10 @@ class _Gathered:
         dtypes = [tf.as_dtype(leaf.dtype) for leaf in self._leaves]
 
         def batch(start: Any) -> Any:
-            found = tf.numpy_function(partial(self._gather, batch_size), [start], dtypes)
-            for tensor, leaf in zip(found, self._leaves, strict=True):
+            gathered = tf.numpy_function(partial(self._gather, batch_size), [start], dtypes)
+            for tensor, leaf in zip(gathered, self._leaves, strict=True):
                 tensor.set_shape([None, *leaf.shape[1:]])
-            rest = iter(found)
+            rest = iter(gathered)
             return mapped(lambda _: next(rest), self._samples)
 
         return _ordered(tf.data.Dataset.range(0, self._rows, batch_size).map(batch, READERS)).prefetch(READERS)

@@ -21,11 +21,13 @@ def own_state(model: Any) -> list[Any]:
     """
     kept = [variable for metric in parts_of(model.metrics) if not is_of_keras(metric) for variable in metric.variables]
     optimizers = [variable for optimizer in _optimizers(model) for variable in optimizer.variables]
-    found = {id(one): one for one in [*plain_variables(model), *kept, *optimizers, *variables_in(code_of(model))]}
+    variables = {id(one): one for one in [*plain_variables(model), *kept, *optimizers, *variables_in(code_of(model))]}
     optimizer = getattr(model, "optimizer", None)
-    found = {k: v for k, v in found.items() if optimizer is None or all(v is not one for one in optimizer.variables)}
+    variables = {
+        k: v for k, v in variables.items() if optimizer is None or all(v is not one for one in optimizer.variables)
+    }
     known = {id(one) for variable in model.variables for one in (variable, variable.value)}
-    return [one for key, one in found.items() if key not in known]
+    return [one for key, one in variables.items() if key not in known]
 
 
 def parts_of(metrics: Iterable[Any]) -> list[Any]:
@@ -55,9 +57,9 @@ def code_of(model: Any) -> list[Any]:
     """What the user's code gave beside layers: the loss, functions of metrics, functions in layers, a schedule."""
     tree = keras().tree
     loss, metrics = model._compile_loss, model._compile_metrics
-    given = [loss._user_loss] if loss is not None else []
-    given += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics is not None else []
-    compiled = [one for some in given for one in tree.flatten(some)]
+    compiled_parts = [loss._user_loss] if loss is not None else []
+    compiled_parts += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics is not None else []
+    compiled = [one for some in compiled_parts for one in tree.flatten(some)]
     functions = [getattr(one, name, None) for one in compiled for name in ("fn", "_fn")]
     layers = [own_in_stock(layer) for layer in model._flatten_layers() if is_of_keras(layer)]
     own = [vars(layer) for layer in model._flatten_layers() if not is_of_keras(layer)]
@@ -85,8 +87,10 @@ def plain_variables(model: Any) -> list[Any]:
 
 def _optimizers(model: Any) -> list[Any]:
     """Those that a model of the user's holds beside the one it is compiled with, for a step of its own."""
-    found = [one for one in _held(model) if isinstance(one, keras().optimizers.Optimizer)]
-    return [one for one in {id(one): one for one in found}.values() if one is not getattr(model, "optimizer", None)]
+    optimizers = [one for one in _held(model) if isinstance(one, keras().optimizers.Optimizer)]
+    return [
+        one for one in {id(one): one for one in optimizers}.values() if one is not getattr(model, "optimizer", None)
+    ]
 
 
 def _held(model: Any) -> list[Any]:
@@ -101,9 +105,9 @@ def _inside(value: Any) -> list[Any]:
     return [one for inner in value.values() for one in _inside(inner)] if isinstance(value, dict) else [value]
 
 
-def is_of_keras(thing: Any) -> bool:
+def is_of_keras(obj: Any) -> bool:
     """Whether the class is of Keras or hptune, and not of the user."""
-    return type(thing).__module__.split(".")[0] in ("keras", "hptune")
+    return type(obj).__module__.split(".")[0] in ("keras", "hptune")
 
 
 def seeded(model: Any) -> set[int]:

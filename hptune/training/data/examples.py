@@ -30,15 +30,15 @@ def examples_of(raw: Raw, train: Rows, preparation: Preparation) -> Array | tupl
     """
     if not isinstance(raw.x, tuple):
         return take(raw.x, _chosen(train, [_ends(raw.x, train)]))
-    found = [_odd(column, encoding, train) for column, encoding in zip(raw.x, preparation.encodings, strict=True)]
-    rows = take(raw.x, _chosen(train, found))
+    odd_rows = [_odd(column, encoding, train) for column, encoding in zip(raw.x, preparation.encodings, strict=True)]
+    rows = take(raw.x, _chosen(train, odd_rows))
     assert isinstance(rows, tuple)
     pairs = zip(rows, preparation.encodings, strict=True)
     return tuple(replace(one, values=_with_strange(one.values, encoding)) for one, encoding in pairs)
 
 
-def _chosen(train: Rows, found: list[Rows]) -> Rows:
-    odd = np.concatenate(found)[:ODD] if found else train[:0]
+def _chosen(train: Rows, odd_rows: list[Rows]) -> Rows:
+    odd = np.concatenate(odd_rows)[:ODD] if odd_rows else train[:0]
     return np.concatenate([train[:ORDINARY], odd])
 
 
@@ -47,8 +47,8 @@ def _ends(x: Any, train: Rows) -> Rows:
     some = np.sort(train[: max(ORDINARY, MOST_NUMBERS // int(np.prod(x.shape[1:])))])
     values = np.asarray(x[some]).reshape(len(some), -1, x.shape[-1])
     ends = (np.argmin(values.min(axis=1), axis=0), np.argmax(values.max(axis=1), axis=0))
-    found: Rows = some[np.unique(np.concatenate(ends))]
-    return found
+    rows: Rows = some[np.unique(np.concatenate(ends))]
+    return rows
 
 
 def _odd(column: Column, encoding: Encoding, train: Rows) -> Rows:

@@ -97,13 +97,13 @@ class Preparation:
         stretches = np.array_split(rows, -(-len(rows) * width // STRETCH) or 1)
         if len(stretches) == 1:
             return self._prepared(x, rows)
-        found, done = np.empty(0), 0
+        result, done = np.empty(0), 0
         for stretch in stretches:  # float64 on the way: never of all of them at once
             part = self._prepared(x, stretch)
-            found = found if done else np.empty((len(rows), *part.shape[1:]), part.dtype)
-            found[done : done + len(part)] = part
+            result = result if done else np.empty((len(rows), *part.shape[1:]), part.dtype)
+            result[done : done + len(part)] = part
             done += len(part)
-        return found
+        return result
 
     def _prepared(self, x: Source, rows: Rows) -> Array:
         part = _matrix(x, rows, self.encodings) if isinstance(x, tuple) else x[rows]
@@ -120,21 +120,21 @@ class Preparation:
     def _checked(self, part: Array, dtype: Any) -> Array:
         """In that type, C-contiguous. Raises `SpecError` where a number is too large for it."""
         with np.errstate(over="ignore"):
-            found = np.ascontiguousarray(part, dtype)
-        if found.dtype.kind == "f" and not (finite := np.isfinite(found)).all():
+            converted = np.ascontiguousarray(part, dtype)
+        if converted.dtype.kind == "f" and not (finite := np.isfinite(converted)).all():
             column = int(np.argwhere(~finite)[0][-1])
             names = [e.name for e in self.encodings for _ in range(e.width)]
             which = f"column {names[column]!r}" if names else "x"
             scaled = "" if self.scale is None else " (scaled as the training part says)"
-            told = f"{which} holds numbers{scaled} that {found.dtype.name} takes for infinite."
-            raise spec_error(f"{told} Give it in another unit, or leave it out.", "data")
-        return found
+            problem = f"{which} holds numbers{scaled} that {converted.dtype.name} takes for infinite."
+            raise spec_error(f"{problem} Give it in another unit, or leave it out.", "data")
+        return converted
 
-    def _kept(self, given: np.dtype[Any]) -> Any:
+    def _kept(self, dtype: np.dtype[Any]) -> Any:
         """The type of what is not scaled."""
         if self.wide and not self.words:
-            return given if given.kind in "iu" else np.float64
-        return np.int32 if given.kind in "iu" or self.words else np.float32
+            return dtype if dtype.kind in "iu" else np.float64
+        return np.int32 if dtype.kind in "iu" or self.words else np.float32
 
     def as_json(self) -> dict[str, Any]:
         """JSON data; `from_json` makes an equal one of it."""
@@ -144,9 +144,9 @@ class Preparation:
         return {"encodings": encodings, "scale": scale, **flags}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Preparation:
+    def from_json(cls, stored: Mapping[str, Any]) -> Preparation:
         """What `as_json` gave, read back."""
-        scale = None if told["scale"] is None else tuple(np.asarray(a, np.float64) for a in told["scale"])
+        scale = None if stored["scale"] is None else tuple(np.asarray(a, np.float64) for a in stored["scale"])
         encodings = tuple(
             Encoding(
                 one["name"],
@@ -155,17 +155,17 @@ class Preparation:
                 tuple(one["categories"]),
                 None if one["vocabulary"] is None else _vocabulary(one["vocabulary"]),
             )
-            for one in told["encodings"]
+            for one in stored["encodings"]
         )
         assert scale is None or len(scale) == 2
-        return cls(encodings, scale, told.get("wide", False), told.get("codes", False))
+        return cls(encodings, scale, stored.get("wide", False), stored.get("codes", False))
 
 
-def _vocabulary(told: Mapping[str, Any]) -> Vocabulary:
-    return Vocabulary(tuple(told["words"]), told["output_mode"], tuple(told["idf"]), told["length"])
+def _vocabulary(stored: Mapping[str, Any]) -> Vocabulary:
+    return Vocabulary(tuple(stored["words"]), stored["output_mode"], tuple(stored["idf"]), stored["length"])
 
 
-def learn(raw: Raw, train: Rows, scale: Scale, needs: Needs = PLAIN) -> Preparation:
+def learn(raw: Raw, train: Rows, *, scale: Scale, needs: Needs = PLAIN) -> Preparation:
     """What the rows `train` say about x. Raises `SpecError` where they don't say enough."""
     x = raw.x
     if not isinstance(x, tuple):
@@ -199,11 +199,11 @@ def _check_codes(columns: tuple[Column, ...], raw: Raw) -> None:
         values = column.values[:] if column.kind in ("number", "date") else np.empty(0)
         present = values[~np.isnan(values)]
         if (present != np.floor(present)).any() or (np.abs(present) > 2**24).any():
-            told = f"column {column.name!r} holds fractions, or numbers above {2**24:,}, and a layer takes words."
-            raise spec_error(f"{told} Leave it out of data.features, or say data.scale: standardize.", *raw.x_path)
+            problem = f"column {column.name!r} holds fractions, or numbers above {2**24:,}, and a layer takes words."
+            raise spec_error(f"{problem} Leave it out of data.features, or say data.scale: standardize.", *raw.x_path)
         if len(present) < len(values) and column.fill in ("mean", "median"):
-            told = f"the {column.fill} of column {column.name!r} is no word, which a layer takes it for."
-            raise spec_error(f"{told} Say missing: most_frequent, or drop.", "data", "missing")
+            problem = f"the {column.fill} of column {column.name!r} is no word, which a layer takes it for."
+            raise spec_error(f"{problem} Say missing: most_frequent, or drop.", "data", "missing")
 
 
 def _learnt_of_array(x: Array | Mapped, train: Rows, rule: Rule) -> tuple[Array, Array] | None:
@@ -246,14 +246,14 @@ def untaught(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
         strange = [value for value in column.values[others].tolist() if value not in known]
         if strange:
             some = ", ".join(repr(value) for value in sorted(set(strange))[:3])
-            told = (
+            note = (
                 f"column {column.name!r}: {len(strange)} of {len(others)} rows that are not trained on have a category"
             )
-            yield f"{told} that the training part has not ({some}). They are measured as having none of its categories"
+            yield f"{note} that the training part has not ({some}). They are measured as having none of its categories"
 
 
-def _without_values(column: Column, raw: Raw, what: str) -> SpecError:
-    message = f"column {column.name!r} has no {what} in the training part. Leave it out of data.features."
+def _without_values(column: Column, raw: Raw, kind: str) -> SpecError:
+    message = f"column {column.name!r} has no {kind} in the training part. Leave it out of data.features."
     return spec_error(message, *raw.x_path)
 
 

@@ -13,7 +13,7 @@ from hptune.base.rows import load_row
 from hptune.experiment.data import DataSpec
 from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
-from hptune.training.data.given import given_form
+from hptune.training.data.given import source_form
 from hptune.training.data.inputs import Preparation, learn, untaught
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Data, Part
@@ -52,12 +52,12 @@ def load_data(
     Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
     that was met first, at most ten of them told one by one.
     """
-    raw = _read(spec, folder, cache, seed, with_test=with_test, needs=needs)
+    raw = _read(spec, folder, cache=cache, seed=seed, with_test=with_test, needs=needs)
     if isinstance(raw, Data):
         return raw
     target = _checked(spec, raw)
-    parts = deal(spec, target, raw, seed)
-    data = _data(spec, raw, target, parts, cache, with_test=with_test, needs=needs)
+    parts = deal(spec, target, raw=raw, seed=seed)
+    data = _data(spec, raw, target=target, parts=parts, cache=cache, with_test=with_test, needs=needs)
     return replace(data, notes=(*data.notes, *untrained(target, parts)))
 
 
@@ -76,26 +76,36 @@ def load_folds(
     The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
     samples for so many folds.
     """
-    raw, target = _arrays(spec, folder, cache, seed)
-    whole = deal(spec, target, raw, seed)
+    raw, target = _arrays(spec, folder, cache=cache, seed=seed)
+    whole = deal(spec, target, raw=raw, seed=seed)
     splits = fold_splits(
         whole, target.codes, folds, seed=seeds.derive(seed, "folds"), groups=raw.groups, times=raw.times
     )
-    return tuple(_data(spec, raw, target, parts, cache, with_test=with_test, needs=needs) for parts in splits)
+    return tuple(
+        _data(spec, raw, target=target, parts=parts, cache=cache, with_test=with_test, needs=needs) for parts in splits
+    )
 
 
 def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None, needs: Needs = PLAIN) -> Data:
     """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
-    raw, target = _arrays(spec, folder, cache, seed)
-    return _data(spec, raw, target, joined(deal(spec, target, raw, seed)), cache, with_test=True, needs=needs)
+    raw, target = _arrays(spec, folder, cache=cache, seed=seed)
+    return _data(
+        spec,
+        raw,
+        target=target,
+        parts=joined(deal(spec, target, raw=raw, seed=seed)),
+        cache=cache,
+        with_test=True,
+        needs=needs,
+    )
 
 
-def _arrays(spec: DataSpec, folder: Path, cache: Path | None, seed: int) -> tuple[Raw, Target]:
+def _arrays(spec: DataSpec, folder: Path, *, cache: Path | None, seed: int) -> tuple[Raw, Target]:
     """The samples, which must be such that they can be dealt anew."""
-    raw = _read(spec, folder, cache, seed, with_test=True)
+    raw = _read(spec, folder, cache=cache, seed=seed, with_test=True)
     if isinstance(raw, Data):
-        told = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
-        raise spec_error(told, "evaluation", "folds")
+        problem = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
+        raise spec_error(problem, "evaluation", "folds")
     return raw, _checked(spec, raw)
 
 
@@ -105,7 +115,7 @@ def _checked(spec: DataSpec, raw: Raw) -> Target:
 
 
 def _data(
-    spec: DataSpec, raw: Raw, target: Target, parts: Split, cache: Path | None, *, with_test: bool, needs: Needs
+    spec: DataSpec, raw: Raw, *, target: Target, parts: Split, cache: Path | None, with_test: bool, needs: Needs
 ) -> Data:
     """The parts, prepared by what the training part shows."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
@@ -113,15 +123,15 @@ def _data(
     scale = "standardize" if level else spec.scale
     if spec.known.holds == "texts":
         needs = replace(needs, numbers=False)
-    prepare = learn(raw, parts.train, scale, needs)
+    prepare = learn(raw, parts.train, scale=scale, needs=needs)
     examples = examples_of(raw, parts.train, prepare)
 
     by_class = class_weights(spec.class_weight, target, parts.train)
 
-    told = fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True))
+    digest = fingerprint(raw, spec.model_dump(include=_CHOOSING, exclude_defaults=True))
     x, last = raw.x, prepare
     if is_spooled(x):
-        x, last = prepared_on_disk(x, prepare, told, cache), Preparation((), None, needs.wide)
+        x, last = prepared_on_disk(x, prepare, fingerprint=digest, folder=cache), Preparation((), None, needs.wide)
 
     stored = [Stored.of(x, rows, last) for rows in (parts.train, parts.validation, parts.test)]
     most = HELD_BYTES * (2 if needs.wide else 1)  # as many numbers either way
@@ -131,7 +141,7 @@ def _data(
     taken = as_taken(target, parts.train, needs, standardised=standardised, path=raw.y_path, outputs=raw.outputs)
 
     path = raw.x_path if spec.weights_key is None else ("data", spec.weights_key)
-    _check_weights(raw, parts, path, needs)
+    _check_weights(raw, parts, path=path, needs=needs)
 
     def part(x: Stored, by_class: Array | None = None) -> Part:
         weights = product(raw.weights, by_class)
@@ -147,7 +157,7 @@ def _data(
         rows={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
         task=target.task,
         labels=target.labels,
-        fingerprint=told,
+        fingerprint=digest,
         target_scale=statistics(taken.y[parts.train]) if standardised else None,
         target_offset=taken.offset,
         input_scale=prepare.scale,
@@ -155,18 +165,18 @@ def _data(
         outputs=raw.outputs,
         notes=(
             *raw.notes,
-            *notes_on(raw, parts.train, prepare, scale, needs),
+            *notes_on(raw, parts.train, learnt=prepare, scale=scale, needs=needs),
             *untaught(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
             *taken.notes,
             *needs.kept_scale(target.task, spec.scale),
         ),
         preparation=prepare,
         examples=examples,
-        given=given_form(raw, target, parts.train, arrays=spec.known.holds == "arrays"),
+        form=source_form(raw, target, parts.train, arrays=spec.known.holds == "arrays"),
     )
 
 
-def _check_weights(raw: Raw, parts: Split, path: KeyPath, needs: Needs) -> None:
+def _check_weights(raw: Raw, parts: Split, *, path: KeyPath, needs: Needs) -> None:
     """In each part that they count in a sample must have one above 0. scikit-learn is given those of training alone."""
     if raw.weights is None:
         return
@@ -180,20 +190,20 @@ def _narrow(weights: Array, needs: Needs, path: KeyPath) -> Array:
     if needs.wide:
         return weights.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
-        found = weights.astype(np.float32)
-    if not np.isfinite(found).all() or (found[weights > 0] < np.finfo(np.float32).tiny).any():
-        told = f"weights from {weights.min():.3g} to {weights.max():.3g} leave float32, in which Keras computes."
-        raise spec_error(f"{told} Divide them by a constant.", *path)
-    return found
+        narrow = weights.astype(np.float32)
+    if not np.isfinite(narrow).all() or (narrow[weights > 0] < np.finfo(np.float32).tiny).any():
+        problem = f"weights from {weights.min():.3g} to {weights.max():.3g} leave float32, in which Keras computes."
+        raise spec_error(f"{problem} Divide them by a constant.", *path)
+    return narrow
 
 
 def _read(
-    spec: DataSpec, folder: Path, cache: Path | None, seed: int, *, with_test: bool, needs: Needs = PLAIN
+    spec: DataSpec, folder: Path, *, cache: Path | None, seed: int, with_test: bool, needs: Needs = PLAIN
 ) -> Raw | Data:
     """All samples, or the parts where they come as streams."""
     read = load_row("hptune.training.data.sources", spec.reader)
-    found: Raw | Data = read(spec, Reading(folder, cache, seeds.derive(seed, "data"), with_test, needs))
-    return found
+    samples: Raw | Data = read(spec, Reading(folder, cache, seeds.derive(seed, "data"), with_test, needs))
+    return samples
 
 
 def _check_finite(raw: Raw) -> None:
@@ -201,14 +211,14 @@ def _check_finite(raw: Raw) -> None:
     for name, array, path in (("x", raw.x, raw.x_path), ("y", raw.y, raw.y_path)):
         if isinstance(array, tuple) or array.dtype.kind != "f":
             continue
-        found, first = 0, None
+        count, first = 0, None
         for start, part in blocks(array):
             bad = ~np.isfinite(part)
             if first is None and bad.any():
                 row, *place = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
                 first = [start + row, *place]
-            found += int(bad.sum())
+            count += int(bad.sum())
         if first is not None:
             size = int(np.prod(array.shape))
-            message = f"{name} holds NaN or infinity in {found} of {size} values, first at index {first}."
+            message = f"{name} holds NaN or infinity in {count} of {size} values, first at index {first}."
             raise spec_error(f"{message} Remove those samples, or replace the values.", *path)

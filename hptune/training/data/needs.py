@@ -47,8 +47,8 @@ class Needs:
             name = self.own_scale[0]
             return (f"the target is trained on as it is, and not standardised: {name} is of its own scale",)
         if self.own_losses:
-            told = f"{self.own_losses[0]} is given the target standardised (mean 0, deviation 1), and predictions alike"
-            return (f"{told}. Where it wants the target's own values, say data.scale: none.",)
+            note = f"{self.own_losses[0]} is given the target standardised (mean 0, deviation 1), and predictions alike"
+            return (f"{note}. Where it wants the target's own values, say data.scale: none.",)
         return ()
 
 

@@ -64,7 +64,7 @@ class Data:
     examples: some samples of the training part as they lay in the source, of a table odd rows too: an array, or the
         columns of a table.
     notes: what the user should be told of how the source was read.
-    given: of arrays, the form in which the source has them (`given.Given`).
+    form: for arrays, their form in the source (`given.SourceForm`).
     """
 
     train: Part
@@ -82,7 +82,7 @@ class Data:
     preparation: Preparation | None = None
     examples: Array | tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
-    given: Any = None
+    form: Any = None
 
 
 def facts(data: Data) -> dict[str, Any]:

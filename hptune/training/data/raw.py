@@ -79,7 +79,7 @@ def take(x: Source, rows: NDArray[np.int64]) -> Array | tuple[Column, ...]:
     return tuple(replace(column, values=column.values[rows]) for column in x)
 
 
-def unreadable(file: str, path: Path, error: OSError, key: str) -> SpecError:
+def unreadable(file: str, path: Path, *, error: OSError, key: str) -> SpecError:
     """The error for a data file that can't be opened. `file`: as the YAML names it."""
     if isinstance(error, FileNotFoundError):
         message = f"no such file: {file} (looked for {path}). A relative path starts at the YAML file's folder."

@@ -70,13 +70,13 @@ def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
     return "standardize" if x.ndim == 2 and (x.dtype.kind == "f" or needs.numbers) else "none"
 
 
-def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> tuple[str, ...]:
+def notes_on(raw: Raw, train: Rows, *, learnt: Any, scale: Scale, needs: Needs) -> tuple[str, ...]:
     """What the user should be told of how x was scaled. learnt: its `Preparation`."""
     if scale == "auto" and needs.prepares:
-        told = (
+        note = (
             f"samples are given to the model as they are, for its {needs.prepares} to prepare (name data.scale if not)"
         )
-        return (told, *notes_on(raw, train, learnt, "none", needs))
+        return (note, *notes_on(raw, train, learnt=learnt, scale="none", needs=needs))
     if isinstance(raw.x, tuple):
         return _costly(raw.x, train) if learnt.scale is None and not needs.wide else ()
     rule = rule_of(raw.x, scale, needs)
@@ -94,8 +94,8 @@ def notes_on(raw: Raw, train: Rows, learnt: Any, scale: Scale, needs: Needs) -> 
     if learnt.scale is None and not needs.wide and raw.x.dtype == np.float64:
         return costs(raw.x[train[:LOOKED_AT]], raw.features)
     if scale == "auto" and rule == "none" and raw.x.ndim == 2 and needs.numbers is None:
-        told = "x holds whole numbers, which stay as they are: only the model's code knows whether they stand for words"
-        return (f"{told}. Say data.scale: none if they do, or standardize if they are columns of numbers.",)
+        note = "x holds whole numbers, which stay as they are: only the model's code knows whether they stand for words"
+        return (f"{note}. Say data.scale: none if they do, or standardize if they are columns of numbers.",)
     return ()
 
 
@@ -110,7 +110,7 @@ def costs(x: Array, features: Sequence[str] = (), *, remedy: str = _SCALED) -> t
 
 def _costly(columns: Sequence[Column], train: Rows, remedy: str = _SCALED) -> tuple[str, ...]:
     """Of columns that are not scaled: those of which float32 takes much off."""
-    found = []
+    losses = []
     for column in columns:
         if column.kind not in ("number", "date"):
             continue
@@ -119,11 +119,11 @@ def _costly(columns: Sequence[Column], train: Rows, remedy: str = _SCALED) -> tu
         with np.errstate(over="ignore"):
             lost = np.max(np.abs(values.astype(np.float32) - values), initial=0.0) / (np.std(values) or 1.0)
         if lost > COSTLY:
-            found.append(f"{lost:.2g} off {column.name!r}")
-    if not found:
+            losses.append(f"{lost:.2g} off {column.name!r}")
+    if not losses:
         return ()
-    told = f"Keras computes in float32, which takes up to so much of its deviation off a column: {', '.join(found)}"
-    return (f"{told}. {remedy}.",)
+    note = f"Keras computes in float32, which takes up to so much of its deviation off a column: {', '.join(losses)}"
+    return (f"{note}. {remedy}.",)
 
 
 def statistics(values: Array) -> tuple[Array, Array]:
@@ -135,14 +135,14 @@ def moments(blocks: Callable[[], Iterable[Array]]) -> tuple[Array, Array]:
     """`statistics` of the rows of all blocks; goes over them twice, and once more where numbers are of such a size that
     their sums or squares leave float64.
     """
-    found = [(len(b), b.min(axis=0), b.max(axis=0), _sum(b)) for b in blocks()]
-    sizes, lows, highs, sums = zip(*found, strict=True)
+    per_block = [(len(b), b.min(axis=0), b.max(axis=0), _sum(b)) for b in blocks()]
+    sizes, lows, highs, sums = zip(*per_block, strict=True)
     low, high = (np.asarray(one, np.float64) for one in (np.min(lows, axis=0), np.max(highs, axis=0)))
     constant = low == high
     size = np.maximum(np.abs(low), np.abs(high))
     spread = np.where(constant, size, high / 2 - low / 2)
     if (size > _SUMMABLE).any() or (spread[~constant] < 1 / _SUMMABLE).any():
-        mean, deviation = _moments_in_unit(blocks, sum(sizes), size, spread)
+        mean, deviation = _moments_in_unit(blocks, sum(sizes), size=size, spread=spread)
     else:
         mean = np.asarray(sum(sums) / sum(sizes))
         squares = sum(np.add.reduce((b.astype(np.float64) - mean) ** 2, axis=0) for b in blocks())
@@ -157,7 +157,7 @@ def _sum(block: Array) -> Array:
 
 
 def _moments_in_unit(
-    blocks: Callable[[], Iterable[Array]], rows: int, size: Array, spread: Array
+    blocks: Callable[[], Iterable[Array]], rows: int, *, size: Array, spread: Array
 ) -> tuple[Array, Array]:
     """(mean, standard deviation), with numbers brought near 1 by powers of two on the way.
 
@@ -174,8 +174,8 @@ def _moments_in_unit(
 
 def edges(blocks: Iterable[Array]) -> tuple[Array, Array]:
     """(least, greatest) of each column, float64."""
-    found = [(block.min(axis=0), block.max(axis=0)) for block in blocks]
-    low, high = (np.asarray(one, np.float64) for one in zip(*found, strict=True))
+    per_block = [(block.min(axis=0), block.max(axis=0)) for block in blocks]
+    low, high = (np.asarray(one, np.float64) for one in zip(*per_block, strict=True))
     return low.min(axis=0), high.max(axis=0)
 
 
@@ -207,8 +207,8 @@ def check_scale(scale: tuple[Array, Array] | None, names: Sequence[str], path: K
     if not len(bad):
         return
     which = f"column {names[bad[0]]!r}" if names else "x"
-    told = f"{which} holds numbers that lie too far from each other, or too close, to be scaled in float64."
-    raise spec_error(f"{told} Give it in another unit, leave it out, or say scale: none.", *path)
+    problem = f"{which} holds numbers that lie too far from each other, or too close, to be scaled in float64."
+    raise spec_error(f"{problem} Give it in another unit, leave it out, or say scale: none.", *path)
 
 
 def check_range(raw: Raw) -> None:
@@ -228,7 +228,7 @@ def stretches(train: Rows, width: int, part: Callable[[Rows], Array]) -> Callabl
 
     def columns() -> Iterable[Array]:
         for rows in np.array_split(train, min(len(train), -(-len(train) * width // STRETCH))):
-            found: Any = part(rows)
-            yield found.reshape(-1, found.shape[-1])
+            block: Any = part(rows)
+            yield block.reshape(-1, block.shape[-1])
 
     return columns

@@ -97,9 +97,11 @@ def as_taken(
     least, most = _SQUARES if needs.squares or not standardised else _SIZES
     low, high = float(np.min(deviation)), float(np.max(np.abs(target.y)))
     if low < least or float(np.max(deviation)) > most or high > np.finfo(np.float32).max:
-        what = ", squared" if (least, most) == _SQUARES else ""
-        told = f"the target deviates by {low:.3g} and reaches {high:.3g}, which is beyond what float32 holds{what}."
-        raise spec_error(f"{told} Give it in another unit.", *path)
+        squared = ", squared" if (least, most) == _SQUARES else ""
+        message = (
+            f"the target deviates by {low:.3g} and reaches {high:.3g}, which is beyond what float32 holds{squared}."
+        )
+        raise spec_error(f"{message} Give it in another unit.", *path)
     offset = None
     if standardised and needs.differences and (np.abs(mean) > FAR * deviation).any():
         offset = mean
@@ -108,17 +110,19 @@ def as_taken(
     lost = float(np.max(np.abs(y - near) / deviation))
     notes: tuple[str, ...] = ()
     if lost > COSTLY:
-        told = f"Keras computes in float32, which takes up to {lost:.2g} of its deviation off the target"
+        message = f"Keras computes in float32, which takes up to {lost:.2g} of its deviation off the target"
         remedy = (
             "Take a constant off it; hptune does so itself where the network is declared in the YAML and its metrics "
             "are of differences alone, without arguments (mae, mse, r2_score)"
         )
-        notes = (f"{told} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
+        notes = (f"{message} ({_few(mean)} ± {_few(deviation)}). {remedy}.",)
     elif offset is None and (far := float(np.max(np.abs(mean) / deviation))) > FAR:
         which = f" {outputs[int(np.argmax(np.abs(mean) / deviation))]!r}" if len(outputs) > 1 else ""
-        told = f"the target{which} lies {far:.3g} of its deviations from 0, where sums of squares in float32 (Keras's"
+        message = (
+            f"the target{which} lies {far:.3g} of its deviations from 0, where sums of squares in float32 (Keras's"
+        )
         way = "Take a constant off it, or choose another metric"
-        notes = (f"{told} r2_score, or such as metrics of your own make) have few digits left. {way}.",)
+        notes = (f"{message} r2_score, or such as metrics of your own make) have few digits left. {way}.",)
     return Taken(y, offset, (*notes, *_floored(target.y, needs)))
 
 
@@ -128,10 +132,10 @@ def _floored(y: Array, needs: Needs) -> tuple[str, ...]:
     few = int(np.count_nonzero((size > 0) & (size < EPSILON)))
     if not needs.floors or not few:
         return ()
-    told = (
+    note = (
         f"{few} of {len(y)} values of the target are nearer to 0 than {EPSILON:g}, and {needs.floors[0]} divides by no"
     )
-    return (f"{told} less than that, as Keras has it. Give the target in another unit.",)
+    return (f"{note} less than that, as Keras has it. Give the target in another unit.",)
 
 
 def untrained(target: Target, parts: Split) -> tuple[str, ...]:
@@ -163,7 +167,7 @@ def _classes(y: Array, raw: Raw, *, one_hot: bool) -> Target:
         labels, codes = _names(y, raw), y.argmax(axis=1)
     else:
         values, codes = np.unique(y, return_inverse=True)
-        labels = _told(values)
+        labels = _labels_of(values)
     present = np.unique(codes)
     if len(present) == 1:
         message = f"the target has one class only ({labels[present[0]]!r}): there is nothing to learn. Choose another."
@@ -237,6 +241,6 @@ def _is_binary(y: Array) -> bool:
     return y.dtype.kind in "biuf" and bool(np.isin(y, (0, 1)).all())
 
 
-def _told(values: Array) -> tuple[Value, ...]:
+def _labels_of(values: Array) -> tuple[Value, ...]:
     """The classes as they are spelled everywhere: 3.0 in a table's column is the label 3."""
     return tuple(map(shortest, values)) if values.dtype.kind == "f" else tuple(values.tolist())

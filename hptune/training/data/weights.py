@@ -12,26 +12,26 @@ from hptune.training.data.arrays import Array, Rows
 from hptune.training.data.target import Target
 
 
-def given_weights(given: Any, told: str, path: KeyPath) -> Array:
+def given_weights(values: Any, name: str, path: KeyPath) -> Array:
     """float64 [n] of the weights that code brings, [n] or [n, 1]. Raises `SpecError` for anything else, and where one
     is no finite number of at least 0.
 
     told: what errors call them.
     """
     try:
-        weights = np.asarray(given, np.float64)
+        weights = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise spec_error(f"{told} must be numbers, one a sample. Convert it to float64.", *path) from error
+        raise spec_error(f"{name} must be numbers, one a sample. Convert it to float64.", *path) from error
     if weights.ndim == 2 and weights.shape[1] == 1:
         weights = weights[:, 0]
     if weights.ndim != 1:
-        message = f"{told} must be [n] or [n, 1], one weight a sample, got {list(weights.shape)}."
+        message = f"{name} must be [n] or [n, 1], one weight a sample, got {list(weights.shape)}."
         raise spec_error(f"{message} Return one for each sample.", *path)
-    check_weights(weights, told, path)
+    check_weights(weights, name, path)
     return weights
 
 
-def check_weights(weights: Array, told: str, path: KeyPath, *, start: int | None = None) -> None:
+def check_weights(weights: Array, name: str, path: KeyPath, *, start: int | None = None) -> None:
     """Raises `SpecError` where one is no finite number of at least 0. start: the first one's index in a stream, of
     which only a batch is known.
     """
@@ -39,7 +39,7 @@ def check_weights(weights: Array, told: str, path: KeyPath, *, start: int | None
     if len(odd):
         at, value = (start or 0) + int(odd[0]), float(np.reshape(weights, -1)[odd[0]])
         such = f" ({len(odd)} such)" if start is None else ""
-        message = f"{told}: a weight must be a finite number of at least 0, got {value:g} at index {at}{such}"
+        message = f"{name}: a weight must be a finite number of at least 0, got {value:g} at index {at}{such}"
         raise spec_error(f"{message}. Correct it, or leave that sample out.", *path)
 
 
@@ -65,8 +65,8 @@ def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, targe
     if asked is None:
         return None
     if target.task != "classes" or target.labels is None:
-        told = f"is for classes, and this target is {target.task}. Drop it, or weigh rows by data.sample_weight."
-        raise spec_error(told, "data", "class_weight")
+        problem = f"is for classes, and this target is {target.task}. Drop it, or weigh rows by data.sample_weight."
+        raise spec_error(problem, "data", "class_weight")
     if asked == "balanced":
         counts = np.bincount(target.codes[train], minlength=len(target.labels))
         weights = len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
@@ -76,11 +76,11 @@ def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, targe
         if wrong:
             raise SpecError(*(Problem(unknown("class", name, labels), ("data", "class_weight")) for name in wrong))
         weights = np.array([asked.get(label, 1.0) for label in labels])
-    found: Array = weights.astype(np.float64)[target.codes]
-    return found
+    of_rows: Array = weights.astype(np.float64)[target.codes]
+    return of_rows
 
 
 def product(*weights: Array | None) -> Array | None:
     """float64: the weights multiplied, those that are None left out; None where all are."""
-    given = [one for one in weights if one is not None]
-    return np.prod(given, axis=0, dtype=np.float64) if given else None
+    present = [one for one in weights if one is not None]
+    return np.prod(present, axis=0, dtype=np.float64) if present else None

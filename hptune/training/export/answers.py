@@ -1,4 +1,4 @@
-"""What a model's outputs say, in the words of the training data: a prediction a sample, and what is behind it."""
+"""A model's outputs in the words of the training data: a prediction for each sample, and the numbers behind it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hptune.training.data.arrays import Array
 from hptune.training.export.signature import Signature
 
 _ROUNDING = 1e-5
-"""Probabilities of float32 leave [0, 1] by less."""
+"""By how much float32 probabilities may leave [0, 1]."""
 
 
 class Outputs(NamedTuple):
-    """What the winner says of some samples.
+    """The winner's outputs for some samples.
 
-    numbers: [n, width], of classes their probabilities (or logits, or margins). chosen: where the model decides by
-    itself, [n] numbers of classes, or 0 and 1 [n, labels]; None: what its numbers say.
+    numbers: [n, width]; for classes their probabilities (or logits, or margins). chosen: where the model decides by
+    itself, [n] numbers of classes, or 0 and 1 [n, labels]; None: the numbers decide.
     """
 
     numbers: Array
@@ -29,7 +29,7 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One sample's. prediction: a label, a number, or a list of them; None: none could be made.
+    """The answer to one sample. prediction: a label, a number, or a list of them; None: none could be made.
 
     numbers: the probability (or score) of each class, or each output; in the order of `columns`.
     """
@@ -39,7 +39,7 @@ class Answer:
 
 
 def columns(signature: Signature, width: int) -> list[str]:
-    """What stands behind a prediction, by name: the classes, or the outputs where there are several.
+    """The names of the numbers behind a prediction: the classes, or the outputs where there are several.
 
     width: how many numbers the model gives for a sample.
     """
@@ -51,11 +51,12 @@ def columns(signature: Signature, width: int) -> list[str]:
 
 
 def answers(signature: Signature, outputs: Outputs, known: Array) -> Iterator[Answer]:
-    """An answer for each sample. outputs: of the samples that are known; known: bool [samples].
+    """An answer for each sample. outputs: of the known samples alone. known: bool [samples].
 
-    Of one unit for two classes, the first class has what is left to 1. Where the model does not decide by itself the
-    most probable class is taken, and a label of several holds where its probability is above one half; under a loss of
-    margins the class of the greatest score, and the labels of those above 0 (of one unit the first class has minus it).
+    With one unit for two classes, the first class gets 1 minus its probability. Where the model does not decide by
+    itself, the most probable class is taken, and one of several labels holds where its probability is above one half.
+    Under a loss of margins it is the class with the greatest score, and the labels with scores above 0; with one unit
+    the first class gets minus the score.
     """
     rows = zip(_numbers(signature, outputs.numbers), _chosen(outputs), strict=True)
     for is_known in known.tolist():
@@ -78,12 +79,12 @@ def _answer(signature: Signature, numbers: Array, chosen: Array | None) -> Answe
 
 
 def shortest(number: Any) -> float:
-    """The number of numpy's as the float of fewest digits that is the same in its own type: .1 of float32 is 0.1."""
+    """A NumPy number as the shortest float that is equal in its own type: .1 of float32 is 0.1."""
     return float(str(number))
 
 
 def _numbers(signature: Signature, outputs: Array) -> Array:
-    """Probabilities where there are labels, one for each; else the outputs as they are. Raises RunError for NaN."""
+    """For labels one probability each; else the outputs as they are. Raises RunError for NaN and infinity."""
     if not np.isfinite(outputs).all():
         raise RunError("the model answers NaN or infinity to a sample; nothing was predicted. Train another winner.")
     outputs = outputs.astype(np.float64) if np.any(signature.logits) else outputs
@@ -92,8 +93,8 @@ def _numbers(signature: Signature, outputs: Array) -> Array:
     wanted = len(signature.labels)
     alone = wanted == 2 and outputs.shape[1] == 1 and signature.task != "labels"
     if outputs.shape[1] != wanted and not alone:
-        told = f"the model gives {outputs.shape[1]} numbers a sample, and there are {wanted} classes"
-        raise RunError(f"{told}. Predict with best/model.keras itself.")
+        problem = f"the model gives {outputs.shape[1]} numbers a sample, and there are {wanted} classes"
+        raise RunError(f"{problem}. Predict with best/model.keras itself.")
     if np.any(signature.logits):
         of_each = alone or signature.task == "labels"
         outputs = np.where(signature.logits, _sigmoid(outputs), outputs) if of_each else _softmax(outputs)
@@ -102,11 +103,11 @@ def _numbers(signature: Signature, outputs: Array) -> Array:
 
 
 def no_probabilities(signature: Signature, outputs: Outputs) -> tuple[float, float] | None:
-    """The least and the greatest of what is told as probabilities and is none, under a loss of the user's own, say."""
+    """(least, greatest) of outputs that should be probabilities and are not, say under a user's own loss; or None."""
     if signature.labels is None or outputs.chosen is not None:
         return None
-    told = np.logical_or(signature.logits, signature.margins)
-    numbers = outputs.numbers[:, np.broadcast_to(~told, outputs.numbers.shape[1:])]
+    scores = np.logical_or(signature.logits, signature.margins)
+    numbers = outputs.numbers[:, np.broadcast_to(~scores, outputs.numbers.shape[1:])]
     if not numbers.size:
         return None
     low, high = float(np.min(numbers)), float(np.max(numbers))

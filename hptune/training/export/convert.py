@@ -1,7 +1,7 @@
-"""The best model from its `.keras` file into other formats: written aside, run once, and only then put in place.
+"""Converts the best model's `.keras` file to other formats: written aside, run once, and only then put in place.
 
-The inputs are called as in Keras, with every character but a to z, digits and "_" replaced by "_",
-and an "x" in front where that begins with no letter.
+The inputs are named as in Keras, with every character but letters a to z, digits and "_" replaced by "_", and an "x"
+in front where the name does not begin with a letter.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from hptune.training.reasons import reason
 
 _KERAS_NAMES = {"savedmodel": "tf_saved_model", "tflite": "litert", "onnx": "onnx"}
 _CLOSE = 1e-3
-"""How far the answers may differ, as a share of their range: converters reorder sums."""
+"""How far the answers may differ, relative to their range: converters reorder sums."""
 
 _NOISE = 16
-"""Steps of float32 by which a number may be off, whatever the range."""
+"""Units in the last place of float32 by which a number may be off, whatever the range."""
 
 _WITHOUT_TEXT = ("tflite", "onnx")
-"""Their runtimes have no operation that looks up a text."""
+"""Formats whose runtimes can't look up text."""
 
 
 def convert(run: RunPaths, name: str) -> Path:
-    """Write `best/model.keras` in the format `name`; where it is. Raises RunError where the format can't hold it."""
+    """Write `best/model.keras` in the format `name`; the path. Raises RunError where the format can't hold it."""
     if not files.is_file(run.best_model, below=run.runs):
         raise RunError(f"no {name}: {run.best_model} is not there, so that nothing can be converted.")
     if name == "keras":
@@ -45,16 +45,16 @@ def convert(run: RunPaths, name: str) -> Path:
     signature = read_signature(run)
     model = load_best(run, signature)
     if not hasattr(model, "inputs"):
-        told = f"no {name}: {type(model).__name__} is a class of its own, which tells no inputs to write it by"
-        raise RunError(f"{told}. Use {run.best_model}, or Keras's own export of what it loads.")
+        why = f"no {name}: {type(model).__name__} is a class of its own, which tells no inputs to write it by"
+        raise RunError(f"{why}. Use {run.best_model}, or Keras's own export of what it loads.")
     texts = [one.name for one in model.inputs if one.dtype == "string"]
     if texts and name in _WITHOUT_TEXT:
-        told = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"
-        raise RunError(f"{told}. Use {run.best_model}, or --export savedmodel.")
+        why = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"
+        raise RunError(f"{why}. Use {run.best_model}, or --export savedmodel.")
     path, part = run.best_as(name), run.aside.best_as(name)
     files.make_folder(run.aside.best, below=run.runs)
     with quietly():
-        problem = _problem(model, part, name, signature)
+        problem = _problem(model, part, name=name, signature=signature)
     if problem is None:
         files.remove(path, below=run.runs)
         files.move(part, path, below=run.runs)
@@ -64,16 +64,16 @@ def convert(run: RunPaths, name: str) -> Path:
     return path
 
 
-def _problem(model: Any, path: Path, name: str, signature: Signature) -> str | None:
-    """Convert, and run what was written; what went wrong."""
+def _problem(model: Any, path: Path, *, name: str, signature: Signature) -> str | None:
+    """Convert the model and run the file; what went wrong, or None."""
     try:
         _write(model, path, name)
-        gap = _gap(model, path, name, signature)
+        gap = _gap(model, path, name=name, signature=signature)
     except Exception as error:  # noqa: BLE001  # converters raise what they like; all of it means that they can't
         wide = [one.name for one in model.inputs if one.dtype in ("float64", "int64")]
         if wide and name == "tflite":
-            told = f"it has few operations for numbers of 64 bits, which keep the digits of {', '.join(wide)}"
-            return f"{told}: in the file take from each a constant near its mean"
+            why = f"it has few operations for numbers of 64 bits, which keep the digits of {', '.join(wide)}"
+            return f"{why}: in the file take from each a constant near its mean"
         return f"the model can't be converted ({reason(error)})"
     return f"what was converted answers otherwise, by {gap:.2g} of the answers' range" if gap > _CLOSE else None
 
@@ -89,22 +89,22 @@ def _write(model: Any, path: Path, name: str) -> None:
 
 
 def _in_prediction(model: Any) -> Any:
-    """A model that gives what this one gives in prediction: Keras's `export` leaves random layers at work."""
+    """A model that always runs in inference mode: Keras's `export` leaves random layers active."""
     k = runtime.keras()
-    put = [k.Input(batch_shape=one.shape, dtype=one.dtype, name=one.name) for one in model.inputs]
-    given = _as_of(model, put)
-    return k.Model(given, model(given, training=False), name=model.name)
+    inputs = [k.Input(batch_shape=one.shape, dtype=one.dtype, name=one.name) for one in model.inputs]
+    tensors = _as_of(model, inputs)
+    return k.Model(tensors, model(tensors, training=False), name=model.name)
 
 
 def _with_plain_statistics(model: Any) -> None:
-    """Mean and variance as plain numbers, which are traced as constants: tf2onnx takes captured tensors for inputs."""
+    """Make mean and variance plain numbers, traced as constants: tf2onnx takes captured tensors for inputs."""
     for layer in model._flatten_layers():
         if isinstance(layer, runtime.keras().layers.Normalization):
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
 
 
 def _inputs(model: Any) -> dict[str, tuple[Any, str]]:
-    """Each input by its name, with the name that it has in other formats."""
+    """The inputs by name, each with its name in other formats."""
     plain = input_names(
         [re.sub(r"^(?![A-Za-z])", "x", re.sub(r"\W", "_", one.name, flags=re.ASCII)) for one in model.inputs]
     )
@@ -112,36 +112,38 @@ def _inputs(model: Any) -> dict[str, tuple[Any, str]]:
 
 
 def _as_of(model: Any, values: list[Any]) -> Any:
-    """One for each input, in the structure that the model takes: alone, or a list."""
+    """The values for the inputs in the structure that the model takes: a single one, or a list."""
     alone = isinstance(model, runtime.keras().Sequential) or not isinstance(model.input, list | tuple | dict)
     return values[0] if alone else values
 
 
-def _gap(model: Any, path: Path, name: str, signature: Signature) -> float:
-    """By how much the file's answers to some samples are off, in parts of what the answers range over.
+def _gap(model: Any, path: Path, *, name: str, signature: Signature) -> float:
+    """By how much the file's answers to some samples are off, relative to the answers' range.
 
-    What float32 may cost numbers of their size is passed over. Numbers are held each to its own range.
+    Rounding of float32 is ignored. For numbers, each output counts by its own range.
     """
     named = _inputs(model)
     ours, theirs = [], []
     for sample in sample_rows([one for one, _ in named.values()], signature):
-        given = dict(zip((called for _, called in named.values()), sample, strict=True))
+        named_inputs = dict(zip((called for _, called in named.values()), sample, strict=True))
         tensors = _as_of(model, [runtime.keras().ops.convert_to_tensor(one) for one in sample])
         ours.append(_row(_flat(model(tensors, training=False))))
-        theirs.append(_row(_RUNNERS[name](path, given)))
-    found, wanted = np.asarray(theirs, np.float64), np.asarray(ours, np.float64)
-    if found.shape != wanted.shape or not np.array_equal(np.isnan(found), np.isnan(wanted)):
+        theirs.append(_row(_RUNNERS[name](path, named_inputs)))
+    answers, expected = np.asarray(theirs, np.float64), np.asarray(ours, np.float64)
+    if answers.shape != expected.shape or not np.array_equal(np.isnan(answers), np.isnan(expected)):
         return float("inf")
-    found, wanted = np.nan_to_num(found), np.nan_to_num(wanted)
+    answers, expected = np.nan_to_num(answers), np.nan_to_num(expected)
     each = 0 if signature.labels is None else None
-    size, spread = np.max(np.abs(wanted), axis=each), np.ptp(wanted, axis=each)
+    size, spread = np.max(np.abs(expected), axis=each), np.ptp(expected, axis=each)
     noise = _NOISE * np.finfo(np.float32).eps * size
-    off = np.maximum(np.abs(found - wanted) - noise, 0) / np.maximum(np.maximum(spread, noise), np.finfo(float).tiny)
+    off = np.maximum(np.abs(answers - expected) - noise, 0) / np.maximum(
+        np.maximum(spread, noise), np.finfo(float).tiny
+    )
     return float(np.max(off))
 
 
 def _row(outputs: Sequence[Any]) -> NDArray[Any]:
-    """The answer to one sample. Several outputs come in another order from another format: they are sorted."""
+    """The answer to one sample, sorted where there are several outputs: formats order them differently."""
     row = np.concatenate([np.ravel(one) for one in outputs])
     return np.sort(row) if len(outputs) > 1 else row
 
@@ -176,4 +178,4 @@ _RUNNERS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[Any]]] = {
     "tflite": _run_tflite,
     "onnx": _run_onnx,
 }
-"""What runs a file."""
+"""By format, the function that runs a file on a sample."""

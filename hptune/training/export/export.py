@@ -1,4 +1,4 @@
-"""What users get out: stock Keras, rebuilt from the recipe with plain numbers and given the trained weights.
+"""The exported model: stock Keras, rebuilt from the recipe with plain numbers and given the trained weights.
 
 `model.keras` loads with plain `keras.models.load_model` where hptune is not installed, takes raw inputs and gives
 predictions in the target's own unit.
@@ -39,22 +39,22 @@ def in_own_unit(model: Any, data: Data, columns: Mapping[str, int]) -> Any:
 
 
 def from_afar(model: Any, data: Data, columns: Mapping[str, int]) -> Any:
-    """The model, of which the outputs get back what was taken off the target; in float64 from there on."""
+    """The model with the target's offset added back to its outputs, in float64 from there on."""
     if data.target_offset is None:
         return model
     if not columns:
         return sequential([*own_layers(model), *added(data.target_offset, "target")], data)
     x = data.train.x
     inputs = keras().Input(x.shape[1:], dtype=x.dtype.name)
-    found = model(inputs)
+    outputs = model(inputs)
     for name, column in columns.items():
         for layer in added(data.target_offset[column], name):
-            found[name] = layer(found[name])
-    return keras().Model(inputs, found)
+            outputs[name] = layer(outputs[name])
+    return keras().Model(inputs, outputs)
 
 
 def for_raw_inputs(model: Any, data: Data) -> Any:
-    """The model with the preparation of its inputs in front, as stock layers; for a table, an input a column."""
+    """The model with the preparation of its inputs in front, as stock layers; for a table, one input per column."""
     if data.preparation is not None and data.preparation.encodings:
         assert not isinstance(data.examples, np.ndarray), "a table is read as columns"
         return behind_raw_rows(model, data.preparation, data.examples)
@@ -83,7 +83,7 @@ def for_users(
     """The model as users get it, compiled with the recipe's own optimizer, loss and metrics.
 
     restored: the weights are of a model whose outputs were brought back into the target's unit. plain: the values of
-    TensorFlow's own variables in layers of the user's.
+    TensorFlow's own variables in the user's layers.
     """
     from keras.src.utils.naming import reset_uids
 
@@ -106,10 +106,10 @@ def for_users(
 
 
 def save_model(run: RunPaths, model: Any) -> tuple[Path, str]:
-    """Write a `.keras` file into the winner's folder, whole or not at all: its path, and a note on it.
+    """Write a `.keras` file into the winner's folder, whole or not at all; returns its path, and a note on it or "".
 
-    A class of the user's own without `get_config` can't be saved so: its weights are, where the model would stand.
-    Raises RunError where it can't be written.
+    A user's own class without `get_config` can't be saved so: only its weights are. Raises RunError where it can't be
+    written.
     """
     path, weights = run.best_model, run.best_weights
     temporary = path.with_name(f"tmp-{path.name}")
@@ -147,7 +147,7 @@ def raw_samples(samples: Array | Sequence[Column]) -> Any:
 
 
 def prepared_examples(data: Data) -> Array:
-    """The data's examples as the model that trains takes them."""
+    """The data's examples as the trained model takes them."""
     assert data.preparation is not None, "read from a source"
     examples = data.examples
     rows = len(examples) if isinstance(examples, np.ndarray) else len(examples[0].values)
@@ -155,7 +155,7 @@ def prepared_examples(data: Data) -> Array:
 
 
 def side_by_side(outputs: Any, columns: Mapping[str, int] = MappingProxyType({})) -> Array:
-    """The outputs of a model as one array; of several, by their columns of the target, or in the model's own order."""
+    """A model's outputs as one array; several are ordered by their columns of the target, or as in the model."""
     if not isinstance(outputs, Mapping):
         return np.asarray(outputs)
     names = sorted(outputs, key=columns.__getitem__) if columns else list(outputs)
@@ -163,7 +163,7 @@ def side_by_side(outputs: Any, columns: Mapping[str, int] = MappingProxyType({})
 
 
 def behind(front: Sequence[Any], model: Any, data: Data, *, dtype: str | None = None) -> Any:
-    """The model with some layers in front. dtype: of its input; None: that of the samples as they are trained on."""
+    """The model with some layers in front. dtype: of its input; None: that of the training samples."""
     return sequential([*front, *own_layers(model)], data, dtype=dtype) if front else model
 
 

@@ -1,7 +1,7 @@
-"""What a stranger's estimator may not do while it is loaded and predicts, whatever it is made of.
+"""What an estimator from a file may not do while it is loaded and predicts, whatever it is made of.
 
-Python tells what a program is about to do (PEP 578, audit events). Estimators that only compute unpickle nothing, write
-to no file, begin no process and talk to nobody; whatever leads one there, joblib's caches for example, is ended by it.
+Python announces what a program is about to do (PEP 578, audit events). An estimator that only computes unpickles
+nothing, writes no file, begins no process and uses no network; one that would, say by joblib's caches, is stopped.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _REFUSED = {
     **dict.fromkeys(_NETWORK.split(), "uses the network"),
     **dict.fromkeys(_FILES.split(), "writes"),
 }
-"""By the audit event, what is told of it."""
+"""Audit event -> the verb for it in the message."""
 
 _inside = 0
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """What unpickles, writes, begins a process or uses the network gets a PermissionError meanwhile, in any thread.
+    """Within the block, unpickling, writing, beginning a process or using the network raises PermissionError.
 
-    joblib's workers are threads in it: a process of its own would not be looked at.
+    This holds in any thread. joblib's workers are threads here, since another process would not be watched.
     """
     global _inside
     _install()
@@ -52,15 +52,15 @@ def guarded() -> Iterator[None]:
 
 @cache
 def _install() -> None:
-    """Once for the process: such a hook can't be taken away."""
+    """Install the hook, once per process: it can't be removed."""
     sys.addaudithook(_look)
 
 
-def _look(event: str, given: tuple[Any, ...]) -> None:
+def _look(event: str, args: tuple[Any, ...]) -> None:
     if not _inside:
         return
-    told = _REFUSED.get(event)
-    if event == "open" and isinstance(given[2], int) and given[2] & _WRITING:
-        told = "writes"
-    if told is not None:
-        raise PermissionError(f"it {told} as it predicts, which no estimator needs ({event})")
+    action = _REFUSED.get(event)
+    if event == "open" and isinstance(args[2], int) and args[2] & _WRITING:
+        action = "writes"
+    if action is not None:
+        raise PermissionError(f"it {action} as it predicts, which no estimator needs ({event})")

@@ -1,6 +1,6 @@
-"""Models that hold people's own code, as they are given to users: written, loaded again on trial, and told how to load.
+"""Writes trained models for users, with the user's own code in them: each is loaded again as a test.
 
-Keras writes a class or a function by its name and its config alone; whether that brings back what was trained is tried.
+Keras writes a class or a function by its name and its config alone; whether that restores what was trained is tested.
 Where it does not, the weights are written for the model that the builder's code makes.
 """
 
@@ -52,11 +52,11 @@ FLOAT64 = (
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """How a written model comes back.
+    """How a written model is loaded again.
 
-    path: what was written. code: by name what of the user's own is given to Keras for that, `module:name`.
+    path: the file. code: the user's own objects that Keras needs for it, {name: `module:name`}.
     built: {"by": `module:name`, "values": …} where the builder makes the model, and `path` holds its weights.
-    unusable: why nothing can be predicted with it. note: what to tell of it.
+    unusable: why nothing can be predicted with it. note: a note on it for the user.
     """
 
     path: Path
@@ -77,25 +77,26 @@ class Handover:
     folder: Path
 
     def check_first(self, blueprint: Blueprint, program: Program, *, restored: bool) -> None:
-        """Before the first trial: what train-best would write predicts from raw samples as what trains does. Raises
-        SpecError where not. Of a model from code that is left to train-best, which has other ways to bring it back.
+        """Check before the first trial that the exported model predicts from raw samples what the trained one does.
+
+        Raises SpecError where not. A model from code is checked by train-best, which has other ways to restore it.
         """
         if self.builder is not None or not has_call(program.model):
             return
         plain = [variable.numpy() for variable in plain_variables(program.model)]
         model = for_users(blueprint, program.weights(), self.data, restored=restored, plain=plain)
         try:
-            check_export(model, program, blueprint, self.data, restored=restored)
+            check_export(model, program, blueprint=blueprint, data=self.data, restored=restored)
         except SegmentFailed as failed:
-            told = f"train-best could not write a model that is right: {failed}."
-            raise spec_error(f"{told} Look at columns of extreme size, or say data.scale: none.", "data") from failed
+            problem = f"train-best could not write a model that is right: {failed}."
+            raise spec_error(f"{problem} Look at columns of extreme size, or say data.scale: none.", "data") from failed
 
     def trained(self, blueprint: Blueprint, program: Program, values: Values, *, restored: bool) -> dict[str, Any]:
-        """The model that a program trained, stock Keras again; facts to tell of it."""
+        """Write the model that a program trained, as stock Keras; returns facts on it."""
         weights = program.weights()
         plain = [variable.numpy() for variable in plain_variables(program.model)]
         model = for_users(blueprint, weights, self.data, restored=restored, plain=plain)
-        check_export(model, program, blueprint, self.data, restored=restored)
+        check_export(model, program, blueprint=blueprint, data=self.data, restored=restored)
         loss, metrics = blueprint.compiled.loss(), blueprint.compiled.metrics()
 
         def inner() -> Any:
@@ -121,7 +122,7 @@ class Handover:
         return self._signed(handed, model=model, loss=loss, raw=handed.built is None)
 
     def fitted(self, model: Any, values: Values, seed: int) -> dict[str, Any]:
-        """The model of a fit of its own, which takes the samples as they are prepared; facts to tell of it.
+        """Write the model that a `fit` trained, which takes prepared samples; returns facts on it.
 
         seed: under which it was built.
         """
@@ -144,7 +145,7 @@ class Handover:
         return seeds.derive(self.experiment.seed, "build")
 
     def _kinds(self, model: Any, loss: Any) -> tuple[Each, Each]:
-        """Whether the outputs are logits, and margins; of several outputs one for each label."""
+        """(whether the outputs are logits, whether margins); for several outputs, one value for each label."""
         if not isinstance(loss, Mapping):
             return gives_logits(loss), gives_margins(loss) and last_activation(model) not in PROBABILITIES
         ends = model.output if isinstance(model.output, Mapping) else {}
@@ -179,9 +180,9 @@ def hand_over(
     raw: bool = True,
 ) -> Handed:
     """Write the model into the winner's folder. compiled_with: its loss and metrics. raw: whether it takes samples as
-    they lie in the files.
+    the files hold them.
 
-    inner: gives the builder's model at these values, with the trained variables. seed: under which it was built.
+    inner: makes the builder's model at these values, with the trained variables. seed: under which it was built.
     """
     path, weights = run.best_model, run.best_weights
     written, weights_alone = save_model(run, model)
@@ -199,35 +200,35 @@ def hand_over(
         code = {name: f"{one.__module__}:{one.__qualname__}" for name, one in objects.items() if _is_importable(one)}
         with _without([one for one in {**objects, **compiled}.values() if not _is_importable(one)]):
             loads = _equal(_loaded(path, {name: objects[name] for name in code}), x, wanted)
-            given = {name: one for name, one in {**objects, **compiled}.items() if _is_importable(one)}
-            whole = loads and _loaded(path, given, compiled=True) is not None
+            importable = {name: one for name, one in {**objects, **compiled}.items() if _is_importable(one)}
+            whole = loads and _loaded(path, importable, compiled=True) is not None
         if loads:
             return Handed(written, code=code, note=_how_to_load(run.in_place(path), code, compiled, whole=whole))
     if builder is not None and builder.call is not None:
         made = inner()
         save_weights(weights, made)
-        given = _predicted(made, prepared)
+        ours = _predicted(made, prepared)
         for drawn, needed in ((seed + 1, None), (seed, seed)):  # what its code draws beside weights, a seed brings back
             keras().utils.set_random_seed(drawn)
             again, _ = builder.build(values)
             shape = None if again.built else (1, *prepared.shape[1:])
-            if not _brought_back(again, weights, prepared, given, shape):
+            if not _brought_back(again, weights, x=prepared, wanted=ours, shape=shape):
                 continue
             files.remove(path, below=run.runs)
             module = builder.reference.partition(":")[0]
             imports, place = f"import keras_tuner, numpy, {module}", run.in_place(weights)
-            note = _how_to_build(place, imports, builder.call, values, shape, needed)
+            note = _how_to_build(place, imports, call=builder.call, values=values, shape=shape, seed=needed)
             built = {"by": builder.reference, "values": dict(values), "shape": shape, "seed": needed}
             return Handed(weights, built=built, note=note)
         files.remove(weights, below=run.runs)
     why = weights_alone or "the file does not bring back what was trained"
     held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
-    told_why = f"{why}. It holds {held} (add_weight makes one that it saves)"
-    return Handed(written, unusable=told_why, note=told_why)
+    problem = f"{why}. It holds {held} (add_weight makes one that it saves)"
+    return Handed(written, unusable=problem, note=problem)
 
 
-def _brought_back(again: Any, weights: Path, x: Any, wanted: Any, shape: tuple[int, ...] | None) -> bool:
-    """Whether a model that was built anew predicts the same once it has the weights."""
+def _brought_back(again: Any, weights: Path, *, x: Any, wanted: Any, shape: tuple[int, ...] | None) -> bool:
+    """Whether a newly built model predicts the same once it has the weights."""
     try:
         if shape is not None:
             again(np.zeros(shape))
@@ -239,8 +240,8 @@ def _brought_back(again: Any, weights: Path, x: Any, wanted: Any, shape: tuple[i
     return _equal(again, x, wanted)
 
 
-def check_export(model: Any, program: Program, blueprint: Blueprint, data: Data, *, restored: bool) -> None:
-    """The model for users must predict from raw samples what the program predicts. Raises SegmentFailed where not."""
+def check_export(model: Any, program: Program, *, blueprint: Blueprint, data: Data, restored: bool) -> None:
+    """Check that the exported model predicts from raw samples what the program predicts. Raises SegmentFailed."""
     columns = columns_of(blueprint.outputs, data)
     theirs = _predicted(model, data.examples, columns)
     if isinstance(theirs, str):
@@ -253,46 +254,48 @@ def check_export(model: Any, program: Program, blueprint: Blueprint, data: Data,
         offset = np.reshape(data.target_offset, -1) if restored and data.target_offset is not None else offset
     if not _close((ours - level) / spread, (theirs - offset - level) / spread):
         gap = float(np.max(np.abs(ours - (theirs - offset)) / spread))
-        told = f"the exported model's predictions differ from the trained one's by up to {gap:.3g}"
-        raise SegmentFailed(told if data.target_scale is None else f"{told} of the target's deviation")
+        problem = f"the exported model's predictions differ from the trained one's by up to {gap:.3g}"
+        raise SegmentFailed(problem if data.target_scale is None else f"{problem} of the target's deviation")
 
 
-def _loaded(path: Path, given: Mapping[str, Any], *, compiled: bool = False) -> Any:
+def _loaded(path: Path, custom_objects: Mapping[str, Any], *, compiled: bool = False) -> Any:
     """The model as a user would load it; None where Keras can't."""
     try:
         with quietly():
-            return keras().models.load_model(path, custom_objects=dict(given), compile=compiled)
+            return keras().models.load_model(path, custom_objects=dict(custom_objects), compile=compiled)
     except Exception:  # noqa: BLE001  # Keras, and the user's code in it, raise anything for what they can't bring back
         return None
 
 
 def _predicted(model: Any, x: Any, columns: Mapping[str, int] = MappingProxyType({})) -> Any:
-    """What it predicts, or why it can't. What draws random numbers as it predicts draws the same each time."""
+    """The model's predictions, or why it has none. Random numbers in prediction are the same each time."""
     if not has_call(model):
         return f"{type(model).__name__} has no call(), so that it predicts nothing (give it one for `predict`)"
     keras().utils.set_random_seed(0)
     before = [(one, one.numpy()) for one in model.variables if one.path.endswith("seed_generator_state")]
     for state, _ in before:
         state.assign([0, 0])
-    found = model(raw_samples(x), training=False)
+    outputs = model(raw_samples(x), training=False)
     for state, value in before:
         state.assign(value)
-    if isinstance(found, list | tuple):
-        return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in found], axis=-1)
-    return side_by_side(found, columns)
+    if isinstance(outputs, list | tuple):
+        return np.concatenate([np.asarray(one).reshape(len(one), -1) for one in outputs], axis=-1)
+    return side_by_side(outputs, columns)
 
 
-def _equal(model: Any, x: Any, wanted: Any) -> bool:
-    return model is not None and not isinstance(wanted, str) and _close(_predicted(model, x), wanted)
+def _equal(model: Any, x: Any, expected: Any) -> bool:
+    return model is not None and not isinstance(expected, str) and _close(_predicted(model, x), expected)
 
 
-def _close(found: Any, wanted: Any) -> bool:
-    return found.shape == wanted.shape and bool(np.allclose(found, wanted, rtol=1e-3, atol=1e-4, equal_nan=True))
+def _close(predicted: Any, expected: Any) -> bool:
+    return predicted.shape == expected.shape and bool(
+        np.allclose(predicted, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
+    )
 
 
 @contextlib.contextmanager
 def _without(those: Sequence[Any]) -> Iterator[None]:
-    """As for who loads the file: without what a call of the builder has registered with Keras."""
+    """Within the block, Keras doesn't know these objects that the builder registered, as when a user loads the file."""
     there = keras().saving.get_custom_objects()
     hidden = {name: one for name, one in there.items() if any(one is other for other in those)}
     for name in hidden:
@@ -303,16 +306,16 @@ def _without(those: Sequence[Any]) -> Iterator[None]:
         there.update(hidden)
 
 
-def _is_importable(one: Any) -> bool:
+def _is_importable(obj: Any) -> bool:
     """Whether `module.name` in a user's program is this very object."""
-    found: Any = sys.modules.get(one.__module__) or importlib.import_module(one.__module__)
-    for part in one.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is one
+    imported: Any = sys.modules.get(obj.__module__) or importlib.import_module(obj.__module__)
+    for part in obj.__qualname__.split("."):
+        imported = getattr(imported, part, None)
+    return imported is obj
 
 
 def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any], *, whole: bool) -> str:
-    """whole: whether Keras brings back what the model is compiled with, from what can be imported."""
+    """How to load the model's file. whole: whether Keras restores what the model is compiled with."""
     lost = [name for name, one in compiled.items() if not whole or not _is_importable(one)]
     named = {
         **code,
@@ -321,8 +324,8 @@ def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any
     if not named and not lost:
         return ""
     modules = sorted({"keras", *(reference.split(":")[0] for reference in named.values())})
-    given = ", ".join(f"{name!r}: {reference.replace(':', '.')}" for name, reference in named.items())
-    objects = f", custom_objects={{{given}}}" if named else ""
+    arguments = ", ".join(f"{name!r}: {reference.replace(':', '.')}" for name, reference in named.items())
+    objects = f", custom_objects={{{arguments}}}" if named else ""
     bare = ", compile=False" if lost else ""
     call = f"keras.models.load_model({str(path)!r}{objects}{bare})"
     why = f" (it is not compiled: {', '.join(lost)} can't be brought back from its name and config)" if lost else ""
@@ -330,10 +333,10 @@ def _how_to_load(path: Path, code: Mapping[str, str], compiled: Mapping[str, Any
 
 
 def _how_to_build(
-    weights: Path, imports: str, call: str, values: Values, shape: tuple[int, ...] | None, seed: int | None
+    weights: Path, imports: str, *, call: str, values: Values, shape: tuple[int, ...] | None, seed: int | None
 ) -> str:
-    """call: `module.build(hp)`. shape: of the input of a model that has no weights before it is told. seed: what
-    brings back that its code draws beside weights.
+    """How to build the model and load its weights. call: `module.build(hp)`. shape: of the input of a model that has no
+    weights before it is called. seed: restores what its code draws beside weights; None: nothing.
     """
     hp = f"hp = keras_tuner.HyperParameters(); hp.values = {dict(values)!r}"
     built = (

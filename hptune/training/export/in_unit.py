@@ -1,7 +1,7 @@
-"""(x − offset) / divisor as stock `Rescaling` layers, which any column survives: in farads, in nanoseconds since 1970.
+"""(x − offset) / divisor as stock `Rescaling` layers that are exact for any column: farads, nanoseconds since 1970.
 
-Keras takes the numbers of a layer in float32 whatever the layer computes in, and its `Normalization` divides by 1e-7 at
-least. So powers of two and sums of float32 stand for what one float32 can't say.
+Keras holds a layer's numbers in float32 whatever the layer computes in, and its `Normalization` divides by 1e-7 at
+least. So powers of two and sums of float32 numbers stand for what one float32 can't represent.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from hptune.training.data.arrays import Array
 from hptune.training.runtime import keras
 
 CLOSE = 1e-6
-"""Of a column's spread: what float32 may take off its raw values before the column is taken in as float64."""
+"""How much of a column's spread float32 may lose before the column becomes a float64 input."""
 
 _MOST = 100
-"""Powers of two within which a factor is a float32 with room to spare."""
+"""The largest exponent of two of a factor, so that it is well within float32."""
 
 _TERMS = 3
-"""float32 numbers whose sum has all digits of a float64."""
+"""How many float32 numbers sum up to all digits of a float64."""
 
 
 def needs_float64(values: Array, divisor: Any) -> bool:
-    """Whether float32 would take more than `CLOSE` of the spread off some of the values (NaN passed over), or is near
-    its ends, where TensorFlow takes the smallest numbers for 0.
+    """Whether float32 would lose more than `CLOSE` of the spread at some value (NaN ignored), or is near its limits,
+    where TensorFlow takes the smallest numbers for 0.
     """
     if (np.abs(np.log2(divisor)) > _MOST).any():
         return True
@@ -35,7 +35,7 @@ def needs_float64(values: Array, divisor: Any) -> bool:
 
 
 def in_float32(offset: Array, divisor: Array) -> list[Any]:
-    """The layers for raw values that float32 holds; the offset in two steps, however large it is beside the spread."""
+    """The layers for raw values that float32 holds; the offset in two steps, as it may far exceed the spread."""
     near = offset.astype(np.float32)
     rest = (offset - near) / divisor
     return [
@@ -45,7 +45,7 @@ def in_float32(offset: Array, divisor: Array) -> list[Any]:
 
 
 def in_float64(offset: Array, divisor: Array) -> list[Any]:
-    """The layers for others: brought to about 1, then near 0, then to the spread; float64 all the way."""
+    """The layers for other raw values: scaled to about 1, shifted near 0, divided by the spread; all in float64."""
     offset, divisor = np.broadcast_arrays(np.asarray(offset, np.float64), np.asarray(divisor, np.float64))
     exponents = -np.round(np.log2(np.maximum(np.abs(offset), divisor)))
     layers = [_layer(factor.tolist(), 0.0, "float64") for factor in _powers(exponents)]
@@ -61,7 +61,7 @@ def in_float64(offset: Array, divisor: Array) -> list[Any]:
 
 
 def added(offset: Array, name: str) -> list[Any]:
-    """The layers that add a constant, which no float32 has all digits of, to what is float32; float64 from there on."""
+    """The layers that add a constant with more digits than float32 has; float64 from there on."""
     layers, left = [], np.asarray(offset, np.float64)
     for i in range(_TERMS):
         term = left.astype(np.float32)
@@ -71,7 +71,7 @@ def added(offset: Array, name: str) -> list[Any]:
 
 
 def _powers(exponents: Array) -> list[Array]:
-    """Powers of two that make 2**exponents together, each a float32."""
+    """Powers of two whose product is 2**exponents, each a float32."""
     times = max(1, int(np.ceil(np.max(np.abs(exponents)) / _MOST)))
     shares = [np.trunc(exponents * (i + 1) / times) - np.trunc(exponents * i / times) for i in range(times)]
     return [np.exp2(share) for share in shares]

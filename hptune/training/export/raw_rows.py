@@ -2,7 +2,7 @@
 
 One named input for each column: float32 [n, 1] for a number or a date (days since 1970-01-01; NaN: missing), strings
 [n, 1] for a category or free text ("": missing). Every layer and operation is Keras's own and holds plain numbers and
-words, so that `keras.models.load_model` needs nothing else, in its safe mode too.
+words, so that `keras.models.load_model` needs nothing else, even in safe mode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hptune.training.runtime import keras
 def behind_raw_rows(model: Any, preparation: Preparation, rows: Sequence[Column]) -> Any:
     """A functional model over raw rows: the columns prepared as the training part's were, then `model` as one layer.
 
-    rows: some of the rows as they were read, which tell how exact their numbers are.
+    rows: some of the rows as they were read, to see how exact their numbers are.
     """
     names = input_names([column.name for column in rows])
     divisor = np.broadcast_to(preparation.scale[1] if preparation.scale is not None else 1.0, _width(preparation))
@@ -38,7 +38,7 @@ def behind_raw_rows(model: Any, preparation: Preparation, rows: Sequence[Column]
 
 
 def input_names(columns: Sequence[str]) -> list[str]:
-    """The names of the inputs of columns, in their order: Keras takes no "/" in one, and no name twice.
+    """The names of the columns' inputs, in order: Keras takes no "/" in a name, and no name twice.
 
     >>> input_names(["age", "km/h", "km_h"])
     ['age', 'km_h', 'km_h_']
@@ -53,7 +53,7 @@ def input_names(columns: Sequence[str]) -> list[str]:
 
 
 def as_inputs(columns: Sequence[Column]) -> dict[str, Any]:
-    """Columns as tensors [n, 1] by the names of their inputs; numbers in float64, which an input makes its own of."""
+    """Columns as tensors [n, 1] by the names of their inputs; numbers in float64, which inputs cast to their type."""
     import tensorflow as tf
 
     names = input_names([column.name for column in columns])
@@ -65,7 +65,7 @@ def _width(preparation: Preparation) -> int:
 
 
 def _dtype(column: Column, divisor: float | None) -> str:
-    """divisor: by which the column is scaled; None: it is not, and its own deviation says what float32 costs."""
+    """The dtype of a column's input. divisor: the column's scale; None: it has none, so its deviation counts."""
     if column.kind in ("category", "text"):
         return "string"
     values = column.values[~np.isnan(column.values)]
@@ -74,7 +74,7 @@ def _dtype(column: Column, divisor: float | None) -> str:
 
 
 def _layers(preparation: Preparation, dtypes: Sequence[str]) -> Any:
-    """The preparation as a model from the columns to x, in float32 whatever the precision of the training."""
+    """The preparation as a model from the columns to x, in float32 whatever the precision of training."""
     layers = keras().layers
     width = _width(preparation)
     offset, divisor = preparation.scale if preparation.scale is not None else (np.zeros(width), np.ones(width))
@@ -99,7 +99,7 @@ def _layers(preparation: Preparation, dtypes: Sequence[str]) -> Any:
 
 
 def _block(value: Any, encoding: Encoding) -> Any:
-    """One column's raw values as its `width` numbers, filled and encoded, not yet scaled."""
+    """One column's raw values as `width` numbers: filled and encoded, not yet scaled."""
     if encoding.kind == "text":
         return _words(value, encoding)
     if encoding.kind == "category":
@@ -108,7 +108,7 @@ def _block(value: Any, encoding: Encoding) -> Any:
 
 
 def _one_hot(value: Any, encoding: Encoding) -> Any:
-    """A row of a fixed table for each text: 0 and 1 for a category, all 0 for an unknown one, the fill's own for ""."""
+    """A row of a fixed table for each text: one-hot for a category, all 0 for an unknown one, the fill's row for ""."""
     layers = keras().layers
     categories, width = encoding.categories, encoding.width
     vocabulary, table = [*categories], [np.zeros(width), *np.eye(width)]
@@ -120,9 +120,9 @@ def _one_hot(value: Any, encoding: Encoding) -> Any:
         other += "?"
     number = layers.StringLookup(vocabulary=vocabulary, num_oov_indices=1, oov_token=other)(value)
     rows = layers.Embedding(len(table), width, trainable=False, dtype="float32")
-    found = layers.Reshape((width,))(rows(number))
+    encoded = layers.Reshape((width,))(rows(number))
     rows.set_weights([np.asarray(table, np.float32)])
-    return found
+    return encoded
 
 
 def _words(value: Any, encoding: Encoding) -> Any:

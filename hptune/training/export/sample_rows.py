@@ -1,4 +1,4 @@
-"""Samples such as a winner's training data had, drawn from what its signature says of them, to try what is written."""
+"""Samples like those of a winner's training data, drawn from its signature, to test converted files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SAMPLES = 8
 
 
 def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArray[Any]]]:
-    """For each of a few samples the value [1, …] that each input takes.
+    """For each of a few samples, the value [1, …] of each input.
 
-    Numbers lie where those of the training part did, a few deviations around their mean; categories come in turn, and a
-    gap where one is filled. Where nothing is known of the inputs, they are ones, and numbers about 0, to 1 and to 255.
+    Numbers lie a few deviations around the mean of the training part; categories come in turn, with a missing value
+    where such are filled. Where nothing is known of the inputs, they are ones, numbers around 0, up to 1 and up to 255.
     """
     rng, preparation = np.random.default_rng(0), signature.preparation
     ones = [[_ones(one) for one in inputs], *([draw(one) for one in inputs] for draw in _drawn(rng))]
@@ -31,7 +31,10 @@ def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArra
         starts = np.cumsum([0, *(encoding.width for encoding in preparation.encodings)])
         columns = list(zip(inputs, preparation.encodings, starts, strict=False))
         return [
-            [_cell(one, encoding, _scale(signature, start), number, rng) for one, encoding, start in columns]
+            [
+                _cell(one, encoding, scale=_scale(signature, start), number=number, rng=rng)
+                for one, encoding, start in columns
+            ]
             for number in range(_SAMPLES)
         ]
     if preparation.scale is None or len(inputs) != 1:
@@ -43,7 +46,7 @@ def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArra
 
 
 def _drawn(rng: np.random.Generator) -> list[Callable[[Any], NDArray[Any]]]:
-    """Ways to draw a sample of which nothing is known; where whole numbers or texts are wanted, it is ones."""
+    """Ways to draw an input of which nothing is known; whole numbers and texts are ones."""
 
     def draw(one: Any, of: Callable[..., Any]) -> NDArray[Any]:
         shape = [size or 1 for size in one.shape]
@@ -64,7 +67,7 @@ def _scale(signature: Signature, start: int) -> tuple[float, float]:
 
 
 def _cell(
-    one: Any, encoding: Encoding, scale: tuple[float, float], number: int, rng: np.random.Generator
+    one: Any, encoding: Encoding, *, scale: tuple[float, float], number: int, rng: np.random.Generator
 ) -> NDArray[Any]:
     gap = number == _SAMPLES - 1 and encoding.fill is not None
     if encoding.kind == "category":

@@ -1,6 +1,6 @@
 """What the winner takes and gives: kept beside its model, so that unseen samples can be read for it and answers named.
 
-It is all that `hptune predict` knows of the experiment: neither the YAML nor the training data is needed any more.
+It is all that `hptune predict` knows of the experiment: neither the YAML nor the training data is needed.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ from hptune.training.data.parts import Data
 VERSION = 1
 
 Each: TypeAlias = bool | tuple[bool, ...]
-"""Of all outputs, or one of each."""
+"""One value for all outputs, or one for each."""
 
 
 def any_of(each: Each) -> bool:
-    """Whether it is so of one output at least."""
+    """Whether it holds for one output at least."""
     return each if isinstance(each, bool) else any(each)
 
 
 PICTURE = "picture"
-"""What stands for a picture's file where the columns of a table would be named."""
+"""Stands for a picture's file where a table has column names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
-    """The samples that a run's winner takes, as they lie in a file, and what its outputs mean.
+    """The samples that a run's winner takes, as a file holds them, and what its outputs mean.
 
-    raw: whether the model takes samples as they lie there; else it takes what `preparation` makes of them.
+    raw: whether the model takes samples as the file holds them; else it takes what `preparation` makes of them.
     shape, integers: of one raw sample, where samples are arrays. array: the array's name in a .npz file.
     features: the names of a table's columns, or of the places of a one-dimensional sample; () where they have none.
-    dropped: columns in which training passed over rows with a missing value (of pictures, those not decodable).
+    dropped: columns in which training dropped rows with a missing value (of pictures, undecodable ones).
     picture: the height, width and channels that a picture file is brought to; None: samples are no picture files.
     labels: the classes (of `task: labels`, the names of what may hold), in the order of the outputs; None: numbers.
     targets: the names of the numbers that are predicted; () where they have none.
-    logits: outputs are logits and no probabilities yet. margins: outputs are scores that are told apart at 0, which no
-        probabilities can be made of. Of a model of several outputs, one for each label.
-    code: what of the user's own loads the model, {name: module:name}. folder: where that is looked for.
-    built: {"by": module:name, "values": …} where the builder makes the model and its weights alone are kept.
+    logits: outputs are logits, not probabilities. margins: outputs are scores that are separated at 0, and can't become
+        probabilities. For a model of several outputs, one for each label.
+    code: the user's own objects that the model needs, {name: module:name}. folder: where they are looked for.
+    built: {"by": module:name, "values": …} where the builder makes the model and only its weights are saved.
     unusable: why nothing can be predicted with it.
     """
 
@@ -82,7 +82,7 @@ class Signature:
 
     @property
     def columns(self) -> int:
-        """The numbers that a prepared sample has, laid out flat."""
+        """How many numbers a prepared sample has."""
         return self.preparation.width if self.is_table else math.prod(self.shape)
 
 
@@ -114,37 +114,39 @@ def signature_of(
 
 def write_signature(run: RunPaths, signature: Signature) -> None:
     """Write it as JSON into the winner's folder, whole or not at all."""
-    told = {name: getattr(signature, name) for name in (one.name for one in dataclasses.fields(signature))}
-    text = json.dumps({"version": VERSION, **told, "preparation": signature.preparation.as_json()}, ensure_ascii=False)
+    values = {name: getattr(signature, name) for name in (one.name for one in dataclasses.fields(signature))}
+    text = json.dumps(
+        {"version": VERSION, **values, "preparation": signature.preparation.as_json()}, ensure_ascii=False
+    )
     files.write_whole(run.best_signature, text + "\n", below=run.runs)
 
 
 def read_signature(run: RunPaths) -> Signature:
     """What `write_signature` wrote. Raises SpecError where train-best was not run yet, RunError where it is damaged."""
     try:
-        told: dict[str, Any] = json.loads(files.read_bytes(run.best_signature, below=run.runs))
+        stored: dict[str, Any] = json.loads(files.read_bytes(run.best_signature, below=run.runs))
     except FileNotFoundError as error:
-        way = f"Train it first: hptune train-best --run {run.name}"
-        raise spec_error(f"{run.name} has no best model to predict with. {way}") from error
+        remedy = f"Train it first: hptune train-best --run {run.name}"
+        raise spec_error(f"{run.name} has no best model to predict with. {remedy}") from error
     except ValueError as error:
         raise damaged(run) from error
     try:
-        del told["version"]
+        del stored["version"]
         kinds = get_type_hints(Signature)
-        preparation = Preparation.from_json(told.pop("preparation"))
-        fields = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in told.items()}
+        preparation = Preparation.from_json(stored.pop("preparation"))
+        fields = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in stored.items()}
         return Signature(**fields, preparation=preparation)
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise damaged(run) from error
 
 
 def damaged(run: RunPaths) -> RunError:
-    """What is told of a signature that can't be what train-best wrote."""
+    """The error for a signature that can't be what train-best wrote."""
     return RunError(f"{run.best_signature} is damaged. Write it anew: hptune train-best --run {run.name}")
 
 
 def gives_logits(loss: Any) -> bool:
-    """Whether a Keras loss (or its name, or a function) takes logits, so that this is what the model gives."""
+    """Whether a Keras loss (or its name, or a function) takes logits, so that the model gives logits."""
     config = loss.get_config() if hasattr(loss, "get_config") else {}
     return bool(config.get("from_logits", False))
 

@@ -19,7 +19,7 @@ from hptune.training.export.answers import Outputs
 from hptune.training.export.guarded import guarded
 from hptune.training.export.signature import Signature, damaged
 from hptune.training.export.skops_types import load_known
-from hptune.training.export.unseen import Samples
+from hptune.training.export.unseen import RawSamples
 from hptune.training.models.estimators import Estimator
 
 BATCH = 4096
@@ -31,7 +31,7 @@ def _warned(message: Warning | str, *_: Any) -> None:
 
 
 class _Spelled(io.TextIOBase):
-    """A stream to the screen for what may hold texts of the file: their control characters are spelled out."""
+    """A stream to the screen for text that may come from the file: control characters are spelled out."""
 
     def __init__(self, screen: TextIO) -> None:
         self._screen = screen
@@ -42,10 +42,10 @@ class _Spelled(io.TextIOBase):
 
 
 class SkopsPredictor:
-    """Gives the probability of each class; of a model that has none, 1 for the class that it predicts."""
+    """Gives the probability of each class; for a model without probabilities, 1 for the class that it predicts."""
 
     def __init__(self, run: RunPaths, signature: Signature, trust: Sequence[str] = ()) -> None:
-        """trust: types that the user names, as `module:Class`, beside the known ones. Raises RunError, SpecError."""
+        """trust: types that the user trusts beside the known ones, as `module:Class`. Raises RunError, SpecError."""
         self._signature, self._run = signature, run
         self._trusted = bool(trust)  # such code may do anything
         with self._guard():
@@ -53,7 +53,7 @@ class SkopsPredictor:
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
-        """For what the file has made: what it may do, and what it may say."""
+        """Restricts what the file's objects may do, and what they may print."""
         said = _Spelled(sys.stderr)
         with contextlib.ExitStack() as held:
             held.enter_context(contextlib.nullcontext() if self._trusted else guarded())
@@ -76,19 +76,19 @@ class SkopsPredictor:
             raise damaged(self._run) from error
         return int(self._outputs(one).numbers.shape[1])
 
-    def __call__(self, samples: Samples) -> Outputs:
-        """As `Predictor` has it, `BATCH` samples at a time."""
+    def __call__(self, samples: RawSamples) -> Outputs:
+        """As in `Predictor`, `BATCH` samples at a time."""
         rows = len(samples) if isinstance(samples, np.ndarray) else len(samples[0].values)
-        found: list[Outputs] = []
+        outputs: list[Outputs] = []
         for start in range(0, rows, BATCH):
             batch = take(samples, np.arange(start, min(start + BATCH, rows)))
-            some = len(batch) if isinstance(batch, np.ndarray) else len(batch[0].values)
-            x = self._signature.preparation(batch, np.arange(some)).reshape(some, -1)
-            found.append(self._outputs(x))
-        if not found:
+            rows_in_batch = len(batch) if isinstance(batch, np.ndarray) else len(batch[0].values)
+            x = self._signature.preparation(batch, np.arange(rows_in_batch)).reshape(rows_in_batch, -1)
+            outputs.append(self._outputs(x))
+        if not outputs:
             return Outputs(np.empty((0, self.width)))
-        chosen = None if found[0].chosen is None else np.concatenate([one.chosen for one in found])
-        return Outputs(np.concatenate([one.numbers for one in found]), chosen)
+        chosen = None if outputs[0].chosen is None else np.concatenate([one.chosen for one in outputs])
+        return Outputs(np.concatenate([one.numbers for one in outputs]), chosen)
 
     def _outputs(self, x: Array) -> Outputs:
         """The estimator's own predictions, and for classes and labels its probabilities. Raises RunError."""
@@ -97,18 +97,18 @@ class SkopsPredictor:
                 return self._predicted(x)
         except Exception as error:  # an estimator may be anybody's, and its file a stranger's
             why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
-            way = f"Where the samples are as in training, write it anew: hptune train-best --run {self._run.name}"
-            raise RunError(f"{self._run.best_estimator} can't predict: {why}. {way}.") from error
+            remedy = f"Where the samples are as in training, write it anew: hptune train-best --run {self._run.name}"
+            raise RunError(f"{self._run.best_estimator} can't predict: {why}. {remedy}.") from error
 
     def _predicted(self, x: Array) -> Outputs:
-        given = np.asarray(self._estimator.predict(x))
+        predicted = np.asarray(self._estimator.predict(x))
         if self._signature.task == "regression":
-            if given.dtype.kind not in "iuf":
-                raise TypeError(f"its predictions are no numbers, but {given.dtype}")
-            return Outputs(given.reshape(len(x), -1))
+            if predicted.dtype.kind not in "iuf":
+                raise TypeError(f"its predictions are no numbers, but {predicted.dtype}")
+            return Outputs(predicted.reshape(len(x), -1))
         if self._signature.task == "labels":
-            return self._several(x, given)
-        numbers = self._numbers(given)
+            return self._several(x, predicted)
+        numbers = self._numbers(predicted)
         if not hasattr(self._estimator, "predict_proba"):
             return Outputs(np.eye(self.width)[numbers], numbers)
         full = np.zeros((len(x), self.width))
@@ -118,8 +118,8 @@ class SkopsPredictor:
         return Outputs(full, numbers)
 
     def _numbers(self, classes: Array) -> Array:
-        """The numbers of the classes among the signature's. An estimator that is not scikit-learn's own was given these
-        numbers, and so was any by earlier versions.
+        """The numbers of the classes among the signature's. An estimator that is not scikit-learn's own was trained on
+        these numbers, and so was any by earlier versions.
         """
         labels = list(self._signature.labels or ())
         if not set(np.asarray(self._estimator.classes_).tolist()) <= set(labels):
@@ -127,17 +127,17 @@ class SkopsPredictor:
         index = {label: number for number, label in enumerate(labels)}
         return np.array([index[one] for one in classes.tolist()], np.int64)
 
-    def _several(self, x: Array, given: Array) -> Outputs:
+    def _several(self, x: Array, predicted: Array) -> Outputs:
         if not hasattr(self._estimator, "predict_proba"):
-            return Outputs(given.astype(np.float64), given)
-        return Outputs(self._of_labels(self._estimator.predict_proba(x)), given)
+            return Outputs(predicted.astype(np.float64), predicted)
+        return Outputs(self._of_labels(self._estimator.predict_proba(x)), predicted)
 
-    def _of_labels(self, told: Any) -> Array:
-        """[n, labels]: how probable it is that each holds. told: that, or for each label the probabilities of what it
-        was in training: of 0 and 1, or of the only one that it had.
+    def _of_labels(self, probabilities: Any) -> Array:
+        """[n, labels]: the probability that each label holds. probabilities: these, or for each label those of its
+        values in training: of 0 and 1, or of the only value that it had.
         """
-        if not isinstance(told, list):
-            return np.asarray(told, np.float64)
-        classes = getattr(self._estimator, "classes_", [np.arange(2)] * len(told))
-        on = [one @ np.asarray(had == 1, np.float64) for one, had in zip(told, classes, strict=True)]
+        if not isinstance(probabilities, list):
+            return np.asarray(probabilities, np.float64)
+        classes = getattr(self._estimator, "classes_", [np.arange(2)] * len(probabilities))
+        on = [one @ np.asarray(had == 1, np.float64) for one, had in zip(probabilities, classes, strict=True)]
         return np.stack(on, axis=1)

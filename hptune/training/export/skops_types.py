@@ -1,8 +1,8 @@
-"""Which types a `model.skops` holds, and which of them are made without its user's word.
+"""Which types a `model.skops` holds, and which of them are made without the user's consent.
 
 Nothing is trusted by its module's name: numpy and scikit-learn hold functions that run any text as Python. Known are
 the types that files of scikit-learn's own estimators hold, a list (`known_types.txt`) that `scripts/known_types.py`
-writes. Neither the file nor anything beside it can add to that: only who runs the command.
+writes. Neither the file nor anything beside it can add to that: only the user who runs the command can.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ DAMAGED = (
     RecursionError,
     BadZipFile,
 )
-"""What skops and scikit-learn raise for a file that they can't take."""
+"""What skops and scikit-learn raise for a file that they can't read."""
 
 _SHOWN = 12
 
 
 @cache
 def known_types() -> frozenset[str]:
-    """What files of scikit-learn's own estimators hold."""
+    """The types that files of scikit-learn's own estimators hold."""
     return frozenset((files("hptune.training.export") / "known_types.txt").read_text(encoding="utf-8").split())
 
 
 def types_in(path: Path) -> frozenset[str]:
-    """Everything that would be made or called where the file is loaded, as `module.name`. Nothing is imported.
+    """Everything that loading the file would make or call, as `module.name`. Nothing is imported.
 
-    Raises one of DAMAGED for a file that is none of skops'.
+    Raises one of DAMAGED for a file that skops did not write.
     """
     from skops import io
 
@@ -81,8 +81,8 @@ def load_known(path: Path, named: Sequence[str], *, run: str) -> Any:
             raise RunError(_refusal(path, strange, run))
         _import(named)
         made = io.load(path, trusted=[*known_types(), *dotted])
-        if (told := _oddity(made)) is not None:
-            raise RunError(f"{path} {told}. Write it anew without: hptune train-best --run {run}")
+        if (oddity := _oddity(made)) is not None:
+            raise RunError(f"{path} {oddity}. Write it anew without: hptune train-best --run {run}")
         return made
     except DAMAGED as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
@@ -90,7 +90,7 @@ def load_known(path: Path, named: Sequence[str], *, run: str) -> Any:
 
 
 def trust_note(strange: Sequence[str]) -> str | None:
-    """What the user of a model must know who saved these types with it; None where there are none."""
+    """A note for the user whose model holds these types; None where there are none."""
     if not strange:
         return None
     return f"it holds types that hptune does not know; to predict, name them: {_command(strange)}"
@@ -116,7 +116,7 @@ def _reference(name: str) -> str:
 def _import(named: Sequence[str]) -> None:
     """Import the modules of named types: installed ones first, else those in the folder that the command runs in.
 
-    Never from a folder that the run names: it is not the user's word.
+    Never from a folder that the run names: the user did not name it.
     """
     here = str(Path.cwd())
     if named and here not in sys.path:
@@ -126,11 +126,11 @@ def _import(named: Sequence[str]) -> None:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            told = f"no module {error.name!r} among the installed packages or in {here}"
-            raise spec_error(f"--trust {one}: {told}. Run it where {error.name}.py lies.") from error
+            problem = f"no module {error.name!r} among the installed packages or in {here}"
+            raise spec_error(f"--trust {one}: {problem}. Run it where {error.name}.py lies.") from error
         except Exception as error:  # a module may raise anything while it is imported
-            told = f"importing {module!r} failed: {type(error).__name__}: {error}"
-            raise spec_error(f"--trust {one}: {told}. Fix the module.") from error
+            problem = f"importing {module!r} failed: {type(error).__name__}: {error}"
+            raise spec_error(f"--trust {one}: {problem}. Fix the module.") from error
 
 
 def _nodes(path: Path) -> Iterator[dict[str, Any]]:
@@ -149,15 +149,15 @@ def _nodes(path: Path) -> Iterator[dict[str, Any]]:
 
 _METHODS = frozenset({"predict", "predict_proba", "decision_function", "predict_log_proba", "auto"})
 _NAMES_METHODS = frozenset({"stack_method_", "chain_method_", "response_method", "_response_method"})
-"""The attributes by which stacks, chains, thresholds and scorers are told what to call of what they hold."""
+"""The attributes that name the methods which stacks, chains, thresholds and scorers call on their parts."""
 
 
 def _oddity(made: Any) -> str | None:
-    """What in it no estimator of scikit-learn's has; None where nothing is seen.
+    """What no estimator of scikit-learn's has; None where nothing is seen.
 
-    A `memory`, its own or (in a grid) another's: a folder that joblib loads pickles from. And other methods than those
-    that predict, which stacks and chains would call of what they hold. Asked is what was made of the file, since its
-    text can say one thing and make another. (`guarded` sees to what this does not see.)
+    That is a `memory`, its own or (in a grid) another's: a folder that joblib loads pickles from; and methods other
+    than those that predict, which stacks and chains would call on their parts. The loaded object is checked, since a
+    file's text can say one thing and make another. (`guarded` stops what this misses.)
     """
     left, seen = [made], dict[int, Any]()
     while left:

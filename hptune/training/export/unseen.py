@@ -1,7 +1,7 @@
-"""Samples that no training saw, read for a model that takes them as they lie in a file; every problem with its place.
+"""Unseen samples, read from files for a model that takes them as they are there; every problem with its place.
 
-Files are read piece by piece, so that memory stays flat however long they are. What training could not have learnt from
-is refused here too: a column that is missing, a category that is new, a missing value where there was none.
+Files are read piece by piece, so that memory stays flat however long they are. What training did not see is refused: a
+missing column, a new category, a missing value where there was none.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ ROWS = 8192
 """Rows of a table read at once."""
 
 PIECE = 64 * 2**20
-"""Bytes of an array, as float32, predicted at once."""
+"""Bytes of an array, counted as float32, predicted at once."""
 
 AT_ONCE = 256
 """Pictures read at once."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
-"""What the name of a single picture ends with; in a folder, every file that is not hidden is taken for one."""
+"""The suffixes of single pictures; in a folder, every file that is not hidden counts as one."""
 
-Samples: TypeAlias = Array | tuple[Column, ...]
+RawSamples: TypeAlias = Array | tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Some samples in a row. known: bool [n], for which of n a prediction can be made; `samples` are those alone.
+    """Consecutive samples. known: bool [n], which of the n can be predicted; `samples` holds those alone.
 
-    files: of pictures, the file of each.
+    files: for pictures, the file of each.
     """
 
-    samples: Samples
+    samples: RawSamples
     known: Array
     files: tuple[str, ...] = ()
 
@@ -62,8 +62,8 @@ def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
     if not path.exists():
         raise spec_error(f"--input: no such file or folder: {path}. Check the path.")
     suffix = path.suffix.lower()
-    if signature.features and (found := table_format(suffix)) is not None:
-        return _rows(signature, sheets(found[1], str(path), path, signature.features, rows=ROWS))
+    if signature.features and (known_format := table_format(suffix)) is not None:
+        return _rows(signature, sheets(known_format[1], str(path), path=path, names=signature.features, rows=ROWS))
     if not signature.is_table and suffix in (".npz", ".npy"):
         return _arrays(signature, path)
     if signature.picture is not None and (path.is_dir() or suffix in PICTURES):
@@ -72,7 +72,7 @@ def read_unseen(signature: Signature, path: Path) -> Iterator[Piece]:
 
 
 def _takes(signature: Signature) -> str:
-    """The kinds of files that a model takes, in words."""
+    """A message part on the kinds of files that a model takes."""
     pictures = (
         f"a folder of pictures, one picture ({', '.join(PICTURES)}), or " if signature.picture is not None else ""
     )
@@ -94,7 +94,7 @@ def _shape(signature: Signature) -> str:
 
 
 def _rows(signature: Signature, sheets: Iterator[Sheet]) -> Iterator[Piece]:
-    """The rows of a table's pieces; as an array where the model takes one."""
+    """The pieces of a table; as arrays where the model takes them."""
     encodings = signature.preparation.encodings or [Encoding(name, "number") for name in signature.features]
     for sheet in sheets:
         _check_header(sheet, signature.features)
@@ -103,7 +103,7 @@ def _rows(signature: Signature, sheets: Iterator[Sheet]) -> Iterator[Piece]:
             one.missing for one, encoding in zip(cells, encodings, strict=True) if encoding.name in signature.dropped
         ]
         known = ~np.any(gaps, axis=0) if gaps else np.ones(len(cells[0].missing), bool)
-        _check_cells(sheet, encodings, cells, known, codes=signature.preparation.codes)
+        _check_cells(sheet, encodings, cells=cells, known=known, codes=signature.preparation.codes)
         if signature.is_table:
             yield Piece(tuple(_column(e, c, known) for e, c in zip(encodings, cells, strict=True)), known)
         else:
@@ -111,7 +111,7 @@ def _rows(signature: Signature, sheets: Iterator[Sheet]) -> Iterator[Piece]:
 
 
 def _cells(sheet: Sheet, encoding: Encoding) -> Cells:
-    """A column, its categories spelled as in training, which may have had integers where these are floats."""
+    """A column with its categories spelled as in training, which may have had integers where these are floats."""
     cells = read_cells(sheet.column(encoding.name), encoding.kind)
     if encoding.kind != "category":
         return cells
@@ -130,46 +130,46 @@ def _check_header(sheet: Sheet, names: Sequence[str]) -> None:
         if name not in sheet.header:
             close = nearest(name, sheet.header)
             hint = f" Is it {close!r}?" if close is not None else ""
-            told = f"column {name!r} is missing, which the model was trained on.{hint}"
-            problems.append(Problem(f"{told} Columns here: {', '.join(sheet.header)}.", place=sheet.file))
+            problem = f"column {name!r} is missing, which the model was trained on.{hint}"
+            problems.append(Problem(f"{problem} Columns here: {', '.join(sheet.header)}.", place=sheet.file))
     if problems:
         raise SpecError(*problems)
 
 
 def _check_cells(
-    sheet: Sheet, encodings: Sequence[Encoding], cells: Sequence[Cells], known: Array, *, codes: bool
+    sheet: Sheet, encodings: Sequence[Encoding], *, cells: Sequence[Cells], known: Array, codes: bool
 ) -> None:
-    found = [
+    wrong_cells = [
         (row, message)
         for encoding, column in zip(encodings, cells, strict=True)
         for row, message in (*_wrong(encoding, column), *(_fractions(encoding, column) if codes else ()))
         if known[row]
     ]
-    refuse(sheet, found)
+    refuse(sheet, wrong_cells)
 
 
 def _wrong(encoding: Encoding, cells: Cells) -> Iterator[tuple[int, str]]:
-    """(row, what is wrong) of the cells that a column of the training data would not have held."""
-    told = f"column {encoding.name!r}: "
+    """(row, message) for the cells that no column of the training data held."""
+    prefix = f"column {encoding.name!r}: "
     for row in np.flatnonzero(cells.odd).tolist():
-        yield row, f"{told}must be a {encoding.kind}, got {cells.spelled(row)!r}. Correct it."
+        yield row, f"{prefix}must be a {encoding.kind}, got {cells.spelled(row)!r}. Correct it."
     if encoding.fill is None and encoding.kind != "text":
         for row in np.flatnonzero(cells.missing).tolist():
             yield (
                 row,
-                f"{told}missing value, which the training data had none of. Fill it in, or train with data.missing.",
+                f"{prefix}missing value, which the training data had none of. Fill it in, or train with data.missing.",
             )
     if encoding.kind == "category":
         new = set(np.unique(cells.values[~cells.missing]).tolist()) - set(encoding.categories)
         for row in np.flatnonzero(np.isin(cells.values, list(new))).tolist() if new else ():
             yield (
                 row,
-                f"{told}{cells.values[row]!r} was not in the training data. {_known(cells.values[row], encoding)}",
+                f"{prefix}{cells.values[row]!r} was not in the training data. {_known(cells.values[row], encoding)}",
             )
 
 
 def _fractions(encoding: Encoding, cells: Cells) -> Iterator[tuple[int, str]]:
-    """Those of a column whose numbers stand for words."""
+    """(row, message) for the fractions in a column whose numbers stand for words."""
     if encoding.kind != "number":
         return
     for row in np.flatnonzero(~cells.missing & ~cells.odd & (cells.values != np.floor(cells.values))).tolist():
@@ -197,11 +197,11 @@ def _arrays(signature: Signature, path: Path) -> Iterator[Piece]:
     size = max(1, PIECE // (4 * max(1, int(np.prod(signature.shape)))))
     for start in range(0, len(x), size):
         piece = x[start : start + size].reshape(-1, *signature.shape)
-        yield Piece(_checked(piece, start, signature, path), np.ones(len(piece), bool))
+        yield Piece(_checked(piece, start, signature=signature, path=path), np.ones(len(piece), bool))
 
 
 def _load(signature: Signature, path: Path) -> Array | Mapped:
-    """A large array is mapped, not read."""
+    """The file's array; a large one is mapped, not read."""
     try:
         if path.suffix.lower() == ".npy":
             alone: Array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -210,18 +210,18 @@ def _load(signature: Signature, path: Path) -> Array | Mapped:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if signature.array not in names:
                 held = ", ".join(names)
-                told = f"{path} has no array {signature.array!r}, which the model takes; it has {held}."
-                raise spec_error(f"--input: {told}")
+                problem = f"{path} has no array {signature.array!r}, which the model takes; it has {held}."
+                raise spec_error(f"--input: {problem}")
             return stored_array(archive, archive.infolist()[names.index(signature.array)], None)
     except OSError as error:
         raise spec_error(f"--input: {path} can't be read: {error.strerror or error}.") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        told = f"{path} is no readable array file ({error}). Write it with numpy.savez({signature.array}=…)."
-        raise spec_error(f"--input: {told}") from error
+        problem = f"{path} is no readable array file ({error}). Write it with numpy.savez({signature.array}=…)."
+        raise spec_error(f"--input: {problem}") from error
 
 
-def _checked(x: Array, start: int, signature: Signature, path: Path) -> Array:
-    """Raises `SpecError` where a value is not finite, or no whole number that fits where training had those alone."""
+def _checked(x: Array, start: int, *, signature: Signature, path: Path) -> Array:
+    """The samples. Raises `SpecError` for values that are not finite, or not whole where training had whole numbers."""
     bad = x != np.floor(x) if signature.integers and x.dtype.kind == "f" else ~np.isfinite(x)
     if signature.integers and not signature.preparation.wide and signature.preparation.scale is None:
         limit = np.iinfo(np.int32)
@@ -240,7 +240,7 @@ def _checked(x: Array, start: int, signature: Signature, path: Path) -> Array:
 
 
 def _pictures(signature: Signature, shape: tuple[int, int, int], path: Path) -> Iterator[Piece]:
-    """The pictures of a folder and those in it, by name. What can't be decoded is refused, or not known."""
+    """The pictures of a folder and its subfolders, by name. An undecodable one is refused, or counts as not known."""
     files = [path]
     if path.is_dir():
         inside = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
@@ -263,7 +263,7 @@ def _picture(file: Path, shape: tuple[int, int, int]) -> Array | Problem:
     try:
         return read_picture(file, shape[:2], shape[2])
     except (Undecodable, OSError) as error:
-        return Problem(f"can't be decoded: {error}. Mend or remove it.", place=str(file))
+        return Problem(f"can't be decoded: {error}. Fix or remove it.", place=str(file))
 
 
 def _more(problems: Sequence[Problem], path: Path) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Layers that hold more than their config and their weights tell: vocabularies, boundaries, statistics of data.
+"""Layers that hold more than their config and their weights: vocabularies, boundaries, statistics of data.
 
 Keras's `Normalization`, `Discretization`, `StringLookup`, `IntegerLookup`, `TextVectorization` learn by `adapt`; what
 they have learnt is in their variables and assets, and in the graph as constants.
@@ -16,7 +16,7 @@ import numpy as np
 
 
 def adapted(model: Any) -> Iterator[Any]:
-    """The model's layers that may have learnt by other means than training, the user's own among them."""
+    """The model's layers that may have learnt other than by training, the user's own included."""
     for layer in model._flatten_layers(include_self=False):
         if hasattr(layer, "adapt") or _has_assets(layer):
             yield layer
@@ -26,8 +26,8 @@ def _has_assets(layer: Any) -> bool:
     return hasattr(layer, "save_assets")
 
 
-def told(model: Any) -> list[Any]:
-    """What these layers hold as plain data: equal only where all of it is the same."""
+def learnt_state(model: Any) -> list[Any]:
+    """What these layers have learnt, as plain data: equal only where all of it is the same."""
     return [[layer.name, _variables(layer), _assets(layer)] for layer in adapted(model)]
 
 
@@ -51,12 +51,12 @@ def _digest(data: bytes) -> str:
 
 
 def copy(source: Any, target: Any) -> None:
-    """Give the layers of a model what those of another, made from the same config, have learnt."""
-    for one, other in zip(adapted(source), adapted(target), strict=True):
+    """Copy what the layers of `source` have learnt into those of `target`, a model made from the same config."""
+    for old, new in zip(adapted(source), adapted(target), strict=True):
         store: dict[str, Any] = {}
-        one.save_own_variables(store)
-        other.load_own_variables({name: np.asarray(value) for name, value in store.items()})
-        if _has_assets(one):
+        old.save_own_variables(store)
+        new.load_own_variables({name: np.asarray(value) for name, value in store.items()})
+        if _has_assets(old):
             with tempfile.TemporaryDirectory() as folder:
-                one.save_assets(folder)
-                other.load_assets(folder)
+                old.save_assets(folder)
+                new.load_assets(folder)

@@ -1,4 +1,4 @@
-"""Networks of `keras.applications`, with what each wants before it and the last layer that the data wants behind it.
+"""Networks of `keras.applications`, each with the scaling that it needs before it and the data's last layer behind it.
 
 Every network receives pictures as it was trained on them: the stock layers in front of it do what its own
 `preprocess_input` does, from pictures in [0, 1] or [0, 255]; grey pictures become three equal channels.
@@ -24,7 +24,7 @@ from hptune.training.data import Data
 from hptune.training.runtime import keras
 
 _LEAST = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
-"""The smallest height and width that a network takes; 32 for the rest."""
+"""The smallest height and width that a network takes; 32 for all others."""
 
 _TO_ONE = re.compile(r"MobileNet(V2)?$|Inception|NASNet|Xception|ResNet\d+V2")
 """Trained on [−1, 1]."""
@@ -54,7 +54,7 @@ def build_application(spec: ApplicationModel, data: Data, folder: Path) -> Any:
         x = layers.Resizing(*size)(x)
     if channels == 1:
         x = layers.Concatenate()([x, x, x])
-    base = _network(spec, name, (*size, 3), folder)
+    base = _network(spec, name, shape=(*size, 3), folder=folder)
     whole = _freeze(base, concrete(spec.trainable))
     # A network that is not trained whole keeps the statistics of its batch normalisations.
     x = base(prepared(x, name, data.train.x[:256]), **({} if whole else {"training": False}))
@@ -67,8 +67,8 @@ def build_application(spec: ApplicationModel, data: Data, folder: Path) -> Any:
 def _picture(data: Data) -> tuple[int, int, int]:
     shape = tuple(data.train.x.shape[1:])
     if len(shape) != 3 or shape[-1] not in (1, 3):
-        told = f"an application takes pictures [height, width, 1 or 3 channels], and a sample is {list(shape)}"
-        raise spec_error(f"{told}. Use layers, or another source.", "model", "application")
+        problem = f"an application takes pictures [height, width, 1 or 3 channels], and a sample is {list(shape)}"
+        raise spec_error(f"{problem}. Use layers, or another source.", "model", "application")
     return shape[0], shape[1], shape[2]
 
 
@@ -79,13 +79,13 @@ def _size(data: Data) -> int:
     return int(np.prod(data.train.y.shape[1:], dtype=int))
 
 
-def _network(spec: ApplicationModel, name: str, shape: tuple[int, ...], folder: Path) -> Any:
+def _network(spec: ApplicationModel, name: str, *, shape: tuple[int, ...], folder: Path) -> Any:
     weights = spec.weights
     if weights not in (None, "imagenet"):
         path = folder / str(weights)
         if not path.is_file():
-            told = f"no such file: {weights} (looked for {path}). A relative path starts at the YAML file's folder."
-            raise spec_error(told, "model", "weights")
+            problem = f"no such file: {weights} (looked for {path}). A relative path starts at the YAML file's folder."
+            raise spec_error(problem, "model", "weights")
         weights = str(path)
     make = getattr(keras().applications, name)
     try:
@@ -107,14 +107,16 @@ def _unusable(spec: ApplicationModel, error: Exception) -> SpecError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     why = lines[0] if lines else type(error).__name__
     if spec.weights == "imagenet":
-        told = f"the weights could not be had ({why}). They are downloaded once into ~/.keras/models: put them there"
-        return spec_error(f"{told}, name a file, or say weights: null.", "model", "weights")
-    told = f"{spec.weights} does not fit {concrete(spec.application)} without its top: {why}"
-    return spec_error(f"{told}. Save them from that network with include_top=False.", "model", "weights")
+        problem = (
+            f"the weights could not be loaded ({why}). They are downloaded once into ~/.keras/models: put them there"
+        )
+        return spec_error(f"{problem}, name a file, or say weights: null.", "model", "weights")
+    problem = f"{spec.weights} does not fit {concrete(spec.application)} without its top: {why}"
+    return spec_error(f"{problem}. Save them from that network with include_top=False.", "model", "weights")
 
 
 def _freeze(base: Any, trained: Any) -> bool:
-    """Leave only so much of the network to train; whether that is all of it."""
+    """Freeze all but the last `trained` layers of the network; whether all of it is trained."""
     if trained == "all":
         return True
     last = 0 if trained == "none" else int(trained)
@@ -124,12 +126,12 @@ def _freeze(base: Any, trained: Any) -> bool:
 
 
 def prepared(x: Any, name: str, pictures: Any) -> Any:
-    """The pictures x as the network was trained on them. pictures: some of them, which tell whether they end at 255."""
-    few = np.asarray(pictures)
-    if few.min() < 0:
-        told = "an application prepares pictures itself, and these were standardised. Say scale: unit, or drop this."
-        raise spec_error(told, "data", "scale")
-    top = 255.0 if few.max() > 1.5 else 1.0
+    """The pictures x, scaled as the network was trained. pictures: some of them, to see whether they end at 255."""
+    sample = np.asarray(pictures)
+    if sample.min() < 0:
+        problem = "an application prepares pictures itself, and these were standardised. Say scale: unit, or drop this."
+        raise spec_error(problem, "data", "scale")
+    top = 255.0 if sample.max() > 1.5 else 1.0
     layers = keras().layers
     if _TO_ONE.match(name):
         return layers.Rescaling(2 / top, offset=-1.0)(x)

@@ -23,19 +23,20 @@ PREFIX = "augment."
 
 
 def strengths(augment: Augment | None) -> dict[str, float]:
-    """The dials that are given, by name."""
-    given = {} if augment is None else {name: getattr(augment, name) for name in STRENGTHS}
-    return {f"{PREFIX}{name}": float(concrete(s)) for name, s in given.items() if s is not None}
+    """The strengths that the YAML gives, by the names of their dials."""
+    values = {} if augment is None else {name: getattr(augment, name) for name in STRENGTHS}
+    return {f"{PREFIX}{name}": float(concrete(s)) for name, s in values.items() if s is not None}
 
 
 def flips(augment: Augment | None) -> str | None:
-    """The way pictures are flipped, which shapes the graph."""
+    """How pictures are flipped, which shapes the graph; None: not at all."""
     return None if augment is None or augment.flip is None else str(concrete(augment.flip))
 
 
 def layers(flip: str | None, strong: Mapping[str, float], data: Data) -> list[Any]:
-    """The stock layers, in a fixed order. `strong`: as `strengths` gives them. Raises SpecError where the range of the
-    pictures, which some of them need, can't be told.
+    """The stock layers, in a fixed order. strong: as `strengths` returns them.
+
+    Raises SpecError where a layer needs the range of the pictures, and it isn't known.
     """
     ranged = {f"{PREFIX}contrast", f"{PREFIX}brightness"} & set(strong)
     keras_layers, scale = keras().layers, _value_range(data) if ranged else (0.0, 1.0)
@@ -51,21 +52,21 @@ def layers(flip: str | None, strong: Mapping[str, float], data: Data) -> list[An
 
 
 def attach(made: list[Any]) -> dict[str, Dial]:
-    """Put a dial in the place of each layer's strength; the dials by name."""
+    """Put a dial in place of each layer's strength; returns the dials by name."""
     dials: dict[str, Dial] = {}
     for layer in made:
-        kind = type(layer).__name__
-        what = KINDS.get(kind.removeprefix("Random"))
-        if what is None:
+        class_name = type(layer).__name__
+        strength = KINDS.get(class_name.removeprefix("Random"))
+        if strength is None:
             continue
-        high = dials[PREFIX + what] = Dial()
+        high = dials[PREFIX + strength] = Dial()
         low = -high
-        if kind == "RandomTranslation":
+        if class_name == "RandomTranslation":
             layer.height_lower, layer.height_upper, layer.width_lower, layer.width_upper = low, high, low, high
-        elif kind == "RandomZoom":
+        elif class_name == "RandomZoom":
             layer.height_lower, layer.height_upper = low, high
         else:
-            layer.factor = (high, high) if kind == "RandomContrast" else (low, high)
+            layer.factor = (high, high) if class_name == "RandomContrast" else (low, high)
     return dials
 
 
@@ -80,8 +81,9 @@ KINDS = {
 
 
 def _value_range(data: Data) -> tuple[float, float]:
-    """The range that pictures lie in: from black to white, as their scaling leaves them. Of those with numbers below 0
-    it is [-1, 1], or where they go beyond from the least number to the greatest of the training part.
+    """The range of the pictures, (black, white), after scaling.
+
+    Where numbers are below 0 it is [-1, 1] or, beyond that, from the least to the greatest of the training part.
     """
     raw = np.asarray(data.examples)
     if data.input_scale is None:
@@ -90,11 +92,13 @@ def _value_range(data: Data) -> tuple[float, float]:
         if -1.0 <= low < 0 and high <= 1.0:
             return -1.0, 1.0
         if low < 0 and flows:
-            told = f"brightness and contrast need the range of pictures, and elements of the data set go from {low:g}"
-            way = (
+            problem = (
+                f"brightness and contrast need the range of pictures, and elements of the data set go from {low:g}"
+            )
+            remedy = (
                 "Bring them to [-1, 1], or put RandomBrightness and RandomContrast with a value_range into the network"
             )
-            raise spec_error(f"{told} to {high:g}. {way}.", "data", "augment")
+            raise spec_error(f"{problem} to {high:g}. {remedy}.", "data", "augment")
         if low < 0 or high > _WHITEST:
             return min(low, 0.0), high
     white = 1.0 if raw.max() <= 1.5 else 255.0 if raw.max() <= 255 else 65535.0
@@ -103,7 +107,7 @@ def _value_range(data: Data) -> tuple[float, float]:
 
 
 def _extremes(x: Any) -> tuple[float, float]:
-    """The least and the greatest number, of an array that may not lie in memory."""
+    """The least and the greatest number of an array, which may not lie in memory."""
     low, high = math.inf, -math.inf
     for at in range(0, len(x), _ROWS_AT_ONCE):
         block = np.asarray(x[at : at + _ROWS_AT_ONCE])
@@ -114,4 +118,4 @@ def _extremes(x: Any) -> tuple[float, float]:
 _ROWS_AT_ONCE = 1024
 
 _WHITEST = 65535
-"""Of 16 bits. What is brighter are no such pictures."""
+"""The greatest number of 16 bits. Anything brighter is no such picture."""

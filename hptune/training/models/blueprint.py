@@ -1,8 +1,8 @@
-"""What a recipe's model is made from, cut into what shapes the graph and what does not.
+"""What a recipe's model is made from, divided into what shapes the graph and what does not.
 
 *architecture*: the layers and their sizes; initial weights depend on it (and on the replica) alone.
 *structure*: the architecture with everything else that shapes the graph; trials of one structure share one compiled
-program. *dials*: the numbers that are neither; nor is the batch size.
+program. *dials*: numbers that belong to neither, as the batch size does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hptune.training.models.dials import Dial
 from hptune.training.runtime import keras
 
 SMOOTHING = "label_smoothing"
-"""The dial of `training.regularization.label_smoothing`; there where it is given."""
+"""The dial of `training.regularization.label_smoothing`, where the YAML gives it."""
 
 Weights: TypeAlias = Sequence[NDArray[Any]]
 
@@ -35,7 +35,7 @@ Built: TypeAlias = tuple[Any, dict[str, Dial]]
 class Blueprint:
     """How to make one trial's model.
 
-    build: a fresh Keras model with dials, not turned yet, in its layers.
+    build: makes a fresh Keras model with dials, not turned yet, in its layers.
     weights: the initial weights under a seed, as `get_weights` orders them; they do not depend on the dials.
     stock: a fresh Keras model with the recipe's own numbers, to give to users.
     compiled: what it is compiled with; fresh stock objects with the recipe's own numbers.
@@ -44,10 +44,10 @@ class Blueprint:
     front: fresh stock layers that stand before the model while it is trained (`data.augment`).
     exports_front: whether the exported model holds them too.
     outputs: the names of its outputs where they are several; loss and metrics are then by these names.
-    made_by: of a model that was built elsewhere what it was built from, on which its initial weights may depend too.
+    made_by: what a model built elsewhere was built from; its initial weights may depend on that too.
     own: the model that the user's code built at this point, where it may share a program with other points.
     alone: the same blueprint with a program of its own.
-    unproved: what in it can't be shown to be the same as any other.
+    unproved: its parts that can't be shown to be the same as any others.
     """
 
     architecture: str
@@ -92,12 +92,12 @@ def penalty_of(recipe: Recipe) -> dict[str, dict[str, float]] | None:
     kernel = regularization.kernel if regularization is not None else None
     if kernel is None:
         return None
-    given = {name: float(concrete(v)) for name, v in (("l1", kernel.l1), ("l2", kernel.l2)) if v is not None}
-    return {"L1L2" if len(given) == 2 else next(iter(given)).upper(): given} if given else None
+    strengths = {name: float(concrete(v)) for name, v in (("l1", kernel.l1), ("l2", kernel.l2)) if v is not None}
+    return {"L1L2" if len(strengths) == 2 else next(iter(strengths)).upper(): strengths} if strengths else None
 
 
 def smoothing_of(recipe: Recipe) -> dict[str, float]:
-    """{"label_smoothing": its strength}, where it is given."""
+    """{"label_smoothing": its strength} where the YAML gives it, else {}."""
     regularization = getattr(recipe.training, "regularization", None)
     if regularization is None or regularization.label_smoothing is None:
         return {}
@@ -105,12 +105,12 @@ def smoothing_of(recipe: Recipe) -> dict[str, float]:
 
 
 def optimizer_of(recipe: Recipe) -> tuple[str, dict[str, Any]]:
-    """Its name, and its arguments but for the rate."""
+    """(the optimizer's name, its arguments without the learning rate)."""
     optimizer = recipe.training.optimizer
     return str(concrete(optimizer.name)), dict(optimizer.model_extra or {})
 
 
 def dials_of_optimizer(name: str, arguments: Mapping[str, Any]) -> dict[str, float]:
-    """The optimizer's dials among the arguments that it is given, by names like `optimizer.momentum`."""
+    """The optimizer's dials among its arguments, by names like `optimizer.momentum`."""
     known = dial_table.of_optimizer(name)
     return {f"optimizer.{key}": float(arguments[key]) for key in known if known[key].holds(arguments.get(key))}

@@ -35,7 +35,7 @@ _PASSING = frozenset(
         *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
     }
 )
-"""Keras's layers that give nothing beyond what they are given, once the model is trained."""
+"""Keras's layers whose output stays within the bounds of their input, once the model is trained."""
 
 _WEIGHTED = frozenset(
     {
@@ -44,23 +44,23 @@ _WEIGHTED = frozenset(
         *(f"Conv{n}DTranspose" for n in (1, 2, 3)),
     }
 )
-"""Keras's layers whose weights make any number of what they are given, before their activation."""
+"""Keras's layers whose weights can make any number of their input, before the activation."""
 
 _ON_BOTH_SIDES = frozenset({"linear", "leaky_relu", "hard_shrink", "soft_shrink", "tanh_shrink", "glu"})
-"""The activations that give any number, great and small, of what may be any."""
+"""The activations that give any number, great or small, where their input may be any."""
 
 
 def last_activation(model: Any) -> str | None:
-    """The name of Keras's own activation that the only output comes out of; None where that is not known."""
+    """The name of Keras's own activation that the only output comes from; None where it is not known."""
     outputs = getattr(model, "outputs", None)
     return activation_of(outputs[0]) if outputs and not calls_otherwise(model) else None
 
 
 def activation_of(tensor: Any) -> str | None:
-    """The name of Keras's own activation that a symbolic tensor comes out of; None where that is not known."""
-    layer, given = _made_by(tensor)
+    """The name of Keras's own activation that a symbolic tensor comes from; None where it is not known."""
+    layer, inputs = _made_by(tensor)
     if _is_of_keras(layer) and type(layer).__name__ in _PASSING:
-        return activation_of(given[0])
+        return activation_of(inputs[0])
     if isinstance(layer, keras().layers.Softmax):
         return "softmax"
     if isinstance(layer, keras().layers.ReLU):
@@ -76,26 +76,26 @@ def _own(layer: Any) -> str | None:
 
 
 def bounds_of(tensor: Any) -> Bounds | None:
-    """Between which values a symbolic tensor lies, whatever the weights and samples.
+    """The bounds of a symbolic tensor, whatever the weights and samples.
 
-    `UNBOUNDED` where it may be any number, both of great and of small; None where it is not known.
+    `UNBOUNDED` where it may be any number, great or small; None where it is not known.
     """
-    layer, given = _made_by(tensor)
-    return _bounds(layer, given) if _is_of_keras(layer) else None
+    layer, inputs = _made_by(tensor)
+    return _bounds(layer, inputs) if _is_of_keras(layer) else None
 
 
-def _bounds(layer: Any, given: list[Any]) -> Bounds | None:
-    """What a layer gives of these tensors, which are looked at only where they matter: behind weights they don't."""
+def _bounds(layer: Any, inputs: list[Any]) -> Bounds | None:
+    """The bounds of a layer's output over these inputs, looked at only where they matter (not under weights)."""
     kind, activation = type(layer).__name__, _own(layer)
     if kind in _WEIGHTED:
-        return _of_weights(layer, given)
+        return _of_weights(layer, inputs)
     if kind in ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"):
         return _of_recurrent(layer)
     if kind == "Bidirectional":
         ways = [_of_recurrent(one) for one in (layer.forward_layer, layer.backward_layer)]
         return _together({"sum": _sum, "mul": _product}.get(layer.merge_mode, _hull), ways)
     if kind in ("TimeDistributed", "SpectralNormalization"):
-        return _bounds(layer.layer, given) if _is_of_keras(layer.layer) else None
+        return _bounds(layer.layer, inputs) if _is_of_keras(layer.layer) else None
     if kind in ("ReLU", "LeakyReLU") and layer.negative_slope == 0:
         return 0.0, getattr(layer, "max_value", None) or inf
     if kind == "Softmax":
@@ -105,14 +105,14 @@ def _bounds(layer: Any, given: list[Any]) -> Bounds | None:
     if kind == "BatchNormalization" and (layer.center or layer.scale):
         return UNBOUNDED if layer.trainable else None
     if kind in _OF_SEVERAL:
-        return _of_several(kind, given)
+        return _of_several(kind, inputs)
     if kind == "Activation" and activation in RANGES:
         return RANGES[activation]
     if kind.startswith("UpSampling") and getattr(layer, "interpolation", "nearest") not in ("nearest", "bilinear"):
         return None  # which goes beyond
     if not (kind in _PASSING or kind in _OF_ONE or kind.startswith("ZeroPadding")):
         return None
-    before = bounds_of(given[0])
+    before = bounds_of(inputs[0])
     if kind == "Activation":
         return _of_activation(activation, before)
     if kind == "Rescaling":
@@ -125,12 +125,12 @@ def _bounds(layer: Any, given: list[Any]) -> Bounds | None:
 _OF_ONE = frozenset({"Activation", "Rescaling", "ReLU", "LeakyReLU", "PReLU"})
 
 
-def _of_several(kind: str, given: list[Any]) -> Bounds | None:
-    each = [bounds_of(one) for one in given]
-    found = _together(_OF_SEVERAL[kind], each)
-    if found != UNBOUNDED:
-        return found
-    free = all(one == UNBOUNDED for one in each) if kind == "Concatenate" else _independent(given)
+def _of_several(kind: str, inputs: list[Any]) -> Bounds | None:
+    each = [bounds_of(one) for one in inputs]
+    bounds = _together(_OF_SEVERAL[kind], each)
+    if bounds != UNBOUNDED:
+        return bounds
+    free = all(one == UNBOUNDED for one in each) if kind == "Concatenate" else _independent(inputs)
     return UNBOUNDED if free else None
 
 
@@ -139,7 +139,7 @@ def _together(rule: Rule, each: list[Bounds | None]) -> Bounds | None:
     return rule(known) if len(known) == len(each) else None
 
 
-def _of_weights(layer: Any, given: list[Any]) -> Bounds | None:
+def _of_weights(layer: Any, inputs: list[Any]) -> Bounds | None:
     names = ("kernel", "depthwise", "pointwise", "embeddings")
     held = any(getattr(layer, f"{name}_constraint", None) for name in names)
     free_bias = getattr(layer, "use_bias", False) and layer.bias_constraint is None
@@ -147,8 +147,8 @@ def _of_weights(layer: Any, given: list[Any]) -> Bounds | None:
     if layer.trainable and (free_bias or not held):
         before = UNBOUNDED
     elif layer.trainable and type(layer).__name__ == "Dense" and _is_never_negative(layer):
-        lies = bounds_of(given[0])
-        before = (0.0, inf) if lies is not None and lies[0] >= 0 else None
+        before_weights = bounds_of(inputs[0])
+        before = (0.0, inf) if before_weights is not None and before_weights[0] >= 0 else None
     return _of_activation(_own(layer), before) if hasattr(layer, "activation") else before
 
 
@@ -162,37 +162,37 @@ def _of_activation(name: str | None, before: Bounds | None) -> Bounds | None:
 
 
 def _of_recurrent(layer: Any) -> Bounds | None:
-    """What gates between 0 and 1 let through of an activation, and the zeros that it begins with."""
+    """The bounds of an activation behind gates between 0 and 1, and the zeros that it begins with."""
     gate = getattr(layer, "recurrent_activation", None)  # SimpleRNN has none
     gated = gate is None or any(gate is getattr(keras().activations, name) for name in ("sigmoid", "hard_sigmoid"))
     own = _of_activation(_own(layer), UNBOUNDED)
     return None if own is None or not gated else _hull([(0.0, 0.0), own])
 
 
-def _rescaled(layer: Any, given: Bounds | None) -> Bounds | None:
-    if given is None or not (isinstance(layer.scale, int | float) and isinstance(layer.offset, int | float)):
+def _rescaled(layer: Any, bounds: Bounds | None) -> Bounds | None:
+    if bounds is None or not (isinstance(layer.scale, int | float) and isinstance(layer.offset, int | float)):
         return None
-    low, high = sorted(_scaled(end, layer.scale) + layer.offset for end in given)
+    low, high = sorted(_scaled(end, layer.scale) + layer.offset for end in bounds)
     return low, high
 
 
 def _independent(tensors: list[Any]) -> bool:
-    """Whether tensors come out of weights of their own, so that no product or sum of them is held on one side of 0."""
+    """Whether each tensor has weights of its own, so that a product or sum of them may lie on either side of 0."""
     sources = [_weights_of(tensor) for tensor in tensors]
     return all(source is not None for source in sources) and len({id(source) for source in sources}) == len(sources)
 
 
 def _weights_of(tensor: Any) -> Any:
-    """The layer with weights that a tensor comes out of, through those that pass on what they are given."""
-    layer, given = _made_by(tensor)
+    """The layer with weights that a tensor comes from, through those that pass their input on."""
+    layer, inputs = _made_by(tensor)
     kind = type(layer).__name__ if _is_of_keras(layer) else ""
     if kind in _PASSING or kind == "Rescaling":
-        return _weights_of(given[0])
+        return _weights_of(inputs[0])
     return layer if kind in _WEIGHTED or kind == "BatchNormalization" else None
 
 
 def _made_by(tensor: Any) -> tuple[Any, list[Any]]:
-    """The layer that a symbolic tensor comes out of, and what that was given; (None, []) where it is not known."""
+    """(the layer that a symbolic tensor comes from, its inputs); (None, []) where it is not known."""
     history = getattr(tensor, "_keras_history", None)
     if history is None:
         return None, []
@@ -206,12 +206,12 @@ def _made_by(tensor: Any) -> tuple[Any, list[Any]]:
 
 
 def calls_otherwise(model: Any) -> bool:
-    """Whether its class has a `call` of its own, beside what its outputs tell."""
+    """Whether its class has a `call` of its own, which need not follow its outputs."""
     return not type(model).call.__module__.startswith("keras.")
 
 
 def _is_of_keras(layer: Any) -> bool:
-    """Whether it is a layer of Keras's. Of operations (`x * 200`) it is not known what else they are given."""
+    """Whether it is one of Keras's layers. An operation (`x * 200`) is none: its other operands are not known."""
     return isinstance(layer, keras().layers.Layer) and type(layer).__module__.startswith("keras.")
 
 
@@ -222,12 +222,12 @@ def _is_never_negative(dense: Any) -> bool:
 
 
 Rule: TypeAlias = Callable[[list[Bounds]], Bounds]
-"""Of several bounds, those of what is made of them."""
+"""From the bounds of several inputs to those of the output."""
 
 
 def _each(of_lows: Callable[..., float], of_highs: Callable[..., float]) -> Rule:
-    def rule(given: list[Bounds]) -> Bounds:
-        lows, highs = zip(*given, strict=True)
+    def rule(bounds: list[Bounds]) -> Bounds:
+        lows, highs = zip(*bounds, strict=True)
         return of_lows(lows), of_highs(highs)
 
     return rule
@@ -236,27 +236,27 @@ def _each(of_lows: Callable[..., float], of_highs: Callable[..., float]) -> Rule
 _hull, _sum = _each(min, max), _each(sum, sum)
 
 
-def _product(given: list[Bounds]) -> Bounds:
-    low, high = given[0]
-    for other in given[1:]:
+def _product(bounds: list[Bounds]) -> Bounds:
+    low, high = bounds[0]
+    for other in bounds[1:]:
         ends = [_scaled(a, b) for a in (low, high) for b in other]
         low, high = min(ends), max(ends)
     return low, high
 
 
-def _dot(given: list[Bounds]) -> Bounds:
-    """A sum of products, of which it is not known how many."""
-    low, high = _product(given)
+def _dot(bounds: list[Bounds]) -> Bounds:
+    """A sum of products, how many of them is not known."""
+    low, high = _product(bounds)
     return (0.0 if low >= 0 else -inf), (0.0 if high <= 0 else inf)
 
 
 def _scaled(end: float, by: float) -> float:
-    """A product in which 0 takes away the infinite."""
+    """A product in which 0 times infinity is 0."""
     return 0.0 if 0 in (end, by) else end * by
 
 
-def _difference(given: list[Bounds]) -> Bounds:
-    (low, high), (other_low, other_high) = given
+def _difference(bounds: list[Bounds]) -> Bounds:
+    (low, high), (other_low, other_high) = bounds
     return low - other_high, high - other_low
 
 

@@ -1,7 +1,7 @@
 """What a model is compiled with: the optimizer, the loss, the metrics, and all that goes with them.
 
-Trials whose models are compiled with the same share a program. What tells them apart is a digest of everything that the
-objects hold, their dials blanked; never a list of what to include.
+Trials whose models are compiled with the same things share a program. They are told apart by a digest of everything
+that the objects hold, with their dials blanked; never by a list of what to include.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hptune.training.runtime import keras, reset_names
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """optimizer, loss, metrics, weighted_metrics: make fresh objects; of several outputs by name, as Keras takes them.
+    """optimizer, loss, metrics, weighted_metrics: make fresh objects; by name for several outputs, as Keras takes them.
 
-    loss_weights: what each output's loss counts in the sum; None: 1.
+    loss_weights: how much each output's loss counts in the sum; None: 1.
     unpenalized: the numbers of the trainable variables, and a pattern of names, that weight decay leaves alone.
     has_loss, has_metrics: whether a builder gave any. run_eagerly: whether it asked that nothing be traced.
     scale: the options of the user's `LossScaleOptimizer` around the optimizer; None: it has none.
@@ -84,7 +84,7 @@ class Compiled:
             )
 
     def digest(self, dials: Mapping[str, float]) -> Any:
-        """All of it as plain data. dials: those of the optimizer, which it does not tell, as it does not the rate."""
+        """All of it as plain data. dials: the optimizer's, which are left out, as is its rate."""
         reset_names()  # a metric is called `auc` then, however many were made before it
         optimizer = described(self.optimizer())
         for numbers in (part for part in optimizer[1:] if isinstance(part, dict)):
@@ -111,12 +111,12 @@ def _curve_names(metrics: Any) -> list[str]:
 
 
 def _without_number(value: Any) -> Any:
-    """A schedule stays as it is; a number is a dial, or the rate, which is one too."""
+    """A schedule stays as it is; a number is a dial, and so is the rate."""
     return "dial" if isinstance(value, int | float) else value
 
 
 def _again(optimizer: Any, rebuild: Callable[[], Any]) -> Any:
-    """Another optimizer like it: the builder's own where a part of it is the user's, or a step was set."""
+    """Another optimizer like it: the builder's own where part of it is the user's, or its step was set."""
     return (
         type(optimizer).from_config(optimizer.get_config()) if _is_plain(optimizer) else scaled_by(rebuild().optimizer)
     )
@@ -134,7 +134,7 @@ def _scale(optimizer: Any) -> Mapping[str, Any] | None:
 
 
 def _is_plain(optimizer: Any) -> bool:
-    """Whether its config tells all of it: it is Keras's, with a rate or a schedule of Keras's, and has made no step."""
+    """Whether its config holds all of it: it is Keras's, with a rate or a schedule of Keras's, and has made no step."""
     rate = getattr(optimizer, "_learning_rate", None)
     of_keras = all(type(one).__module__.split(".")[0] == "keras" for one in (optimizer, rate))
     patched = any(isinstance(value, types.FunctionType | types.MethodType) for value in vars(optimizer).values())

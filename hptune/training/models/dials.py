@@ -7,8 +7,8 @@ tensor's type with a tensor, so that `1 - beta_2` has the digits that it has in 
 
 Layers and regularisers are made with their dials in place, so that each stands wherever Keras puts the object: in the
 cell of an LSTM, in the projections of attention, in a copy that a wrapper makes from its config. In a model that was
-built elsewhere they are looked for. A dial that was never turned is NaN, so that one which is forgotten trains nothing
-in silence. The learning rate is a table of its own (`rate_table`).
+built elsewhere they are looked for. A dial that was never turned is NaN, so that a forgotten one can't train silently.
+The learning rate is a table of its own (`rate_table`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ has no seed generator."""
 
 
 class Number:
-    """A number that is known when the graph runs. value: gives it as a float64 tensor."""
+    """A number that is known only when the graph runs. value: returns it as a float64 tensor."""
 
     def __init__(self, value: Callable[[], Any]) -> None:
         self.value = value
@@ -47,7 +47,7 @@ class Number:
         return tf.cast(self.value(), dtype)
 
     def __float__(self) -> float:
-        """Python code that wants a number now gets none: what it makes of it is no number either."""
+        """NaN: Python code that needs a number now can't have one, and what it computes from it is NaN too."""
         return float("nan")
 
     # What Keras asks a number in Python: every dial says "above zero".
@@ -100,7 +100,7 @@ class Number:
 
 
 def _combined(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
-    """A Number of numbers; with a tensor a tensor of its type, as with a number of Python's."""
+    """The result: a Number where both are numbers; with a tensor a tensor of its type, as with Python's numbers."""
     import tensorflow as tf
 
     def number(one: Any) -> Any:
@@ -117,9 +117,9 @@ def _combined(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> An
 
 
 class Dial(Number):
-    """A number held in variables; NaN until it is turned. placed: in how many objects it stands.
+    """A number held in variables; NaN until it is turned. placed: the number of objects that it stands in.
 
-    It is read as float32 nearly always, which is a variable of its own: a cast at every use would cost a tenth of a
+    It is nearly always read as float32, so that is a variable of its own: a cast at every use would cost a tenth of a
     small net's step.
     """
 
@@ -149,7 +149,7 @@ class Dial(Number):
 
     @staticmethod
     def known(key: int) -> Dial:
-        """The dial of that key, for an object that was copied by its config."""
+        """The dial with that key, for an object that was copied by its config."""
         return Dial._known[key]
 
 
@@ -194,15 +194,15 @@ class Place:
 
 
 def in_model(model: Any, config: Any) -> Iterator[Place]:
-    """The dials of a Sequential or functional model, and of those inside it, that are shown to count where they stand.
+    """The dials of a Sequential or functional model, and of models inside it, that are shown to have an effect.
 
     config: the model's own. A name is the layer's index path and the attribute's: `2.rate`, `0.kernel_regularizer.l2`.
     Layers inside wrappers, classes of the user's own and numbers out of the table's range keep plain numbers.
     """
-    yield from _in_layers(model.layers, config, "", ())
+    yield from _in_layers(model.layers, config, prefix="", path=())
 
 
-def _in_layers(layers: Iterable[Any], config: Any, prefix: str, path: tuple[str | int, ...]) -> Iterator[Place]:
+def _in_layers(layers: Iterable[Any], config: Any, *, prefix: str, path: tuple[str | int, ...]) -> Iterator[Place]:
     at = {layer["config"].get("name"): index for index, layer in enumerate(config.get("layers", ()))}
     for index, layer in enumerate(layers):
         if layer.name not in at:
@@ -210,7 +210,7 @@ def _in_layers(layers: Iterable[Any], config: Any, prefix: str, path: tuple[str 
         place = (*path, "layers", at[layer.name], "config")
         own = config["layers"][at[layer.name]]["config"]
         if isinstance(layer, keras().Model):
-            yield from _in_layers(layer.layers, own, f"{prefix}{index}.", place)
+            yield from _in_layers(layer.layers, own, prefix=f"{prefix}{index}.", path=place)
             continue
         if not _is_keras(layer):
             continue
@@ -219,11 +219,15 @@ def _in_layers(layers: Iterable[Any], config: Any, prefix: str, path: tuple[str 
                 yield Place(f"{prefix}{index}.{attribute}", layer, attribute, (*place, attribute))
         for name in sorted(n for n in vars(layer) if n.endswith("_regularizer")):
             regularizer = getattr(layer, name)
-            told = own.get(name)
-            if not isinstance(told, Mapping) or not _is_keras(regularizer) or not _counts(regularizer, name, layer):
+            serialized = own.get(name)
+            if (
+                not isinstance(serialized, Mapping)
+                or not _is_keras(regularizer)
+                or not _counts(regularizer, name, layer)
+            ):
                 continue
             for number, allowed in table.REGULARIZERS.get(type(regularizer).__name__, {}).items():
-                if allowed.holds(told["config"].get(number)):
+                if allowed.holds(serialized["config"].get(number)):
                     where = (*place, name, "config", number)
                     yield Place(f"{prefix}{index}.{name}.{number}", regularizer, number, where)
 
@@ -235,7 +239,7 @@ def _counts(regularizer: Any, name: str, layer: Any) -> bool:
 
 
 def in_optimizer(optimizer: Any) -> Iterator[Place]:
-    """The dials of a stock optimizer: its numbers that are given."""
+    """The dials of a stock optimizer: those of its numbers that are set."""
     if not _is_keras(optimizer):
         return
     for attribute, allowed in table.OPTIMIZERS.get(type(optimizer).__name__, {}).items():
@@ -243,12 +247,12 @@ def in_optimizer(optimizer: Any) -> Iterator[Place]:
             yield Place(f"optimizer.{attribute}", optimizer, attribute)
 
 
-def _is_keras(thing: Any) -> bool:
-    return type(thing).__module__.split(".")[0] == "keras"
+def _is_keras(obj: Any) -> bool:
+    return type(obj).__module__.split(".")[0] == "keras"
 
 
 def attach(places: Iterable[Place]) -> dict[str, Dial]:
-    """Put a dial in each place; the dials by name."""
+    """Put a dial in each place; returns the dials by name."""
     dials: dict[str, Dial] = {}
     for place in list(places):
         dials[place.name] = Dial()
@@ -259,7 +263,7 @@ def attach(places: Iterable[Place]) -> dict[str, Dial]:
 def attach_to_optimizer(optimizer: Any, names: Iterable[str]) -> dict[str, Dial]:
     """Put a dial in place of each of these numbers (`optimizer.momentum` and the like) of an optimizer not built yet.
 
-    Whatever number stood there, 0 too: so it makes the slots that any other would.
+    Whatever number stood there, even 0: so it makes the slots that any other number would.
     """
     dials: dict[str, Dial] = {}
     for name in names:
@@ -272,7 +276,7 @@ def attach_to_optimizer(optimizer: Any, names: Iterable[str]) -> dict[str, Dial]
 
 
 def in_config(config: Any, paths: Iterable[tuple[str | int, ...]], value: Any) -> Any:
-    """A config with `value` at each of the paths; what is not on the way to one is not copied."""
+    """A config with `value` at each of the paths; only what lies on the way to one is copied."""
     for first, *rest in paths:
         copy: Any = dict(config) if isinstance(config, Mapping) else list(config)
         copy[first] = in_config(copy[first], [tuple(rest)], value) if rest else value
@@ -285,7 +289,7 @@ def in_config(config: Any, paths: Iterable[tuple[str | int, ...]], value: Any) -
 
 @cache
 def _dialled(stock: type) -> type:
-    """The class of an object with dials in it: the stock one, or one that does the same with them."""
+    """The class of an object with dials in it: the stock one, or one that does the same by dials."""
     layers, regularizers = keras().layers, keras().regularizers
     if issubclass(stock, layers.Dropout):
         return _dropout(stock)

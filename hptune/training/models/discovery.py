@@ -1,8 +1,8 @@
 """The search space that a model's code declares: found by building, before the first trial.
 
-What is found is joined with the YAML's. A condition (`when`) is told only where the builds show it; in doubt there is
-none: a parameter that is active and not asked for costs little, one that is asked for and has no value is a wrong model
-(`hypermodel.check_whole` fails its trial).
+What is found is joined with the YAML's space. A condition (`when`) is added only where the builds show it; in doubt
+there is none: a parameter that is active and never asked for costs little, but one that is asked for and has no value
+makes a wrong model (`hypermodel.check_whole` fails its trial).
 """
 
 from __future__ import annotations
@@ -36,55 +36,55 @@ MOST_BUILDS = 200
 """Where a model's code keeps asking for something new, discovery ends after this many builds."""
 
 MOST_VALUES = 64
-"""An Int of more values is a size: both its ends are tried, not what lies between, and nothing hangs on its value."""
+"""An Int of more values is a size: only its two ends are tried, and no condition names its values."""
 
 COMBINATIONS = 6
-"""Builds in which parameters are turned together: code may ask under two conditions at once."""
+"""Builds in which parameters are changed together: code may ask under two conditions at once."""
 
 ANYWHERE = 8
-"""Builds at random points, where none has succeeded."""
+"""Builds at random points where no other build has succeeded."""
 
 Ask: TypeAlias = Callable[[Any, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """space: name -> the domain as the YAML would spell it. built: settings that made a model, the first one first."""
+    """space: name -> the domain as the YAML would spell it. built: settings that made a model, in the order tried."""
 
     space: dict[str, dict[str, Any]]
     built: Sequence[Values] = ()
 
 
 def discover(builder: Builder, declared: Mapping[str, Domain], ask: Ask | None = None) -> dict[str, dict[str, Any]]:
-    """The space alone that `explore` finds."""
+    """The space that `explore` finds, alone."""
     return explore(builder, declared, ask).space
 
 
 def explore(
     builder: Builder, declared: Mapping[str, Domain], ask: Ask | None = None, *, folder: Path | None = None
 ) -> Explored:
-    """What the builder asks for and the YAML does not declare.
+    """The parameters that the builder asks for and the YAML does not declare.
 
-    Builds with the defaults, then with every Boolean and choice flipped and every Int at both ends (at each of its
-    values, where something came or went between the ends and there are few), until nothing new appears; then with all
-    Floats at their ends, and with parameters turned together. A name that is asked for under some values of another
-    parameter only is given the condition (`when`) that was seen. A builder without branches is built once.
+    Builds with the defaults, then with every Boolean and choice flipped and every Int at both ends (at each of its few
+    values, where something came or went between the ends), until nothing new appears; then with all Floats at their
+    ends, and with parameters changed together. A name that is asked for only under some values of another parameter
+    gets the condition (`when`) that was seen. A builder without branches is built once.
 
-    A build that fails has shown what it had asked for until then, and nothing about conditions. `ask(hp, model)` is
-    called after each build, for code that asks for more later on. folder: the YAML file's, to tell places by.
+    A build that fails shows what it had asked for until then, and nothing about conditions. ask: called after each
+    build as `ask(hp, model)`, for code that asks for more later on. folder: the YAML file's, for places in messages.
     Raises SpecError where nothing that was tried builds. KerasTuner's FatalError passes through for the defaults, which
-    KerasTuner builds first too; elsewhere it is left to the trial that comes upon it.
+    KerasTuner builds first too; elsewhere it is left to the trial that meets it.
     """
-    exploration = _Exploration(builder, declared, ask, folder)
+    exploration = _Exploration(builder, declared, ask=ask, folder=folder)
     exploration.run()
     return exploration.result()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Build:
-    """One build: the setting it was made with and what was asked for; where from, and which parameter was turned.
+    """One build: its setting, and the names that the code asked for.
 
-    failure: why it made no model.
+    origin: the build that it differs from in one parameter, `turned`. failure: why it made no model.
     """
 
     setting: Values
@@ -95,9 +95,11 @@ class _Build:
 
 
 class _Exploration:
-    """domains: all that is known, the YAML's first, then in the order in which they were asked for."""
+    """One search for parameters; the domains it knows are the YAML's, then those asked for, in that order."""
 
-    def __init__(self, builder: Builder, declared: Mapping[str, Domain], ask: Ask | None, folder: Path | None) -> None:
+    def __init__(
+        self, builder: Builder, declared: Mapping[str, Domain], *, ask: Ask | None, folder: Path | None
+    ) -> None:
         self._builder, self._declared, self._ask, self._folder = builder, declared, ask, folder
         self._domains: dict[str, Domain] = dict(declared)
         self._spelled: dict[str, dict[str, Any]] = {}
@@ -110,10 +112,10 @@ class _Exploration:
         self._waiting.append(({name: domain.default_value() for name, domain in self._declared.items()}, None, None))
         while len(self._builds) < MOST_BUILDS:
             if not self._waiting:
-                found = next(more, None)
-                if found is None:
+                values = next(more, None)
+                if values is None:
                     break
-                self._waiting.append((found, None, None))
+                self._waiting.append((values, None, None))
             setting, origin, turned = self._waiting.popleft()
             if not self._tried(setting, origin, turned):
                 self._try(setting, origin, turned)
@@ -123,10 +125,10 @@ class _Exploration:
         if not built:
             first = self._builds[0]
             values = ", ".join(f"{name}={show(value)}" for name, value in first.setting.items())
-            told = f"no model is built by any of the {len(self._builds)} settings that were tried"
-            why = str(first.failure).rstrip(".") + (f" (with {values})" if values else "")
-            remedy = "Mend the code, or narrow the search space"
-            raise spec_error(f"{told}. The first: {why}. {remedy}.", *self._builder.path)
+            problem = f"no model is built by any of the {len(self._builds)} settings that were tried"
+            failure = str(first.failure).rstrip(".") + (f" (with {values})" if values else "")
+            remedy = "Fix the code, or narrow the search space"
+            raise spec_error(f"{problem}. The first: {failure}. {remedy}.", *self._builder.path)
         return Explored({name: {**d, **self._condition(name)} for name, d in self._spelled.items()}, built)
 
     def _tried(self, setting: Values, origin: _Build | None, turned: str | None) -> bool:
@@ -141,7 +143,7 @@ class _Exploration:
     # --- what to build ------------------------------------------------------------------------------------------
 
     def _more(self) -> Iterator[Values]:
-        """Settings to be tried where no parameter by itself brings anything new any more."""
+        """Settings to try once no parameter by itself brings anything new."""
         known = -1
         while self._builder.branches and len(self._domains) > known:
             known = len(self._domains)
@@ -153,14 +155,14 @@ class _Exploration:
                 yield {name: within_reach(domain).from_unit(rng.random()) for name, domain in self._domains.items()}
 
     def _floats_at_ends(self) -> list[Values]:
-        """All Floats at one end together, and at the other: no condition can name one, so which it was is no matter."""
+        """All Floats at one end together, then at the other: no condition can name a Float, so none is tried alone."""
         floats = {name: domain for name, domain in self._domains.items() if isinstance(domain, FloatDomain)}
         base = self._base()
         ends = [{name: domain.from_unit(u) for name, domain in floats.items()} for u in (0.0, 1.0)]
         return [{**base, **end} for end in ends if any(base[name] != value for name, value in end.items())]
 
     def _combined(self) -> list[Values]:
-        """What may decide over branches turned together: all away from where they were, then at random."""
+        """Parameters that may decide on branches, changed together: all away from where they were, then at random."""
         turning = {name: domain for name, domain in self._domains.items() if not _is_size(domain)}
         base, rng = self._base(), Random(derive(0, "combined"))
         if len(turning) < 2:
@@ -174,7 +176,7 @@ class _Exploration:
         return [{**base, **setting} for setting in (away, *drawn)]
 
     def _base(self) -> dict[str, Value]:
-        """A value for everything known: of the first setting that built, else the default."""
+        """A value for every known parameter: of the first setting that built, else the default."""
         first = next(iter(self._good), self._builds[0])
         return {name: first.setting.get(name, domain.default_value()) for name, domain in self._domains.items()}
 
@@ -210,7 +212,7 @@ class _Exploration:
             self._turn(origin, turned, list(self._domains[turned].values() or ()))
 
     def _failure(self, hp: Any) -> str | None:
-        """Build; why it made no model."""
+        """Build a model; why there is none, or None."""
         try:
             model = self._builder.build_with(hp)
             if self._ask is not None:
@@ -226,25 +228,27 @@ class _Exploration:
         return None
 
     def _check_alike(self, hp: Any) -> None:
-        """A name stands for one domain. Raises SpecError where the code gives it others at other places."""
-        for one in hp.space:
-            name = one.name
-            spelled = as_yaml(one) if name not in self._declared and type(one).__name__ != "Fixed" else None
+        """Check that each name stands for one domain. Raises SpecError where the code asks for it with several."""
+        for parameter in hp.space:
+            name = parameter.name
+            spelled = as_yaml(parameter) if name not in self._declared and type(parameter).__name__ != "Fixed" else None
             known = spelled and self._asked_as.setdefault(name, spelled)
             if known and {**known, "default": None} != {**(spelled or {}), "default": None}:
-                told = f"the code asks for {name} as {flow(known)} and elsewhere as {flow(spelled)}"
-                way = f"Give each a name of its own, or declare {name} in the YAML, which then holds everywhere"
-                raise spec_error(f"{told}, and a name can stand for one of them only. {way}.", *self._builder.path)
+                problem = f"the code asks for {name} as {flow(known)} and elsewhere as {flow(spelled)}"
+                remedy = f"Give each a name of its own, or declare {name} in the YAML, which then holds everywhere"
+                raise spec_error(
+                    f"{problem}, and a name can stand for one of them only. {remedy}.", *self._builder.path
+                )
 
     def _checked(self, name: str, spelled: Mapping[str, Any]) -> Domain:
         domain, problems = validate(DOMAINS[spelled["type"]], spelled, ("search_space", name))
         if domain is None:
             wrong = "; ".join(str(problem).removeprefix(f"search_space.{name}").lstrip(".: ") for problem in problems)
             raise self._unsearchable(name, wrong)
-        found: Domain = domain  # type: ignore[assignment]  # the classes of DOMAINS are the members of Domain
-        if (beyond := beyond_floats(found)) is not None:
+        checked: Domain = domain  # type: ignore[assignment]  # the classes of DOMAINS are the members of Domain
+        if (beyond := beyond_floats(checked)) is not None:
             raise self._unsearchable(name, beyond)
-        return found
+        return checked
 
     def _unsearchable(self, name: str, wrong: str) -> SpecError:
         return spec_error(f"what the code asks for as {name} can't be searched: {wrong}", *self._builder.path)
@@ -256,13 +260,13 @@ class _Exploration:
     # --- conditions ---------------------------------------------------------------------------------------------
 
     def _matters(self, origin: _Build, turned: str) -> bool:
-        """Whether a parameter of few values, turned by itself, has made something come or go."""
+        """Whether a parameter of few values, changed by itself, made another come or go."""
         if not _is_countable(self._domains[turned]):
             return False
         return len({b.asked for b in [origin, *self._row(origin, turned)] if b.failure is None}) > 1
 
     def _condition(self, name: str) -> dict[str, Any]:
-        """{"when": …} with each parameter whose turning alone made the name come or go, and that every build obeys."""
+        """{"when": …}: each parameter whose change alone made the name come or go, as every build agrees; else {}."""
         asking = [build for build in self._builds if name in build.asked]
         when: dict[str, list[Value]] = {}
         for parent, domain in self._domains.items():
@@ -278,14 +282,14 @@ class _Exploration:
         return {"when": when} if when else {}
 
     def _rows(self, parent: str) -> Iterator[list[_Build]]:
-        """Builds that differ in this parameter alone, and made models."""
+        """Groups of builds that differ in this parameter alone, and made models."""
         origins = {id(b.origin): b.origin for b in self._builds if b.turned == parent and b.origin is not None}
         for origin in origins.values():
             yield [b for b in [origin, *self._row(origin, parent)] if b.failure is None]
 
 
 def _missing(name: str, parent: str, row: Sequence[_Build]) -> list[Value]:
-    """The values of `parent` under which `name` was not asked for, if it was under others."""
+    """The values of `parent` under which `name` was not asked for, where it was asked for under others."""
     without = [build.setting[parent] for build in row if name not in build.asked]
     return without if len(without) < len(row) else []
 
@@ -300,7 +304,7 @@ def _is_size(domain: Domain) -> bool:
 
 
 def _is_countable(domain: Domain) -> bool:
-    """Whether each of its values may be tried, so that a condition can name some of them."""
+    """Whether it has few enough values to try each, so that a condition can name some of them."""
     values = domain.values()
     return isinstance(domain, ChoiceDomain) or (values is not None and len(values) <= MOST_VALUES)
 
@@ -311,7 +315,7 @@ def _far(domain: Domain) -> list[Value]:
 
 
 def _ends(domain: Domain) -> list[Value]:
-    """Every choice, both ends of an Int as far as they are in reach; of a Float nothing, they are turned together."""
+    """Every choice; both ends of an Int, within reach; none of a Float, as Floats are changed together."""
     if isinstance(domain, ChoiceDomain):
         return list(domain.values())
     if isinstance(domain, FloatDomain):

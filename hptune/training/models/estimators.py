@@ -1,4 +1,4 @@
-"""scikit-learn estimators made of what the YAML says, and what can be known of them before the first is fitted."""
+"""scikit-learn estimators made from the YAML, and what can be known of them before the first is fitted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def weights_keyword(estimator: Estimator) -> str | None:
 
 
 def steps_without_weights(estimator: Estimator) -> list[str]:
-    """The steps of a pipeline that could use sample weights and get none: scikit-learn gives them to the last alone."""
+    """The steps of a pipeline that could use sample weights but get none: scikit-learn gives them to the last alone."""
     from sklearn.pipeline import Pipeline
 
     before = estimator.steps[:-1] if isinstance(estimator, Pipeline) else ()
@@ -56,7 +56,7 @@ def steps_without_weights(estimator: Estimator) -> list[str]:
 
 
 def _takes_weights(estimator: Estimator) -> bool:
-    """Whether its `fit` takes them, or hands them to one that does, as `TransformedTargetRegressor` does."""
+    """Whether its `fit` takes sample weights, or hands them to one that does, as `TransformedTargetRegressor` does."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.utils.validation import has_fit_parameter
 
@@ -66,14 +66,14 @@ def _takes_weights(estimator: Estimator) -> bool:
 
 
 def _takes_any_keyword(estimator: Estimator) -> bool:
-    """Whether its `fit` hands keywords on, as `VotingClassifier` does; it says itself where it can't."""
+    """Whether its `fit` hands keywords on, as `VotingClassifier` does, which raises itself where it can't."""
     return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(estimator.fit).parameters.values())
 
 
 def check_values(estimator: Estimator) -> None:
-    """That every parameter has a value that it may have. Raises ValueError, as `fit` would, before anything is fitted.
+    """Check that every parameter has an allowed value. Raises ValueError, as `fit` would, before anything is fitted.
 
-    Only of estimators that say what their values may be: all of scikit-learn's own.
+    Only for estimators that declare their allowed values: all of scikit-learn's own.
     """
     steps = getattr(estimator, "steps", None)
     for one in [step for _, step in steps] if steps else [estimator]:
@@ -82,40 +82,40 @@ def check_values(estimator: Estimator) -> None:
 
 
 def check(model: SklearnModel, folder: Path) -> None:
-    """That each name is an estimator's and takes the parameters that it is given. Raises SpecError with all faults."""
+    """Check that each name is an estimator's, and that it takes its parameters. Raises SpecError with all problems."""
     problems: list[Problem] = []
-    found = calls(model)
-    for one in found:
-        last = one is found[-1]
+    steps = calls(model)
+    for one in steps:
+        last = one is steps[-1]
         problems += _faults(one, folder, needs="predict" if last else "transform")
     if problems:
         raise SpecError(*problems)
 
 
-def _faults(one: EstimatorCall, folder: Path, *, needs: str | None) -> Iterator[Problem]:
+def _faults(step: EstimatorCall, folder: Path, *, needs: str | None) -> Iterator[Problem]:
     """needs: the method that its place asks for beside `fit`; None where any estimator will do."""
-    made = load_object(one.reference, folder, one.place)
-    name = one.reference.rpartition(":")[2]
+    made = load_object(step.reference, folder, step.place)
+    name = step.reference.rpartition(":")[2]
     if not inspect.isclass(made) or not callable(getattr(made, "get_params", None)):
-        told = f"{one.reference} is no scikit-learn estimator (a class with fit and get_params). Name one."
-        yield Problem(told, one.place)
+        problem = f"{step.reference} is no scikit-learn estimator (a class with fit and get_params). Name one."
+        yield Problem(problem, step.place)
         return
     if needs is not None and not hasattr(made, needs):
         role = "the last step must predict" if needs == "predict" else "every step but the last must transform"
-        yield Problem(f"{name} has no {needs}, and {role}. Name another.", one.place)
+        yield Problem(f"{name} has no {needs}, and {role}. Name another.", step.place)
         return
     known = inspect.signature(made).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
-    for key, value in one.params.items():
+    for key, value in step.params.items():
         if key not in known and not takes_any:
-            yield Problem(unknown(f"parameter of {name}", key, known, show=30), (*one.at, key), on_key=True)
-        if isinstance(value, Mapping) and (inner := call(value, (*one.at, key))) is not None:
+            yield Problem(unknown(f"parameter of {name}", key, known, show=30), (*step.at, key), on_key=True)
+        if isinstance(value, Mapping) and (inner := call(value, (*step.at, key))) is not None:
             yield from _faults(inner, folder, needs=None)
 
 
-def _make(one: EstimatorCall, folder: Path) -> Estimator:
-    given: dict[str, Any] = {}
-    for key, value in one.params.items():
-        inner = call(value, (*one.at, key)) if isinstance(value, Mapping) else None
-        given[key] = value if inner is None else _make(inner, folder)
-    return load_object(one.reference, folder, one.place)(**given)
+def _make(step: EstimatorCall, folder: Path) -> Estimator:
+    params: dict[str, Any] = {}
+    for key, value in step.params.items():
+        inner = call(value, (*step.at, key)) if isinstance(value, Mapping) else None
+        params[key] = value if inner is None else _make(inner, folder)
+    return load_object(step.reference, folder, step.place)(**params)

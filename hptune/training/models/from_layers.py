@@ -1,4 +1,4 @@
-"""The blueprint of a network whose layers stand in the YAML."""
+"""The blueprint of a network whose layers are in the YAML."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from hptune.training.models.keras_objects import make_loss, make_metric, make_op
 def of_layers(
     recipe: Recipe,
     input_shape: Sequence[int | None],
+    *,
     input_dtype: str,
     precision: str = "float32",
-    *,
     folder: Path = Path(),
 ) -> Blueprint:
-    """The blueprint of a `layers` model, made without building anything: what a known structure costs is this.
+    """The blueprint of a `layers` model, made without building anything: all that a known structure costs.
 
-    folder: where layers, losses and metrics of the user's own are looked for.
+    folder: where the user's own layers, losses and metrics are looked for.
     """
     calls = [_with_defaults(call, recipe) for call in recipe.layers]
     if precision != "float32":  # outputs stay in float32: a softmax in half precision is too coarse for the loss
@@ -100,7 +100,7 @@ def _places(calls: Sequence[LayerCall]) -> Places:
 
 
 def _with_dials(calls: Sequence[LayerCall], places: Places, values: Mapping[str, Any]) -> list[LayerCall]:
-    """The calls with something in the place of each dial."""
+    """The calls with these values in place of the dials."""
     args = [call.args for call in calls]
     for name, (index, path, _) in places.items():
         args[index] = dial_places.in_config(args[index], [path], values[name])
@@ -113,10 +113,10 @@ def _spelled(path: Iterable[str | int]) -> str:
 
 def _with_defaults(call: LayerCall, recipe: Recipe) -> LayerCall:
     """The call with the recipe's kernel initialiser and penalty, where the layer, or one that it wraps, takes them and
-    was not given its own.
+    has none of its own.
     """
     wanted = {"initializer": recipe.initialization.kernel, "regularizer": penalty_of(recipe)}
-    more = {f"{kernel}_{what}": value for kernel in KERNELS for what, value in wanted.items() if value is not None}
+    more = {f"{kernel}_{kind}": value for kernel in KERNELS for kind, value in wanted.items() if value is not None}
     return replace(call, args=_filled(call.name, call.args, more)) if more else call
 
 

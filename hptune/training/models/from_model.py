@@ -1,4 +1,4 @@
-"""The blueprint of a model that was built elsewhere, by a user's code say."""
+"""The blueprint of a model that was built elsewhere, for example by the user's code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def of_model(
     model: Any,
     recipe: Recipe,
     *,
-    given: frozenset[str],
+    named: frozenset[str],
     rebuild: Callable[[], Any],
     tag: Any,
     draw: Callable[[], Any] | None = None,
@@ -46,21 +46,21 @@ def of_model(
     shared: Container[Any] = (),
     guarded: bool = False,
 ) -> Blueprint:
-    """The blueprint of a model that was built elsewhere, by a user's builder say, and may be compiled.
+    """The blueprint of a model that was built elsewhere, for example by the user's builder, and may be compiled.
 
-    given: which of `optimizer`, `loss` and `metrics` the YAML's training names; the rest stays as compiled.
-    rebuild: calls the builder again, and builds what it gives; what it draws is the same each time. draw: the same
+    named: which of `optimizer`, `loss` and `metrics` the YAML's training names; the others stay as compiled.
+    rebuild: calls the builder again, and builds what it returns; what it draws is the same each time. draw: the same
         under the seed that is set, for initial weights; None: `rebuild`.
     tag: what it is built from. It tells apart two builds of a model that can't be described by its config (a subclassed
         one), which has no dials in its layers and is rebuilt by the builder; and two builds whose weights may differ.
-    shared: what outlives a call of the builder, and is given no dials. guarded: whether `own` is wanted.
+    shared: the objects that outlive a call of the builder; they get no dials. guarded: whether `own` is needed.
     """
     draw = draw or rebuild
-    apart = partial(_of_opaque, model, recipe, given=given, rebuild=rebuild, draw=draw, tag=tag, folder=folder)
+    apart = partial(_of_opaque, model, recipe, named=named, rebuild=rebuild, draw=draw, tag=tag, folder=folder)
     config = _config(model) if is_known(model) else None
     if config is None:
         return apart()
-    own, settings = [of_own_parts(model), adapted.told(model)], Settings.now().unusual()
+    own, settings = [of_own_parts(model), adapted.learnt_state(model)], Settings.now().unusual()
     is_stock = own == [[], []] and is_as_configured(model)
     if not is_stock:
         own.append([described([v.constraint, v.regularizer, v.trainable]) for v in model.weights])
@@ -77,18 +77,20 @@ def of_model(
     dials = {place.name: place.number for place in places}
     paths = [place.path for place in places]
     blank = dial_places.in_config(config, paths, "dial")
-    compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
+    compiled, turned, rate = _compiled(model, recipe, named=named, folder=folder, rebuild=rebuild)
     digest = compiled.digest(turned)
 
     def build() -> Built:
         # A config may not hold all of the user's own: then the model is the builder's, and only dials are put into it.
         made = _made(make, dial_places.in_config(config, paths, PLACEHOLDER)) if is_stock else rebuild()
-        found = {place.name: place for place in dial_places.in_model(made, made.get_config())}
-        forgotten = [name for name in dials if name not in found or found[name].holder in (() if is_stock else shared)]
+        dial_of = {place.name: place for place in dial_places.in_model(made, made.get_config())}
+        forgotten = [
+            name for name in dials if name not in dial_of or dial_of[name].holder in (() if is_stock else shared)
+        ]
         if forgotten and not is_stock:
             raise Outlives(", ".join(forgotten))
         assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
-        return made, dial_places.attach(found[name] for name in dials)
+        return made, dial_places.attach(dial_of[name] for name in dials)
 
     # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
     bare = dial_places.in_config(config, [place.path for place in everywhere], "dial")
@@ -112,7 +114,7 @@ def of_model(
 
 
 class Outlives(Exception):
-    """No copy of the model can be trained, or a layer of it is shared by several: it has a program of its own."""
+    """No copy of the model can be trained, or several models share a layer of it: it needs a program of its own."""
 
 
 def _made(make: Callable[[Any], Any], config: Any) -> Any:
@@ -123,7 +125,7 @@ def _made(make: Callable[[Any], Any], config: Any) -> Any:
 
 
 def _config(model: Any) -> Any:
-    """Its config; None where a class of the user's own gives none."""
+    """The model's config; None where a class of the user's has none."""
     try:
         return model.get_config()
     except Exception:  # noqa: BLE001  # the user's code may raise anything; the model then goes a way that needs none
@@ -134,18 +136,18 @@ def _of_opaque(
     model: Any,
     recipe: Recipe,
     *,
-    given: frozenset[str],
+    named: frozenset[str],
     rebuild: Callable[[], Any],
     draw: Callable[[], Any],
     tag: Any,
     folder: Path,
 ) -> Blueprint:
     if penalty_of(recipe) is not None:
-        told = (
+        problem = (
             f"can't be put into the layers of {type(model).__name__}, a class of your own. Give them kernel_regularizer"
         )
-        raise spec_error(f"{told} in its code, and drop this.", "training", "regularization", "kernel")
-    compiled, turned, rate = _compiled(model, recipe, given, folder, rebuild)
+        raise spec_error(f"{problem} in its code, and drop this.", "training", "regularization", "kernel")
+    compiled, turned, rate = _compiled(model, recipe, named=named, folder=folder, rebuild=rebuild)
     name = _name(type(model))
     return Blueprint(
         architecture=fingerprint(name, tag),
@@ -163,8 +165,8 @@ def _of_opaque(
 
 
 def _no_place_for_penalty(where: str) -> SpecError:
-    told = f"can't be put into {where}. Give its layers their kernel_regularizer in the code, and drop this."
-    return spec_error(told, "training", "regularization", "kernel")
+    problem = f"can't be put into {where}. Give its layers their kernel_regularizer in the code, and drop this."
+    return spec_error(problem, "training", "regularization", "kernel")
 
 
 def _name(kind: type) -> str:
@@ -172,12 +174,12 @@ def _name(kind: type) -> str:
 
 
 def _compiled(
-    model: Any, recipe: Recipe, given: frozenset[str], folder: Path, rebuild: Callable[[], Any]
+    model: Any, recipe: Recipe, *, named: frozenset[str], folder: Path, rebuild: Callable[[], Any]
 ) -> tuple[Compiled, dict[str, float], float | None]:
-    """What the model is compiled with, the optimizer's dials, and its rate (None: it has a schedule of its own)."""
+    """(what the model is compiled with, the optimizer's dials, its rate; None: it has a schedule of its own)."""
     own = Compiled.of(model, rebuild) if model.compiled else None
     training = recipe.training
-    if "optimizer" in given:
+    if "optimizer" in named:
         name, arguments = optimizer_of(recipe)
         rate: float | None = concrete(training.optimizer.learning_rate)
         turned = dials_of_optimizer(name, arguments)
@@ -188,28 +190,28 @@ def _compiled(
         optimizer = own.optimizer
         turned = {place.name: place.number for place in dial_places.in_optimizer(scaled_by(model.optimizer))}
         rate = rate_of(scaled_by(model.optimizer))
-    bare = own is not None and not own.has_metrics and "metrics" not in given and has_own_steps(model)
+    bare = own is not None and not own.has_metrics and "metrics" not in named and has_own_steps(model)
     made = Compiled(
         optimizer=optimizer,
         loss=lambda: None if training.loss is None else make_loss(training.loss, folder),
         # A step of the user's own may pass over metrics that it does not know of.
         metrics=lambda: None if bare else [make_metric(metric, folder) for metric in training.metrics or []],
-        unpenalized=own.unpenalized if own is not None and "optimizer" not in given else (),
-        unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in given else None,
+        unpenalized=own.unpenalized if own is not None and "optimizer" not in named else (),
+        unpenalized_names=own.unpenalized_names if own is not None and "optimizer" not in named else None,
         weighted_metrics=own.weighted_metrics if own is not None else lambda: None,
         loss_weights=own.loss_weights if own is not None else None,
         run_eagerly=own is not None and own.run_eagerly,
-        scale=own.scale if own is not None and "optimizer" not in given else None,
+        scale=own.scale if own is not None and "optimizer" not in named else None,
     )
-    if own is not None and "loss" not in given and own.has_loss:
+    if own is not None and "loss" not in named and own.has_loss:
         made = replace(made, loss=own.loss)
-    if own is not None and "metrics" not in given and own.has_metrics:
+    if own is not None and "metrics" not in named and own.has_metrics:
         made = replace(made, metrics=own.metrics)
     return made, turned, rate
 
 
 def _regularized(config: Any, penalty: Any) -> Any:
-    """A model's config with the penalty on every layer with a kernel that was not given its own."""
+    """A model's config with the penalty on every layer that has a kernel and no penalty of its own."""
     if isinstance(config, Mapping):
         grown = {k: _regularized(v, penalty) for k, v in config.items()}
         for name in (f"{kernel}_regularizer" for kernel in KERNELS):
@@ -220,7 +222,7 @@ def _regularized(config: Any, penalty: Any) -> Any:
 
 
 def _nameless(config: Any) -> Any:
-    """The config with a number for each name: what Keras calls a layer depends on what it has made before."""
+    """The config with a number in place of each name: what Keras calls a layer depends on those it made before."""
     names: dict[str, str] = {}
 
     def collect(part: Any) -> None:

@@ -1,4 +1,4 @@
-"""From a recipe's graph of layers to a Keras model: a Sequential where it is a stack, else a functional model."""
+"""From a recipe's graph of layers to a Keras model: a Sequential for a stack, else a functional model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Shape: TypeAlias = tuple[tuple[int | None, ...], str]
 
 
 def build(graph: Graph, shape: Shape | Mapping[str, Shape], folder: Path) -> Any:
-    """A fresh model over samples of that shape (of several inputs, each's own). folder: of the user's own layers.
+    """A fresh model over samples of that shape (or of one shape for each input). folder: of the user's own layers.
 
-    Raises LayerError where a layer can't be made, or does not take what the layers above it give.
+    Raises LayerError where a layer can't be made, or does not take the output of the layers before it.
     """
     if graph.is_stack:
         assert not isinstance(shape, Mapping), "several inputs are named"
@@ -55,7 +55,7 @@ def _stack(calls: Sequence[LayerCall], shape: Shape, folder: Path) -> Any:
 
 @contextmanager
 def _telling(call: LayerCall) -> Iterator[None]:
-    """What Keras, or a layer of the user's own, raises is told with the layer that it is about."""
+    """What Keras, or a layer of the user's own, raises becomes a LayerError that names the layer."""
     try:
         yield
     except HptuneError:
@@ -66,25 +66,25 @@ def _telling(call: LayerCall) -> Iterator[None]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is what the YAML holds; a dial shows no number yet."""
+    """Whether it is a value from the YAML; a dial has no number to show yet."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, str | int | float)
 
 
-def for_each(outputs: Sequence[str], given: Any, make: Callable[[Any], Any]) -> Any:
-    """What is made of a loss or of metrics, for each of several outputs by name; of one output itself.
+def for_each(outputs: Sequence[str], value: Any, make: Callable[[Any], Any]) -> Any:
+    """The losses or metrics made for each of several outputs, by name; for a single output the one made.
 
-    given: one for all outputs, or a section with one for each.
+    value: one for all outputs, or a section with one for each. make: makes Keras's objects of one.
     """
     if not outputs:
-        return make(given)
-    by_name = isinstance(given, Mapping) and set(given) <= set(outputs)
-    return {name: make(given.get(name, []) if by_name else given) for name in outputs}
+        return make(value)
+    by_name = isinstance(value, Mapping) and set(value) <= set(outputs)
+    return {name: make(value.get(name, []) if by_name else value) for name in outputs}
 
 
 def _name(number: int, call: LayerCall) -> str:
-    """The layer's own name; one that tells its place where it has none."""
+    """The layer's own name, or else one that holds its place."""
     return str(call.args.get("name") or f"{call.name.split(':')[-1].split('.')[-1].lower()}_at_{number}")
 
 

@@ -1,6 +1,6 @@
 """Models that code builds: `build(hp)` functions and KerasTuner `HyperModel` classes, the user's and KerasTuner's own.
 
-What they ask of `hp` is found before the first trial (`discovery`), and spelt as the YAML would.
+What they ask `hp` for is found before the first trial (`discovery`), and spelt as in the YAML.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from hptune.training.runtime import Settings, keras, reset_names, seeded_meanwhi
 
 
 class Builder:
-    """A HyperModel, or what has its `build(hp)`: `build(values)` gives the model, and what it asked `hp` for."""
+    """A HyperModel, or anything with its `build(hp)`: `build(values)` returns the model and the `hp` it asked."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Builder:
         reference: str = "",
         folder: Path | None = None,
     ) -> None:
-        """branches: whether it may ask for a parameter under some values of another alone.
+        """branches: whether it may ask for a parameter only under some values of another.
 
-        path: where the YAML names it. reference: `module:name` of the user's own. folder: where its modules lie.
-        kept_by_code: the names through which the user's modules were found to keep something from call to call that can
-        only be had back by importing them anew. prepare: what is to be done then, before the code is called.
+        path: where the YAML names it. reference: `module:name` of the user's code. folder: where its modules lie.
+        kept_by_code: the names through which the user's modules keep something from call to call that only a new import
+        resets. prepare: called after such an import, before the code is called.
         """
         self._own = [hypermodel, *own_modules(reference, folder)] if reference else []
         self.hypermodel = hypermodel
@@ -70,12 +70,12 @@ class Builder:
 
     @cached_property
     def untouched(self) -> Untouched:
-        """What its calls share; asked for before the first one."""
+        """What its calls share; to be asked for before the first call."""
         return Untouched(self._own)
 
     @property
     def has_own_fit(self) -> bool:
-        """Whether the HyperModel trains by a `fit` of its own, which is used then; or each model by Keras's."""
+        """Whether trials train by a `fit`: the HyperModel's own, or Keras's."""
         return self.hypermodel_fits or self.why_by_fit is not None
 
     @property
@@ -85,24 +85,24 @@ class Builder:
 
     @property
     def fit(self) -> Any:
-        """`fit(hp, model, x, y, …)`: the HyperModel's own, or KerasTuner's usual one, which calls `model.fit`."""
+        """`fit(hp, model, x, y, …)`: the HyperModel's own, or KerasTuner's default, which calls `model.fit`."""
         return self.hypermodel.fit if self.hypermodel_fits else _Function(None).fit
 
     @property
     def call(self) -> str | None:
-        """How a user's program calls it, with an `hp`; None where it is none of the user's."""
+        """How the user's program calls it with an `hp`; None where it is not the user's."""
         if not self.reference:
             return None
-        found = load_object(self.reference, self._folder, ("model", "python"))
+        code = load_object(self.reference, self._folder, ("model", "python"))
         name = self.reference.replace(":", ".")
-        if inspect.isclass(found):
+        if inspect.isclass(code):
             return f"{name}().build(hp)"
         return f"{name}(hp)" if isinstance(self.hypermodel, _Function) else f"{name}.build(hp)"
 
     def build(self, values: Values) -> tuple[Any, Any]:
         """(the model, the `HyperParameters` it asked).
 
-        Raises SegmentFailed where the code asks for what `values` leaves out: its default would be a silent guess.
+        Raises SegmentFailed where the code asks for what `values` lacks: its default would be a silent guess.
         """
         hp = self.asking(values)
         model = self.build_with(hp)
@@ -111,18 +111,18 @@ class Builder:
         return model, hp
 
     def check_asked(self) -> None:
-        """Raises SegmentFailed as `build` does, for what code has asked since: as a graph was made of it."""
+        """Raises SegmentFailed as `build` does, for what the code asked for since, while a graph was traced."""
         asked, self._asked = self._asked, []
         for hp, values in asked:
             check_whole(hp, values)
 
     def begin(self, x: Any, values: Values, *, seed: int) -> None:
-        """Call the code once, for what it keeps from its first call on: so that is the same in every process.
+        """Call the code once, so that what it keeps from its first call on is the same in every process.
 
         x: a sample, for a model that has no weights before it is called. values: the defaults of what the YAML
-        declares; the code's own stand for the others. What the code raises it raises again. Why Keras's `fit` is to
-        train each model is known from then on (None: it need not), and whether the loss that it tells holds the
-        penalties on its weights.
+        declares; the code's own stand for the others. Errors of the code are passed over: it raises them again.
+        Sets `why_by_fit`, why Keras's `fit` must train each model (None: it need not), and `tells_penalties`, whether
+        the reported loss holds the penalties on the weights.
         """
         self._import_seed = seed
         keras().utils.set_random_seed(seed)
@@ -135,8 +135,8 @@ class Builder:
                 self.untouched.after(model)
 
     def needs_fit(self, model: Any) -> str | None:
-        """Why no copy or graph can stand for the model that was built last, so that Keras's `fit` is to train it; None:
-        it may.
+        """Why no copy or graph can stand for the model that was built last, so that Keras's `fit` must train it; None
+        where one can.
         """
         if has_own_loops(model):
             return "has a fit or loops of its own, or batches of one size"
@@ -145,13 +145,13 @@ class Builder:
         return "is made of code of yours in the place of Keras's" if self.untouched.patched else None
 
     def asking(self, values: Values) -> Any:
-        """`HyperParameters` that answer with these values, and for what they leave out with the code's default."""
+        """`HyperParameters` that answer with these values, and with the code's default for any other name."""
         hp = self._kt.HyperParameters()
         hp.values = dict(values)
         return hp
 
     def build_with(self, hp: Any) -> Any:
-        """The model that the code makes as it asks `hp`, whatever it asks for."""
+        """The model that the code builds with `hp`, whatever it asks for."""
         try:
             model = self._called(hp)
         except ValueError as error:
@@ -179,15 +179,15 @@ class Builder:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """For the user's code to run in: what it imports, the next call imports anew."""
+        """A context for the user's code: what it imports here, the next call imports anew."""
         with surroundings.only_this_process(), imported(self._late.append):
             yield
 
     def _as_imported(self) -> None:
-        """Where what the user's modules hold is other than it was, for all that was put back: import them anew.
+        """Import the user's modules anew where they still hold something other than at first, after all was put back.
 
-        The HyperModel itself counts among it, and what it keeps from one `fit` to the next. From then on nothing is put
-        back any more: what an earlier call has made goes on reading what that call has left.
+        The HyperModel itself counts too, with what it keeps from one `fit` to the next. From then on nothing is put
+        back: objects of an earlier call go on reading what that call has left.
         """
         if not self.reference:
             return
@@ -203,7 +203,7 @@ class Builder:
             self._changed()
 
     def _import_anew(self) -> None:
-        """Load the modules as if they had never been; nothing here keeps hold of what they were."""
+        """Load the modules as if they had never been loaded; nothing here keeps their old objects."""
         for module in self._own[1:]:
             _HEAPS.pop(id(module), None)
         self.untouched.forget()
@@ -221,14 +221,14 @@ class Builder:
         return sys.modules.get(self.reference.partition(":")[0])
 
     def _is_of_others(self) -> bool:
-        """Whether another builder, that of another fold, has imported the modules anew: these here are no more to be
+        """Whether another builder, such as another fold's, has imported the modules anew: these here are then no longer
         put back.
         """
         return bool(self.reference) and self._named() not in self._own[1:]
 
     def _changed(self) -> list[str] | None:
-        """The names through which the modules, or the HyperModel, hold anything else than at first; None: the module
-        is no more the one that is loaded.
+        """The names through which the modules, or the HyperModel, hold something other than at first; None: the module
+        is no longer the one that is loaded.
         """
         if self._is_of_others():
             return None
@@ -243,25 +243,25 @@ class Builder:
 _NAMED_TWICE = re.compile(r"[Nn]ame ['\"].+['\"] is (used \d+ times|already the name of a layer)")
 
 _HEAPS: dict[int, Heap] = {}
-"""By the identity of the module that is named: all that it and what it imports hold, before a builder was called."""
+"""By the identity of the named module: all that it and its imports held before a builder was called."""
 
 _SETTINGS: dict[str, Settings] = {}
-"""`keras.config` as the user's module has left it, before anything was built."""
+"""By reference: `keras.config` as the user's module left it, before anything was built."""
 
 
 def check_whole(hp: Any, values: Values) -> None:
-    """Raises SegmentFailed where code has asked `hp` for what `values` does not hold, and tells how to declare it."""
+    """Raises SegmentFailed where code asked `hp` for what `values` lacks, and says how to declare it."""
     late = {p.name: p for p in hp.space if p.name not in values and hp.is_active(p) and type(p).__name__ != "Fixed"}
     if late:
         names = ", ".join(late)
         declared = flow({name: as_yaml(parameter) for name, parameter in late.items()})
-        told = f"the code asks for {names} under these values, which was not found before the first trial"
-        way = "declare it in the YAML (which then gives it a value in every trial) and search with --fresh"
-        raise SegmentFailed(f"{told}, so it has no value here; {way}: search_space: {declared}")
+        problem = f"the code asks for {names} under these values, which was not found before the first trial"
+        remedy = "declare it in the YAML (which then gives it a value in every trial) and search with --fresh"
+        raise SegmentFailed(f"{problem}, so it has no value here; {remedy}: search_space: {declared}")
 
 
 def flow(value: Any) -> str:
-    """Plain data as the YAML has it on one line.
+    """Plain data as YAML on one line.
 
     >>> flow({"units 1": {"type": "choice", "values": ["a", "1", True]}})
     '{"units 1": {type: choice, values: [a, "1", true]}}'
@@ -283,23 +283,23 @@ def keras_tuner() -> Any:
 
 
 def from_code(reference: str, folder: Path) -> Builder:
-    """The builder that the user's code is. Raises SpecError where it is none."""
+    """The builder of the user's code. Raises SpecError where it names neither a function nor a HyperModel."""
     path = ("model", "python")
-    found = load_object(reference, folder, path)
+    code = load_object(reference, folder, path)
     hypermodel = keras_tuner().HyperModel
-    if inspect.isclass(found) and issubclass(found, hypermodel):
-        return Builder(found(), path=path, reference=reference, folder=folder)
-    if isinstance(found, hypermodel):
-        return Builder(found, path=path, reference=reference, folder=folder)
-    if callable(found):
-        return Builder(_Function(found), path=path, reference=reference, folder=folder)
-    told = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
-    raise spec_error(told, *path)
+    if inspect.isclass(code) and issubclass(code, hypermodel):
+        return Builder(code(), path=path, reference=reference, folder=folder)
+    if isinstance(code, hypermodel):
+        return Builder(code, path=path, reference=reference, folder=folder)
+    if callable(code):
+        return Builder(_Function(code), path=path, reference=reference, folder=folder)
+    problem = f"{reference} is neither a build(hp) function nor a keras_tuner.HyperModel. Name one of these."
+    raise spec_error(problem, *path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Function:
-    """A `build(hp)` function in the place of a HyperModel."""
+    """A `build(hp)` function in place of a HyperModel."""
 
     build: Any
 
@@ -311,7 +311,7 @@ class _Function:
 def as_yaml(parameter: Any) -> dict[str, Any]:
     """A KerasTuner parameter as the YAML would spell it: {"type": …, …, "default": …}.
 
-    A default that is none of its values, which KerasTuner allows and never tries, is the nearest of them.
+    A default that is not among its values, which KerasTuner allows but never tries, becomes the nearest of them.
     """
     kind = type(parameter).__name__
     if kind in ("Boolean", "Choice"):

@@ -1,7 +1,7 @@
 """From YAML values to Keras objects: layers, optimizers, losses and metrics by their names.
 
-A nested object stands in the YAML as its name alone or as `{Name: {arguments}}`; `module:Name` is the user's own,
-looked for in `folder` first (the YAML file's).
+A nested object is its name alone or `{Name: {arguments}}` in the YAML; `module:Name` is the user's own, looked for in
+`folder` first (the YAML file's).
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ def make_layer(name: str, arguments: Mapping[str, Any], folder: Path = Path()) -
     A `Dial` may stand wherever the table of dials has one, in the layers inside it too.
     """
     if ":" in name:
-        given = {key: _argument(key, v, folder) if _is_call(v) else v for key, v in arguments.items()}
-        return load_object(name, folder, ("model", "layers"))(**given)
-    made = {key: _argument(key, value, folder) for key, value in arguments.items()}
-    layer = placed(getattr(keras().layers, name), made)
+        built = {key: _argument(key, v, folder) if _is_call(v) else v for key, v in arguments.items()}
+        return load_object(name, folder, ("model", "layers"))(**built)
+    built = {key: _argument(key, value, folder) for key, value in arguments.items()}
+    layer = placed(getattr(keras().layers, name), built)
     if arguments.get("seed") is None and getattr(layer, "seed", None) is not None:
         setattr(layer, DREW_A_SEED, True)
     return layer
 
 
 def _is_call(value: Any) -> bool:
-    """Whether it is `{Name: {arguments}}`, which a class of the user's own can't be expected to know."""
+    """Whether it is `{Name: {arguments}}`, which the user's own class can't be expected to know."""
     return isinstance(value, Mapping) and len(value) == 1 and isinstance(next(iter(value.values())), Mapping)
 
 
@@ -86,7 +86,7 @@ def make_regularizer(value: Any) -> Any:
 
 
 def make_optimizer(name: str, arguments: Mapping[str, Any]) -> Any:
-    """An optimizer by its short name (`adam`, `sgd`, `adamw`, …), its options of the types that its signature has.
+    """An optimizer by its short name (`adam`, `sgd`, `adamw`, …), its options converted to its signature's types.
 
     YAML spells a float without a fraction as a whole number (`momentum: 0`), which Keras refuses.
     """
@@ -104,25 +104,25 @@ def make_optimizer(name: str, arguments: Mapping[str, Any]) -> Any:
 def _optimizers() -> dict[str, type]:
     """Keras's optimizers by their names in small letters."""
     module = keras().optimizers
-    found = {name.lower(): getattr(module, name) for name in dir(module)}
-    return {name: one for name, one in found.items() if inspect.isclass(one) and issubclass(one, module.Optimizer)}
+    by_name = {name.lower(): getattr(module, name) for name in dir(module)}
+    return {name: one for name, one in by_name.items() if inspect.isclass(one) and issubclass(one, module.Optimizer)}
 
 
 _FLOATS = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
-"""The options of optimizers that are floats where the default, None, does not tell."""
+"""The options of optimizers that are floats although their default is None."""
 
 
 def make_loss(loss: Any, folder: Path = Path()) -> Any:
-    """A loss object, its reduction over the batch the mean.
+    """A loss object that takes the mean over the batch.
 
-    A name for which Keras chooses by the shapes of target and output (`crossentropy`) stays a name.
+    A name whose meaning Keras chooses by the shapes of target and output (`crossentropy`) stays a name.
     """
     losses = keras().losses
     name, arguments = next(iter(loss.items())) if isinstance(loss, Mapping) else (loss, None)
     if name in CHOSEN_BY_KERAS["losses"]:
         return name
     if isinstance(name, str) and ":" in name:
-        return _own(losses.Loss, name, arguments, folder, ("training", "loss"))
+        return _own(losses.Loss, name, arguments=arguments, folder=folder, path=("training", "loss"))
     kind = losses.get(name) if not hasattr(losses, name) or name[0].islower() else getattr(losses, name)
     kind = kind if inspect.isclass(kind) else _class_of(kind)
     if not inspect.isclass(kind):
@@ -131,33 +131,33 @@ def make_loss(loss: Any, folder: Path = Path()) -> Any:
     return kind(**{name: value for name, value in (arguments or {}).items() if name in known or value is not None})
 
 
-def _own(base: type, reference: str, arguments: Mapping[str, Any] | None, folder: Path, path: KeyPath) -> Any:
-    """The user's loss or metric: a class is made with the arguments, a function has none."""
-    found = load_object(reference, folder, path)
-    if inspect.isclass(found):
-        return found(**(arguments or {}))
+def _own(base: type, reference: str, *, arguments: Mapping[str, Any] | None, folder: Path, path: KeyPath) -> Any:
+    """The user's own loss or metric: an object of the class with these arguments, or the function itself."""
+    own = load_object(reference, folder, path)
+    if inspect.isclass(own):
+        return own(**(arguments or {}))
     if arguments:
-        told = f"{reference} is no class, so it takes no arguments ({', '.join(arguments)}). Drop them."
-        raise spec_error(told, *path)
-    if not callable(found) and not isinstance(found, base):
+        problem = f"{reference} is no class, so it takes no arguments ({', '.join(arguments)}). Drop them."
+        raise spec_error(problem, *path)
+    if not callable(own) and not isinstance(own, base):
         raise spec_error(f"{reference} is neither a function nor a {base.__name__}. Name one of these.", *path)
-    return found
+    return own
 
 
-def _class_of(found: Any) -> Any:
-    """The loss class that wraps a plain loss function, or is that of a loss; the function where it has none."""
+def _class_of(loss: Any) -> Any:
+    """The class of a loss, or the one that wraps a plain loss function; the function itself where there is none."""
     losses = keras().losses
-    if isinstance(found, losses.Loss):
-        return type(found)
+    if isinstance(loss, losses.Loss):
+        return type(loss)
     classes = {name.lower(): one for name, one in vars(losses).items() if inspect.isclass(one)}
-    return classes.get(found.__name__.replace("_", "").lower(), found)
+    return classes.get(loss.__name__.replace("_", "").lower(), loss)
 
 
 def make_metric(metric: Any, folder: Path = Path()) -> Any:
     """A metric as `model.compile` takes it: a name stays a name, so that Keras fits `accuracy` to the output."""
     name, arguments = next(iter(metric.items())) if isinstance(metric, Mapping) else (metric, None)
     if isinstance(name, str) and ":" in name:
-        return _own(keras().metrics.Metric, name, arguments, folder, ("training", "metrics"))
+        return _own(keras().metrics.Metric, name, arguments=arguments, folder=folder, path=("training", "metrics"))
     if isinstance(metric, Mapping):
         return keras().metrics.get({"class_name": name, "config": dict(arguments or {})})
     return metric

@@ -1,4 +1,4 @@
-"""What a model needs of its samples, as far as the YAML tells it: which numbers it takes as they are."""
+"""What a model needs of its samples, as far as the YAML shows it: which numbers it takes as they are."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hptune.training.data.needs import Needs
 OF_CODES = frozenset(
     {"Embedding", "ReversibleEmbedding", "IntegerLookup", "Hashing", "HashedCrossing", "CategoryEncoding"}
 )
-"""Keras's layers that take whole numbers for words or categories."""
+"""Keras's layers that take whole numbers as words or categories."""
 
 PREPARING = frozenset({"Rescaling", "Normalization", "Discretization"})
-"""Keras's layers whose numbers are those of raw samples, where these are what they are given."""
+"""Keras's layers whose arguments are in the unit of raw samples, where these are their input."""
 
 OF_DIFFERENCES = frozenset(
     {
@@ -39,13 +39,13 @@ OF_QUOTIENTS = frozenset(
         *("cosine_similarity", "CosineSimilarity"),
     }
 )
-"""Those that divide by the target, or by its length, and by no less than Keras's epsilon."""
+"""Those that divide by the target, or by its length, and by Keras's epsilon at least."""
 
 OF_OWN_SCALE = frozenset(names("losses")) - OF_DIFFERENCES - {"LogCosh"}
 """Keras's losses that take values from 0 on, in [0, 1] or of a certain length, or divide by the target."""
 
 OF_SIZE = frozenset({"mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"})
-"""Those that are of the target's unit, and no sums of its squares on the way."""
+"""Those that have the target's unit, and sum no squares of it on the way."""
 
 
 def needs_of(experiment: Experiment) -> Needs:
@@ -61,7 +61,7 @@ def needs_of(experiment: Experiment) -> Needs:
     metrics = [name for name in texts_in(training.metrics, experiment.search_space) if name in _FIGURES or ":" in name]
     return Needs(
         numbers=None if any(":" in name for name, _ in layers) else not {name for name, _ in layers} & OF_CODES,
-        prepares=next((name for name, given in _raw(layers, model.input_names) if _prepares(name, given)), "")
+        prepares=next((name for name, arguments in _raw(layers, model.input_names) if _prepares(name, arguments)), "")
         or _of_bytes(layers),
         squares=not set(metrics) <= OF_SIZE,
         differences=set(metrics) <= OF_DIFFERENCES,
@@ -78,67 +78,71 @@ Call: TypeAlias = tuple[str, Mapping[str, Any]]
 
 
 def _calls(items: Any) -> Iterator[Call]:
-    """The layers that a list names, in their order, those in repeats and inside wrappers too."""
-    for one in items if isinstance(items, list) else [items]:
-        for name, given in one.items() if isinstance(one, dict) else [(one, {})] if isinstance(one, str) else []:
-            inside = given if isinstance(given, dict) else {}
-            yield name, inside
+    """The layers that a list names, in order, those in repeats and inside wrappers included."""
+    for item in items if isinstance(items, list) else [items]:
+        for name, arguments in (
+            item.items() if isinstance(item, dict) else [(item, {})] if isinstance(item, str) else []
+        ):
+            nested = arguments if isinstance(arguments, dict) else {}
+            yield name, nested
             for key in NESTED_LAYERS:
-                if key in inside:
-                    yield from _calls(inside[key])
+                if key in nested:
+                    yield from _calls(nested[key])
 
 
 def _raw(layers: Iterable[Call], inputs: Iterable[str]) -> Iterator[Call]:
-    """The layers that are given samples, or what layers without weights made of them. Of a class of the user's it is
-    not known whether it has some: what stands behind it counts.
+    """The layers whose input is samples, or what layers without weights made of them. A class of the user's may have no
+    weights, so that the layers behind it count too.
     """
     raw = {INPUT, *inputs}
     before = True
-    for name, given in layers:
-        sources = given.get(FROM)
-        of = sources if isinstance(sources, list) else [sources]
-        is_raw = before if sources is None else bool(raw & {source for source in of if isinstance(source, str)})
+    for name, arguments in layers:
+        sources = arguments.get(FROM)
+        source_names = sources if isinstance(sources, list) else [sources]
+        is_raw = (
+            before if sources is None else bool(raw & {source for source in source_names if isinstance(source, str)})
+        )
         if is_raw:
-            yield name, given
+            yield name, arguments
         before = is_raw and not _learns(name)
-        if isinstance(given.get("name"), str):
-            (raw.add if before else raw.discard)(given["name"])
+        if isinstance(arguments.get("name"), str):
+            (raw.add if before else raw.discard)(arguments["name"])
 
 
 def _learns(name: str) -> bool:
-    """Whether a layer of Keras's has weights, so that what is behind it is no sample any more."""
+    """Whether a layer of Keras's has weights, so that its output is no longer a sample."""
     known = name in names("layers")
     return known and any(argument.endswith("_initializer") for argument in layer_arguments(name))
 
 
-def _prepares(name: str, given: Mapping[str, Any]) -> bool:
-    """Whether a layer holds numbers of raw samples; without them, nothing of the YAML gives it any."""
-    return name in PREPARING and (name == "Rescaling" or bool({"mean", "bin_boundaries"} & set(given)))
+def _prepares(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a layer has arguments in the unit of raw samples; one without them gets none from the YAML."""
+    return name in PREPARING and (name == "Rescaling" or bool({"mean", "bin_boundaries"} & set(arguments)))
 
 
 def _with_delta(loss: Any) -> tuple[str, ...]:
-    """Huber's loss with a `delta`, which is in the target's unit."""
+    """The names of Huber's losses with a `delta`, which is in the target's unit."""
     if not isinstance(loss, dict):
         return ()
     for name in ("Huber", "huber"):
         if isinstance(loss.get(name), dict) and "delta" in loss[name]:
             return (f"{name} with a delta",)
-    return tuple(found for one in loss.values() for found in _with_delta(one))
+    return tuple(name for part in loss.values() for name in _with_delta(part))
 
 
 def _of_bytes(layers: Iterable[Call]) -> str:
-    """A layer that takes pictures from 0 to 255, as Keras's layers with a `value_range` do unless they are told."""
-    for name, given in layers:
+    """A layer that takes pictures from 0 to 255, as Keras's layers with a `value_range` do by default; or ""."""
+    for name, arguments in layers:
         known = layer_arguments(name) if name in table()["layers"] else {}
-        if "value_range" in known and list(given.get("value_range", [0, 255])) != [0, 1]:
+        if "value_range" in known and list(arguments.get("value_range", [0, 255])) != [0, 1]:
             return name
     return ""
 
 
 def notes_for_code(data: Data, experiment: Experiment) -> list[str]:
-    """In what the user's code is given, or compiled, something else than a plain program would have.
+    """Notes on where the user's code gets, or is compiled with, something other than in a plain program.
 
-    Whether the code prepares samples itself, or counts with classes, can't be seen in all of its forms: it is said.
+    Whether the code prepares samples itself, or computes with class numbers, can't always be seen: hence the notes.
     """
     model = experiment.model
     if model.as_it_is:
@@ -158,8 +162,8 @@ def _replaced_optimizer(experiment: Experiment) -> Iterator[str]:
     training, optimizer = experiment.training, experiment.training.optimizer
     names_none = "optimizer" in training.model_fields_set and "name" not in optimizer.model_fields_set
     if experiment.model.code is not None and names_none:
-        told = f"training.optimizer has no name: {concrete(optimizer.name)} takes the place of what the code compiled"
-        yield f"{told}. Give it one if another is meant."
+        note = f"training.optimizer has no name: {concrete(optimizer.name)} takes the place of what the code compiled"
+        yield f"{note}. Give it one if another is meant."
 
 
 def _scaled_samples(data: Data, code: str) -> Iterator[str]:
@@ -175,15 +179,15 @@ def _numbered_classes(data: Data, code: str) -> Iterator[str]:
     if labels is not None and _are_numbers(labels):
         more = ", …" if len(labels) > 5 else ""
         shown, numbers = (", ".join(map(str, some)) + more for some in (labels[:5], range(min(len(labels), 5))))
-        told = f"the classes {shown} are numbered {numbers} before {code} is given them"
-        yield f"{told}. Say data.task: regression if it counts with their values."
+        note = f"the classes {shown} are numbered {numbers} before {code} is given them"
+        yield f"{note}. Say data.task: regression if it counts with their values."
 
 
 def _are_numbers(labels: tuple[Any, ...]) -> bool:
-    """Whether they are numbers, but not 0, 1, … already."""
+    """Whether they are numbers other than 0, 1, … in order."""
     return all(isinstance(one, int | float) for one in labels) and labels != tuple(range(len(labels)))
 
 
 def _own_on_samples(model: ModelOptions) -> Iterator[str]:
-    """The classes of the user's that are given samples, with no layer before them that learns."""
+    """The user's own classes whose input is samples, with no layer before them that learns."""
     return (name for name, _ in _raw(_calls(model.stack), model.input_names) if ":" in name)

@@ -18,19 +18,22 @@ from hptune.training.runtime import keras
 
 
 def ready_made(spec: HypermodelModel, data: Data, folder: Path) -> Builder:  # noqa: ARG001  # it names no file
-    """Its builder. Raises SpecError where the data is no pictures of classes. None of the three has branches."""
+    """The builder of a ready-made HyperModel. Raises SpecError unless the data is pictures of classes.
+
+    None of the three asks for a parameter under some values of another alone.
+    """
     shape = tuple(data.train.x.shape[1:])
     if len(shape) != 3 or data.task != "classes":
-        told = f"{spec.hypermodel} takes pictures [height, width, channels] of classes, and this is {data.task}"
-        raise spec_error(f"{told} over samples of {list(shape)}. Use layers or a preset.", "model", "hypermodel")
+        problem = f"{spec.hypermodel} takes pictures [height, width, channels] of classes, and this is {data.task}"
+        raise spec_error(f"{problem} over samples of {list(shape)}. Use layers or a preset.", "model", "hypermodel")
     assert data.labels is not None
-    given: dict[str, Any] = {"input_shape": shape, "classes": len(data.labels)}
+    options: dict[str, Any] = {"input_shape": shape, "classes": len(data.labels)}
     known = keras_tuner().applications
     if spec.hypermodel == "efficientnet":
-        made = known.HyperEfficientNet(**given, augmentation_model=_as_trained(data))
-        return Builder(_Downloading(made), branches=False)
+        hypermodel = known.HyperEfficientNet(**options, augmentation_model=_as_trained(data))
+        return Builder(_Downloading(hypermodel), branches=False)
     kind = known.HyperResNet if spec.hypermodel == "resnet" else known.HyperXception
-    return Builder(kind(**given), branches=False)
+    return Builder(kind(**options), branches=False)
 
 
 class _Downloading:
@@ -46,15 +49,15 @@ class _Downloading:
         except Exception as error:  # a download fails in many ways
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             why = lines[0] if lines else type(error).__name__
-            told = f"efficientnet starts from ImageNet's weights, which could not be had ({why})"
+            problem = f"efficientnet starts from ImageNet's weights, which could not be loaded ({why})"
             remedy = "Put them into ~/.keras/models, or use resnet, xception or application: EfficientNetB0"
-            raise spec_error(f"{told}. {remedy}.", "model", "hypermodel") from error
+            raise spec_error(f"{problem}. {remedy}.", "model", "hypermodel") from error
 
 
 def _as_trained(data: Data) -> Any:
     """Pictures of three channels in [0, 255], as EfficientNet was trained on them."""
-    few = np.asarray(data.train.x[:256])
-    x = inputs = keras().Input(few.shape[1:])
-    if few.shape[-1] == 1:
+    sample = np.asarray(data.train.x[:256])
+    x = inputs = keras().Input(sample.shape[1:])
+    if sample.shape[-1] == 1:
         x = keras().layers.Concatenate()([x, x, x])
-    return keras().Model(inputs, keras().layers.Rescaling(255.0 if few.max() <= 1.5 else 1.0)(x))
+    return keras().Model(inputs, keras().layers.Rescaling(255.0 if sample.max() <= 1.5 else 1.0)(x))

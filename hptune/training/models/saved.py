@@ -1,4 +1,4 @@
-"""Models from `.keras` files, as they were saved but for what compiled them: the YAML's `training` does that anew."""
+"""Models from `.keras` files, as they were saved, but not compiled: the YAML's `training` says how."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def load_saved(spec: SavedModel, data: Data, folder: Path) -> Any:
     """
     path = folder / spec.saved
     if not path.exists():
-        told = f"no such file: {spec.saved} (looked for {path}). A relative path starts at the YAML file's folder."
-        raise spec_error(told, "model", "saved")
+        problem = f"no such file: {spec.saved} (looked for {path}). A relative path starts at the YAML file's folder."
+        raise spec_error(problem, "model", "saved")
     custom = load_own(spec.custom_objects, folder)
     try:
         with quietly():
@@ -29,19 +29,19 @@ def load_saved(spec: SavedModel, data: Data, folder: Path) -> Any:
     except Exception as error:  # Keras raises anything for a file that it can't read
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = (lines[0] if lines else type(error).__name__).rstrip(".")
-        told = f"{spec.saved} can't be loaded: {why}"
+        problem = f"{spec.saved} can't be loaded: {why}"
         remedy = "Save it by model.save('name.keras'), and name classes of your own under custom_objects"
-        raise spec_error(f"{told}. {remedy}.", "model", "saved") from error
+        raise spec_error(f"{problem}. {remedy}.", "model", "saved") from error
     check_input(model, data)
     return from_config(model)(model.get_config()) if spec.reinitialize else model
 
 
 def check_input(model: Any, data: Data) -> None:
-    """The model must take what the data gives. Raises SpecError."""
-    wanted, given = getattr(model, "input_shape", None), tuple(data.train.x.shape[1:])
+    """Raises SpecError unless the model takes samples of the data's shape."""
+    wanted, shape = getattr(model, "input_shape", None), tuple(data.train.x.shape[1:])
     if not isinstance(wanted, tuple) or not wanted or isinstance(wanted[0], tuple | list):
         return  # several inputs, or a class whose shapes are known once it ran
-    fits = len(wanted) == len(given) + 1 and all(w in (None, g) for w, g in zip(wanted[1:], given, strict=True))
+    fits = len(wanted) == len(shape) + 1 and all(w in (None, g) for w, g in zip(wanted[1:], shape, strict=True))
     if not fits:
-        told = f"takes samples of {list(wanted[1:])}, and the data gives {list(given)}"
-        raise spec_error(f"{told}. Choose other data, or another model.", "model", "saved")
+        problem = f"takes samples of {list(wanted[1:])}, and the data gives {list(shape)}"
+        raise spec_error(f"{problem}. Choose other data, or another model.", "model", "saved")

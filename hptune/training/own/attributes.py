@@ -1,4 +1,4 @@
-"""What an object holds."""
+"""The attributes of any object."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import contextlib
 from typing import Any
 
 
-def answers(thing: Any) -> bool:
-    """Whether it may be asked what it is: some objects raise at every name that they are asked for, `__class__` too."""
+def answers(obj: Any) -> bool:
+    """Whether the object can be inspected: some raise for every attribute, even `__class__`."""
     try:
-        thing.__class__  # noqa: B018  # it is asked for
+        obj.__class__  # noqa: B018  # it is asked for
     except Exception:  # noqa: BLE001  # whatever such an object raises
         return False
     return True
 
 
-def attributes(thing: Any) -> dict[str, Any]:
-    """What an object holds, in slots too."""
+def attributes(obj: Any) -> dict[str, Any]:
+    """The attributes that an object holds, in slots too, by name."""
     slots = [
         name
-        for kind in type(thing).__mro__
+        for kind in type(obj).__mro__
         for name in _listed(vars(kind).get("__slots__", ()))
         if name not in ("__dict__", "__weakref__")
     ]
-    held = {name: object.__getattribute__(thing, name) for name in slots if _is_set(thing, name)}
+    held = {name: object.__getattribute__(obj, name) for name in slots if _is_set(obj, name)}
     with contextlib.suppress(AttributeError):
-        held |= object.__getattribute__(thing, "__dict__")
+        held |= object.__getattribute__(obj, "__dict__")
     return held
 
 
-def _is_set(thing: Any, name: str) -> bool:
+def _is_set(obj: Any, name: str) -> bool:
     try:
-        object.__getattribute__(thing, name)
+        object.__getattribute__(obj, name)
     except AttributeError:  # a slot without a value, or one whose name Python has changed
         return False
     return True

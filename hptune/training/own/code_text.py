@@ -1,4 +1,4 @@
-"""What the code of a function says of itself: the names that it reads, and what it hands on."""
+"""What a function's code shows: the names that it reads, and those whose values it passes on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BY_ANY_NAME = frozenset(
         *("__subclasses__", "__doc__", "__getattribute__", "get_global_attribute", "get_objects", "inspect"),
     )
 )
-"""What code that calls these reads can't be told from its own text."""
+"""Names of functions that read something which the code that calls them doesn't name."""
 
 
 def names_read(code: types.CodeType) -> list[str]:
-    """The names that the code, and the code inside it, reads."""
+    """The names that the code reads, and the code inside it."""
     inner = (name for one in code.co_consts if isinstance(one, types.CodeType) for name in names_read(one))
     return sorted({*code.co_names, *inner})
 
@@ -31,11 +31,11 @@ def as_data(code: types.CodeType) -> list[Any]:
 
 
 def handed_on(code: types.CodeType) -> set[str]:
-    """The names whose values the code takes as they are, and not for an attribute alone: it may give them to others."""
-    found: set[str] = set()
+    """The names whose values the code uses as a whole, not for one attribute: it may pass them on."""
+    names: set[str] = set()
     steps = [one for one in dis.get_instructions(code) if one.opname not in ("CACHE", "PRECALL", "PUSH_NULL")]
     for step, after in zip(steps, [*steps[1:], None], strict=True):
         loads = step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF")
         if loads and (after is None or after.opname not in ("LOAD_ATTR", "LOAD_METHOD")):
-            found.add(step.argval)
-    return found.union(*(handed_on(one) for one in code.co_consts if isinstance(one, types.CodeType)))
+            names.add(step.argval)
+    return names.union(*(handed_on(one) for one in code.co_consts if isinstance(one, types.CodeType)))

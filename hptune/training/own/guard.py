@@ -1,6 +1,6 @@
-"""A last look before a program serves a point: whether it computes what the builder's own model computes there.
+"""A last check before a program serves a point: whether it computes what the builder's own model computes there.
 
-The structure's key proves it by what the objects hold. This compares results: the predictions of one batch, its loss,
+The structure's key shows it from what the objects hold. This compares results: the predictions on one batch, its loss,
 its metrics and the penalties, with the same weights in both.
 """
 
@@ -22,32 +22,32 @@ from hptune.training.own.sameness import kept_in_each_layer
 from hptune.training.runtime import keras
 
 BATCH = 16
-"""Samples that are compared, and one more of each class that is not among them."""
+"""Samples that are compared, beside one of each class that is missing among them."""
 
 MOST = 4096
-"""How many training samples are searched for the other classes."""
+"""How many training samples are searched for missing classes."""
 
 _TOLERANCE = 1e-5
-"""Relative to the largest number: both compute the same in float32, perhaps in another order."""
+"""Relative to the largest number: both compute the same in float32, maybe in another order."""
 
 
 def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
     """What differs between the builder's own model and the program at the blueprint's point; None where nothing does.
 
-    Leaves weights and dials of the program as they were compared: a trial begins by putting its own.
+    The program keeps the weights and dials that were compared: a trial begins by setting its own.
     """
     from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 
     own, model = blueprint.own, program.model
     assert own is not None, "asked of models that code builds"
-    held, given = _weights(model, own)
-    if [one.shape for one in held] != [one.shape for one in given]:
+    of_program, of_own = _weights(model, own)
+    if [one.shape for one in of_program] != [one.shape for one in of_own]:
         return "other weights"
-    if [one.trainable for one in held] != [one.trainable for one in given]:
+    if [one.trainable for one in of_program] != [one.trainable for one in of_own]:
         return "other weights to train"
     if (name := _set_otherwise(own, model)) is not None:
         return f"another {name} of a layer"
-    for mine, theirs in zip(held, given, strict=True):
+    for mine, theirs in zip(of_program, of_own, strict=True):
         mine.assign(theirs)
     program.turn(blueprint.dials)
     rows = _rows(data)
@@ -57,12 +57,14 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
     wanted = None if loss is None else CompileLoss(loss, compiled.loss_weights, output_names=_names(own))
     metrics = CompileMetrics(compiled.metrics(), compiled.weighted_metrics(), output_names=_names(own))
     if any(not one.built for one in reached(code_of(own)) if isinstance(one, keras().layers.Layer)):
-        _trace(own, wanted, x, y, weight)  # a layer that a loss calls makes its variables now, before they move
+        _trace(
+            own, wanted, x=x, y=y, weight=weight
+        )  # a layer that a loss calls makes its variables now, before they move
     moved = {id(one): one for one in [*own_state(own), *own_state(model)]}.values()
     before = [one.numpy() for one in moved]
-    ours = _computed(own, wanted, metrics, x, y, weight)
+    ours = _computed(own, wanted, metrics=metrics, x=x, y=y, weight=weight)
     put(list(moved), before)
-    theirs = _computed(model, model._compile_loss, model._compile_metrics, x, y, weight)
+    theirs = _computed(model, model._compile_loss, metrics=model._compile_metrics, x=x, y=y, weight=weight)
     put(list(moved), before)
     for name, values in ours.items():
         if name not in theirs or not _close(values, theirs[name]):
@@ -71,8 +73,10 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
 
 
 def _set_otherwise(own: Any, model: Any) -> str | None:
-    """An option that a layer of the builder's model has and the program's has otherwise: what a config does not bring
-    back, such as the strength of `enable_lora`, may show only once it is trained. Dials are turned, and left out.
+    """An option that differs between a layer of the builder's model and the program's; None where none does.
+
+    Options that a config does not restore, such as the strength of `enable_lora`, may only show in training. Dials are
+    turned, and left out here.
     """
     ours = list(own._flatten_layers())
     theirs = list(model._flatten_layers())[-len(ours) :]
@@ -94,7 +98,7 @@ def _is_option(value: Any) -> bool:
 
 
 def _rows(data: Data) -> Any:
-    """The numbers of the first samples, and of one sample of each class that these hold none of."""
+    """The row numbers of the first samples, and of one sample of each class missing among them."""
     y = np.asarray(data.train.y[:MOST])
     classes = y if y.ndim == 1 else y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
     _, firsts = np.unique(classes, return_index=True)
@@ -103,36 +107,36 @@ def _rows(data: Data) -> Any:
 
 
 def _weights(model: Any, own: Any) -> tuple[list[Any], list[Any]]:
-    """Those of the program that stand for the model's own, and these. What stands before the model comes first."""
-    given = list(own.weights)
-    states = [one for one in own.variables if all(one is not weight for weight in given)]
-    held = list(model.weights)[-len(given) :] if given else []
+    """(the program's weights that stand for the model's own, the model's own). Layers before the model come first."""
+    of_own = list(own.weights)
+    states = [one for one in own.variables if all(one is not weight for weight in of_own)]
+    of_program = list(model.weights)[-len(of_own) :] if of_own else []
     drawn = [one for one in model.variables if all(one is not weight for weight in model.weights)]
     if len(drawn) == len(states):  # a rate that is 0 has no generator
-        held, given = [*held, *drawn], [*given, *states]
-    return held, given
+        of_program, of_own = [*of_program, *drawn], [*of_own, *states]
+    return of_program, of_own
 
 
 def _names(model: Any) -> Any:
     return getattr(model, "output_names", None)
 
 
-def _computed(model: Any, loss: Any, metrics: Any, x: Any, y: Any, weight: Any) -> dict[str, Any]:
+def _computed(model: Any, loss: Any, *, metrics: Any, x: Any, y: Any, weight: Any) -> dict[str, Any]:
     keras().utils.set_random_seed(0)  # for what draws without a generator of its own
-    found = model(x, training=False)
-    told = {"predictions": [np.asarray(leaf) for leaf in leaves(found)], "penalty": [_sum(model.losses)]}
+    predicted = model(x, training=False)
+    results = {"predictions": [np.asarray(leaf) for leaf in leaves(predicted)], "penalty": [_sum(model.losses)]}
     if loss is not None:
-        told["loss"] = [np.asarray(loss(y, found, weight))]
+        results["loss"] = [np.asarray(loss(y, predicted, weight))]
     if metrics is not None and loss is not None:
         metrics.reset_state()  # of the program, which has trained
-        metrics.update_state(y, found, weight)
-        told["metrics"] = [np.asarray(leaf) for leaf in leaves(list(in_order(metrics.result()).values()))]
+        metrics.update_state(y, predicted, weight)
+        results["metrics"] = [np.asarray(leaf) for leaf in leaves(list(in_order(metrics.result()).values()))]
         metrics.reset_state()
-    return told
+    return results
 
 
-def _trace(model: Any, loss: Any, x: Any, y: Any, weight: Any) -> None:
-    """The loss as `fit` makes a graph of it; nothing is computed."""
+def _trace(model: Any, loss: Any, *, x: Any, y: Any, weight: Any) -> None:
+    """Trace the loss as `fit` does; nothing is computed."""
     if loss is not None:
         function(lambda: loss(y, model(x, training=False), weight), xla=False).get_concrete_function()
 

@@ -1,4 +1,4 @@
-"""The modules of the user's that his code reaches, and those that it imports only as it runs."""
+"""The user's modules that their code reaches, and those that it imports only as it runs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from hptune.base.own_files import is_own_file
 
 
 def own_modules(reference: str, folder: Path | None) -> list[ModuleType]:
-    """The module that `module:name` names, all that it has imported, and all others of the folder that are loaded."""
+    """The module of `module:name`, all of the user's that it has imported, and all others loaded from the folder."""
     beside = (folder or Path()).resolve()
     loaded = [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and one.__name__ != "__main__"]
     named = reference.partition(":")[0]
     waiting = [one for one in loaded if one.__name__ == named or _lies_in(beside, one)]
-    found: dict[int, ModuleType] = {}
+    modules: dict[int, ModuleType] = {}
     while waiting:
         module = waiting.pop()
-        if id(module) not in found:
-            found[id(module)] = module
+        if id(module) not in modules:
+            modules[id(module)] = module
             held = [*map(_module_of, list(vars(module).values())), *map(sys.modules.get, _imported_by(module))]
             waiting += [one for one in held if one is not None and _is_own(one)]
-    return list(found.values())
+    return list(modules.values())
 
 
 def _imported_by(module: ModuleType) -> Iterator[str]:
-    """The names of the modules that its text imports, wherever it does, and of the packages around them."""
+    """The names of the modules that its source imports, anywhere in it, and of the packages around them."""
     try:
         tree = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes())
     except (OSError, SyntaxError, ValueError):  # it has no text
@@ -54,7 +54,7 @@ def _imported_by(module: ModuleType) -> Iterator[str]:
 
 
 def forget(modules: Iterable[ModuleType]) -> None:
-    """Have them imported anew by who imports them next."""
+    """Have the modules imported anew at their next import."""
     gone = {module.__name__: None for module in modules if sys.modules.get(module.__name__) is module}
     if gone:
         with surroundings.importing():  # else they are put back as a trial ends
@@ -64,13 +64,13 @@ def forget(modules: Iterable[ModuleType]) -> None:
 
 @contextlib.contextmanager
 def imported(keep: Callable[[ModuleType], None]) -> Iterator[None]:
-    """`keep` is called with each module of the user's that is loaded meanwhile, as its own code has left it."""
-    with first(_Watch(keep)):
+    """Within the block, `keep` is called with each of the user's modules after it is loaded."""
+    with first(_ImportWatch(keep)):
         yield
 
 
-class _Watch:
-    """Finds modules as Python does. A module is loaded by its usual loader, and then told of."""
+class _ImportWatch:
+    """Finds modules as Python does. After the usual loader has loaded a module, `keep` is called with it."""
 
     def __init__(self, keep: Callable[[ModuleType], None]) -> None:
         self._keep = keep
@@ -88,7 +88,7 @@ class _Watch:
 
 
 def _module_of(value: Any) -> ModuleType | None:
-    """A module itself, or that of a class or a function."""
+    """The module itself, or the module of a class or function."""
     if isinstance(value, ModuleType):
         return value
     return sys.modules.get(getattr(value, "__module__", None) or "") if callable(value) else None

@@ -1,8 +1,8 @@
-"""What modules, classes and functions of the user's hold, put back: a trial is what it is in a process of its own.
+"""Puts back what the user's modules, classes and functions hold, so that a trial runs as in a process of its own.
 
-Small things that can be copied (settings, counters, random generators, objects with attributes) are put back in their
-place, since others may hold them too; variables get their first values; a `tf.function` is traced anew. What is large,
-or can't be copied, stays as it is, and so does what is added to a dictionary and is no plain value: caches.
+Small objects that can be copied (settings, counters, random generators, objects with attributes) are put back in place,
+since others may hold them too; variables get their first values; a `tf.function` is traced anew. Large objects, and
+those that can't be copied, stay as they are, and so do entries added to a dictionary that are no plain values: caches.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from hptune.training.own.sameness import is_graph_function, is_known
 from hptune.training.runtime import keras
 
 MOST_BYTES = 2**20
-"""What takes more as a pickle is data, or a network, and stays as it is."""
+"""An object whose pickle is larger is data, or a network, and stays as it is."""
 
 
 class _Bounded(io.BytesIO):
-    """Takes so many bytes and no more."""
+    """A buffer of at most `MOST_BYTES`."""
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > MOST_BYTES:
@@ -40,7 +40,7 @@ class _Bounded(io.BytesIO):
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses bound methods: their copy would belong to a copy of the object, and not to the object itself."""
+    """Refuses bound methods: a copy would be bound to a copy of the object, not to the object itself."""
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, types.MethodType):
@@ -49,12 +49,12 @@ class _Pickler(pickle.Pickler):
 
 
 class Namespace:
-    """What a module, a class, an object, a function, a dict or a list holds by name, as it was when first seen."""
+    """What a module, class, object, function, dict or list holds, by name, as it was when first seen."""
 
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
-        self._is_own = _is_own(thing)
-        self._was = {name: value for name, value in _held(thing).items() if answers(value)}
+    def __init__(self, obj: Any) -> None:
+        self._thing = obj
+        self._is_own = _is_own(obj)
+        self._was = {name: value for name, value in _held(obj).items() if answers(value)}
         self._copies = {name: copied for name, value in self._was.items() if (copied := _copied(value)) is not None}
         values = [value for value in self._was.values() if not isinstance(value, types.ModuleType | type)]
         self._graphs = [value for value in values if is_graph_function(value)]
@@ -62,7 +62,7 @@ class Namespace:
         self._variables = [(variable, variable.numpy()) for variable in variables_in(values)]
 
     def put_back(self) -> None:
-        """Put back what it held; added plain values are removed, and its graphs and caches are emptied."""
+        """Put back what it held: added plain values are removed, and its graphs and caches are emptied."""
         now = {name: value for name, value in _held(self._thing).items() if answers(value)}
         for name in [name for name, value in now.items() if name not in self._was and _is_plain(value)]:
             if self._is_own:
@@ -85,7 +85,7 @@ class Namespace:
                 cache.cache_clear()
 
     def differs(self) -> bool:
-        """Whether a name stands for another thing than it did, or for one of another content, where that is copied."""
+        """Whether a name stands for another object than it did, or its object, where that is copied, has changed."""
         now = {name: value for name, value in _held(self._thing).items() if answers(value)}
         if now.keys() != self._was.keys() or any(now[name] is not was for name, was in self._was.items()):
             return True
@@ -93,32 +93,32 @@ class Namespace:
 
 
 _SEEN: dict[int, Namespace] = {}
-"""By identity: a process may have several builders of one module, and it was as it is told here before the first."""
+"""By identity: a process may have several builders of one module, and this is its state before the first."""
 
 
-def namespaces(thing: Any) -> Iterator[Namespace]:
-    """Of a module, of its classes and of the functions in both; of an object itself."""
-    for one in _inside(thing):
+def namespaces(obj: Any) -> Iterator[Namespace]:
+    """The namespaces of a module, its classes and the functions in both; of any other object its own."""
+    for one in _inside(obj):
         if id(one) not in _SEEN:
             _SEEN[id(one)] = Namespace(one)
         yield _SEEN[id(one)]
 
 
 def forget_namespaces(some: Iterable[Namespace]) -> None:
-    """Let go of these, and of the things that they are of."""
+    """Forget these namespaces and their objects."""
     gone = {id(one) for one in some}
     for key in [key for key, one in _SEEN.items() if id(one) in gone]:
         del _SEEN[key]
 
 
-def seen_now(thing: Any) -> list[Namespace]:
-    """As `namespaces`, of what it is now, whatever it was before."""
-    return [Namespace(one) for one in _inside(thing)]
+def seen_now(obj: Any) -> list[Namespace]:
+    """As `namespaces`, but of the present state, whatever it was before."""
+    return [Namespace(one) for one in _inside(obj)]
 
 
-def _inside(thing: Any) -> Iterator[Any]:
+def _inside(obj: Any) -> Iterator[Any]:
     seen: set[int] = set()
-    waiting = [thing]
+    waiting = [obj]
     while waiting:
         one = waiting.pop()
         if id(one) in seen:
@@ -128,16 +128,16 @@ def _inside(thing: Any) -> Iterator[Any]:
         waiting += [value for value in _parts(one) if _is_apart(value, one)]
 
 
-def _parts(thing: Any) -> list[Any]:
-    """What a thing holds; the functions of class and static methods; the members of an enum."""
-    held = list(filter(answers, _held(thing).values()))
+def _parts(obj: Any) -> list[Any]:
+    """What an object holds; the functions of class and static methods; the members of an enum."""
+    held = list(filter(answers, _held(obj).values()))
     return [value.__func__ if isinstance(value, staticmethod | classmethod) else value for value in held]
 
 
 def _is_apart(value: Any, holder: Any) -> bool:
-    """Whether what a thing holds has a namespace of its own, since it can't be copied with the thing.
+    """Whether a value gets a namespace of its own, since it can't be copied with its holder.
 
-    Not layers, which are put back with the models that hold them.
+    Layers get none: they are put back with the models that hold them.
     """
     if isinstance(value, types.FunctionType):
         return not is_known(value)
@@ -156,67 +156,69 @@ def _is_apart(value: Any, holder: Any) -> bool:
     return hasattr(type(value), "__dict__") and (_is_own(value) or isinstance(holder, types.ModuleType))
 
 
-def _is_own(thing: Any) -> bool:
-    """Whether it is the user's, or a plain container: what an installed package's object makes for itself is left."""
-    if isinstance(thing, dict | list | types.ModuleType | type | types.FunctionType):
+def _is_own(obj: Any) -> bool:
+    """Whether it is the user's, or a plain container: objects of installed packages keep what they make themselves."""
+    if isinstance(obj, dict | list | types.ModuleType | type | types.FunctionType):
         return True
-    return not is_known(type(thing))
+    return not is_known(type(obj))
 
 
-def _held(thing: Any) -> dict[Any, Any]:
-    if isinstance(thing, dict):
-        return dict(thing)
-    if isinstance(thing, list):
-        return dict(enumerate(thing))
-    if not isinstance(thing, types.FunctionType):
-        return {name: value for name, value in attributes(thing).items() if not name.startswith("__")}
+def _held(obj: Any) -> dict[Any, Any]:
+    if isinstance(obj, dict):
+        return dict(obj)
+    if isinstance(obj, list):
+        return dict(enumerate(obj))
+    if not isinstance(obj, types.FunctionType):
+        return {name: value for name, value in attributes(obj).items() if not name.startswith("__")}
     cells = {
-        f"cell {i}": cell.cell_contents for i, cell in enumerate(thing.__closure__ or ()) if cell != types.CellType()
+        f"cell {i}": cell.cell_contents for i, cell in enumerate(obj.__closure__ or ()) if cell != types.CellType()
     }
-    return {**cells, "__defaults__": thing.__defaults__, "__kwdefaults__": thing.__kwdefaults__, **vars(thing)}
+    return {**cells, "__defaults__": obj.__defaults__, "__kwdefaults__": obj.__kwdefaults__, **vars(obj)}
 
 
-def _set(thing: Any, name: Any, value: Any) -> None:
-    if isinstance(thing, dict | list):
-        if isinstance(thing, list) and name >= len(thing):
-            thing.append(value)
+def _set(obj: Any, name: Any, value: Any) -> None:
+    if isinstance(obj, dict | list):
+        if isinstance(obj, list) and name >= len(obj):
+            obj.append(value)
         else:
-            thing[name] = value
+            obj[name] = value
         return
-    if isinstance(thing, types.FunctionType) and name.startswith("cell "):
-        (thing.__closure__ or ())[int(name.removeprefix("cell "))].cell_contents = value
+    if isinstance(obj, types.FunctionType) and name.startswith("cell "):
+        (obj.__closure__ or ())[int(name.removeprefix("cell "))].cell_contents = value
         return
     with contextlib.suppress(AttributeError, TypeError):  # a class may forbid it
-        setattr(thing, name, value)
+        setattr(obj, name, value)
 
 
-def _remove(thing: Any, name: Any) -> None:
-    if isinstance(thing, list):
-        thing.pop()
-    elif isinstance(thing, dict):
-        del thing[name]
+def _remove(obj: Any, name: Any) -> None:
+    if isinstance(obj, list):
+        obj.pop()
+    elif isinstance(obj, dict):
+        del obj[name]
     else:
         with contextlib.suppress(AttributeError, TypeError):
-            delattr(thing, name)
+            delattr(obj, name)
 
 
 def _kept_by(cache: Any) -> list[Any]:
-    """The results that a `functools.cache` holds, with the arguments where it is bounded."""
+    """The results that a `functools.cache` holds; for a bounded cache the arguments too."""
     own = (vars(cache), cache.__wrapped__)
-    found = [
+    referents = [
         one for one in gc.get_referents(cache) if type(one) not in (type, object) and all(one is not o for o in own)
     ]
     if cache.cache_parameters()["maxsize"] is None:
-        return [value for by_arguments in found for value in by_arguments.values()]
-    return [one for one in found if not (isinstance(one, dict) and set(map(_kind, one.values())) == {"_lru_list_elem"})]
+        return [value for by_arguments in referents for value in by_arguments.values()]
+    return [
+        one for one in referents if not (isinstance(one, dict) and set(map(_kind, one.values())) == {"_lru_list_elem"})
+    ]
 
 
-def _kind(thing: Any) -> str:
-    return type(thing).__name__
+def _kind(obj: Any) -> str:
+    return type(obj).__name__
 
 
 def _is_data(value: Any) -> bool:
-    """Whether a cache may go on holding it: what code does not change, and layers, which are put back by themselves."""
+    """Whether a cache may keep it: what code does not change, and layers, which are put back by themselves."""
     if isinstance(value, tuple):
         return all(map(_is_data, value))
     if isinstance(value, np.ndarray | keras().layers.Layer):
@@ -227,7 +229,7 @@ def _is_data(value: Any) -> bool:
 
 
 def _pickled(value: Any) -> bytes | None:
-    """The value as bytes, the same of the same value in one process; None where it is not to be copied."""
+    """The value as bytes, the same for the same value in one process; None where it must not be copied."""
     if isinstance(value, types.ModuleType | types.FunctionType | type | functools.partial) or _is_of_keras(value):
         return None
     if isinstance(value, np.ndarray) and value.nbytes > MOST_BYTES:
@@ -241,7 +243,7 @@ def _pickled(value: Any) -> bytes | None:
 
 
 def _copied(value: Any) -> bytes | None:
-    """As `_pickled`, where it can be had back."""
+    """As `_pickled`, but None where the bytes can't be loaded again."""
     copied = _pickled(value)
     try:
         return copied if copied is None or pickle.loads(copied) is not copied else None
@@ -250,12 +252,12 @@ def _copied(value: Any) -> bytes | None:
 
 
 def _is_of_keras(value: Any) -> bool:
-    """Whether it is a layer, a loss, an optimizer, …: Keras pickles them by their config, which leaves things out."""
+    """Whether it is a layer, a loss, an optimizer, …: Keras pickles them by their incomplete configs."""
     return any(one.__module__.partition(".")[0] in ("keras", "tensorflow") for one in type(value).__mro__)
 
 
 def _put_into(now: Any, then: Any) -> bool:
-    """Make an object what it was, in its place, since others may hold it; False where it can't be changed."""
+    """Give an object its former content in place, since others may hold it; False where it can't be changed."""
     if type(now) is not type(then):
         return False
     if isinstance(now, MutableMapping):
@@ -305,7 +307,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _forget_traces(function: Any) -> None:
-    """Let a `tf.function` be traced anew: the Python values that it has read may be others now."""
+    """Let a `tf.function` be traced anew: the Python values that it read may have changed."""
     for name in ("_function_cache", "_function_captures"):
         setattr(function, name, type(getattr(function, name))())
     function._variable_creation_config = function._no_variable_creation_config = function._created_variables = None

@@ -1,4 +1,4 @@
-"""Keras's and TensorFlow's code as it was: what a user's builder puts in its place is seen, and undone."""
+"""Detects and undoes what a user's builder puts in place of Keras's and TensorFlow's code."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from operator import is_not
 from typing import Any
 
 _KINDS = (types.FunctionType, types.BuiltinFunctionType, property, staticmethod, classmethod, type)
-"""What of a module or class counts: code. The rest are values, which `keras.config` and the like keep."""
+"""The code in a module or class, which counts here. The rest are values, such as `keras.config` keeps."""
 
 _OF_TENSORFLOW = ("tensorflow._api.v2", "tensorflow.python.ops")
-"""Where its functions stand; more than half of its modules make graphs run, and are no functions to replace."""
+"""Where TensorFlow's functions are; more than half of its modules run graphs and have none that is replaced."""
 
 
 _TABLES = ("ALL_OBJECTS_DICT",)
-"""What Keras looks names up in, such as `relu`."""
+"""The tables in which Keras looks up names such as `relu`."""
 
 
-class _Space:
-    """A module or a class, and its code as it was. Names that a module gains replace nothing."""
+class _Snapshot:
+    """A module or a class, with its code as it was. Names that a module gains replace nothing."""
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
@@ -53,16 +53,16 @@ class _Space:
 
 
 class Patches:
-    """A look at all that is loaded of their code; to be made before the user's builder is called."""
+    """A snapshot of all of their code that is loaded; to be made before the user's builder is called."""
 
     def __init__(self) -> None:
-        self._there: dict[int, _Space] = {}
+        self._there: dict[int, _Snapshot] = {}
         self._loaded = 0
         self._see_what_is_new()
-        self._patched: list[_Space] = []
+        self._patched: list[_Snapshot] = []
 
-    def found(self) -> bool:
-        """Whether any of it is another now. What was loaded since is taken as it is."""
+    def any_patched(self) -> bool:
+        """Whether any of the code was replaced. Modules loaded since are taken as they are."""
         if len(sys.modules) != self._loaded:
             self._see_what_is_new()
         self._patched = [space for space in self._there.values() if space.is_other()]
@@ -71,17 +71,17 @@ class Patches:
     def _see_what_is_new(self) -> None:
         for owner in _owners():
             if id(owner) not in self._there:
-                self._there[id(owner)] = _Space(owner)
+                self._there[id(owner)] = _Snapshot(owner)
         self._loaded = len(sys.modules)
 
     def undo(self) -> None:
-        """Put back what was found."""
+        """Put the replaced code back."""
         while self._patched:
             self._patched.pop().undo()
 
 
 def _owners() -> Iterator[Any]:
-    """Keras's modules that are loaded and the classes that stand in them, and TensorFlow's modules of functions."""
+    """The loaded modules of Keras with their classes, and TensorFlow's modules of functions."""
     for name, module in list(sys.modules.items()):
         if not isinstance(module, types.ModuleType):
             continue

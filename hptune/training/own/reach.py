@@ -1,4 +1,4 @@
-"""Variables that code of the user's reads or moves: what functions close over and read, what objects hold."""
+"""Variables that the user's code reads or changes: what functions close over and read, what objects hold."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from hptune.training.own.sameness import is_known
 from hptune.training.runtime import keras
 
 
-def variables_in(things: Iterable[Any]) -> list[Any]:
-    """TensorFlow's and Keras's variables within reach of the things, each once.
+def variables_in(objects: Iterable[Any]) -> list[Any]:
+    """TensorFlow's and Keras's variables within reach of the objects, each once.
 
-    Installed packages are not looked into but for what moves in Keras's own objects, and hptune's own objects not at
-    all, whose variables are no state of the user's.
+    Installed packages are not looked into, except for changing state in Keras's own objects; hptune's own objects
+    never, since their variables are not the user's state.
     """
     kinds = _kinds_of_variables()
-    return [one for one in reached(things) if isinstance(one, kinds)]
+    return [one for one in reached(objects) if isinstance(one, kinds)]
 
 
-def reached(things: Iterable[Any]) -> list[Any]:
-    """All within reach of the things, and these, each once. Of Keras's own objects among the things nothing else."""
-    kinds, found = _kinds_of_variables(), {}
-    waiting = list(things)
-    given = {id(one) for one in waiting}
+def reached(objects: Iterable[Any]) -> list[Any]:
+    """The objects and all within their reach, each once. Keras's own among these objects are not looked into."""
+    kinds, seen = _kinds_of_variables(), {}
+    waiting = list(objects)
+    roots = {id(one) for one in waiting}
     while waiting:
-        thing = waiting.pop()
-        if id(thing) in found or not answers(thing):
+        obj = waiting.pop()
+        if id(obj) in seen or not answers(obj):
             continue
-        found[id(thing)] = thing
-        if not isinstance(thing, kinds):
-            waiting += held_by(thing)
-            if id(thing) not in given:
-                waiting += _moving_in(thing)
-    return list(found.values())
+        seen[id(obj)] = obj
+        if not isinstance(obj, kinds):
+            waiting += held_by(obj)
+            if id(obj) not in roots:
+                waiting += _moving_in(obj)
+    return list(seen.values())
 
 
 def _kinds_of_variables() -> tuple[type, ...]:
@@ -46,49 +46,49 @@ def _kinds_of_variables() -> tuple[type, ...]:
     return (tf.Variable, keras().Variable)
 
 
-def _moving_in(thing: Any) -> list[Any]:
-    """What an object of Keras's or TensorFlow's changes as it is used: a generator's state, a metric's sums, a mean."""
+def _moving_in(obj: Any) -> list[Any]:
+    """The state that an object of Keras or TensorFlow changes in use: of a generator, a metric's sums, a mean."""
     import tensorflow as tf
 
-    if isinstance(thing, keras().random.SeedGenerator):
-        return [thing.state]
-    if isinstance(thing, tf.random.Generator):
-        return [thing.state]
-    if isinstance(thing, keras().metrics.Metric | keras().optimizers.Optimizer):
-        return list(thing.variables)
-    if isinstance(thing, keras().layers.Layer):
-        each = thing._flatten_layers()
+    if isinstance(obj, keras().random.SeedGenerator):
+        return [obj.state]
+    if isinstance(obj, tf.random.Generator):
+        return [obj.state]
+    if isinstance(obj, keras().metrics.Metric | keras().optimizers.Optimizer):
+        return list(obj.variables)
+    if isinstance(obj, keras().layers.Layer):
+        each = obj._flatten_layers()
         return [one for layer in each for one in (*layer._non_trainable_variables, *layer._seed_generators)]
     return []
 
 
-def held_by(thing: Any) -> Iterator[Any]:
-    """What a thing holds, closes over, reads or is made of; nothing for what is installed."""
-    if isinstance(thing, list | tuple | set | frozenset):
-        yield from thing
-    elif isinstance(thing, Mapping):
-        yield from thing.values()
-    elif isinstance(thing, functools.partial):
-        yield from (thing.func, thing.args, thing.keywords)
-    elif isinstance(thing, types.MethodType):
-        yield from (thing.__func__, thing.__self__)
-    elif isinstance(thing, types.FunctionType):
-        if not _is_closed(thing):
-            yield from _read_by(thing)
-    elif isinstance(thing, type):
-        if not _is_closed(thing):
-            yield from vars(thing).values()
-    elif isinstance(thing, staticmethod | classmethod):
-        yield thing.__func__
-    elif hasattr(type(thing), "__wrapped__") or hasattr(type(thing), "python_function"):  # a cache, a tf.function
-        yield getattr(thing, "__wrapped__", None) or getattr(thing, "python_function", None)
-    elif not isinstance(thing, types.ModuleType | str | bytes) and not _is_closed(type(thing)):
-        yield from attributes(thing).values()
-        yield type(thing)
+def held_by(obj: Any) -> Iterator[Any]:
+    """What an object holds, closes over, reads or is made of; nothing for installed code."""
+    if isinstance(obj, list | tuple | set | frozenset):
+        yield from obj
+    elif isinstance(obj, Mapping):
+        yield from obj.values()
+    elif isinstance(obj, functools.partial):
+        yield from (obj.func, obj.args, obj.keywords)
+    elif isinstance(obj, types.MethodType):
+        yield from (obj.__func__, obj.__self__)
+    elif isinstance(obj, types.FunctionType):
+        if not _is_closed(obj):
+            yield from _read_by(obj)
+    elif isinstance(obj, type):
+        if not _is_closed(obj):
+            yield from vars(obj).values()
+    elif isinstance(obj, staticmethod | classmethod):
+        yield obj.__func__
+    elif hasattr(type(obj), "__wrapped__") or hasattr(type(obj), "python_function"):  # a cache, a tf.function
+        yield getattr(obj, "__wrapped__", None) or getattr(obj, "python_function", None)
+    elif not isinstance(obj, types.ModuleType | str | bytes) and not _is_closed(type(obj)):
+        yield from attributes(obj).values()
+        yield type(obj)
 
 
-def _is_closed(thing: Any) -> bool:
-    return is_known(thing) or (getattr(thing, "__module__", None) or "").startswith("hptune.")
+def _is_closed(obj: Any) -> bool:
+    return is_known(obj) or (getattr(obj, "__module__", None) or "").startswith("hptune.")
 
 
 def _read_by(function: types.FunctionType) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What is said before the first trial of a model from code: whether its trials share programs, and can be repeated."""
+"""Notes on a model from code before the first trial: whether its trials share programs and can be repeated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ALLOWED_BY = "A class with a get_config, or one that holds plain values alone, 
 
 _REMEMBERS = (
     "the model's code gives other initial weights for the same values and the same seed: it draws from a generator of "
-    "its own that has no seed, or keeps something from one call to the next. So a trial may not be the same again"
+    "its own that has no seed, or keeps something from one call to the next. So a trial may not be repeatable"
 )
 
 
@@ -43,8 +43,8 @@ _KEEPS = (
 
 
 def loss_apart(program: Program, builder: Builder | None) -> str | None:
-    """A note where a trial's `val_loss` can't be compared with that of the default values' model: a step or a
-    `compute_loss` of the user's tells the penalties on the weights too, Keras's is told without.
+    """A note where a trial's `val_loss` can't be compared with that of the default values' model: the loss of a user's
+    own step or `compute_loss` includes the penalties on the weights, Keras's is reported without.
     """
     if builder is None or not program.model._get_regularization_losses():
         return None
@@ -52,45 +52,46 @@ def loss_apart(program: Program, builder: Builder | None) -> str | None:
     if holds == builder.tells_penalties:
         return None
     ours, theirs = ("holds", "leaves them out") if holds else ("leaves out", "holds them")
-    told = f"the loss of this model {ours} the penalties on its weights, and that of the default values' {theirs}"
-    return f"{told}: compare such models by another metric"
+    note = f"the loss of this model {ours} the penalties on its weights, and that of the default values' {theirs}"
+    return f"{note}: compare such models by another metric"
 
 
 def counts_in_python(program: Program) -> str | None:
-    """A note on code that a graph does not run, and that counts how often one is made of it."""
+    """A note on Python state that the model's code changes while graphs are traced, and not while they run."""
     if not program.counted:
         return None
     names = ", ".join(program.counted)
-    told = f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
-    return f"{told} (a variable counts as they run: add_weight)"
+    note = f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
+    return f"{note} (a variable counts as they run: add_weight)"
 
 
 def _of_logits(compiled: Compiled) -> list[str]:
-    """Notes on metrics that the code compiles, and that take for probabilities what its loss takes for logits."""
+    """Notes on compiled metrics that treat the output as probabilities where the loss treats it as logits."""
     binary = keras().losses.BinaryCrossentropy | keras().losses.BinaryFocalCrossentropy
     loss = compiled.loss()
     if not (isinstance(loss, binary) and gives_logits(loss)):
         return []
-    found = []
+    notes = []
     for metric in keras().tree.flatten([compiled.metrics(), compiled.weighted_metrics()]):
         named = isinstance(metric, str)
         known = named or type(metric).__module__.startswith("keras.")
-        name, given = (metric, {}) if named else (type(metric).__name__, metric.get_config() if known else {})
-        given = {key: value for key, value in given.items() if value not in (0.5, [0.5])}
-        found.append(taken_for_probabilities(name, given) if known else None)
-    return [told for told in found if told is not None]
+        name, options = (metric, {}) if named else (type(metric).__name__, metric.get_config() if known else {})
+        options = {key: value for key, value in options.items() if value not in (0.5, [0.5])}
+        notes.append(taken_for_probabilities(name, options) if known else None)
+    return [note for note in notes if note is not None]
 
 
 def ranks_apart(blueprint: Blueprint, model: Any, y: Array) -> list[str]:
-    """A note on metrics of the user's code that tell something else where targets are [n] and predictions [n, 1] than
-    where both are [n, 1]: Keras matches the two for its own alone. y: some targets.
+    """A note on the user's metrics that differ between targets [n] with predictions [n, 1] and both [n, 1].
+
+    Keras matches the two for its own metrics only. y: some targets.
     """
     if getattr(model, "output_shape", None) != (None, 1) or y.ndim != 1:
         return []
-    given = keras().tree.flatten([blueprint.compiled.metrics(), blueprint.compiled.weighted_metrics()])
-    names = ", ".join(getattr(one, "__name__", None) or one.name for one in given if _tells_them_apart(one, y))
-    told = f"{names}: the targets are given as [n] beside predictions of [n, 1], so that their difference is [n, n]"
-    return [f"{told}. Reshape them in its code, or have the data give y as [n, 1]"] if names else []
+    metrics = keras().tree.flatten([blueprint.compiled.metrics(), blueprint.compiled.weighted_metrics()])
+    names = ", ".join(getattr(one, "__name__", None) or one.name for one in metrics if _tells_them_apart(one, y))
+    note = f"{names}: the targets are given as [n] beside predictions of [n, 1], so that their difference is [n, n]"
+    return [f"{note}. Reshape them in its code, or have the data give y as [n, 1]"] if names else []
 
 
 def _tells_them_apart(metric: Any, y: Array) -> bool:
@@ -98,10 +99,10 @@ def _tells_them_apart(metric: Any, y: Array) -> bool:
         own = isinstance(metric, keras().metrics.Metric) and is_own(type(metric).update_state)
         return own and not _is_known_alike(metric, y)
     shares = np.random.default_rng(0).uniform(size=(len(y), 1)).astype(np.float32)
-    for given in (y, y.astype(np.float32)):
+    for targets in (y, y.astype(np.float32)):
         try:
             with quietly():
-                first, second = (_mean_of(metric, one, shares) for one in (given, given[:, None]))
+                first, second = (_mean_of(metric, one, shares) for one in (targets, targets[:, None]))
         except Exception:  # noqa: BLE001  # what it can't take is told as it is trained
             continue
         return not np.isclose(first, second, equal_nan=True)
@@ -109,7 +110,7 @@ def _tells_them_apart(metric: Any, y: Array) -> bool:
 
 
 def _is_known_alike(metric: Any, y: Array) -> bool:
-    """Whether another of its kind is seen to tell the same of both forms."""
+    """Whether two new metrics of its kind give the same for both shapes of the target."""
     shares = np.random.default_rng(0).uniform(size=(len(y), 1)).astype(np.float32)
     try:
         first, second = (type(metric).from_config(metric.get_config()) for _ in range(2))
@@ -120,8 +121,8 @@ def _is_known_alike(metric: Any, y: Array) -> bool:
         return False
 
 
-def _mean_of(metric: Callable[..., Any], *given: Array) -> float:
-    return float(np.mean(metric(*map(keras().ops.convert_to_tensor, given))))
+def _mean_of(metric: Callable[..., Any], *arrays: Array) -> float:
+    return float(np.mean(metric(*map(keras().ops.convert_to_tensor, arrays))))
 
 
 _FLOATS = (
@@ -130,8 +131,8 @@ _FLOATS = (
 )
 
 
-def left(builder: Builder) -> list[str]:
-    """Notes on what the builder's calls were seen to leave behind, for the next to find."""
+def notes_on_leftovers(builder: Builder) -> list[str]:
+    """Notes on what the builder's calls leave behind for the next call."""
     kept = sorted(builder.kept_by_code)
     few = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
     notes = [_KEEPS.format(names=few)] if kept else []
@@ -140,8 +141,8 @@ def left(builder: Builder) -> list[str]:
     return [_CHANGES, *notes] if builder.untouched.changed and not kept else notes
 
 
-def told(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:
-    """Notes on the model of the default values; [] where its programs are shared and it is the same each time."""
+def notes_on(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:
+    """Notes on the model of the default values; [] where its programs are shared and its weights repeat."""
     notes = [not_validated] if not_validated is not None else []
     notes += _of_logits(blueprint.compiled)
     if not blueprint.dialled:

@@ -1,4 +1,4 @@
-"""Whether a model that was built elsewhere is what its config tells: then a copy of it may train in its place."""
+"""Whether the config of a model built elsewhere holds all of it: then a copy may train in its place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hptune.training.runtime import keras
 
 
 def is_known(model: Any) -> bool:
-    """Whether it is of Keras's own class for a stack or a graph of layers, with Keras's own methods."""
+    """Whether its class is Keras's own for a stack or a graph of layers, and its methods are Keras's."""
     from keras.src.models.functional import Functional
 
     own = ("call", "train_step", "test_step", "compute_loss", "compute_metrics", "predict_step")
@@ -16,7 +16,7 @@ def is_known(model: Any) -> bool:
 
 
 def is_as_configured(model: Any) -> bool:
-    """Whether the constraints and penalties of its weights are those of its layers, which the config tells.
+    """Whether the constraints and penalties of its weights are those of its layers, which the config holds.
 
     A builder may set others on a variable, or on a layer when its variables are there.
     """

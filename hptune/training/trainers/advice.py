@@ -1,6 +1,6 @@
-"""What would make the training faster, found by trying: for `hptune search --profile`, whose user has asked for it.
+"""What would make the training faster, found by trying: for `hptune search --profile`.
 
-XLA and half precision change results, so that they are never chosen by measuring; what they would bring is told.
+XLA and half precision change results, so they are never switched on by a measurement; the advice says what they bring.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from hptune.base.stopwatch import WATCH
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.data import Part
 
@@ -17,11 +17,11 @@ _PAYS = 1.2
 """How many times faster an epoch must become for the advice to be given."""
 
 _TRIED_EPOCHS = 4
-"""Of which the first compiles."""
+"""Epochs that the advice is measured over; the first one compiles."""
 
 
-def tell_validation(program: Program, validation: Part, setting: Setting, *, epochs: int) -> None:
-    """Tell the stopwatch which share of so many epochs, which are one call each, was validation."""
+def tell_validation(program: Program, validation: Part, setting: ProgramSetting, *, epochs: int) -> None:
+    """Tell the stopwatch how much of these epochs, which are one call each, was validation."""
     if program.epoch_s is None:
         return
     with WATCH.aside():
@@ -34,26 +34,26 @@ def tell_validation(program: Program, validation: Part, setting: Setting, *, epo
     WATCH.move("train", "validate", epochs * min(took_s, program.epoch_s))
 
 
-def advise(program: Program, with_xla: Callable[[], Program], state: State, setting: Setting) -> None:
-    """Note what XLA would bring to a trial like this, and half precision. `program` is left as it is."""
+def advise(program: Program, with_xla: Callable[[], Program], *, state: State, setting: ProgramSetting) -> None:
+    """Note what XLA, and half precision, would bring to a trial like this. `program` is left as it is."""
     if program.epoch_s is None:
         return
     with WATCH.aside():
-        WATCH.notes += [_on_xla(program.epoch_s, with_xla(), state, setting), *_on_precision()]
+        WATCH.notes += [_on_xla(program.epoch_s, with_xla(), state=state, setting=setting), *_on_precision()]
 
 
-def _on_xla(plain_s: float, program: Program, state: State, setting: Setting) -> str:
+def _on_xla(plain_s: float, program: Program, *, state: State, setting: ProgramSetting) -> str:
     started = time.perf_counter()
-    program.run(state, setting, 0, _TRIED_EPOCHS)
+    program.run(state, setting, from_epoch=0, to_epoch=_TRIED_EPOCHS)
     total_s = time.perf_counter() - started
     assert program.epoch_s is not None, "several epochs were run"
-    told = (
+    timing = (
         f"an epoch of the first trial takes {plain_s * 1000:.1f} ms, with XLA {program.epoch_s * 1000:.1f} ms "
         f"after {total_s - (_TRIED_EPOCHS - 1) * program.epoch_s:.1f} s of compiling for each structure"
     )
     if plain_s < _PAYS * program.epoch_s:
-        return f"execution.xla would not pay: {told}"
-    return f"execution.xla: true would pay (it changes results, so for another search): {told}"
+        return f"execution.xla would not pay: {timing}"
+    return f"execution.xla: true would pay (it changes results, so for another search): {timing}"
 
 
 def _on_precision() -> list[str]:

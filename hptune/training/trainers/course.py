@@ -1,7 +1,7 @@
 """The course of a training: how the learning rate runs over it, and when it ends.
 
-Both are functions of the recipe and of the curves so far, so that a training that goes on from a file needs no state of
-its own for them.
+Both are functions of the recipe and of the curves so far, so a training that goes on from a file needs no extra state
+for them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hptune.experiment.training import Schedule
 from hptune.training.trainers.stopping import by_cycle, has_stopped
 
 RAMP_SEARCH_EPOCHS = 50
-"""`ramp: {epoch: auto}`: trained at most, and again while the validation loss still falls."""
+"""Epochs that `ramp: {epoch: auto}` trains at most, and once again while the validation loss still falls."""
 
 RAMP_PATIENCE = 2
 RAMP_BACK = 5
-"""Epochs stepped back from where the validation loss stopped falling."""
+"""How many epochs the ramp begins before the validation loss stopped falling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Course:
     folder: Path
 
     def rates(self) -> NDArray[np.float64]:
-        """float64 [epochs · steps_per_epoch]: the rate of every step, `plateau`'s factor left out."""
+        """float64 [epochs · steps_per_epoch]: the rate of every step, without `plateau`'s factor."""
         return schedules.table(
             self.recipe.schedule,
             base_rate=self.base_rate,
@@ -54,7 +54,7 @@ class Course:
         )
 
     def factor(self) -> Callable[[Curves], float] | None:
-        """`plateau`: what the rates are multiplied by after these curves; None for every other schedule."""
+        """For `plateau`, the factor of the rates as a function of the curves; None for every other schedule."""
         schedule = self.recipe.schedule
         if schedule.name != "plateau":
             return None
@@ -74,10 +74,10 @@ class Course:
         return factor
 
     def ended(self) -> Callable[[Curves], bool] | None:
-        """Whether early stopping ends the training after these curves; None where there is none.
+        """Whether early stopping ends the training, as a function of the curves; None without early stopping.
 
-        Under `cosine_restarts` patience counts whole cycles unless the user says otherwise: the loss rises at each
-        restart, which is no sign that the training is over.
+        Under `cosine_restarts` patience counts whole cycles unless the user says otherwise: that the loss rises at each
+        restart is no sign that the training is over.
         """
         stopping = self.recipe.training.early_stopping
         if stopping is None:
@@ -96,13 +96,13 @@ class Course:
         return ended
 
     def rates_by_epoch(self, curves: Curves, epochs: int) -> list[float]:
-        """The rate at the first step of each of the first `epochs` epochs, as these curves made it."""
+        """The rate at the first step of each of the first `epochs` epochs, given these curves."""
         first = self.rates()[:: self.steps_per_epoch][:epochs]
         factor = self.factor()
         if factor is not None:
             first *= [factor({name: values[:epoch] for name, values in curves.items()}) for epoch in range(epochs)]
-        told: list[float] = first.tolist()
-        return told
+        rates: list[float] = first.tolist()
+        return rates
 
     def _counts_cycles(self) -> bool:
         stopping = self.recipe.training.early_stopping
@@ -119,14 +119,14 @@ class Course:
 
 
 def seeks_ramp(recipe: Recipe) -> bool:
-    """Whether the epoch of the ramp is still to be found."""
+    """Whether the epoch of the ramp has yet to be found."""
     return recipe.schedule.name == "ramp" and recipe.schedule.epoch == "auto"
 
 
 def with_ramp_at(recipe: Recipe, epoch: int) -> Recipe:
     """The recipe with the epoch of its ramp filled in."""
-    given = {**recipe.schedule.model_dump(exclude_unset=True), "epoch": epoch}
-    return replace(recipe, schedule=Schedule.model_validate(given))
+    options = {**recipe.schedule.model_dump(exclude_unset=True), "epoch": epoch}
+    return replace(recipe, schedule=Schedule.model_validate(options))
 
 
 def stops_falling(curves: Curves) -> bool:
@@ -135,7 +135,7 @@ def stops_falling(curves: Curves) -> bool:
 
 
 def ramp_epoch(stopped_at: int) -> int:
-    """The epoch at which the rate is dropped, from the epoch at which the validation loss had stopped falling."""
+    """The epoch at which the rate drops, from the epoch at which the validation loss had stopped falling."""
     return max(1, stopped_at - RAMP_BACK)
 
 

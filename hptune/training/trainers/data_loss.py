@@ -1,7 +1,7 @@
-"""The loss on the data alone, of a model that Keras's `fit` trains: as it is told of the models beside it.
+"""The loss on the data alone, for a model that Keras's `fit` trains: so that it compares with that of other trials.
 
-Keras tells the sum with the penalties on weights and with what layers add (`add_loss`, activity regularizers). Nothing
-that the user's callbacks see, or that training depends on, is changed.
+Keras reports the sum with the penalties on weights and the losses that layers add (`add_loss`, activity regularizers).
+What the user's callbacks see, and what training depends on, stays as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hptune.training.runtime import keras
 
 
 class DataLoss:
-    """Keeps the mean over samples of what a model's compiled loss gives, since it was taken last."""
+    """Keeps the mean over samples of a model's compiled loss since the last `take`."""
 
     def __init__(self, model: Any) -> None:
         import tensorflow as tf
@@ -33,29 +33,29 @@ class DataLoss:
 
     @staticmethod
     def of(model: Any) -> DataLoss | None:
-        """None of a model that makes its own loss, which is told as it is."""
+        """The data loss of a model; None for a model that computes its own loss, which is reported as it is."""
         none = not model.compiled or makes_its_own_loss(model) or model._compile_loss is None
         return None if none else DataLoss(model)
 
     def take(self) -> float | None:
-        """The mean, which begins anew; None where the loss was not asked for."""
-        found = float(self._mean.result()) if float(self._mean.count) else None
+        """The mean, which then starts anew; None where the loss was not computed since."""
+        mean = float(self._mean.result()) if float(self._mean.count) else None
         self._mean.reset_state()
-        return found
+        return mean
 
-    def keep(self, told: Mapping[str, float], ours: Mapping[str, float]) -> None:
-        """What Keras tells of an epoch, and what of it is told here."""
-        self._told.append({name: told[name] for name in ours})
+    def keep(self, reported: Mapping[str, float], ours: Mapping[str, float]) -> None:
+        """Keep an epoch's figures: as Keras reports them, and as they are on the data alone."""
+        self._told.append({name: reported[name] for name in ours})
         self._ours.append(dict(ours))
 
     def history(self, returned: Any) -> Any:
-        """What a `fit` has returned, with these figures in the place of those that it tells of the last epochs kept."""
+        """What a `fit` returned, with the figures on the data alone in place of Keras's for the epochs kept last."""
         history = getattr(returned, "history", None)
         if not isinstance(history, Mapping):
             return returned
-        found = dict(history)
+        curves = dict(history)
         for name in self._ours[-1] if self._ours else ():
             curve = list(map(float, history.get(name, ())))
             if curve and curve == [one.get(name) for one in self._told[-len(curve) :]]:
-                found[name] = [one[name] for one in self._ours[-len(curve) :]]
-        return found
+                curves[name] = [one[name] for one in self._ours[-len(curve) :]]
+        return curves

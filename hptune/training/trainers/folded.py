@@ -1,8 +1,8 @@
 """Cross-validation: the segments of a fold go to a trainer of its own, which keeps that fold's samples and programs.
 
-The replica of a segment says which fold it is; finalists, whose replicas come after the folds, go through
-all of them again for each repeat, under seeds that no trial has used. The winner is trained on the one split, as a
-search without folds has it.
+The replica of a segment says which fold it is. Finalists' replicas come after the folds: they go through all folds
+again for each repeat, under seeds that no trial has used. The winner is trained on the single split, as in a search
+without folds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hptune.training.trainers.trainer import OnEpoch, Trainer
 
 
 class FoldedTrainer:
-    """make: the trainer of a fold, from 0, or of the one split (None); called when its first segment comes."""
+    """make: makes the trainer of a fold, from 0, or of the single split (None); called at its first segment."""
 
     def __init__(self, folds: int, make: Callable[[int | None], Trainer]) -> None:
         self._folds = folds
@@ -30,7 +30,7 @@ class FoldedTrainer:
         }  # the libraries are loaded before a segment's time counts
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        """As the fold's trainer does it."""
+        """Run the segment by its fold's trainer."""
         fold = None if segment.purpose in ("best", "baseline") else segment.replica % self._folds
         if fold not in self._trainers:
             self._trainers[fold] = self._make(fold)
@@ -38,11 +38,11 @@ class FoldedTrainer:
 
 
 def keras_trainer(experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None) -> Trainer:
-    """What trains Keras models: on one split, or on each of the folds."""
-    samples = Samples(experiment, folder, shared, run.data)
+    """The trainer of Keras models: on one split, or on each of the folds."""
+    samples = Samples(experiment, folder, shared=shared, cache=run.data)
 
     def of_fold(fold: int | None) -> Trainer:
-        return KerasTrainer(experiment, folder, run, samples, fold=fold)
+        return KerasTrainer(experiment, folder, run=run, samples=samples, fold=fold)
 
     folds = experiment.evaluation.folds
     return of_fold(None) if folds is None else FoldedTrainer(folds, of_fold)

@@ -24,17 +24,17 @@ from hptune.training.trainers.trainer import OnEpoch
 
 
 def trainer(experiment: Experiment, folder: Path, *_: Any) -> FunctionTrainer:
-    """What calls the function, which needs neither the run's folder nor samples."""
+    """The trainer of a function, which needs neither the run's folder nor samples."""
     return FunctionTrainer(experiment, folder)
 
 
 class FunctionTrainer:
     """Calls the function once an epoch (1 to `training.epochs`), or once a segment where it takes no `epoch`.
 
-    The latter has a single epoch, unless the spec asks for more; then its value stands for each of them. A function
+    The latter has a single epoch, unless the spec asks for more; then its value counts for each of them. A function
     keeps no state: what epoch 7 returns depends on the values and on 7 alone, so a segment that goes on from epoch 6
-    just calls it with 7. A metric that it does not return at an epoch has no value there (NaN in the curves, and only
-    then: a NaN that is returned fails the trial), and an epoch without an objective has no score.
+    just calls it with 7. A metric that it does not return at an epoch is NaN there in the curves (a NaN that it returns
+    fails the trial), and an epoch without an objective has no score.
     """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
@@ -49,37 +49,37 @@ class FunctionTrainer:
         self._check_parameters(parameters)
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        """As `Trainer` has it. The final trainings (`best`, `baseline`) give the figures of their best epoch too."""
+        """As in `Trainer`. The final trainings (`best`, `baseline`) give the figures of their best epoch too."""
         started = time.perf_counter()
         if segment.purpose == "probe":
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=self._facts())
-        told: list[dict[str, float]] = []
+        by_epoch: list[dict[str, float]] = []
         epochs = range(segment.from_epoch, segment.to_epoch)
         for epoch in epochs if self._takes_epoch else epochs[:1]:
             metrics = self._call(segment, epoch)
-            told.append(metrics)
+            by_epoch.append(metrics)
             if on_epoch is not None:
                 on_epoch(segment, epoch + 1, metrics)
         times = 1 if self._takes_epoch else len(epochs)
-        full = {name: values * times for name, values in _curves(told).items()}
+        full = {name: values * times for name, values in _curves(by_epoch).items()}
         facts = self._gaps(full)
         if segment.purpose in ("best", "baseline"):
-            facts["test"] = self._at_best(told)
+            facts["test"] = self._at_best(by_epoch)
         return SegmentResult(segment, segment.to_epoch, full, time.perf_counter() - started, facts=facts)
 
     def _gaps(self, curves: Curves) -> dict[str, Any]:
-        """The fact that names the metrics without a value in some epochs; also the objectives that have none in any."""
+        """The fact that names the metrics without a value in some epoch, and the objectives without a value in any."""
         gaps = [name for name, curve in curves.items() if any(map(math.isnan, curve))]
         gaps += [one.metric for one in self.experiment.objectives if one.metric not in (*curves, "seconds")]
         return {UNTOLD: gaps} if gaps and curves else {}
 
-    def _at_best(self, told: list[dict[str, float]]) -> dict[str, float]:
+    def _at_best(self, by_epoch: list[dict[str, float]]) -> dict[str, float]:
         """The metrics of the epoch that the score is of."""
         objectives = self.experiment.objectives
-        return told[best_epoch(whole_epochs(_curves(told), objectives), leading(objectives)) - 1]
+        return by_epoch[best_epoch(whole_epochs(_curves(by_epoch), objectives), leading(objectives)) - 1]
 
     def _facts(self) -> dict[str, Any]:
-        """What the probe tells. epochs: how many there are, where neither the function nor the spec speaks of them."""
+        """The probe's facts. epochs: how many there are, where neither the function nor the spec says so."""
         if self._takes_epoch:
             return {"task": None}
         if not speaks_of_epochs(self.experiment):
@@ -94,37 +94,37 @@ class FunctionTrainer:
         if self._takes_seed:
             extra["seed"] = seed
         with generators.begun(seeds.derive(seed, "epoch", epoch)):
-            found = self._function(**segment.values, **extra)
-        metrics = found if isinstance(found, Mapping) else {"score": found}
+            returned = self._function(**segment.values, **extra)
+        metrics = returned if isinstance(returned, Mapping) else {"score": returned}
         if "seconds" in metrics and any(one.metric == "seconds" for one in self.experiment.objectives):
-            told = "the function tells a metric `seconds`, and the objective of that name is how long a trial takes"
-            raise SegmentFailed(f"{told}. Give yours another name")
+            problem = "the function tells a metric `seconds`, and the objective of that name is how long a trial takes"
+            raise SegmentFailed(f"{problem}. Give yours another name")
         return {str(name): _number(str(name), value) for name, value in metrics.items()}
 
     def _check_parameters(self, parameters: Mapping[str, inspect.Parameter]) -> None:
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
             return
-        given = [*self.experiment.search_space, *(["epoch"] if self._takes_epoch else [])]
-        strange = [name for name in given if name not in parameters]
+        arguments = [*self.experiment.search_space, *(["epoch"] if self._takes_epoch else [])]
+        strange = [name for name in arguments if name not in parameters]
         if strange:
             takes = ", ".join(parameters)
             raise spec_error(f"takes no {strange[0]!r} (it takes {takes}). Add it, or drop it.", "model", "function")
         for name, parameter in parameters.items():
             required = parameter.default is inspect.Parameter.empty and name not in ("epoch", "seed")
-            always = name in given and not self.experiment.search_space[name].when if name != "epoch" else True
+            always = name in arguments and not self.experiment.search_space[name].when if name != "epoch" else True
             if required and not always:
-                told = f"needs {name!r}, which search_space does not always give"
-                raise spec_error(f"{told}. Declare it there, or give it a default.", "model", "function")
+                problem = f"needs {name!r}, which search_space does not always give"
+                raise spec_error(f"{problem}. Declare it there, or give it a default.", "model", "function")
 
 
-def _curves(told: list[dict[str, float]]) -> dict[str, tuple[float, ...]]:
-    """The metrics by name, each with a value for every epoch: NaN where the function told none.
+def _curves(by_epoch: list[dict[str, float]]) -> dict[str, tuple[float, ...]]:
+    """The metrics by name, each with a value for every epoch: NaN where the function returned none.
 
     >>> _curves([{"a": 1.0}, {"a": 2.0, "b": 3.0}])
     {'a': (1.0, 2.0), 'b': (nan, 3.0)}
     """
-    names = dict.fromkeys(name for one in told for name in one)
-    return {name: tuple(one.get(name, math.nan) for one in told) for name in names}
+    names = dict.fromkeys(name for metrics in by_epoch for name in metrics)
+    return {name: tuple(metrics.get(name, math.nan) for metrics in by_epoch) for name in names}
 
 
 def _number(name: str, value: Any) -> float:

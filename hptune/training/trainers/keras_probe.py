@@ -1,4 +1,4 @@
-"""The probe of a Keras model: what there is to train on, whether it can be, and what that costs."""
+"""The probe of a Keras model: its data, whether it can be trained, and what that costs."""
 
 from __future__ import annotations
 
@@ -23,51 +23,54 @@ from hptune.training.trainers.trials import Trials
 
 
 def probe(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:
-    """Facts for the journal's head, after everything that can be known before trial 1 was checked.
+    """Facts for the journal's head, after everything that can be checked before trial 1 was checked.
 
-    A probe that may train (`to_epoch` above 0) also tells what training costs.
+    A probe that may train (`to_epoch` above 0) also measures what training costs.
     """
-    check_precision(loaded.given)
-    found = facts(loaded.data)
-    if to_code := notes_for_code(loaded.data, loaded.given):
-        found["notes"] = [*found.get("notes", ()), *to_code]
+    check_precision(loaded.as_written)
+    learnt = facts(loaded.data)
+    if to_code := notes_for_code(loaded.data, loaded.as_written):
+        learnt["notes"] = [*learnt.get("notes", ()), *to_code]
     builder = loaded.builder
     built: Sequence[Values] = ()
     if builder is not None and builder.has_own_fit:
-        notes = [*found.get("notes", ()), reuse.NONE.format(why=builder.why_by_fit or "trains by a fit of its own")]
-        found |= probe_own_fit(loaded.own_way, loaded.given, notes)
-        return {**found, "notes": [*found["notes"], *reuse.left(builder)]}
+        notes = [*learnt.get("notes", ()), reuse.NONE.format(why=builder.why_by_fit or "trains by a fit of its own")]
+        learnt |= probe_own_fit(loaded.fit_context, loaded.as_written, notes)
+        return {**learnt, "notes": [*learnt["notes"], *reuse.notes_on_leftovers(builder)]}
     if builder is not None:
         explored = explore(builder, loaded.experiment.search_space, folder=loaded.folder)
-        found["space"], built = explored.space, explored.built
+        learnt["space"], built = explored.space, explored.built
     programs = loaded.programs
     drawn, values, doubts = check_recipes(
         loaded.experiment,
         loaded.data,
-        programs.drawn,
-        lambda one: (programs.program(one).metric_names, programs.program(one).not_validated),
-        space=joined_space(loaded.experiment, found),
+        draw=programs.drawn,
+        name_metrics=lambda one: (programs.program(one).metric_names, programs.program(one).not_validated),
+        space=joined_space(loaded.experiment, learnt),
         built=built,
         folder=loaded.folder,
     )
     program = programs.program(drawn)
     loaded.handover.check_first(drawn, program, restored=programs.restores_targets)
-    told = [*doubts]
+    notes_on_model = [*doubts]
     if builder is not None:
         if not math.isnan(drawn.learning_rate):
-            found["learning_rate"] = drawn.learning_rate
-        told += [*reuse.left(builder), *reuse.told(drawn, not_validated=program.not_validated)]
-    told += reuse.ranks_apart(drawn, program.model, loaded.data.train.y[:16])
-    told += filter(None, [programs.news.pop("note", None)])
-    found |= {"notes": [*found.get("notes", ()), *told]} if told else {}
-    return {**found, **_cost(trials, segment._replace(values=values))} if segment.to_epoch else found
+            learnt["learning_rate"] = drawn.learning_rate
+        notes_on_model += [
+            *reuse.notes_on_leftovers(builder),
+            *reuse.notes_on(drawn, not_validated=program.not_validated),
+        ]
+    notes_on_model += reuse.ranks_apart(drawn, program.model, loaded.data.train.y[:16])
+    notes_on_model += filter(None, [programs.news.pop("note", None)])
+    learnt |= {"notes": [*learnt.get("notes", ()), *notes_on_model]} if notes_on_model else {}
+    return {**learnt, **_cost(trials, segment._replace(values=values))} if segment.to_epoch else learnt
 
 
 def _cost(trials: Trials, segment: Segment) -> dict[str, Any]:
     """What training the segment's values costs.
 
-    Seconds of the first epoch, which is traced and compiled in it, and of another; the peak of this process's
-    memory in MB; the model's parameters.
+    The seconds of the first epoch, tracing and compiling included, and of a later one; the peak of this process's
+    memory in MB; the number of the model's parameters.
     """
     ends: list[float] = [time.perf_counter()]
     outcome = trials.by_program(

@@ -1,4 +1,4 @@
-"""Segments of Keras models, by what each is for."""
+"""Segments of Keras models, by their purpose."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hptune.run.history import best_epoch
 from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
 from hptune.training.core.best import Best
-from hptune.training.core.outcome import Outcome, Trained, epochs_of, parameters
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.outcome import Outcome, TrainedModel, epochs_of, parameters
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.trainers.by_fit.own_fit import OwnFit
 from hptune.training.trainers.by_fit.own_fit_probe import check_own_fit
 from hptune.training.trainers.keras_probe import probe
@@ -38,18 +38,18 @@ RANGE_STEPS = 200
 
 
 Learn: TypeAlias = Callable[[Loaded, Trials, Segment], dict[str, Any]]
-"""What a segment that trains no trial learns: facts."""
+"""Runs a segment that trains no trial; returns the facts that it learnt."""
 
 
 def stabilize(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:  # noqa: ARG001
-    """Make the stabilised weights of the segment's architecture, unless they are there."""
+    """Make the stabilised weights of the segment's architecture, unless they exist."""
     try:
         recipe = resolve(loaded.experiment, segment.values)
         try:
             blueprint = loaded.programs.blueprint(recipe, segment.values)
-            loaded.programs.weights(blueprint, recipe, segment.values, segment.replica)
+            loaded.programs.weights(blueprint, recipe, values=segment.values, replica=segment.replica)
         except NeedsFit as needed:
-            check_own_fit(loaded.given, loaded.data, str(needed))  # names `stabilize`
+            check_own_fit(loaded.as_written, loaded.data, str(needed))  # names `stabilize`
             raise
     except SpecError as error:  # the first point's model was looked at before the search; this is another's
         raise SegmentFailed(f"{error}") from error
@@ -65,22 +65,22 @@ def try_rates(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any
     epochs = -(-RANGE_STEPS // steps)
     rates = np.geomspace(*RANGE, epochs * steps).astype(np.float32)
     order = seeds.derive(loaded.experiment.seed, "samples", dict(segment.values), segment.replica)
-    state = trials.fresh(blueprint, recipe, segment, program)
-    setting = Setting(blueprint.dials, rates, batch_size, order)
+    state = trials.fresh(blueprint, recipe, segment=segment, program=program)
+    setting = ProgramSetting(blueprint.dials, rates, batch_size, order)
     losses = program.run_steps(state, setting, epochs=epochs, steps_per_epoch=None)
     return {"rates": rates[: len(losses)].astype(float).tolist(), "losses": losses}
 
 
 def prove_both_ways(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:
-    """Train an epoch both ways, compiled and by Keras's `fit`: what `prove.Proof` has."""
+    """Train an epoch both ways, compiled and by Keras's `fit`: the `prove.Proof` as JSON data."""
     if loaded.builder is not None and loaded.builder.has_own_fit:
         raise SegmentFailed("the HyperModel trains by a fit of its own, which is the plain way already")
     recipe = resolve(loaded.experiment, segment.values)
     blueprint, program = loaded.programs.serving(recipe, segment.values)
-    state = trials.fresh(blueprint, recipe, segment, program)
-    setting = trials.setting(blueprint, trials.course(blueprint, recipe, segment, program), segment)
+    state = trials.fresh(blueprint, recipe, segment=segment, program=program)
+    setting = trials.setting(blueprint, trials.course(blueprint, recipe, segment=segment, program=program), segment)
     restored = loaded.programs.restores_targets
-    return prove(blueprint, program, state, setting, loaded.data, restored=restored).facts()
+    return prove(blueprint, program, state=state, setting=setting, data=loaded.data, restored=restored).as_json()
 
 
 LEARN: dict[str, Learn] = {
@@ -93,23 +93,23 @@ LEARN: dict[str, Learn] = {
 
 
 class KerasTrainer:
-    """Keeps the data of one fold (or of the one split), and the programs and weights that the next trial may need."""
+    """Keeps the data of one fold (or of the single split), and programs and weights that the next trial may need."""
 
     def __init__(
-        self, experiment: Experiment, folder: Path, run: RunPaths, samples: Samples, *, fold: int | None = None
+        self, experiment: Experiment, folder: Path, *, run: RunPaths, samples: Samples, fold: int | None = None
     ) -> None:
-        self.loaded = Loaded(experiment, folder, run, samples, fold=fold)
+        self.loaded = Loaded(experiment, folder, run=run, samples=samples, fold=fold)
         self._trials = Trials(self.loaded)
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        """As the protocol has it."""
+        """As in `Trainer`."""
         started = time.perf_counter()
         if segment.purpose in LEARN:
-            found = {**LEARN[segment.purpose](self.loaded, self._trials, segment), **self._news()}
-            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
+            learnt = {**LEARN[segment.purpose](self.loaded, self._trials, segment), **self._news()}
+            return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)
         best = Best(self.loaded.objective, self._above(segment)) if self._may_be_kept(segment) else None
 
-        def after(trained: Trained, epoch: int, metrics: Mapping[str, float]) -> None:
+        def after(trained: TrainedModel, epoch: int, metrics: Mapping[str, float]) -> None:
             if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
                 best.take(trained, epoch, metrics)
             if on_epoch is not None:
@@ -117,13 +117,13 @@ class KerasTrainer:
 
         outcome = self._trials.run(segment, after)
         epochs = segment.from_epoch + epochs_of(outcome.curves)
-        kept = self._keep_state(segment, outcome, epochs, best)
+        kept = self._keep_state(segment, outcome, epochs=epochs, best=best)
         seconds = time.perf_counter() - started  # of training: measuring the test part and writing the model are none
-        told = {"parameters": parameters(outcome.trained.model), **outcome.facts, **self._news()}
+        learnt = {"parameters": parameters(outcome.trained.model), **outcome.facts, **self._news()}
         if segment.purpose in ("best", "baseline"):
             assert best is not None, "made above"
-            told |= self._measure(segment, outcome, best)
-        return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, told)
+            learnt |= self._measure(segment, outcome, best)
+        return SegmentResult(segment, epochs, outcome.curves, seconds, kept, outcome.ended, learnt)
 
     def _may_be_kept(self, segment: Segment) -> bool:
         """Whether the state of the best epoch may be wanted."""
@@ -133,13 +133,13 @@ class KerasTrainer:
         return segment.purpose in ("best", "baseline")
 
     def _above(self, segment: Segment) -> float | None:
-        """The score above which a trial's state is wanted; None for any: with repeats their mean decides."""
+        """The score above which a trial's state is kept; None for any: with repeats their mean decides."""
         evaluation = self.loaded.experiment.evaluation
         return segment.keep_above if (evaluation.folds or evaluation.repeats) == 1 else None
 
-    def _keep_state(self, segment: Segment, outcome: Outcome, epochs: int, best: Best | None) -> bool:
-        """Write the state at the end where training may go on from it, and that of the epoch which the score is of
-        where the trial may be one of the best; whether the one at the end was written.
+    def _keep_state(self, segment: Segment, outcome: Outcome, *, epochs: int, best: Best | None) -> bool:
+        """Write the last state where training may go on from it, and that of the best epoch where the trial may be one
+        of the best; whether the last one was written.
         """
         if segment.purpose != "trial" or isinstance(outcome.trained, OwnFit):
             return False
@@ -156,21 +156,21 @@ class KerasTrainer:
         return at_end
 
     def _measure(self, segment: Segment, outcome: Outcome, best: Best) -> dict[str, Any]:
-        """The test part's metrics with the weights of the best epoch, and for the winner the model written."""
+        """The test part's metrics with the weights of the best epoch; for the winner, write the model too."""
         epoch, state = outcome.best or (best.epoch, best.state)
-        told: dict[str, Any] = {"best_epoch": epoch}
+        learnt: dict[str, Any] = {"best_epoch": epoch}
         if state is not None:
             outcome.trained.load(state)
         outcome.trained.finalize()
         test, untested = self.loaded.test(), outcome.untested()
         if test is not None and untested is None:
-            told["test"] = outcome.trained.evaluate(test, outcome.batch_size)
+            learnt["test"] = outcome.trained.evaluate(test, outcome.batch_size)
         written = outcome.write() if segment.purpose == "best" else {}
         notes = [facts["note"] for facts in (outcome.facts, written) if "note" in facts]
         notes += [untested] if test is not None and untested is not None else []
-        return {**told, **written, **({"note": "; ".join(notes)} if notes else {})}
+        return {**learnt, **written, **({"note": "; ".join(notes)} if notes else {})}
 
     def _news(self) -> dict[str, Any]:
-        """What was stabilised on the way, once."""
+        """The news since the last call, such as what was stabilised."""
         news, self.loaded.programs.news = self.loaded.programs.news, {}
         return news

@@ -19,26 +19,26 @@ from hptune.training.data import Data, Part
 from hptune.training.data.given import as_given, beside_outputs, target_as_given
 from hptune.training.export.handover import Handover
 from hptune.training.models.hypermodel import Builder, from_code
-from hptune.training.trainers.by_fit.own_fit import OwnWay
+from hptune.training.trainers.by_fit.own_fit import FitContext
 from hptune.training.trainers.programs import MODELS, Programs
 from hptune.training.trainers.samples import Samples
 
 
 class Loaded:
-    """Of one fold, or of the one split (None).
+    """What is loaded for one fold, or for the single split (None).
 
-    given: the experiment as the YAML has it, before the defaults that the data decides. folder: the YAML file's.
+    as_written: the experiment as the YAML has it, without defaults that depend on the data. folder: the YAML file's.
     """
 
     def __init__(
-        self, given: Experiment, folder: Path, run: RunPaths, samples: Samples, *, fold: int | None = None
+        self, as_written: Experiment, folder: Path, *, run: RunPaths, samples: Samples, fold: int | None = None
     ) -> None:
-        runtime.start(given.execution.precision)
-        if given.execution.deterministic:
+        runtime.start(as_written.execution.precision)
+        if as_written.execution.deterministic:
             runtime.allow_only_deterministic()
         runtime.reset_names()  # a module of the user's may build as it is loaded: the same in every process
-        runtime.keras().utils.set_random_seed(seeds.derive(given.seed, "import"))
-        self.given = given
+        runtime.keras().utils.set_random_seed(seeds.derive(as_written.seed, "import"))
+        self.as_written = as_written
         self.folder = folder
         self.run = run
         self._samples = samples
@@ -46,7 +46,7 @@ class Loaded:
 
     @cached_property
     def data(self) -> Data:
-        """The samples; for a model, a loss or a metric from code as the source has them, on which code may count."""
+        """The samples; as the source has them where the user's code (model, loss or metric) may rely on that."""
         dealt, builder = self._samples.data(self._fold), self.builder
         if builder is not None and builder.reference:
             return as_given(dealt, ordered=builder.has_own_fit)
@@ -55,29 +55,29 @@ class Loaded:
         return as_given(beside_outputs(dealt) if self._has_one_output(dealt) else dealt)
 
     def _has_one_output(self, data: Data) -> bool:
-        """Whether a network that fits the target gives one number a sample: for two classes its layers tell."""
+        """Whether a network that fits the target gives one number per sample: for two classes its layers decide."""
         if data.task == "regression":
             return True
-        loss = fill(self.given, data.task, len(data.labels or ())).training.loss
-        names = [name.lower() for name in texts_in(loss, self.given.search_space)]
-        return any(name.startswith("binary") for name in names) or ends_in_one_unit(self.given)
+        loss = fill(self.as_written, data.task, len(data.labels or ())).training.loss
+        names = [name.lower() for name in texts_in(loss, self.as_written.search_space)]
+        return any(name.startswith("binary") for name in names) or ends_in_one_unit(self.as_written)
 
     @property
     def _has_own_figures(self) -> bool:
-        """Whether the YAML names a loss or a metric of the user's."""
-        training = self.given.training
-        return any(":" in name for name in texts_in([training.loss, training.metrics], self.given.search_space))
+        """Whether the YAML names a loss or a metric of the user's own."""
+        training = self.as_written.training
+        return any(":" in name for name in texts_in([training.loss, training.metrics], self.as_written.search_space))
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment with the defaults that the data decides."""
+        """The experiment with the defaults that depend on the data."""
         task, classes, shape = self.data.task, len(self.data.labels or ()) or None, self.data.train.y.shape[1:]
-        return fill(self.given, task, classes, outputs=math.prod(shape), one_hot=is_one_hot(task, shape))
+        return fill(self.as_written, task, classes, outputs=math.prod(shape), one_hot=is_one_hot(task, shape))
 
     @cached_property
     def builder(self) -> Builder | None:
-        """The code that builds the model, where it comes from code."""
-        model = self.given.model
+        """The code that builds the model; None where none does."""
+        model = self.as_written.model
         if not model.declares:
             return None
         if model.code is None:
@@ -85,35 +85,35 @@ class Loaded:
             return made
         builder = from_code(model.code, self.folder)
         builder.prepare = self._samples.left_again
-        x, declared = self._samples.data(self._fold).train.x[:1], Space(self.given.search_space).defaults()
-        builder.begin(x, declared, seed=seeds.derive(self.given.seed, "import"))
+        x, declared = self._samples.data(self._fold).train.x[:1], Space(self.as_written.search_space).defaults()
+        builder.begin(x, declared, seed=seeds.derive(self.as_written.seed, "import"))
         return builder
 
     @cached_property
     def programs(self) -> Programs:
         """The compiled programs and the weights that the next trial may need."""
-        folds = self.given.evaluation.folds or 1
-        return Programs(self.experiment, self.data, self.builder, self.run, folder=self.folder, folds=folds)
+        folds = self.as_written.evaluation.folds or 1
+        return Programs(self.experiment, self.data, builder=self.builder, run=self.run, folder=self.folder, folds=folds)
 
     @cached_property
-    def own_way(self) -> OwnWay:
-        """What the `fit` of a builder is given."""
+    def fit_context(self) -> FitContext:
+        """What training by a `fit` needs."""
         assert self.builder is not None, "the fit of a builder"
         data = as_given(self._samples.data(self._fold), ordered=True)
-        return OwnWay(self.builder, self.experiment, data, self.folder, self.objective)
+        return FitContext(self.builder, self.experiment, data, self.folder, self.objective)
 
     @property
     def objective(self) -> Objective:
-        """What tells the best epoch."""
+        """The objective by which the best epoch is chosen."""
         return leading(self.experiment.objectives)
 
     @property
     def handover(self) -> Handover:
-        """What writes the winner."""
-        return Handover(self.run, self.given, self.data, self.builder, self.folder)
+        """The writer of the winner's model."""
+        return Handover(self.run, self.as_written, self.data, self.builder, self.folder)
 
     def test(self) -> Part | None:
         """The test part; None where the data has none."""
         part = self._samples.test()
         as_given = self.builder is not None or self._has_own_figures
-        return target_as_given(part, self.data.given) if part is not None and as_given else part
+        return target_as_given(part, self.data.form) if part is not None and as_given else part

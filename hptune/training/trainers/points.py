@@ -13,11 +13,11 @@ LARGEST = 4096
 """Before the first trial no Int is set above this, or above 16 times its default where that is more."""
 
 BY_CHANCE = 8
-"""Points that are tried by chance where no other has made a model."""
+"""Random points that are tried where no other has made a model."""
 
 
 def points(space: Space, *, seed: int, built: Sequence[Values] = ()) -> Iterator[Values]:
-    """The defaults, both ends, what has built before, and points by chance: each once, none of huge whole numbers."""
+    """The defaults, both ends, points built before, and random points: each once, none with huge whole numbers."""
     tried = set()
     for values in _candidates(space, seed, built):
         if point_key(values) not in tried:
@@ -26,7 +26,7 @@ def points(space: Space, *, seed: int, built: Sequence[Values] = ()) -> Iterator
 
 
 def within_reach(domain: Domain) -> Domain:
-    """The part of a domain that is built before the first trial: an Int of 1 to 10**9 makes nothing of that size."""
+    """The part of a domain that is tried before the first trial: of an Int up to 10**9 the smaller values."""
     if not isinstance(domain, IntDomain):
         return domain
     most = max(LARGEST, 16 * domain.default_value())

@@ -23,25 +23,27 @@ from hptune.training.trainers.points import points
 Draw: TypeAlias = Callable[[Recipe, Values], Blueprint]
 
 NameMetrics: TypeAlias = Callable[[Blueprint], tuple[list[str], str | None]]
-"""Compiles a program and tells which metrics it reports, and why none of validation (None: it has those)."""
+"""Compiles a program; (the metrics that it reports, why it has none of validation, or None)."""
 
 
 def check_recipes(
     experiment: Experiment,
     data: Data,
+    *,
     draw: Draw,
     name_metrics: NameMetrics,
-    *,
     space: Space,
     built: Sequence[Values] = (),
     folder: Path = Path(),
 ) -> tuple[Blueprint, Values, list[str]]:
-    """Try the recipe at the defaults, and as long as no model comes of them elsewhere; the first blueprint, its values.
-    And, of the user's code, in what its last layer does not fit the data: as Keras trains it, so it is trained here.
+    """Try the recipe at the defaults, then at other points until one makes a model.
 
-    space: the YAML's and the code's. built: settings of which the code has made a model, which go before chance.
-    folder: the YAML file's, to tell places by. Raises SpecError if none of the points can be built, or if what is built
-    does not fit the data. Values that fail on their own are left to their trials.
+    Returns the blueprint of that point, its values, and notes on where the last layer of the user's own model does not
+    fit the data: it is trained as it is, as Keras does.
+
+    draw: makes a point's blueprint. space: the YAML's and the code's. built: settings from which the code has made a
+    model; they come before random points. folder: the YAML file's, for places in messages. Raises SpecError if no point
+    can be built, or if the model does not fit the data. Values that fail on their own are left to their trials.
     """
     failures: list[Problem] = []
     for values in points(space, seed=experiment.seed, built=built):
@@ -54,7 +56,7 @@ def check_recipes(
             seen = replace(data, target_scale=None) if experiment.model.as_it_is else data
             doubts = []
             try:
-                check_last_layer(made, loss, seen, _last_layer(experiment), columns=columns)
+                check_last_layer(made, loss, data=seen, path=_last_layer(experiment), columns=columns)
             except SpecError as misfit:
                 if not experiment.model.as_it_is:
                     raise
@@ -62,17 +64,17 @@ def check_recipes(
             check_objective(experiment, *name_metrics(blueprint))
             return blueprint, values, doubts
         except SegmentFailed as failed:
-            why = str(failed)
+            failure = str(failed)
         except HptuneError:
             raise
         except Exception as error:  # Keras and users' code raise anything; it is told below
             if is_fatal(error) and not failures:  # at the defaults; elsewhere it is left to the trial that meets it
                 raise
-            why = reason(error, folder)
+            failure = reason(error, folder)
             path = error.path if isinstance(error, LayerError) else path
         shown = ", ".join(f"{name}={value}" for name, value in values.items())
-        told = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}: {why}"
-        failures.append(Problem(f"{told.rstrip('.')}. Fix the model, or narrow the search space.", path))
+        problem = f"no model for {shown or 'the recipe'} over samples of {list(data.train.x.shape[1:])}: {failure}"
+        failures.append(Problem(f"{problem.rstrip('.')}. Fix the model, or narrow the search space.", path))
     raise SpecError(failures[0])
 
 
@@ -81,29 +83,29 @@ def check_precision(experiment: Experiment) -> None:
     import tensorflow as tf
 
     if experiment.execution.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
-        told = "mixed_float16 needs a GPU, and this machine has none. Use mixed_bfloat16 or float32."
-        raise spec_error(told, "execution", "precision")
+        problem = "mixed_float16 needs a GPU, and this machine has none. Use mixed_bfloat16 or float32."
+        raise spec_error(problem, "execution", "precision")
 
 
 def check_smoothing(blueprint: Blueprint) -> None:
-    """Labels can be smoothed for a cross-entropy alone."""
+    """Labels can be smoothed under a cross-entropy only."""
     kind = type(blueprint.compiled.loss()).__name__
     if blueprint.dials.get(SMOOTHING, 0.0) > 0 and kind not in SMOOTHABLE:
-        told = f"needs a cross-entropy loss, and this is {kind}. Drop it, or choose one of {', '.join(SMOOTHABLE)}."
-        raise spec_error(told, "training", "regularization", "label_smoothing")
+        problem = f"needs a cross-entropy loss, and this is {kind}. Drop it, or choose one of {', '.join(SMOOTHABLE)}."
+        raise spec_error(problem, "training", "regularization", "label_smoothing")
 
 
 def check_objective(experiment: Experiment, metrics: list[str], not_validated: str | None = None) -> None:
-    """Each objective must be one of the reported metrics. not_validated: why there are none of validation."""
+    """Each objective must be one of the reported metrics. not_validated: why there are no validation metrics."""
     for i, objective in enumerate(experiment.objectives):
         if objective.metric not in [*metrics, "seconds", "parameters"]:
             place = (i,) if isinstance(experiment.objective, list) else ()
-            told = f"no metric {objective.metric!r} is reported. Known: {', '.join(metrics)}, seconds, parameters."
-            raise spec_error(f"{told}{_sentence(not_validated)}", "objective", *place, "metric")
+            problem = f"no metric {objective.metric!r} is reported. Known: {', '.join(metrics)}, seconds, parameters."
+            raise spec_error(f"{problem}{_sentence(not_validated)}", "objective", *place, "metric")
 
 
-def _sentence(told: str | None) -> str:
-    return "" if told is None else f" {told[0].upper()}{told[1:]}."
+def _sentence(clause: str | None) -> str:
+    return "" if clause is None else f" {clause[0].upper()}{clause[1:]}."
 
 
 def _last_layer(experiment: Experiment) -> KeyPath:

@@ -25,7 +25,7 @@ from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
 from hptune.training.core.losses import standardized
 from hptune.training.core.program import Program
-from hptune.training.core.results import build_as_fit, has_call, has_own_steps, is_whole, packed, told_by
+from hptune.training.core.results import build_as_fit, has_call, has_own_steps, is_whole, packed, reported_by
 from hptune.training.core.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.core.state import State
 from hptune.training.core.streamed import mapped
@@ -42,33 +42,33 @@ from hptune.training.trainers.last_layer import check_last_layer, doubt
 from hptune.training.trainers.stabilize import recipe_for, stabilize
 
 KEPT = 8
-"""How many compiled programs stay in memory; the least recently used goes first."""
+"""How many compiled programs stay in memory; the least recently used is dropped first."""
 
 WEIGHTS = 32
-"""How many sets of initial weights stay in memory; they are drawn again, the same by their seed."""
+"""How many sets of initial weights stay in memory; others are drawn again, the same by their seed."""
 
 DESCRIBED = 4
-"""How many models that were built to be described are kept."""
+"""How many models built only to be described are kept."""
 
 
 MODELS = "hptune.training.models"
-"""Where the rows of models look."""
+"""The package in which a model kind's maker is looked up."""
 
 
 class Programs:
     """Makes blueprints, programs and initial weights, and keeps what the next trial may need.
 
-    builder: the user's code, where the model comes from code. folds: how many others like this one there are, each
-    with the programs of its own fold. news: what was stabilised since it was last taken, as facts for the journal.
+    builder: the user's code, where the model comes from code. folds: how many objects like this one share the memory,
+    each with the programs of its own fold. news: facts for the journal since they were last taken.
     """
 
     def __init__(
         self,
         experiment: Experiment,
         data: Data,
+        *,
         builder: Builder | None,
         run: RunPaths,
-        *,
         folder: Path = Path(),
         folds: int = 1,
     ) -> None:
@@ -85,10 +85,10 @@ class Programs:
 
     @counts("build")
     def blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
-        """How the model of `recipe` is made. A model from code is built for it, the rest is read off the recipe."""
+        """The blueprint of the recipe's model. A model from code is built for it; any other follows from the recipe."""
         builder = self._builder
         if builder is not None:
-            given = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
+            named = frozenset({"optimizer", "loss", "metrics"} & recipe.training.model_fields_set)
             draw = partial(self._build_by_code, builder, values)
 
             def rebuild() -> Any:
@@ -98,7 +98,7 @@ class Programs:
             bare = of_model(
                 rebuild(),
                 recipe,
-                given=given,
+                named=named,
                 rebuild=rebuild,
                 draw=draw,
                 tag=dict(values),
@@ -110,20 +110,20 @@ class Programs:
             bare = self._of_built(recipe, recipe.model)
         else:
             x, precision = self._data.train.x, self._experiment.execution.precision
-            bare = of_layers(recipe, x.shape[1:], x.dtype.name, precision, folder=self._folder)
+            bare = of_layers(recipe, x.shape[1:], input_dtype=x.dtype.name, precision=precision, folder=self._folder)
         return bare if recipe.augment is None else self._augmented(bare, recipe.augment)
 
     def _of_built(self, recipe: Recipe, spec: ModelSpec) -> Blueprint:
-        """The blueprint of a model whose section says all of it; one of each is kept, to be described."""
+        """The blueprint of a model that its section describes in full; one built model of each section is kept."""
         key = spec.model_dump_json()
         rebuild = partial(self._build, spec)
         if key not in self._described:
             while len(self._described) >= DESCRIBED:
                 self._described.popitem(last=False)
             self._described[key] = rebuild()
-        given = frozenset({"optimizer", "loss", "metrics"})
+        named = frozenset({"optimizer", "loss", "metrics"})
         model = self._described[key]
-        return of_model(model, recipe, given=given, rebuild=rebuild, tag=key, folder=self._folder)
+        return of_model(model, recipe, named=named, rebuild=rebuild, tag=key, folder=self._folder)
 
     def _build(self, spec: ModelSpec) -> Any:
         reset_names()
@@ -140,7 +140,7 @@ class Programs:
         )
 
     def drawn(self, recipe: Recipe, values: Values) -> Blueprint:
-        """The blueprint of a point, to be looked at: one whose model can be built."""
+        """The blueprint of a point, one whose model can be built, to be checked."""
         blueprint = self.blueprint(recipe, values)
         try:
             if blueprint.own is not None:
@@ -150,9 +150,9 @@ class Programs:
         return blueprint
 
     def serving(self, recipe: Recipe, values: Values) -> tuple[Blueprint, Program]:
-        """The blueprint of a point, and a program that was shown to compute what the point's own model does.
+        """The blueprint of a point, and a program shown to compute the same as the point's own model.
 
-        Where it was not, the point has a program of its own.
+        Where no program was shown to, the point gets one of its own.
         """
         blueprint = self.blueprint(recipe, values)
         try:
@@ -162,9 +162,9 @@ class Programs:
             return blueprint, self.program(blueprint)
         if blueprint.own is None or blueprint.made_by in program.serves:
             return blueprint, program
-        if (told := apart(blueprint, program, self._data)) is not None:
-            program_of_its_own = "these values have a program of their own: the shared one gives"
-            self.news["not_shared"] = f"{program_of_its_own} {told} than the model that the code builds"
+        if (difference := apart(blueprint, program, self._data)) is not None:
+            note = "these values have a program of their own: the shared one gives"
+            self.news["not_shared"] = f"{note} {difference} than the model that the code builds"
             blueprint = self._alone(blueprint)
             return blueprint, self.program(blueprint)
         program.serves.add(blueprint.made_by)
@@ -186,8 +186,8 @@ class Programs:
         return self._programs[key]
 
     @counts("build")
-    def weights(self, blueprint: Blueprint, recipe: Recipe, values: Values, replica: int) -> Weights:
-        """The weights that a trial starts from, by (seed, architecture, replica); stabilised if asked for."""
+    def weights(self, blueprint: Blueprint, recipe: Recipe, *, values: Values, replica: int) -> Weights:
+        """The initial weights of a trial, by (seed, architecture, replica); stabilised if the recipe asks for it."""
         how = recipe.initialization.stabilize
         if how is not None:
             draws = self.blueprint(recipe_for(recipe, how, self._defaults), values)
@@ -209,15 +209,14 @@ class Programs:
 
     @cached_property
     def _defaults(self) -> Recipe:
-        """The recipe at the defaults of the space."""
+        """The recipe at the default values of the search space."""
         return resolve(self._experiment, Space(self._experiment.search_space).defaults())
 
     @property
     def restores_targets(self) -> bool:
         """Whether the loss sees standardised targets, and a last layer brings predictions back to the target's unit.
 
-        Not for a model that the user's code compiled, or that was trained before: those are meant for the targets as
-        they are.
+        Not for a model that the user's code compiled, or that was trained before: those expect the targets as they are.
         """
         return self._data.target_scale is not None and not self._experiment.model.as_it_is
 
@@ -230,7 +229,7 @@ class Programs:
         if has_own_steps(model) and model.compiled:  # a step may use layers that `call` does not, and make state
             train = self._data.train
             few = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
-            told_by(model.train_step, packed(few))
+            reported_by(model.train_step, packed(few))
         if not is_whole(model) and (has_call(model) or not has_own_steps(model)):
             build_as_fit(model, self._data.train.x[:1])  # no input shape was given: the first sample has one
         builder.untouched.after(model)
@@ -238,7 +237,7 @@ class Programs:
 
     @counts("build")
     def compile(self, blueprint: Blueprint, *, xla: bool) -> Program:
-        """A new program, which is not kept."""
+        """Compile a new program, which is not kept."""
         # Names, and what code draws as it builds, are as in a process of its own, whatever was made before.
         reset_names()
         keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "program"))
@@ -253,9 +252,9 @@ class Programs:
             check_outputs(model, columns)
             if self._builder is None:
                 seen = data if self.restores_targets else replace(data, target_scale=None)
-                _check_last(model, blueprint, seen, columns)
-                if (told := doubt(model, seen, columns=columns)) is not None:
-                    self.news["note"] = told
+                _check_last(model, blueprint, data=seen, columns=columns)
+                if (note := doubt(model, seen, columns=columns)) is not None:
+                    self.news["note"] = note
             if has_own_steps(model):
                 _check_steps(blueprint, front, xla=xla)
             return behind(front, in_own_unit(model, data, columns) if self.restores_targets else model, data)
@@ -276,7 +275,7 @@ class Programs:
         return program
 
     def _stabilized(self, how: Stabilize, draws: Blueprint, replica: int) -> Weights:
-        """The run's stabilised weights of these draws; made here where they are not there (any more)."""
+        """The run's stabilised weights of these draws; made here where the run doesn't have them (any more)."""
         made_by = fingerprint(draws.architecture, draws.made_by, draws.structure, draws.batch_size)
         key = (made_by, replica)
         if (kept := self._kept_weights(key)) is not None:
@@ -286,34 +285,34 @@ class Programs:
             with contextlib.suppress(states.Damaged):  # then they are made again, the same by their seed
                 return self._keep_weights(key, states.load(path, below=self._run.runs)[0].model)
         seed = seeds.derive(self._experiment.seed, "stabilize", draws.architecture, replica)
-        found = stabilize(how, self.program(draws), draws, seed=seed)
-        states.save(path, State(tuple(found.weights)), {}, below=self._run.runs)
+        stabilized = stabilize(how, self.program(draws), draws, seed=seed)
+        states.save(path, State(tuple(stabilized.weights)), {}, below=self._run.runs)
         self.news["stabilized"] = {
             "structure": made_by,
             "replica": replica,
             "method": how.method,
-            "losses": list(found.losses),
-            "chosen": found.chosen,
+            "losses": list(stabilized.losses),
+            "chosen": stabilized.chosen,
         }
-        return self._keep_weights(key, found.weights)
+        return self._keep_weights(key, stabilized.weights)
 
 
 class NeedsFit(SegmentFailed):
-    """No program can train these values' model: Keras's own `fit` is to."""
+    """No program can train the model of these values: Keras's own `fit` must."""
 
 
-def _check_last(model: Any, blueprint: Blueprint, data: Data, columns: Mapping[str, int]) -> None:
-    """The last layer of any point, as that of the first is checked before the search. Raises SegmentFailed."""
+def _check_last(model: Any, blueprint: Blueprint, *, data: Data, columns: Mapping[str, int]) -> None:
+    """Check a point's last layer as the first point's is checked before the search. Raises SegmentFailed."""
     try:
-        check_last_layer(model, blueprint.compiled.loss(), data, (), columns=columns)
+        check_last_layer(model, blueprint.compiled.loss(), data=data, path=(), columns=columns)
     except SpecError as error:
         raise SegmentFailed("; ".join(one.message for one in error.problems)) from error
 
 
 def _check_steps(blueprint: Blueprint, front: Sequence[Any], *, xla: bool) -> None:
-    """What a model that trains by a step of its own leaves no room for. Raises SpecError."""
+    """Raises SpecError for options that have no effect on a model that trains by a step of its own."""
     own = "and the model trains by a train_step of its own"
-    told = {
+    refused = {
         ("execution", "xla"): (xla, f"compiles a step of Keras's, {own}. Drop it."),
         ("data", "augment"): (bool(front), f"stands before the model, {own}. Put the layers into it, in its code."),
         ("training", "regularization", "label_smoothing"): (
@@ -321,6 +320,6 @@ def _check_steps(blueprint: Blueprint, front: Sequence[Any], *, xla: bool) -> No
             f"changes Keras's loss, {own}. Smooth the labels there.",
         ),
     }
-    problems = [Problem(words, path) for path, (stands, words) in told.items() if stands]
+    problems = [Problem(problem, path) for path, (stands, problem) in refused.items() if stands]
     if problems:
         raise SpecError(*problems)

@@ -1,8 +1,8 @@
 """`hptune plan --prove`: one point of an experiment trained for an epoch both ways, compiled and by Keras's own `fit`.
 
 The plain way is stock Keras from end to end: the layers with their numbers, the optimizer, the loss over targets that
-were standardised or smoothed as arrays, the penalties in the layers; the same initial weights and noise, the same
-batches, the learning rate set before each step.
+were standardised or smoothed as arrays, and the penalties in the layers. Initial weights, noise and batches are the
+same; the learning rate is set before each step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hptune.base.errors import SegmentFailed
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.results import build_as_fit
 from hptune.training.core.several_outputs import columns_of, splitter
 from hptune.training.core.state import State
@@ -27,10 +27,10 @@ from hptune.training.models.blueprint import SMOOTHING, Blueprint
 from hptune.training.runtime import keras, reset_names
 
 TOLERANCE = {"float32": 1e-5}
-"""The largest difference, as a share of the size, that is the noise of the arithmetic."""
+"""The largest relative difference that counts as noise of the arithmetic, by precision."""
 
 SMALLEST = 0.1
-"""What is smaller is held to be of this size: the noise of sums is that of their largest terms."""
+"""Smaller numbers are compared as if of this size: the noise of a sum is that of its largest terms."""
 
 HALF_TOLERANCE = 2e-2
 """The same in half precision."""
@@ -38,10 +38,11 @@ HALF_TOLERANCE = 2e-2
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """metrics: [compiled, fit] by name, of the one epoch. not_compared: the curves that `fit` tells otherwise, or not:
-    a loss that holds penalties there, say. weights: the largest difference as a share of the size.
+    """How far the compiled training is from Keras's `fit`.
 
-    equal: whether all differences are the noise of the arithmetic.
+    metrics: (compiled, fit) by name, of the one epoch. not_compared: the curves that `fit` reports in another way or
+    not at all, such as a loss that includes penalties there. weights: the largest relative difference.
+    equal: whether all differences are noise of the arithmetic.
     """
 
     metrics: Mapping[str, tuple[float, float]]
@@ -51,7 +52,7 @@ class Proof:
     compiled_s: float
     fit_s: float
 
-    def facts(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """All of it as JSON data."""
         return {
             "metrics": {name: list(pair) for name, pair in self.metrics.items()},
@@ -64,14 +65,14 @@ class Proof:
 
 
 def prove(
-    blueprint: Blueprint, program: Program, state: State, setting: Setting, data: Data, *, restored: bool
+    blueprint: Blueprint, program: Program, *, state: State, setting: ProgramSetting, data: Data, restored: bool
 ) -> Proof:
     """Train both ways. restored: the loss sees standardised targets. Raises SegmentFailed where one of them fails."""
     started = time.perf_counter()
-    curves = program.run(state, setting, 0, 1)
+    curves = program.run(state, setting, from_epoch=0, to_epoch=1)
     compiled_s = time.perf_counter() - started
     ours = program.weights()
-    plain = _Plain(blueprint, program, state, setting, data, restored=restored)
+    plain = _Plain(blueprint, program, state=state, setting=setting, data=data, restored=restored)
     started = time.perf_counter()
     plain.fit()
     fit_s = time.perf_counter() - started
@@ -85,21 +86,28 @@ def prove(
     return Proof(metrics, left_out, weights, equal, compiled_s, fit_s)
 
 
-def _apart(one: Any, other: Any) -> float:
-    """The largest difference of two arrays as a share of their largest number; infinite where only one is a number."""
-    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if not one.size or np.array_equal(one, other, equal_nan=True):
+def _apart(ours: Any, theirs: Any) -> float:
+    """The largest difference of two arrays relative to their largest number; infinite where only one is finite."""
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if not ours.size or np.array_equal(ours, theirs, equal_nan=True):
         return 0.0
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
-    return float(np.max(np.abs(one - other)) / max(SMALLEST, np.max(np.abs(one)), np.max(np.abs(other))))
+    return float(np.max(np.abs(ours - theirs)) / max(SMALLEST, np.max(np.abs(ours)), np.max(np.abs(theirs))))
 
 
 class _Plain:
     """The plain program of one point."""
 
     def __init__(
-        self, blueprint: Blueprint, program: Program, state: State, setting: Setting, data: Data, *, restored: bool
+        self,
+        blueprint: Blueprint,
+        program: Program,
+        *,
+        state: State,
+        setting: ProgramSetting,
+        data: Data,
+        restored: bool,
     ) -> None:
         self._blueprint, self._program, self._setting, self._data = blueprint, program, setting, data
         self._columns = columns_of(blueprint.outputs, data)
@@ -141,25 +149,25 @@ class _Plain:
         ).history
 
     def metrics(self) -> dict[str, float]:
-        """The epoch's figures as the curves have them."""
+        """The epoch's figures, named as in the curves."""
         plain_loss = not self._smoothing and not self.model.losses
-        found = {"loss": float(self._history["loss"][0])} if plain_loss else {}
-        way: Batches = batches(self._data.validation)
+        figures = {"loss": float(self._history["loss"][0])} if plain_loss else {}
+        batched: Batches = batches(self._data.validation)
         size = self._setting.batch_size
         steps = -(-len(self._data.validation) // size)
         compiled = self._blueprint.compiled
         compiled.compile(self._in_unit, compiled.optimizer(), self._loss, jit_compile=False)
-        told = self._in_unit.evaluate(
-            self._batches(way.whole(size), self._data.validation, steps, targets=lambda y: y),
+        evaluated = self._in_unit.evaluate(
+            self._batches(batched.whole(size), self._data.validation, steps, targets=lambda y: y),
             steps=steps,
             return_dict=True,
             verbose=0,
         )
         # A loss in the target's unit, and one with penalties, are no part of the curves: the loss is taken alone.
-        metrics = {f"val_{name}": value for name, value in told.items() if "loss" not in name}
-        found |= {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
-        found["val_loss"] = self._validation_loss(way.whole(size), size, steps)
-        return found
+        metrics = {f"val_{name}": value for name, value in evaluated.items() if "loss" not in name}
+        figures |= {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+        figures["val_loss"] = self._validation_loss(batched.whole(size), size, steps)
+        return figures
 
     def _validation_loss(self, feed: Any, size: int, steps: int) -> float:
         """The mean of the batches' losses, each by its size, as `evaluate` has it, without penalties."""
@@ -196,7 +204,7 @@ class _Plain:
         return scaled
 
     def _targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """What the loss sees in training: integer labels that are smoothed are rows of shares."""
+        """The targets that the loss sees in training: smoothed integer labels become rows of shares."""
         y = self._standardized(y)
         if not self._smoothing or type(self._loss).__name__ != "SparseCategoricalCrossentropy":
             return y
@@ -216,7 +224,7 @@ class _Plain:
 
 
 def _start_alike(program_model: Any, plain_model: Any) -> None:
-    """Give the plain model the weights and the states of its random generators that the program begins with."""
+    """Give the plain model the program's initial weights and states of random generators."""
     plain_model.set_weights(program_model.get_weights())
     ours, theirs = (list(model._flatten_layers(include_self=False)) for model in (program_model, plain_model))
     if len(ours) != len(theirs):

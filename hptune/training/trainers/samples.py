@@ -1,4 +1,4 @@
-"""The samples of one experiment in this process: read when they are first needed, kept, shared with other workers."""
+"""The samples of one experiment in this process: read when first needed, kept, and shared with other workers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 class Samples:
     """One split of the samples, or under `evaluation.folds` one for each fold.
 
-    folder: the YAML file's. shared: where workers hand the samples over; None where there is one worker alone.
-    cache: where what is decoded or unpacked is kept.
+    folder: the YAML file's. shared: where workers hand the samples over; None for a single worker.
+    cache: the folder for decoded and unpacked files.
     """
 
     def __init__(
-        self, experiment: Experiment, folder: Path, shared: SharedData | None = None, cache: Path | None = None
+        self, experiment: Experiment, folder: Path, *, shared: SharedData | None = None, cache: Path | None = None
     ) -> None:
         assert experiment.data is not None, "the spec's check asks for data"
         self._spec = experiment.data
@@ -40,7 +40,7 @@ class Samples:
         self._needs = needs_of(experiment)
 
     def data(self, fold: int | None = None) -> Data:
-        """The samples without the test part, split as for the fold, or once. Raises SpecError for unusable ones."""
+        """The samples without the test part, split for the fold, or once (None). Raises SpecError if unusable."""
         return self._split if fold is None else self._folded[fold]
 
     @counts("data")
@@ -50,7 +50,7 @@ class Samples:
 
     @counts("data")
     def joined(self) -> Data:
-        """All but the test part to train on, and the test part."""
+        """All but the test part as training part, and the test part."""
         return load_joined(self._spec, **self._how)
 
     @cached_property
@@ -76,16 +76,17 @@ class Samples:
         return {"folder": self._folder, "seed": self._seed, "cache": self._cache, "needs": self._needs}
 
     def _once(self, read: Callable[[], T]) -> T:
-        """What the first worker reads is handed over to the others: what the search's segments train on.
+        """What `read` returns: the first worker reads it and hands it over to the others.
 
-        Where a function of the user's brings it, and leaves something for the model's code to find, each calls it.
+        Where the data comes from the user's function, and that leaves something for the model's code, each worker calls
+        the function.
         """
         if self._shared is None:
             return read()
-        found, leaves = self._shared.get(lambda: (read(), self._leaves))
+        read_samples, leaves = self._shared.get(lambda: (read(), self._leaves))
         if leaves:
             self.left()
-        return found
+        return read_samples
 
     @property
     def _leaves(self) -> bool:
@@ -93,12 +94,12 @@ class Samples:
         return function is not None and flow.leaves(function)
 
     def left_again(self) -> None:
-        """As `left`, where the function was seen to leave anything."""
+        """As `left`, but only where the function was seen to leave something."""
         if self._leaves:
             self.left()
 
     def left(self) -> None:
-        """Have what the user's function leaves behind, where it is not: its module may have been imported anew."""
+        """Call the user's function for what it leaves behind, where that is missing (its module was imported anew)."""
         function = self._spec.function
         if function is not None and not flow.was_called(function):
             flow.called(function, self._folder, seeds.derive(self._seed, "data"))

@@ -1,7 +1,7 @@
-"""Trials of scikit-learn models: a segment fits one fold and scores it on the samples that the fold holds back.
+"""Trials of scikit-learn models: a segment fits one fold and scores it on the samples that the fold holds out.
 
 Nothing here loads TensorFlow. The winner is fitted again on everything but the test part and written by skops, whose
-files, unlike a pickle, run no code when they are read.
+files, unlike pickles, run no code when they are read.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _WEIGHTS_OF_STEPS = (
 class SklearnTrainer:
     """Fits in one thread, so that results are the same in one worker and in many.
 
-    Samples of several dimensions (pictures) are laid out flat. Numbers stay as they are unless `data.scale` is given: a
-    pipeline brings its own scaling, and trees need none.
+    Samples of several dimensions (pictures) are flattened. Numbers stay as they are unless the YAML gives `data.scale`:
+    a pipeline brings its own scaling, and trees need none.
     """
 
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
@@ -60,36 +60,36 @@ class SklearnTrainer:
         if experiment.data.scale == "auto":
             plain = experiment.data.model_copy(update={"scale": "none"})
             experiment = experiment.model_copy(update={"data": plain})
-        self._given = experiment
+        self._before_defaults = experiment
         self._folder = folder
         self._run = run
-        self._samples = Samples(experiment, folder, shared, run.data)
+        self._samples = Samples(experiment, folder, shared=shared, cache=run.data)
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment with the defaults that the data decides."""
-        return fill(self._given, task=self._samples.data(0).task)
+        """The experiment with the defaults that depend on the data."""
+        return fill(self._before_defaults, task=self._samples.data(0).task)
 
     @property
     def scorers(self) -> list[str]:
-        """What is measured: the objectives, and what tells the most of the task."""
+        """The scorers to measure: the objectives, and the usual one of the task."""
         common = {"classes": ["accuracy"], "labels": ["accuracy"], "regression": ["r2"]}[self._samples.data(0).task]
         asked = [objective.metric for objective in self.experiment.objectives if objective.metric != "seconds"]
         return list(dict.fromkeys([*asked, *common]))
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        """As `Trainer` has it. A segment fits one fold; the final trainings fit all but the test part."""
+        """As in `Trainer`. A segment fits one fold; the final trainings fit all but the test part."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         started = time.perf_counter()
         with threadpool_limits(1):
             if segment.purpose == "probe":
-                found = self._probe()
-                return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=found)
+                learnt = self._probe()
+                return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)
             with generators.begun(self._seed(segment)):  # for what draws as it is made, and as it predicts
                 if segment.purpose in ("best", "baseline"):
-                    found = self._fit_in_full(segment)
-                    return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=found)
+                    learnt = self._fit_in_full(segment)
+                    return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=learnt)
                 scores = self._fit_fold(segment)
         if on_epoch is not None:
             on_epoch(segment, 1, scores)
@@ -98,7 +98,9 @@ class SklearnTrainer:
 
     def _fit_fold(self, segment: Segment) -> dict[str, float]:
         data = self._samples.data(segment.replica % self._folds)
-        return measured(self._fitted(segment, data.train, data.labels), data.validation, self.scorers, data.labels)
+        return measured(
+            self._fitted(segment, data.train, data.labels), data.validation, scorers=self.scorers, labels=data.labels
+        )
 
     @counts("train")
     def _fitted(self, segment: Segment, train: Part, labels: Labels) -> Estimator:
@@ -119,46 +121,46 @@ class SklearnTrainer:
             return estimator.fit(table(train), wanted, **weights)
 
     def _seed(self, segment: Segment, name: str = "") -> int:
-        """For an estimator, or for what it calls by this name."""
+        """The seed of an estimator, or of its parameter of this name."""
         return seeds.derive(self.experiment.seed, "estimator", dict(segment.values), segment.replica, name)
 
     # --- train-best ---------------------------------------------------------------------------------------------
 
     def _fit_in_full(self, segment: Segment) -> dict[str, Any]:
-        """Fit on all but the test part, measure that, and for the winner write `best/model.skops`."""
+        """Fit on all but the test part, measure on that part, and for the winner write `best/model.skops`."""
         data = self._samples.joined()
         estimator = self._fitted(segment, data.train, data.labels)
-        told: dict[str, Any] = {}
+        learnt: dict[str, Any] = {}
         if data.test is not None:
-            told["test"] = measured(estimator, data.test, self.scorers, data.labels)
+            learnt["test"] = measured(estimator, data.test, scorers=self.scorers, labels=data.labels)
             if data.task == "regression":
-                told["test"]["mae"] = _mean_absolute_error(estimator, data.test)
+                learnt["test"]["mae"] = _mean_absolute_error(estimator, data.test)
         if segment.purpose == "best":
-            told["model"] = str(save(self._run, estimator))
+            learnt["model"] = str(save(self._run, estimator))
             if (note := trust_note(strange_types(self._run.best_estimator))) is not None:
-                told["note"] = note
+                learnt["note"] = note
             write_signature(self._run, signature_of(self.experiment, data, raw=False))
-        return told
+        return learnt
 
     # --- probe --------------------------------------------------------------------------------------------------
 
     def _probe(self) -> dict[str, Any]:
-        """Facts for the journal's head, after everything that can be known before trial 1 was checked."""
+        """Facts for the journal's head, after everything that can be checked before trial 1 was checked."""
         estimators.check(self._model, self._folder)
         data = self._samples.data(0)
         if not isinstance(data.train.x, np.ndarray):
-            told = "a scikit-learn model takes samples in memory, as one array. Say stream: false where they fit"
-            raise spec_error(f"{told}, or limit: 100000.", "data")
+            problem = "a scikit-learn model takes samples in memory, as one array. Say stream: false where they fit"
+            raise spec_error(f"{problem}, or limit: 100000.", "data")
         self._check_task(data)
         self._check_scorers(data)
-        found = facts(data)
+        learnt = facts(data)
         steps = estimators.steps_without_weights(self._any_estimator()) if data.train.sample_weight is not None else ()
         if steps:
-            found["notes"] = [*found.get("notes", ()), _WEIGHTS_OF_STEPS.format(steps=", ".join(steps))]
-        return found
+            learnt["notes"] = [*learnt.get("notes", ()), _WEIGHTS_OF_STEPS.format(steps=", ".join(steps))]
+        return learnt
 
     def _check_task(self, data: Data) -> None:
-        """That a classifier meets classes, and a regressor numbers."""
+        """Check that a classifier gets classes, and a regressor numbers."""
         from sklearn.base import is_classifier, is_regressor
 
         estimator = self._any_estimator()
@@ -167,11 +169,11 @@ class SklearnTrainer:
         if data.task != "regression" and is_regressor(estimator):
             raise spec_error(f"{_name(estimator)} predicts numbers, and the target is classes.", "model", "sklearn")
         if data.task == "classes" and takes_labels(estimator) and not is_classifier(estimator):
-            told = f"{_name(estimator)} is no classifier: what it answers is none of the target's classes."
-            raise spec_error(f"{told} Choose a classifier.", "model", "sklearn")
+            problem = f"{_name(estimator)} is no classifier: what it answers is none of the target's classes."
+            raise spec_error(f"{problem} Choose a classifier.", "model", "sklearn")
 
     def _any_estimator(self) -> Estimator:
-        """The estimator at the defaults, or else at another point. SpecError where all that are tried are refused."""
+        """The estimator at the defaults, or else at another point. Raises SpecError where all of them are refused."""
         failures: list[str] = []
         for values in points(Space(self.experiment.search_space), seed=self.experiment.seed):
             model = resolve(self.experiment, values).model
@@ -184,12 +186,12 @@ class SklearnTrainer:
                 raise
             except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is told below
                 where = reasons.place(error, self._folder)
-                told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-                failures.append(f"{told} ({where})" if where else told)
+                problem = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+                failures.append(f"{problem} ({where})" if where else problem)
         raise spec_error(f"{failures[0].rstrip('.')}. Fix the parameters, or narrow the search space.", "model")
 
     def _check_scorers(self, data: Data) -> None:
-        """That each scorer can score this target, tried on a model that has learnt nothing."""
+        """Check that each scorer can score this target, on a model that has learnt nothing."""
         from sklearn.dummy import DummyClassifier, DummyRegressor
 
         dummy = DummyRegressor() if data.task == "regression" else DummyClassifier(strategy="prior")
@@ -199,11 +201,11 @@ class SklearnTrainer:
             if objective.metric == "seconds":
                 continue
             try:
-                measured(dummy, data.validation, [objective.metric], data.labels)
+                measured(dummy, data.validation, scorers=[objective.metric], labels=data.labels)
             except ValueError as error:
-                told = f"{objective.metric} can't score this target: {str(error).splitlines()[0]}"
+                problem = f"{objective.metric} can't score this target: {str(error).splitlines()[0]}"
                 raise spec_error(
-                    f"{told.rstrip('.')}. Choose another scorer.", "objective", *place, "metric"
+                    f"{problem.rstrip('.')}. Choose another scorer.", "objective", *place, "metric"
                 ) from error
 
 
@@ -217,8 +219,8 @@ Labels: TypeAlias = tuple[Value, ...] | None
 
 
 def takes_labels(estimator: Estimator) -> bool:
-    """Whether classes are given to it as the source spells them: scikit-learn's own estimators take any labels, others
-    may want their numbers from 0 on.
+    """Whether the estimator gets classes as the source spells them: scikit-learn's own take any labels, others may need
+    numbers from 0 on.
     """
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     return type(last).__module__.partition(".")[0] == "sklearn"
@@ -233,8 +235,8 @@ def target(part: Part, labels: Labels = None) -> Array:
 
 
 def _spelled(labels: Labels) -> Array | None:
-    """The labels as an array; None where there are none, or scikit-learn takes them for no classes (0.5, 1e300, …) or
-    in another order than theirs, which is the alphabet's.
+    """The labels as an array; None where there are none, where scikit-learn doesn't take them for classes (0.5, 1e300,
+    …), or where they are not in its order, the alphabet's.
     """
     names = np.array(labels) if labels is not None else np.empty(0)
     if names.dtype.kind != "O" and (names[:-1] > names[1:]).any():
@@ -244,9 +246,9 @@ def _spelled(labels: Labels) -> Array | None:
     return None if labels is None or names.dtype.kind == "O" else names
 
 
-def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Labels = None) -> dict[str, float]:
-    """Each scorer's value on the part: on the classes as the source spells them where they are numbers. Texts are told
-    by their order, so that of two the second is the one that `f1` and the like ask for.
+def measured(estimator: Estimator, part: Part, *, scorers: list[str], labels: Labels = None) -> dict[str, float]:
+    """Each scorer's value on the part: on the classes as the source spells them where they are numbers. Texts count by
+    their order, so that of two the second is the positive class of `f1` and the like.
     """
     from sklearn.metrics import get_scorer
 
@@ -260,7 +262,7 @@ def measured(estimator: Estimator, part: Part, scorers: list[str], labels: Label
 
 
 class Numbered:
-    """A fitted classifier whose classes are their numbers: of `labels`, which are sorted."""
+    """A fitted classifier that predicts the numbers of its classes. labels: the classes, sorted."""
 
     def __init__(self, estimator: Estimator, labels: Array) -> None:
         self._estimator, self._labels = estimator, labels
@@ -287,12 +289,12 @@ def _name(estimator: Estimator) -> str:
 
 
 def save(run: RunPaths, estimator: Estimator) -> Path:
-    """Write a skops file into the winner's folder, whole or not at all; where it will lie. Raises RunError."""
+    """Write a skops file into the winner's folder, whole or not at all; returns its place. Raises RunError."""
     from skops import io
 
     if (year := time.localtime().tm_year) < 1980:
-        told = f"{run.best_estimator} can't be written: it is a ZIP file, which tells no time before 1980"
-        raise RunError(f"{told}, and the clock stands in {year}. Set it, then: hptune train-best --run {run.name}.")
+        problem = f"{run.best_estimator} can't be written: it is a ZIP file, which tells no time before 1980"
+        raise RunError(f"{problem}, and the clock stands in {year}. Set it, then: hptune train-best --run {run.name}.")
     with files.whole_file(run.best_estimator, below=run.runs) as file:
         file.write(io.dumps(estimator))
     return run.in_place(run.best_estimator)

@@ -1,4 +1,4 @@
-"""Stabilised weights: a state that the trials of one architecture start from, instead of whatever the first draw gave.
+"""Stabilised weights: the state that trials of one architecture start from, instead of the first random draw.
 
 `lottery` draws several sets of weights, trains each briefly at a small rate and keeps the one with the lowest training
 loss; `warmup` trains one set while the rate rises. Both are trained through the program that the trials use.
@@ -21,15 +21,15 @@ from hptune.base.errors import SegmentFailed
 from hptune.experiment import schedules
 from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Lottery, Optimizer, Schedule, Stabilize
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.models.blueprint import Blueprint, Weights
 
 _OFF = {"clipnorm": 1e9, "global_clipnorm": 1e9, "clipvalue": 1e9}
-"""The optimizer's dials that are off when large."""
+"""The optimizer's dials that have no effect when large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stabilized:
+class StabilizedWeights:
     """weights: of the draw that was kept, as `get_weights` orders them. losses: the training loss of each draw."""
 
     weights: Weights
@@ -40,20 +40,22 @@ class Stabilized:
 def recipe_for(recipe: Recipe, how: Stabilize, defaults: Recipe) -> Recipe:
     """The recipe that the draws are trained by: the trial's layers, trained as at the defaults of the space.
 
-    `how` may name another optimizer and batch size. So it does not matter which trial needs the weights first.
+    `how` may name another optimizer and batch size. So it does not matter which trial first needs the weights.
     """
-    given: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     if how.optimizer is not None:
-        given["optimizer"] = Optimizer(name=how.optimizer)
+        changes["optimizer"] = Optimizer(name=how.optimizer)
     if how.batch_size is not None:
-        given["batch_size"] = how.batch_size
-    training = defaults.training.model_copy(update=given) if given else defaults.training
+        changes["batch_size"] = how.batch_size
+    training = defaults.training.model_copy(update=changes) if changes else defaults.training
     return replace(recipe, training=training)
 
 
-def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: int) -> Stabilized:
-    """Draw, train and choose. What comes of it depends on the blueprint's architecture and structure, its batch size,
-    the data and `seed` alone: dropout, penalties and smoothing are off. Raises SegmentFailed where every draw diverges.
+def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: int) -> StabilizedWeights:
+    """Draw, train and choose weights.
+
+    The result depends on the blueprint's architecture and structure, its batch size, the data and `seed` alone:
+    dropout, penalties and smoothing are off. Raises SegmentFailed where every draw diverges.
     """
     whole = steps = program.steps_per_epoch(blueprint.batch_size)
     if isinstance(how, Lottery):
@@ -70,21 +72,21 @@ def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: i
     for draw in range(draws):
         weights = blueprint.weights(seeds.derive(seed, "draw", draw))
         order = seeds.derive(seed, "order", draw)
-        setting = Setting(_neutral(blueprint), rates, blueprint.batch_size, order)
-        told = program.run_steps(program.fresh(weights, seed), setting, epochs=how.epochs, steps_per_epoch=steps)
+        setting = ProgramSetting(_neutral(blueprint), rates, blueprint.batch_size, order)
+        step_losses = program.run_steps(program.fresh(weights, seed), setting, epochs=how.epochs, steps_per_epoch=steps)
         # Each step counts by its samples, as in Keras's loss of an epoch: the last batch may be a smaller one.
         sizes = [min(blueprint.batch_size, program.rows - step * blueprint.batch_size) for step in range(steps)]
-        losses.append(math.fsum(map(operator.mul, told[-steps:], sizes)) / sum(sizes))
+        losses.append(math.fsum(map(operator.mul, step_losses[-steps:], sizes)) / sum(sizes))
         if math.isfinite(losses[-1]) and losses[-1] == min(x for x in losses if math.isfinite(x)):
             best = program.weights()
     if best is None:
         raise SegmentFailed(f"stabilize: the loss of every draw diverged ({losses}); lower its learning rate")
     chosen = losses.index(min(loss for loss in losses if math.isfinite(loss)))
-    return Stabilized(best, tuple(losses), chosen)
+    return StabilizedWeights(best, tuple(losses), chosen)
 
 
 def _neutral(blueprint: Blueprint) -> Mapping[str, float]:
-    """Every dial where it does nothing, the optimizer's at Keras's own defaults."""
+    """Every dial at a value without effect; the optimizer's at Keras's own defaults."""
     plain = type(blueprint.compiled.optimizer())()
     neutral: dict[str, float] = {}
     for name in blueprint.dials:

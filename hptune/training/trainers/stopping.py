@@ -1,4 +1,4 @@
-"""Early stopping as a pure function of a curve, so that it survives a resume without a state of its own."""
+"""Early stopping as a pure function of a curve, so that resuming needs no state for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 
 def by_cycle(values: Sequence[float], ends: Sequence[float], *, goal: Literal["minimize", "maximize"]) -> list[float]:
-    """The best value of each cycle that is over. `ends`: the epochs, from the start, at which the cycles end.
+    """The best value of each complete cycle. ends: the epochs, from the start, at which the cycles end.
 
     >>> by_cycle([3.0, 1.0, 2.0, 4.0, 5.0], [2, 4, 8], goal="minimize")
     [1.0, 2.0]

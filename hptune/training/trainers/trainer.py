@@ -8,16 +8,16 @@ from typing import Protocol, TypeAlias
 from hptune.base.trial import Segment, SegmentResult
 
 OnEpoch: TypeAlias = Callable[[Segment, int, Mapping[str, float]], None]
-"""Told (segment, epochs done, the epoch's metrics)."""
+"""Called after each epoch as on_epoch(segment, epochs done, the epoch's metrics)."""
 
 
 class Trainer(Protocol):
-    """Trains segments of one experiment, one after the other, and keeps between them what makes the next one cheap."""
+    """Trains the segments of one experiment, one at a time, and keeps between them what makes the next one cheap."""
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
-        """Do what the segment asks for.
+        """Run the segment.
 
         Raises `SegmentFailed` where these values can't be trained, `SpecError` where a probe finds that no values can;
-        whatever else the user's code or Keras raises passes through.
+        other exceptions of the user's code or of Keras pass through.
         """
         ...

@@ -18,7 +18,7 @@ from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.references import concrete
 from hptune.training.core import state as states
 from hptune.training.core.outcome import AfterEpoch, Outcome, epochs_of, joined, retrained
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.own import reuse
@@ -32,14 +32,14 @@ from hptune.training.trainers.programs import NeedsFit
 
 
 class Trials:
-    """Trains one point after the other; what is loaded is shared with who else learns of it."""
+    """Trains one point after the other."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._advised = False
 
     def run(self, segment: Segment, after: AfterEpoch) -> Outcome:
-        """From the segment's first epoch to its last, whichever way its values need. `after` is called each epoch."""
+        """Train the segment's epochs in the way that its values need. after: called after each epoch."""
         _ = self._loaded.programs  # with all that they need: a fault there is no trial's
         try:
             return self._run(segment, after)
@@ -53,7 +53,7 @@ class Trials:
             with contextlib.nullcontext() if self._loaded.builder is None else self._loaded.builder.watched():
                 return self.by_program(segment, after)
         except NeedsFit as needed:  # the plain way, for these values alone
-            check_own_fit(self._loaded.given, self._loaded.data, str(needed))
+            check_own_fit(self._loaded.as_written, self._loaded.data, str(needed))
             outcome = self._train_by_own_fit(segment, after, bare=True)
             note = "; ".join([*([outcome.facts["note"]] if outcome.facts else []), f"{needed}: trained by Keras's fit"])
             return replace(outcome, facts={**outcome.facts, "note": note})
@@ -63,79 +63,87 @@ class Trials:
         recipe = resolve(self._loaded.experiment, segment.values)
         blueprint, program = self._loaded.programs.serving(recipe, segment.values)
         if math.isnan(blueprint.learning_rate) and _asks_for_a_course(recipe):
-            why = "schedule has no effect, since the optimizer that the code builds has a schedule of its own"
-            raise SegmentFailed(f"{why}. Drop one of the two")
+            problem = "schedule has no effect, since the optimizer that the code builds has a schedule of its own"
+            raise SegmentFailed(f"{problem}. Drop one of the two")
         counts = reuse.counts_in_python(program)
         if counts is not None and self._loaded.builder is not None:
             raise NeedsFit(counts)
-        found = states.latest(
+        resumed = states.latest(
             self._loaded.run, segment, partial(states.fits, program.variables, program.model.optimizer)
         )
-        state, so_far = found.state or self.fresh(blueprint, recipe, segment, program), found.curves
-        told = retrained(found, segment)
+        state, so_far = resumed.state or self.fresh(blueprint, recipe, segment=segment, program=program), resumed.curves
+        learnt = retrained(resumed, segment)
         if notes := [one for one in (counts, reuse.loss_apart(program, self._loaded.builder)) if one is not None]:
-            told["note"] = "; ".join(notes)
+            learnt["note"] = "; ".join(notes)
         if courses.seeks_ramp(recipe) and segment.purpose in ("best", "baseline"):
-            told["ramp"] = self._find_ramp(blueprint, recipe, segment, program, state)
-            epoch = told["ramp"]["epoch"]
+            learnt["ramp"] = self._find_ramp(blueprint, recipe, segment=segment, program=program, state=state)
+            epoch = learnt["ramp"]["epoch"]
             recipe = courses.with_ramp_at(recipe, epoch)
             if epoch >= segment.to_epoch:
-                told["note"] = f"the rate did not drop: its epoch, {epoch}, lies behind the {segment.to_epoch} trained"
-        course = self.course(blueprint, recipe, segment, program)
+                learnt["note"] = (
+                    f"the rate did not drop: its epoch, {epoch}, lies behind the {segment.to_epoch} trained"
+                )
+        course = self.course(blueprint, recipe, segment=segment, program=program)
         setting = self.setting(blueprint, course, segment)
         ended = course.ended()
-        if found.epoch < segment.from_epoch:  # what led to the lost state is trained again, and is the same to the bit
-            again = program.run(state, setting, found.epoch, segment.from_epoch, so_far=so_far, ended=ended)
+        if (
+            resumed.epoch < segment.from_epoch
+        ):  # what led to the lost state is trained again, and is the same to the bit
+            again = program.run(
+                state, setting, from_epoch=resumed.epoch, to_epoch=segment.from_epoch, so_far=so_far, ended=ended
+            )
             state, so_far = program.state(), joined(so_far, again)
         curves = program.run(
             state,
             setting,
-            segment.from_epoch,
-            segment.to_epoch,
+            from_epoch=segment.from_epoch,
+            to_epoch=segment.to_epoch,
             so_far=so_far,
             ended=ended,
             on_epoch=partial(after, program),
         )
         if WATCH.asked:
-            self._explain(blueprint, program, state, setting, epochs=epochs_of(curves))
+            self._explain(blueprint, program, state=state, setting=setting, epochs=epochs_of(curves))
         whole = joined(so_far, curves)
         over = epochs_of(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
-            told["learning_rates"] = course.rates_by_epoch(whole, epochs_of(whole))
+            learnt["learning_rates"] = course.rates_by_epoch(whole, epochs_of(whole))
         restored = self._loaded.programs.restores_targets
         write = partial(self._loaded.handover.trained, blueprint, program, segment.values, restored=restored)
         untested = lambda: program.not_validated  # noqa: E731
-        return Outcome(program, curves, whole, over, write, told, blueprint.batch_size, untested=untested)
+        return Outcome(program, curves, whole, over, write, learnt, blueprint.batch_size, untested=untested)
 
-    def _explain(self, blueprint: Blueprint, program: Program, state: State, setting: Setting, *, epochs: int) -> None:
-        """For who asks where the time goes: what can't be told from outside one call for an epoch."""
+    def _explain(
+        self, blueprint: Blueprint, program: Program, *, state: State, setting: ProgramSetting, epochs: int
+    ) -> None:
+        """For `--profile`: where the time goes inside an epoch, which is one call."""
         tell_validation(program, self._loaded.data.validation, setting, epochs=epochs)
         if not self._advised and program.epoch_s is not None and not program.own_steps:
             self._advised = True
-            advise(program, partial(self._loaded.programs.compile, blueprint, xla=True), state, setting)
+            advise(program, partial(self._loaded.programs.compile, blueprint, xla=True), state=state, setting=setting)
 
-    def fresh(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> State:
+    def fresh(self, blueprint: Blueprint, recipe: Recipe, *, segment: Segment, program: Program) -> State:
         """The state before the first epoch: weights by architecture, noise by values."""
-        weights = self._loaded.programs.weights(blueprint, recipe, segment.values, segment.replica)
+        weights = self._loaded.programs.weights(blueprint, recipe, values=segment.values, replica=segment.replica)
         noise = seeds.derive(self._loaded.experiment.seed, "noise", dict(segment.values), segment.replica)
         return program.fresh(weights, noise)
 
-    def course(self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program) -> Course:
-        """The rates of the whole training, of which a segment may be a part."""
+    def course(self, blueprint: Blueprint, recipe: Recipe, *, segment: Segment, program: Program) -> Course:
+        """The course of the whole training, of which the segment may be a part."""
         epochs = max(concrete(recipe.training.epochs), segment.to_epoch)
         steps = program.steps_per_epoch(blueprint.batch_size)
         return Course(recipe, blueprint.learning_rate, epochs, steps, self._loaded.folder)
 
-    def setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> Setting:
-        """What a program is told for a run of the segment."""
+    def setting(self, blueprint: Blueprint, course: Course, segment: Segment) -> ProgramSetting:
+        """What a program needs for a run of the segment."""
         order = seeds.derive(self._loaded.experiment.seed, "samples", dict(segment.values), segment.replica)
         rates = course.rates().astype(np.float32)
-        return Setting(blueprint.dials, rates, blueprint.batch_size, order, course.factor())
+        return ProgramSetting(blueprint.dials, rates, blueprint.batch_size, order, course.factor())
 
     def _find_ramp(
-        self, blueprint: Blueprint, recipe: Recipe, segment: Segment, program: Program, state: State
+        self, blueprint: Blueprint, recipe: Recipe, *, segment: Segment, program: Program, state: State
     ) -> dict[str, int]:
-        """Train at the constant rate until the validation loss stops falling; the epoch at which the rate drops."""
+        """Train at a constant rate until the validation loss stops falling; the epoch at which the rate drops."""
         curves: Curves = {}
         steps = program.steps_per_epoch(blueprint.batch_size)
         for epochs in (courses.RAMP_SEARCH_EPOCHS, 2 * courses.RAMP_SEARCH_EPOCHS):
@@ -143,7 +151,14 @@ class Trials:
             setting = self.setting(blueprint, course, segment)
             curves = joined(
                 curves,
-                program.run(state, setting, epochs_of(curves), epochs, so_far=curves, ended=courses.stops_falling),
+                program.run(
+                    state,
+                    setting,
+                    from_epoch=epochs_of(curves),
+                    to_epoch=epochs,
+                    so_far=curves,
+                    ended=courses.stops_falling,
+                ),
             )
             if courses.stops_falling(curves):
                 break
@@ -153,7 +168,7 @@ class Trials:
     def _train_by_own_fit(self, segment: Segment, after: AfterEpoch, *, bare: bool = False) -> Outcome:
         seed = seeds.derive(self._loaded.experiment.seed, "own fit", dict(segment.values), segment.replica)
         keeps = segment.purpose in ("best", "baseline")
-        trained = OwnFit(self._loaded.own_way, segment.values, seed=seed, keeps=keeps, bare=bare)
+        trained = OwnFit(self._loaded.fit_context, segment.values, seed=seed, keeps=keeps, bare=bare)
 
         def new(epoch: int, metrics: Mapping[str, float]) -> None:
             if epoch > segment.from_epoch:

@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from hptune.base.errors import SpecError
 from hptune.base.rows import load_row
-from hptune.experiment.data import DATA_KINDS, DataOptions, TableData, known_of, table_format, training_rows
+from hptune.experiment.data import DATA_KINDS, DataOptions, TableData, known_of, table_format
 from hptune.experiment.reading.load import load as read_yaml
+from hptune.reports.plan import training_rows
 from hptune.training.data import Data, load_data
 from hptune.training.data.sources.table_files import open_table, sheets
 from hptune.training.data.store.stored import Stored
@@ -188,15 +189,15 @@ def test_every_format_of_tables_is_read_whole_as_piece_by_piece(
     spec = section(key, tmp_path, monkeypatch)
     assert isinstance(spec, TableData)
     path = tmp_path / spec.file
-    whole = open_table(type(spec), spec.file, path)
+    whole = open_table(type(spec), spec.file, path=path)
     assert whole.header == [*COLUMNS]
-    pieces = list(sheets(type(spec), spec.file, path, ["city", "a"], rows=7))
+    pieces = list(sheets(type(spec), spec.file, path=path, names=["city", "a"], rows=7))
     assert len(pieces) == 9
     for name in ("city", "a"):
         assert cells(whole.column(name)) == [one for piece in pieces for one in cells(piece.column(name))]
     assert [whole.place(8), whole.key] == [pieces[1].place(1), key]
     with pytest.raises(SpecError, match="no such file: lost"):
-        open_table(type(spec), "lost", tmp_path / "lost")
+        open_table(type(spec), "lost", path=tmp_path / "lost")
 
 
 def cells(content: Any) -> list[str]:

@@ -15,7 +15,7 @@ from hptune.experiment.data import NpzData, PythonData
 from hptune.experiment.graph import Graph, LayerCall
 from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
-from hptune.training.core.program import Program, Setting
+from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.core.streamed import leaves
 from hptune.training.data import Data, load_data
@@ -47,12 +47,12 @@ def trained(data: Data, *spans: tuple[int, int], xla: bool = False) -> tuple[lis
     curves: dict[str, list[float]] = {}
     state: State | None = None
     for start, end in spans:
-        blueprint = of_layers(recipe(), data.train.x.shape[1:], data.train.x.dtype.name)
+        blueprint = of_layers(recipe(), data.train.x.shape[1:], input_dtype=data.train.x.dtype.name)
         program = Program(blueprint, data.train, data.validation, xla=xla)
         rates = np.full(EPOCHS * program.steps_per_epoch(16), 0.01, np.float32)
-        setting = Setting(blueprint.dials, rates, order_seed=5, batch_size=16)
+        setting = ProgramSetting(blueprint.dials, rates, order_seed=5, batch_size=16)
         state = state if state is not None else program.fresh(blueprint.weights(7), 11)
-        for name, values in program.run(state, setting, start, end).items():
+        for name, values in program.run(state, setting, from_epoch=start, to_epoch=end).items():
             curves.setdefault(name, []).extend(values)
         state = program.state()
     assert state is not None
@@ -87,10 +87,10 @@ def test_what_is_not_training_streams_too(pictures: Path) -> None:
     """A brief training over whole batches, a measure on the test part, and XLA for the steps."""
     told = []
     for data in (loaded(pictures), loaded(pictures, stream=True)):
-        blueprint = of_layers(recipe(), (6, 6, 1), "float32")
+        blueprint = of_layers(recipe(), (6, 6, 1), input_dtype="float32")
         program = Program(blueprint, data.train, data.validation)
         state = program.fresh(blueprint.weights(7), 11)
-        setting = Setting(blueprint.dials, np.full(100, 0.01, np.float32), order_seed=5, batch_size=16)
+        setting = ProgramSetting(blueprint.dials, np.full(100, 0.01, np.float32), order_seed=5, batch_size=16)
         losses = program.run_steps(state, setting, epochs=2, steps_per_epoch=3)
         assert data.test is not None
         told.append((losses, program.evaluate(data.test, 16), program.evaluate(data.validation, 16)))

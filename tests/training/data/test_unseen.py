@@ -181,7 +181,7 @@ def test_pictures_that_can_t_be_decoded_are_named(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"no")
     assert problems(signature, tmp_path / "in") == [
-        "in/a.png: can't be decoded: no picture of a known format. Mend or remove it."
+        "in/a.png: can't be decoded: no picture of a known format. Fix or remove it."
     ]
     (piece,) = read_unseen(replace(signature, dropped=("picture",)), tmp_path / "in")
     assert (piece.known.tolist(), piece.files) == ([False], (str(tmp_path / "in" / "a.png"),))

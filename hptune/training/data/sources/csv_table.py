@@ -47,15 +47,15 @@ class CsvSheet:
 def csv_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None) -> Iterator[CsvSheet]:
     """The columns `names` of a CSV file (None: all), as far as it has them; `sheets` of `CsvData`."""
     try:
-        yield from _sheets(file, path, names, rows)
+        yield from _sheets(file, path, names=names, rows=rows)
     except OSError as error:
-        raise unreadable(file, path, error, "csv") from error
+        raise unreadable(file, path, error=error, key="csv") from error
     except UnicodeDecodeError as error:
         place = f"{file}:{undecodable_line(path)}"
         raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error
 
 
-def _sheets(file: str, path: Path, names: Sequence[str] | None, rows: int | None) -> Iterator[CsvSheet]:
+def _sheets(file: str, path: Path, *, names: Sequence[str] | None, rows: int | None) -> Iterator[CsvSheet]:
     records = _records(file, path, _separator(file, path))
     header = _header(file, records)
     body = (record for record in records if record[1])
@@ -87,11 +87,11 @@ def _refuse_ragged(file: str, ragged: list[tuple[int, int]], width: int) -> None
     if not ragged:
         return
     rule = f"cells, where the header has {width}. Quote cells that hold the separator."
-    told = [Problem(f"{cells} {rule}", place=f"{file}:{line}") for line, cells in ragged[:SHOWN]]
+    problems = [Problem(f"{cells} {rule}", place=f"{file}:{line}") for line, cells in ragged[:SHOWN]]
     if len(ragged) > SHOWN:
         more = f"{len(ragged) - SHOWN} more problems like these, {len(ragged)} in all."
-        told.append(Problem(more, place=file))
-    raise SpecError(*told)
+        problems.append(Problem(more, place=file))
+    raise SpecError(*problems)
 
 
 def _records(file: str, path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -57,8 +57,8 @@ class Flow:
         returned = called(self.reference, self.folder, self.data_seed, afterwards=seed, alike=self.alike)
         parts = returned if isinstance(returned, tuple | list) else (returned,)
         if self.index >= len(parts) or not is_dataset(parts[self.index]):
-            told = f"{self.reference} returned data sets when it was called first, and something else now."
-            raise spec_error(f"{told} Return the same at each call.", *PYTHON)
+            problem = f"{self.reference} returned data sets when it was called first, and something else now."
+            raise spec_error(f"{problem} Return the same at each call.", *PYTHON)
         return in_batches(parts[self.index], self.steps, endless=endless, column=self.column, offset=self.offset)
 
     def for_fit(self, seed: int, *, batch_size: int | None = None, rows: int | None = None) -> Any:
@@ -138,11 +138,11 @@ def _seed_tensorflow(seed: int) -> None:
     tf.random.set_seed(seed)
 
 
-def is_dataset(thing: Any) -> bool:
+def is_dataset(obj: Any) -> bool:
     """Whether this is a `tf.data.Dataset`."""
     import tensorflow as tf
 
-    return isinstance(thing, tf.data.Dataset)
+    return isinstance(obj, tf.data.Dataset)
 
 
 def in_batches(
@@ -167,8 +167,8 @@ def in_batches(
     batched = dataset if comes_in_batches(dataset) else dataset.batch(SINGLES)
 
     def plain(*batch: Any) -> Any:
-        found = _plain(batch, column=column, offset=offset)
-        return (as_given(batch), found) if exact else found
+        prepared = _plain(batch, column=column, offset=offset)
+        return (as_given(batch), prepared) if exact else prepared
 
     return batched.map(plain)
 
@@ -200,12 +200,12 @@ def _whole(tensor: Any, name: str) -> Any:
     """As int32; reading fails where a number does not fit."""
     import tensorflow as tf
 
-    found = tf.cast(tensor, tf.int32)
+    whole = tf.cast(tensor, tf.int32)
     if tensor.dtype.size < tf.int32.size or tensor.dtype == tf.int32:
-        return found
-    fits = tf.reduce_all(tf.cast(found, tensor.dtype) == tensor)
+        return whole
+    fits = tf.reduce_all(tf.cast(whole, tensor.dtype) == tensor)
     with tf.control_dependencies([tf.debugging.Assert(fits, [f"{name} holds whole numbers beyond 32 bits"])]):
-        return tf.identity(found)
+        return tf.identity(whole)
 
 
 def comes_in_batches(dataset: Any) -> bool:

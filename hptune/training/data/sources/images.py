@@ -46,7 +46,7 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Listed:
+class _PictureList:
     """The files in their order, as the YAML's author would name them, and everything about them but their pictures."""
 
     names: list[str]
@@ -66,12 +66,12 @@ def read_images(spec: ImagesData, how: Reading) -> Raw:
     keep = np.ones(len(listed.names), bool)
     keep[list(bad)] = False
     notes = [f"{len(bad)} of {len(keep)} files were dropped that can't be decoded: {_some(listed, bad)}"] if bad else []
-    for what, numbers in peculiar.items():
-        notes.append(f"{len(numbers)} of {len(pictures)} pictures {TOLD[what]}: {_some(listed, numbers)}")
+    for oddity, numbers in peculiar.items():
+        notes.append(f"{len(numbers)} of {len(pictures)} pictures {TOLD[oddity]}: {_some(listed, numbers)}")
     return replace(listed.raw, x=pictures, y=listed.raw.y[keep], notes=(*listed.raw.notes, *notes))
 
 
-def _some(listed: _Listed, numbers: Collection[int]) -> str:
+def _some(listed: _PictureList, numbers: Collection[int]) -> str:
     """The first of these files."""
     return ", ".join(listed.names[i] for i in sorted(numbers)[:3]) + (", …" if len(numbers) > 3 else "")
 
@@ -88,10 +88,10 @@ def read_picture(path: Path, size: Sequence[int], channels: int) -> Array:
         picture = tf.io.decode_image(content, expand_animations=False) if indexed is None else tf.constant(indexed)
     except tf.errors.InvalidArgumentError as error:
         raise Undecodable(_why(error)) from error
-    given = picture.shape[-1]
-    if given in (2, 4):  # the last channel says how opaque a pixel is
-        picture, given = picture[..., :-1], given - 1
-    if given != channels:
+    own_channels = picture.shape[-1]
+    if own_channels in (2, 4):  # the last channel says how opaque a pixel is
+        picture, own_channels = picture[..., :-1], own_channels - 1
+    if own_channels != channels:
         change = tf.image.grayscale_to_rgb if channels == 3 else tf.image.rgb_to_grayscale
         picture = change(picture)
     if tuple(picture.shape[:2]) != tuple(size):
@@ -105,16 +105,16 @@ _FORMATS = "JPEG, PNG, GIF and BMP can be read."
 
 
 def _why(error: Exception) -> str:
-    told = str(error)
-    if "Unknown image file format" in told:
+    message = str(error)
+    if "Unknown image file format" in message:
         return "no picture of a known format"
-    return f"damaged ({told.split('{{')[0].strip().rstrip('.') or 'it ends too early'})"
+    return f"damaged ({message.split('{{')[0].strip().rstrip('.') or 'it ends too early'})"
 
 
 # --- which files ----------------------------------------------------------------------------------------------------
 
 
-def _from_folder(spec: ImagesData, folder: Path) -> _Listed:
+def _from_folder(spec: ImagesData, folder: Path) -> _PictureList:
     """A folder a class, named as it; whatever is hidden is passed over."""
     if spec.target is not None:
         message = f"{spec.images} is a folder, whose own folders are the classes. Drop path and target."
@@ -128,22 +128,22 @@ def _from_folder(spec: ImagesData, folder: Path) -> _Listed:
     names: list[str] = []
     codes: list[int] = []
     for code, one in enumerate(classes):
-        found = sorted(path.relative_to(root) for path in one.rglob("*") if path.is_file())
-        found = [path for path in found if not any(part.startswith(".") for part in path.parts)]
-        if not found:
+        files = sorted(path.relative_to(root) for path in one.rglob("*") if path.is_file())
+        files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
+        if not files:
             message = f"the folder {spec.images}/{one.name} is empty."
             raise spec_error(f"{message} Put the pictures of that class in it, or remove it.", *IMAGES)
-        names += [path.as_posix() for path in found]
-        codes += [code] * len(found)
+        names += [path.as_posix() for path in files]
+        codes += [code] * len(files)
     labels = tuple(one.name for one in classes)
-    return _Listed(names, root, Raw(np.empty(0), np.array(codes), (), IMAGES, IMAGES, labels=labels))
+    return _PictureList(names, root, Raw(np.empty(0), np.array(codes), (), IMAGES, IMAGES, labels=labels))
 
 
-def _from_table(spec: ImagesData, folder: Path) -> _Listed:
+def _from_table(spec: ImagesData, folder: Path) -> _PictureList:
     """A CSV file whose column `path` names the files, relative to its own folder."""
     table = folder / spec.images
     if not table.exists():
-        raise unreadable(spec.images, table, FileNotFoundError(), "images")
+        raise unreadable(spec.images, table, error=FileNotFoundError(), key="images")
     if spec.path is None or spec.target is None:
         message = f"{spec.images} is a file. Name its columns: path (of each picture's file) and target."
         raise spec_error(message, *IMAGES)
@@ -157,14 +157,14 @@ def _from_table(spec: ImagesData, folder: Path) -> _Listed:
     )
     raw = read_table_file(how, Reading(folder))
     assert isinstance(raw.x, tuple), "a table has columns"
-    return _Listed(raw.x[0].values.tolist(), table.parent, replace(raw, features=(), x_path=IMAGES))
+    return _PictureList(raw.x[0].values.tolist(), table.parent, replace(raw, features=(), x_path=IMAGES))
 
 
 # --- what is in them ------------------------------------------------------------------------------------------------
 
 
 def _decoded(
-    spec: ImagesData, listed: _Listed, cache: Path
+    spec: ImagesData, listed: _PictureList, cache: Path
 ) -> tuple[Mapped, dict[int, str], dict[Peculiarity, list[int]]]:
     """The pictures that can be decoded, why the others (by their number) can't be, and what is to be told of which.
 
@@ -180,7 +180,7 @@ def _decoded(
     return Mapped(path, np.uint8, shape), bad, said["peculiar"]
 
 
-def _key(spec: ImagesData, listed: _Listed) -> str:
+def _key(spec: ImagesData, listed: _PictureList) -> str:
     """What the decoded pictures depend on, short enough for a file's name."""
     from tensorflow import __version__ as decoder
 
@@ -194,7 +194,7 @@ def _key(spec: ImagesData, listed: _Listed) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(spec: ImagesData, listed: _Listed, out: Output) -> dict[str, Any]:
+def _write(spec: ImagesData, listed: _PictureList, out: Output) -> dict[str, Any]:
     """Decode every file, and write those that can be; why the others can't be, and what else is to be told.
 
     Raises `SpecError` for files that can't be decoded, unless they are dropped.
@@ -202,14 +202,14 @@ def _write(spec: ImagesData, listed: _Listed, out: Output) -> dict[str, Any]:
     bad: dict[int, str] = {}
     peculiar: dict[Peculiarity, list[int]] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        for found in _in_order(spec, listed, threads):
-            for number, picture in found:
+        for decoded in _in_order(spec, listed, threads):
+            for number, picture in decoded:
                 if isinstance(picture, str):
                     bad[number] = picture
                 else:
                     out.write(picture.tobytes())
-                    if (what := _peculiarity(listed.folder / listed.names[number])) is not None:
-                        peculiar.setdefault(what, []).append(number)
+                    if (oddity := _peculiarity(listed.folder / listed.names[number])) is not None:
+                        peculiar.setdefault(oddity, []).append(number)
     if bad and spec.missing != "drop":
         raise _refusal(spec, listed, bad)
     return {"bad": bad, "peculiar": peculiar}
@@ -221,7 +221,7 @@ def _peculiarity(path: Path) -> Peculiarity | None:
 
 
 def _in_order(
-    spec: ImagesData, listed: _Listed, threads: ThreadPoolExecutor
+    spec: ImagesData, listed: _PictureList, threads: ThreadPoolExecutor
 ) -> Iterator[list[tuple[int, Array | str]]]:
     """(number, picture, or why there is none) of one stretch of files after the other."""
 
@@ -242,13 +242,13 @@ def _stretches(count: int) -> Iterator[range]:
         yield range(start, min(count, start + _AT_ONCE))
 
 
-def _refusal(spec: ImagesData, listed: _Listed, bad: dict[int, str]) -> SpecError:
+def _refusal(spec: ImagesData, listed: _PictureList, bad: dict[int, str]) -> SpecError:
     shown = sorted(bad)[:SHOWN]
-    problems = [Problem(f"{bad[i]}.", place=str(_told(spec, listed, i))) for i in shown]
+    problems = [Problem(f"{bad[i]}.", place=str(_spelled_path(spec, listed, i))) for i in shown]
     some = f", {SHOWN} of them told" if len(bad) > SHOWN else ""
     more = f"{len(bad)} of {len(listed.names)} files can't be decoded{some}"
     return SpecError(*problems, Problem(f"{more}. {_FORMATS} Fix or remove them, or say data.missing: drop.", IMAGES))
 
 
-def _told(spec: ImagesData, listed: _Listed, number: int) -> Path:
+def _spelled_path(spec: ImagesData, listed: _PictureList, number: int) -> Path:
     return (Path(spec.images) if spec.target is None else Path(spec.images).parent) / listed.names[number]

@@ -32,7 +32,7 @@ def json_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int
             columns = {i: [_cell(file, line, name, row.get(name)) for line, row in piece] for i, name in wanted}
             yield CsvSheet(file, header, columns, [line for line, _ in piece], key="jsonl")
     except OSError as error:
-        raise unreadable(file, path, error, "jsonl") from error
+        raise unreadable(file, path, error=error, key="jsonl") from error
     except UnicodeDecodeError as error:
         place = f"{file}:{undecodable_line(path)}"
         raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error

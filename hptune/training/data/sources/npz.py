@@ -40,10 +40,10 @@ def read_npz(spec: NpzData, how: Reading) -> Raw:
         if path.suffix == ".npy" or not zipfile.is_zipfile(path):
             _refuse_other(spec, path)
         with zipfile.ZipFile(path) as archive:
-            x = _array(archive, spec, "x", how.cache)
-            y = _array(archive, spec, "y", how.cache)[:]
+            x = _array(archive, spec, key="x", cache=how.cache)
+            y = _array(archive, spec, key="y", cache=how.cache)[:]
     except OSError as error:
-        raise unreadable(spec.npz, path, error, "npz") from error
+        raise unreadable(spec.npz, path, error=error, key="npz") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         message = f"{spec.npz} is no readable .npz file ({error}). Write it with numpy.savez(x=…, y=…)."
         raise spec_error(message, "data", "npz") from error
@@ -72,7 +72,7 @@ def _refuse_other(spec: NpzData, path: Path) -> None:
     raise zipfile.BadZipFile("it is no zip file")
 
 
-def _array(archive: zipfile.ZipFile, spec: NpzData, key: str, cache: Path | None) -> Array | Mapped:
+def _array(archive: zipfile.ZipFile, spec: NpzData, *, key: str, cache: Path | None) -> Array | Mapped:
     name: str = getattr(spec, key)
     names = [one.removesuffix(".npy") for one in archive.namelist()]
     if name not in names:
@@ -104,7 +104,7 @@ def stored_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, cache: Path 
             path, start = Path(str(archive.filename)), _begins(archive, member) + start
         else:
             stream.seek(0)
-            path = _unpacked(stream, archive, member, cache if cache is not None else scratch())
+            path = _unpacked(stream, archive, member=member, cache=cache if cache is not None else scratch())
     return Mapped(path, dtype, shape, offset=start, order="F" if fortran else "C")
 
 
@@ -124,11 +124,11 @@ def _begins(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     return member.header_offset + 30 + int(name) + int(extra)
 
 
-def _unpacked(stream: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, cache: Path) -> Path:
+def _unpacked(stream: IO[bytes], archive: zipfile.ZipFile, *, member: zipfile.ZipInfo, cache: Path) -> Path:
     """The member in a file of its own; made where it is not there yet, or damaged."""
     source = Path(str(archive.filename))
     status = source.stat()
-    told = repr((str(source.absolute()), status.st_size, status.st_mtime_ns, member.filename, member.CRC))
-    path = cache / f"array-{hashlib.sha256(told.encode()).hexdigest()[:16]}.npy"
+    identity = repr((str(source.absolute()), status.st_size, status.st_mtime_ns, member.filename, member.CRC))
+    path = cache / f"array-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npy"
     kept(path, lambda out: shutil.copyfileobj(stream, out, 2**20))
     return path

@@ -68,7 +68,7 @@ def _opened(file: str, path: Path) -> ParquetSheet:
         message = f"{file} is no readable Parquet file ({str(error).splitlines()[0]}). Write it again."
         raise spec_error(message, "data", "parquet") from error
     except OSError as error:
-        raise unreadable(file, path, error, "parquet") from error
+        raise unreadable(file, path, error=error, key="parquet") from error
     names = list(opened.schema_arrow.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -99,7 +99,7 @@ def parquet_sheets(
         start += batch.num_rows
 
 
-def _content(column: Any, told: str) -> Content:
+def _content(column: Any, place: str) -> Content:
     """A pyarrow ChunkedArray as texts or numbers."""
     import pyarrow as pa
     from pyarrow import compute
@@ -126,7 +126,7 @@ def _content(column: Any, told: str) -> Content:
         values = _floats(column, pa.float32() if kind.bit_width <= 32 else pa.float64())
         return Typed(values, "number", own=np.float16 if kind.bit_width == 16 else None)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        exact = _microseconds(column, told)
+        exact = _microseconds(column, place)
         days: Array = np.where(column.is_null().to_numpy(), np.nan, exact / _MICROSECONDS_A_DAY)
         return Typed(days, "date", exact=exact)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -134,11 +134,11 @@ def _content(column: Any, told: str) -> Content:
         coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
         texts = np.array([text_of(text) for text in coded.dictionary.to_pylist()], object)
         return texts[coded.indices.to_numpy(zero_copy_only=False)].tolist()  # type: ignore[no-any-return]
-    message = f"{told} holds {kind}, and only numbers, booleans, dates and text can be used."
+    message = f"{place} holds {kind}, and only numbers, booleans, dates and text can be used."
     raise spec_error(f"{message} Leave it out of data.features, or write it as one of them.", "data", "parquet")
 
 
-def _microseconds(column: Any, told: str) -> Array:
+def _microseconds(column: Any, place: str) -> Array:
     """int64 [n] since 1970-01-01 (UTC), 0 where one is missing; what is below a microsecond is dropped.
 
     Raises `SpecError` for moments that 64 bits do not hold, which pyarrow would wrap around.
@@ -156,7 +156,7 @@ def _microseconds(column: Any, told: str) -> Array:
     far = (counts > most) | (counts < -most)
     if far.any():
         first, rows = int(far.argmax()) + 1, int(far.sum())
-        message = f"{told} holds dates more than 292,000 years from now in {rows} rows, first in row {first}: 64 bits"
+        message = f"{place} holds dates more than 292,000 years from now in {rows} rows, first in row {first}: 64 bits"
         raise spec_error(f"{message} of microseconds don't hold them. Correct them.", "data", "parquet")
     return counts * each
 

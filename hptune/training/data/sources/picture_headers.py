@@ -90,13 +90,13 @@ def indexed_bmp(content: bytes) -> Array | None:
         palette = np.frombuffer(content, np.uint8, 4 * (used or 1 << bits), 14 + header).reshape(-1, 4)[:, 2::-1]
         stride = (width * bits + 31) // 32 * 4
         rows = np.frombuffer(content, np.uint8, stride * abs(height), start).reshape(abs(height), stride)
-        found = palette[_indices(rows, bits)[:, :width]]
+        pixels = palette[_indices(rows, bits)[:, :width]]
     except (struct.error, ValueError, IndexError) as error:
         raise Undecodable("damaged (it ends too early, or has no such colours)") from error
-    if not found.size:
+    if not pixels.size:
         raise Undecodable("damaged (it has no pixels)")
     grey = (palette == palette[:, :1]).all()
-    return np.ascontiguousarray(found[:: -1 if height > 0 else 1, :, : 1 if grey else 3])
+    return np.ascontiguousarray(pixels[:: -1 if height > 0 else 1, :, : 1 if grey else 3])
 
 
 def _masks(content: bytes) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 from hptune.base.errors import SpecError, message_of, spec_error
 from hptune.experiment.data import PythonData
 from hptune.training.data.arrays import Array
-from hptune.training.data.given import Given
+from hptune.training.data.given import SourceForm
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Data, Part
@@ -38,7 +38,7 @@ MOST_ELEMENTS = 1_000_000
 
 PARTS = ("train", "validation", "test")
 
-Samples: TypeAlias = tuple[Array, Array, Array | None]
+SampleArrays: TypeAlias = tuple[Array, Array, Array | None]
 
 
 def read_python(spec: PythonData, how: Reading) -> Raw | Data:
@@ -48,11 +48,11 @@ def read_python(spec: PythonData, how: Reading) -> Raw | Data:
     """
     returned = _called(spec, how.folder, how.seed)
     if is_dataset(returned):
-        told = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
-        raise spec_error(f"{told}: (train, validation) or (train, validation, test).", *PYTHON)
+        problem = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
+        raise spec_error(f"{problem}: (train, validation) or (train, validation, test).", *PYTHON)
     parts = returned if isinstance(returned, tuple | list) else (returned,)
     if any(is_dataset(part) for part in parts):
-        return _streams(spec, how.folder, parts, how.seed, with_test=how.with_test, needs=how.needs)
+        return _streams(spec, how.folder, parts=parts, seed=how.seed, with_test=how.with_test, needs=how.needs)
     for key in ("steps_per_epoch", "validation_steps"):
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
@@ -66,8 +66,8 @@ def _called(spec: PythonData, folder: Path, seed: int) -> Any:
     except (SpecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the user's function may raise anything
-        told = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
-        raise spec_error(told, *PYTHON) from error
+        problem = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
+        raise spec_error(problem, *PYTHON) from error
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
@@ -78,17 +78,17 @@ def _arrays(spec: PythonData, returned: Any) -> Raw:
         x, y, weights = _samples(returned, "")
         return Raw(x, y, (), PYTHON, PYTHON, weights=weights)
     if not (isinstance(returned, tuple | list) and len(returned) in (2, 3) and all(map(_is_samples, returned))):
-        raise spec_error(f"{spec.python} returned {_told(returned)}. {_WANTED}", *PYTHON)
+        raise spec_error(f"{spec.python} returned {_type_of(returned)}. {_WANTED}", *PYTHON)
     for option in ("validation", "test"):
         if getattr(spec, option) != type(spec).model_fields[option].default:
-            told = f"{spec.python} returns its parts itself, so that this has no effect. Drop it."
-            raise spec_error(told, "data", option)
+            problem = f"{spec.python} returns its parts itself, so that this has no effect. Drop it."
+            raise spec_error(problem, "data", option)
     parts = [_samples(part, f" of the {name} part") for part, name in zip(returned, PARTS, strict=False)]
     sizes = [len(y) for _, y, _ in parts]
     shapes = {x.shape[1:] for x, _, _ in parts}
     if len(shapes) > 1 or len({y.shape[1:] for _, y, _ in parts}) > 1:
-        told = ", ".join(f"{name} {list(x.shape)}" for (x, _, _), name in zip(parts, PARTS, strict=False))
-        raise spec_error(f"the parts that {spec.python} returned have samples of different shapes: {told}.", *PYTHON)
+        problem = ", ".join(f"{name} {list(x.shape)}" for (x, _, _), name in zip(parts, PARTS, strict=False))
+        raise spec_error(f"the parts that {spec.python} returned have samples of different shapes: {problem}.", *PYTHON)
     counts = [np.ones(len(y)) if w is None else w for _, y, w in parts]
     rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     return Raw(
@@ -106,63 +106,67 @@ def _arrays(spec: PythonData, returned: Any) -> Raw:
 _WANTED = 'Return (x, y) or {"x": …, "y": …} of arrays, or two or three of these as parts, or two or three data sets.'
 
 
-def _is_samples(thing: Any) -> bool:
+def _is_samples(returned: Any) -> bool:
     """Whether it is one set of samples, rather than several."""
-    if isinstance(thing, Mapping):
-        return {"x", "y"} <= set(thing) <= {"x", "y", "sample_weight"}
-    if not isinstance(thing, tuple | list) or len(thing) not in (2, 3):
+    if isinstance(returned, Mapping):
+        return {"x", "y"} <= set(returned) <= {"x", "y", "sample_weight"}
+    if not isinstance(returned, tuple | list) or len(returned) not in (2, 3):
         return False
-    return not any(isinstance(part, tuple | list | Mapping) or part is None for part in thing[:2])
+    return not any(isinstance(part, tuple | list | Mapping) or part is None for part in returned[:2])
 
 
-def _refuse_others(x: Any, told: str) -> None:
+def _refuse_others(x: Any, name: str) -> None:
     """Tables with other columns than numbers, and sparse matrices, by what they are: NumPy makes objects of them."""
     pandas, sparse = sys.modules.get("pandas"), sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
-        raise spec_error(f"{told} is a sparse matrix. Make it dense: x.toarray().", *PYTHON)
+        raise spec_error(f"{name} is a sparse matrix. Make it dense: x.toarray().", *PYTHON)
     if pandas is not None and isinstance(x, pandas.DataFrame):
         held = {str(name): kind for name, kind in x.dtypes.items() if not pandas.api.types.is_numeric_dtype(kind)}
         if held:
             columns = ", ".join(f"{name} ({kind})" for name, kind in list(held.items())[:5])
-            way = "Make numbers of them, or give the table as data.csv or data.parquet, which takes them as they are"
-            raise spec_error(f"{told} has columns that aren't numbers: {columns}. {way}.", *PYTHON)
+            remedy = "Make numbers of them, or give the table as data.csv or data.parquet, which takes them as they are"
+            raise spec_error(f"{name} has columns that aren't numbers: {columns}. {remedy}.", *PYTHON)
 
 
-def _samples(thing: Any, where: str) -> Samples:
-    if isinstance(thing, Mapping):
-        thing = (thing["x"], thing["y"], thing.get("sample_weight"))
-    _refuse_others(thing[0], f"x{where}")
-    x, y = np.asarray(unmasked(thing[0], f"x{where}", PYTHON)), array_of(unmasked(thing[1], f"y{where}", PYTHON))
-    told, given = f"sample_weight{where}", None if len(thing) < 3 else thing[2]
-    weights = None if given is None else given_weights(unmasked(given, told, PYTHON), told, PYTHON)
+def _samples(returned: Any, where: str) -> SampleArrays:
+    if isinstance(returned, Mapping):
+        returned = (returned["x"], returned["y"], returned.get("sample_weight"))
+    _refuse_others(returned[0], f"x{where}")
+    x, y = np.asarray(unmasked(returned[0], f"x{where}", PYTHON)), array_of(unmasked(returned[1], f"y{where}", PYTHON))
+    weights_name, weights_returned = f"sample_weight{where}", None if len(returned) < 3 else returned[2]
+    weights = (
+        None
+        if weights_returned is None
+        else given_weights(unmasked(weights_returned, weights_name, PYTHON), weights_name, PYTHON)
+    )
     if x.dtype.kind not in "biuf" or x.ndim == 0 or not x.size:
-        told = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
+        problem = f"x{where} must be an array of numbers [n, …], got {x.dtype} of shape {list(x.shape)}."
         texts = " Turn texts into numbers first, or give a table with a column of `kind: text`."
-        raise spec_error(f"{told}{texts if x.dtype.kind in 'OSU' else ''} {_WANTED}", *PYTHON)
+        raise spec_error(f"{problem}{texts if x.dtype.kind in 'OSU' else ''} {_WANTED}", *PYTHON)
     if y.dtype.kind not in "biufUO" or y.ndim not in (1, 2):
-        told = f"y{where} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} of shape {list(y.shape)}."
-        raise spec_error(f"{told} {_WANTED}", *PYTHON)
+        problem = f"y{where} must be numbers, booleans or text, [n] or [n, k], got {y.dtype} of shape {list(y.shape)}."
+        raise spec_error(f"{problem} {_WANTED}", *PYTHON)
     for name, samples in (("x", x), ("y", y)):
         refuse_long_doubles(samples, f"{name}{where}", PYTHON)
     if y.dtype.kind in "OU":
         y = plain_labels(y, f"y{where}", PYTHON)
     for name, array in (("y", y), ("sample_weight", weights)):
         if array is not None and len(array) != len(x):
-            told = f"x{where} has {len(x)} samples and {name} has {len(array)}."
-            raise spec_error(f"{told} They must be as long as each other.", *PYTHON)
+            problem = f"x{where} has {len(x)} samples and {name} has {len(array)}."
+            raise spec_error(f"{problem} They must be as long as each other.", *PYTHON)
     return x[:, None] if x.ndim == 1 else x, y, weights
 
 
-def _told(thing: Any) -> str:
-    kind = type(thing).__name__
-    return f"{kind} of {', '.join(type(one).__name__ for one in thing)}" if isinstance(thing, tuple | list) else kind
+def _type_of(obj: Any) -> str:
+    kind = type(obj).__name__
+    return f"{kind} of {', '.join(type(one).__name__ for one in obj)}" if isinstance(obj, tuple | list) else kind
 
 
 # --- streams --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
+class _Scanned:
     """What one pass over a part has shown.
 
     targets: all of them, with all digits. inputs: the first samples so. digest: sha256 of every value as training takes
@@ -176,16 +180,16 @@ class _Seen:
     members: int
 
 
-def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test: bool, needs: Needs) -> Data:
+def _streams(spec: PythonData, folder: Path, *, parts: Any, seed: int, with_test: bool, needs: Needs) -> Data:
     if len(parts) not in (2, 3) or not all(is_dataset(part) for part in parts):
-        raise spec_error(f"{spec.python} returned {_told(parts)}. {_WANTED}", *PYTHON)
+        raise spec_error(f"{spec.python} returned {_type_of(parts)}. {_WANTED}", *PYTHON)
     for key in ("scale", "one_hot", "limit", "class_weight"):
         if getattr(spec, key) != type(spec).model_fields[key].default and getattr(spec, key) != "none":
-            told = "is not for a tf.data.Dataset, whose samples stay as they come."
-            raise spec_error(f"{told} Drop it, and do that in {spec.python}.", "data", key)
+            problem = "is not for a tf.data.Dataset, whose samples stay as they come."
+            raise spec_error(f"{problem} Drop it, and do that in {spec.python}.", "data", key)
     steps = (spec.steps_per_epoch, spec.validation_steps, None)
     wanted = range(len(parts) if with_test else 2)
-    seen = [_seen(spec, folder, i, parts[i], steps[i], seed) for i in wanted]
+    seen = [_scanned(spec, folder, index=i, dataset=parts[i], steps=steps[i], seed=seed) for i in wanted]
     seen, others = _dealt_alike(seen)
     target = read_target(Raw(seen[0].part.x, seen[0].targets, (), PYTHON, PYTHON), task=spec.task, one_hot=False)
     labels = target.labels
@@ -193,8 +197,8 @@ def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test
         highest = max(int(one.targets.max()) for one in seen)
         labels = tuple(range(highest + 1))
         if min(int(one.targets.min()) for one in seen) < 0:
-            told = f"the labels of {spec.python} must be whole numbers from 0 on."
-            raise spec_error(f"{told} Number the classes.", *PYTHON)
+            problem = f"the labels of {spec.python} must be whole numbers from 0 on."
+            raise spec_error(f"{problem} Number the classes.", *PYTHON)
     lacking: tuple[str, ...] = ()
     if target.task == "classes" and labels is not None and seen[0].targets.ndim == 1:
         lacking = lacking_note(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
@@ -229,11 +233,11 @@ def _streams(spec: PythonData, folder: Path, parts: Any, seed: int, *, with_test
             *lacking,
             *others,
         ),
-        given=Given(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
+        form=SourceForm(_is_column(parts[0]), floats=False, order=np.empty(0, np.int64)),
     )
 
 
-def _near_0(seen: _Seen, offset: tuple[float, ...]) -> Part:
+def _near_0(seen: _Scanned, offset: tuple[float, ...]) -> Part:
     """The part, from whose targets this is taken off as they are read."""
     flow, few = seen.part.flow, seen.targets[: len(seen.part.y)]
     assert flow is not None, "a data set's"
@@ -249,7 +253,7 @@ def _is_column(dataset: Any) -> bool:
     return bool(inner.rank == 1 and inner[0] == 1)
 
 
-def _dealt_alike(seen: list[_Seen]) -> tuple[list[_Seen], tuple[str, ...]]:
+def _dealt_alike(seen: list[_Scanned]) -> tuple[list[_Scanned], tuple[str, ...]]:
     """The parts, opened so that the validation part has the same samples each time; a note where that can't be.
 
     Each trial opens the training part under a seed of its own, and parts that are cut from one shuffled set would
@@ -260,9 +264,9 @@ def _dealt_alike(seen: list[_Seen]) -> tuple[list[_Seen], tuple[str, ...]]:
     alike = [replace(one, part=replace(one.part, flow=replace(_flow(one.part), alike=True))) for one in seen]
     if _again(alike[1].part) == seen[1].members:
         return alike, ()
-    told = f"{_flow(seen[1].part).reference} gives other validation samples at each call"
+    note = f"{_flow(seen[1].part).reference} gives other validation samples at each call"
     why = "where it splits at random, samples that are trained on are validated on too"
-    return seen, (f"{told}: {why}. Draw from generators that have a seed",)
+    return seen, (f"{note}: {why}. Draw from generators that have a seed",)
 
 
 def _again(part: Part) -> int:
@@ -282,7 +286,7 @@ def _members(batch: Iterable[Any]) -> int:
     return sum(int.from_bytes(hashlib.sha256(sample).digest()[:8], "little") for sample in samples)
 
 
-def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int | None, seed: int) -> _Seen:
+def _scanned(spec: PythonData, folder: Path, *, index: int, dataset: Any, steps: int | None, seed: int) -> _Scanned:
     """Go over one part once: its size, its targets and its first samples."""
     name = PARTS[index]
     _check_kind(spec, dataset, name)
@@ -296,14 +300,14 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
     digest, members = hashlib.sha256(), 0
     inputs: list[Array] = []
     rows, counts = 0, False  # so far; and whether a sample has a weight above 0
-    for given, batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
+    for exact, batch in _batches(spec, once, name, endless_from=None if steps is not None else MOST_ELEMENTS):
         if sum(len(one[0]) for one in head) < HEAD:
             head.append(tuple(part[:HEAD] for part in batch))
-            inputs.append(given[0][:HEAD])
+            inputs.append(exact[0][:HEAD])
         if len(batch) > 2:
             check_weights(batch[2], f"sample_weight of the {name} data set of {spec.python}", PYTHON, start=rows)
             counts |= bool(batch[2].any())
-        targets.append(given[1])
+        targets.append(exact[1])
         rows += len(batch[1])
         for part in batch:
             digest.update(np.ascontiguousarray(part).tobytes())
@@ -314,9 +318,9 @@ def _seen(spec: PythonData, folder: Path, index: int, dataset: Any, steps: int |
     if weight and not counts:
         refuse_all_0(np.zeros(rows), {"train": "training"}.get(name, name), PYTHON)
     whole = np.concatenate(targets)
-    _check_finite(spec, x, whole, name)
+    _check_finite(spec, x, y=whole, name=name)
     part = Part(x, y, weight[0] if weight else None, Flow(spec.python, folder, index, steps, len(whole), seed))
-    return _Seen(part, whole, np.concatenate(inputs), digest.hexdigest(), members % 2**64)
+    return _Scanned(part, whole, np.concatenate(inputs), digest.hexdigest(), members % 2**64)
 
 
 def _count(spec: PythonData, dataset: Any) -> int:
@@ -330,15 +334,15 @@ def _check_kind(spec: PythonData, dataset: Any, name: str) -> None:
     element = dataset.element_spec
     plain = isinstance(element, tuple) and not any(isinstance(part, tuple | dict) for part in element)
     if not plain or len(element) not in (2, 3):
-        told = f"the {name} data set of {spec.python} gives {element}."
-        raise spec_error(f"{told} Its elements must be (x, y) or (x, y, sample_weight), a tensor each.", *PYTHON)
+        problem = f"the {name} data set of {spec.python} gives {element}."
+        raise spec_error(f"{problem} Its elements must be (x, y) or (x, y, sample_weight), a tensor each.", *PYTHON)
     if not element[1].dtype.is_integer and not element[1].dtype.is_floating:
-        told = f"y of the {name} data set of {spec.python} must be numbers, got {element[1].dtype.name}."
-        raise spec_error(f"{told} Number the classes from 0 on.", *PYTHON)
+        problem = f"y of the {name} data set of {spec.python} must be numbers, got {element[1].dtype.name}."
+        raise spec_error(f"{problem} Number the classes from 0 on.", *PYTHON)
     fixed = element[0].shape[1:] if comes_in_batches(dataset) else element[0].shape
     if fixed.rank is None or None in list(fixed):
-        told = f"x of the {name} data set of {spec.python} has the shape {element[0].shape}"
-        raise spec_error(f"{told}; all sizes but the batch's must be known. Set them with tf.ensure_shape.", *PYTHON)
+        problem = f"x of the {name} data set of {spec.python} has the shape {element[0].shape}"
+        raise spec_error(f"{problem}; all sizes but the batch's must be known. Set them with tf.ensure_shape.", *PYTHON)
 
 
 def _check_ends(spec: PythonData, dataset: Any, name: str) -> None:
@@ -349,11 +353,11 @@ def _check_ends(spec: PythonData, dataset: Any, name: str) -> None:
 
 
 def _endless(spec: PythonData, name: str) -> SpecError:
-    told = f"the {name} data set of {spec.python} has no end."
+    problem = f"the {name} data set of {spec.python} has no end."
     if name == "test":
-        return spec_error(f"{told} Give it one with .take(n).", *PYTHON)
+        return spec_error(f"{problem} Give it one with .take(n).", *PYTHON)
     key = "steps_per_epoch" if name == "train" else "validation_steps"
-    return spec_error(f"{told} Say data.{key}: how many of its batches make a pass; or give it an end.", *PYTHON)
+    return spec_error(f"{problem} Say data.{key}: how many of its batches make a pass; or give it an end.", *PYTHON)
 
 
 def _batches(spec: PythonData, once: Any, name: str, *, endless_from: int | None) -> Iterator[tuple[Array, ...]]:
@@ -365,12 +369,12 @@ def _batches(spec: PythonData, once: Any, name: str, *, endless_from: int | None
     except SpecError:
         raise
     except Exception as error:  # whatever the user's own code in it raises, as TensorFlow tells it
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise spec_error(f"reading the {name} data set of {spec.python} failed: {told}. Fix it.", *PYTHON) from error
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise spec_error(f"reading the {name} data set of {spec.python} failed: {detail}. Fix it.", *PYTHON) from error
 
 
-def _check_finite(spec: PythonData, x: Array, y: Array, name: str) -> None:
-    for what, array in (("x", x), ("y", y)):
+def _check_finite(spec: PythonData, x: Array, *, y: Array, name: str) -> None:
+    for axis, array in (("x", x), ("y", y)):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            told = f"{what} of the {name} data set of {spec.python} holds NaN or infinity. Leave such samples out."
-            raise spec_error(told, *PYTHON)
+            problem = f"{axis} of the {name} data set of {spec.python} holds NaN or infinity. Leave such samples out."
+            raise spec_error(problem, *PYTHON)

@@ -18,18 +18,18 @@ from hptune.training.data.table.table import Sheet, read_table, used_columns
 
 def read_table_file(spec: TableData, how: Reading) -> Raw:
     """The used columns of a table. Raises `SpecError` with the problems of the first step that found any."""
-    return read_table(spec, open_table(type(spec), spec.file, how.folder / spec.file, used_columns(spec)))
+    return read_table(spec, open_table(type(spec), spec.file, path=how.folder / spec.file, names=used_columns(spec)))
 
 
-def open_table(kind: type[TableData], file: str, path: Path, names: Sequence[str] | None = None) -> Sheet:
+def open_table(kind: type[TableData], file: str, *, path: Path, names: Sequence[str] | None = None) -> Sheet:
     """The columns `names` of a table (None: all), as far as it has them. Raises `SpecError`."""
-    (sheet,) = sheets(kind, file, path, names)
+    (sheet,) = sheets(kind, file, path=path, names=names)
     return sheet
 
 
 def sheets(
-    kind: type[TableData], file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None
+    kind: type[TableData], file: str, *, path: Path, names: Sequence[str] | None, rows: int | None = None
 ) -> Iterator[Sheet]:
     """The table piece by piece, `rows` at a time (None: all at once). Raises `SpecError`."""
-    found: Iterator[Sheet] = load_row("hptune.training.data.sources", kind.sheets)(file, path, names, rows=rows)
-    return found
+    pieces: Iterator[Sheet] = load_row("hptune.training.data.sources", kind.sheets)(file, path, names, rows=rows)
+    return pieces

@@ -13,35 +13,35 @@ from hptune.training.data.split.split import Split, forward, grouped, split, sub
 from hptune.training.data.target import Target
 
 
-def deal(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
+def deal(spec: DataSpec, target: Target, *, raw: Raw, seed: int) -> Split:
     """The rows of each part: stratified by class, by whole groups, or forward in time.
 
     seed: the experiment's. Raises `SpecError` where a part would be left without rows, groups or moments, or the
     training part without a class.
     """
     if raw.own_validation is not None or raw.own_test is not None:
-        return _own(spec, target, raw, seed)
+        return _own(spec, target, raw=raw, seed=seed)
     rows: Rows = np.arange(len(target.codes))
     parts = 3 if spec.test else 2
     if spec.limit is not None and spec.limit < len(rows):
         rows = subset(target.codes, size=spec.limit, least=parts, seed=seeds.derive(seed, "limit"))
-    _check_enough(spec, target, target.codes[rows], parts, raw)
+    _check_enough(spec, target, codes=target.codes[rows], parts=parts, raw=raw)
     _, codes = np.unique(target.codes[rows], return_inverse=True)
     seed = seeds.derive(seed, "split")
     if raw.times is not None:
         _check_distinct(raw.times[rows], parts, "time")
-        found = forward(raw.times[rows], validation=spec.validation, test=spec.test)
+        dealt = forward(raw.times[rows], validation=spec.validation, test=spec.test)
     elif raw.groups is not None:
         _check_distinct(raw.groups[rows], parts, "group")
-        found = grouped(raw.groups[rows], codes, validation=spec.validation, test=spec.test, seed=seed)
+        dealt = grouped(raw.groups[rows], codes, validation=spec.validation, test=spec.test, seed=seed)
     else:
-        found = split(codes, validation=spec.validation, test=spec.test, seed=seed)
-    found = Split(rows[found.train], rows[found.validation], rows[found.test])
-    _check_classes(target, found, raw)
-    return found
+        dealt = split(codes, validation=spec.validation, test=spec.test, seed=seed)
+    dealt = Split(rows[dealt.train], rows[dealt.validation], rows[dealt.test])
+    _check_classes(target, dealt, raw)
+    return dealt
 
 
-def _own(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
+def _own(spec: DataSpec, target: Target, *, raw: Raw, seed: int) -> Split:
     """The parts that the source brings; the validation part is dealt from the rest where it brings none.
 
     `data.limit` is for what is left to train and validate on.
@@ -59,10 +59,10 @@ def _own(spec: DataSpec, target: Target, raw: Raw, seed: int) -> Split:
     if spec.limit is not None and spec.limit < len(rest):
         rest = rest[subset(_numbered(target.codes[rest]), size=spec.limit, least=2, seed=seeds.derive(seed, "limit"))]
     plain = spec.model_copy(update={"test": 0.0})
-    _check_enough(plain, target, target.codes[rest], 2, raw)
+    _check_enough(plain, target, codes=target.codes[rest], parts=2, raw=raw)
     codes = _numbered(target.codes[rest])
-    found = split(codes, validation=spec.validation, test=0.0, seed=seeds.derive(seed, "split"))
-    return Split(rest[found.train], rest[found.validation], test)
+    dealt = split(codes, validation=spec.validation, test=0.0, seed=seeds.derive(seed, "split"))
+    return Split(rest[dealt.train], rest[dealt.validation], test)
 
 
 def _numbered(codes: Rows) -> Rows:
@@ -70,7 +70,7 @@ def _numbered(codes: Rows) -> Rows:
     return np.asarray(np.unique(codes, return_inverse=True)[1], np.int64)
 
 
-def _check_enough(spec: DataSpec, target: Target, codes: Array, parts: int, raw: Raw) -> None:
+def _check_enough(spec: DataSpec, target: Target, *, codes: Array, parts: int, raw: Raw) -> None:
     """Every part needs a row, the training part one of each class, and each class one for every part."""
     whole = np.bincount(target.codes)
     counts = np.bincount(codes, minlength=len(whole))

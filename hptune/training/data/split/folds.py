@@ -36,7 +36,11 @@ def fold_splits(
         pairs = [(np.concatenate(stretches[:i]), stretches[i]) for i in range(1, folds + 1)]
         return [Split(train, validation, whole.test) for train, validation in pairs]
     random = np.random.RandomState(seed)
-    at = _stratified(codes[rows], folds, random) if groups is None else _grouped(rows, codes, groups, folds, random)
+    at = (
+        _stratified(codes[rows], folds, random)
+        if groups is None
+        else _grouped(rows, codes, groups=groups, folds=folds, random=random)
+    )
     return [
         Split(random.permutation(rows[at != fold]), random.permutation(rows[at == fold]), whole.test)
         for fold in range(folds)
@@ -51,19 +55,19 @@ def lacking(folds: Sequence[Data]) -> list[str]:
     if folds[0].task != "classes" or folds[0].labels is None:
         return []
     every = set().union(*(_classes(part.y) for part in (folds[-1].train, folds[-1].validation)))
-    found = []
+    notes = []
     for number, fold in enumerate(folds, start=1):
         trained, scored = (_classes(part.y) for part in (fold.train, fold.validation))
-        for part, held, so in (
+        for part, held, consequence in (
             ("training", trained, "what it trains has never seen one"),
             ("validation", scored, "its score says nothing of it"),
         ):
             if missing := sorted(every - held):
                 names = _some([repr(folds[0].labels[code]) for code in missing])
-                what = f"class {names}" if len(missing) == 1 else f"the classes {names}"
-                found.append(f"fold {number} of {len(folds)} has no row of {what} in its {part} part: {so}")
-    more = [f"so it is in {len(found) - MOST_TOLD} more parts of folds"] if len(found) > MOST_TOLD else []
-    return found[:MOST_TOLD] + more
+                classes = f"class {names}" if len(missing) == 1 else f"the classes {names}"
+                notes.append(f"fold {number} of {len(folds)} has no row of {classes} in its {part} part: {consequence}")
+    more = [f"so it is in {len(notes) - MOST_TOLD} more parts of folds"] if len(notes) > MOST_TOLD else []
+    return notes[:MOST_TOLD] + more
 
 
 def _classes(y: Array) -> set[int]:
@@ -88,7 +92,7 @@ def _stratified(codes: Rows, folds: int, random: np.random.RandomState) -> Rows:
     return at
 
 
-def _grouped(rows: Rows, codes: Rows, groups: Array, folds: int, random: np.random.RandomState) -> Rows:
+def _grouped(rows: Rows, codes: Rows, *, groups: Array, folds: int, random: np.random.RandomState) -> Rows:
     """The fold of each row: groups one after the other, the largest first, to where their classes are rarest so far.
 
     After scikit-learn's StratifiedGroupKFold.

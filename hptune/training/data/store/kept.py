@@ -62,8 +62,8 @@ def _said(path: Path, marker: Path, below: Path) -> tuple[bool, Any]:
     if not (files.is_file(path, below=below) and files.is_file(marker, below=below)):
         return False, None
     try:
-        told = json.loads(files.read_bytes(marker, below=below))
-        expected = told["bytes"], told["crc"], told["said"]
+        record = json.loads(files.read_bytes(marker, below=below))
+        expected = record["bytes"], record["crc"], record["said"]
     except (ValueError, TypeError, KeyError):
         return False, None
     size, crc = 0, 0

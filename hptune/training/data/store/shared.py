@@ -36,13 +36,13 @@ class SharedData:
         """
         fcntl.lockf(self.fd, fcntl.LOCK_EX)  # held by this process alone; it is free again if the process dies
         try:
-            found: T | None = self._load()
-            if found is None:
-                found = read()
-                self._save(found)
+            data: T | None = self._load()
+            if data is None:
+                data = read()
+                self._save(data)
                 shared: T | None = self._load()
-                return found if shared is None else shared
-            return found
+                return data if shared is None else shared
+            return data
         finally:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
 

@@ -27,9 +27,9 @@ def spooled(values: Array) -> Mapped:
     handle, name = tempfile.mkstemp(suffix=".column", dir=scratch())
     with os.fdopen(handle, "wb") as file:
         values.tofile(file)
-    found = Mapped(Path(name), values.dtype, values.shape)
+    column = Mapped(Path(name), values.dtype, values.shape)
     Path(name).unlink()
-    return found
+    return column
 
 
 def is_spooled(x: Source) -> TypeGuard[tuple[Column, ...]]:
@@ -37,7 +37,7 @@ def is_spooled(x: Source) -> TypeGuard[tuple[Column, ...]]:
     return isinstance(x, tuple) and any(isinstance(column.values, Mapped) for column in x)
 
 
-def prepared_on_disk(x: tuple[Column, ...], prepare: Preparation, fingerprint: str, folder: Path | None) -> Mapped:
+def prepared_on_disk(x: tuple[Column, ...], prepare: Preparation, *, fingerprint: str, folder: Path | None) -> Mapped:
     """All samples of a table, prepared, in the order in which they were read; made where the file is not there yet.
 
     fingerprint: of the samples. folder: where the file is kept; None: where this process throws it away.

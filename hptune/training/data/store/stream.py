@@ -67,10 +67,10 @@ class Mapped:
         if (last + 1 - first) * self._row_bytes <= max(self._row_bytes, _PAGE_BYTES) * len(rows):
             together = self._read(np.empty((last + 1 - first, *self.shape[1:]), self.dtype), first)
             return together if len(rows) == len(together) and _rise(rows) else together[rows - first]
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        picked = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for at, row in enumerate(rows.tolist()):
-            self._read(found[at : at + 1], row)
-        return found
+            self._read(picked[at : at + 1], row)
+        return picked
 
     def _read(self, into: Array, first: int) -> Array:
         """Fill `into` with the rows from `first` on. A map would hold what lies around them too, megabytes a row."""

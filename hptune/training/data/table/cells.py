@@ -96,9 +96,9 @@ class Cells:
     def spelled(self, row: int) -> str:
         """A cell as the file has it."""
         if isinstance(self.content, Typed):
-            given = self.content
-            plain = given.kind == "number" and given.exact is None
-            return str(given.as_given[row]) if plain else _spelled(given.at(row))[0]
+            typed = self.content
+            plain = typed.kind == "number" and typed.exact is None
+            return str(typed.as_given[row]) if plain else _spelled(typed.at(row))[0]
         return self.content[row]
 
     def exactly(self) -> Array | None:
@@ -126,13 +126,13 @@ class Cells:
         return np.array([spelled.get(text, "") for text in self.content], object)
 
 
-def integers(found: Sequence[int]) -> Array:
+def integers(values: Sequence[int]) -> Array:
     """int64 or uint64 [n]; Python's own, as objects, where neither holds all of them."""
-    low, high = min(found), max(found)
+    low, high = min(values), max(values)
     for kind in (np.int64, np.uint64):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return np.array(found, kind)
-    return np.array(found, object)
+            return np.array(values, kind)
+    return np.array(values, object)
 
 
 def are_integers(values: Array) -> bool:
@@ -159,8 +159,8 @@ def same_spelling(text: str) -> str:
     """
     if text.lower() in _BOOLEANS:
         return text.lower()
-    found = _WITH_FRACTION.fullmatch(text)
-    return text if found is None else found[1] + found[2].rstrip("0").rstrip(".")
+    match = _WITH_FRACTION.fullmatch(text)
+    return text if match is None else match[1] + match[2].rstrip("0").rstrip(".")
 
 
 def read_cells(content: Content, kind: Kind | None, *, names: bool = False, classes: bool = False) -> Cells:
@@ -215,8 +215,8 @@ def _spelled(content: Typed) -> list[str]:
 
 
 def _dates(content: Typed) -> list[str]:
-    given = content.values * (_SECONDS_A_DAY * 1e6) if content.exact is None else content.exact
-    moments = np.where(np.isnan(content.values), 0, given).round().astype(np.int64).astype("M8[us]")
+    microseconds = content.values * (_SECONDS_A_DAY * 1e6) if content.exact is None else content.exact
+    moments = np.where(np.isnan(content.values), 0, microseconds).round().astype(np.int64).astype("M8[us]")
     days, seconds = moments.astype("M8[D]"), moments.astype("M8[s]")
     texts = np.where(moments == seconds, seconds.astype(str), moments.astype(str))
     texts = np.where(moments == days, days.astype(str), texts)
@@ -269,10 +269,10 @@ def _days(text: str) -> float:
     >>> _days("1970-01-03"), _days("1970-01-01T18:00"), _days("1970-01-01 18:00:00+06"), _days("03.01.1970")
     (2.0, 0.75, 0.5, nan)
     """
-    found = _DATE.fullmatch(text)
-    if found is None:
+    match = _DATE.fullmatch(text)
+    if match is None:
         return math.nan
-    day, time, fraction, zone = found.group("day", "time", "fraction", "zone")
+    day, time, fraction, zone = match.group("day", "time", "fraction", "zone")
     zone = "+00:00" if zone in (None, "Z", "UTC") else zone
     try:
         moment = datetime.fromisoformat(f"{day}T{time or '00:00'}{(fraction or '')[:7]}{zone}")

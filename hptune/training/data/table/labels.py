@@ -18,92 +18,92 @@ _PLAIN: dict[type, _Kind] = {bool: "booleans", np.bool_: "booleans", str: "texts
                              np.integer: "whole numbers", float: "fractions", np.floating: "fractions"}  # fmt: skip
 
 
-def array_of(given: Any) -> Array:
+def array_of(returned: Any) -> Array:
     """What a function returned, as an array. A list stays what it is made of: numpy would make texts of `[1, "1"]`."""
-    if isinstance(given, list | tuple) and all(isinstance(one, tuple(_PLAIN)) for one in given):
-        return np.array(given, object)
-    return np.asarray(given)
+    if isinstance(returned, list | tuple) and all(isinstance(one, tuple(_PLAIN)) for one in returned):
+        return np.array(returned, object)
+    return np.asarray(returned)
 
 
-def unmasked(given: Any, told: str, path: KeyPath) -> Any:
+def unmasked(array: Any, name: str, path: KeyPath) -> Any:
     """A masked array of numpy's (or a list of such) as a plain one: what is masked is missing, which is NaN.
 
     Anything else is given back as it is. told: what errors call it. Raises `SpecError` where something is masked that
     has no NaN, whole numbers and texts.
     """
-    if isinstance(given, list | tuple) and any(np.ma.isMaskedArray(one) for one in given):
-        given = np.ma.array(given)
-    if not np.ma.isMaskedArray(given):
-        return given
-    masked = int(np.ma.getmaskarray(given).sum())
+    if isinstance(array, list | tuple) and any(np.ma.isMaskedArray(one) for one in array):
+        array = np.ma.array(array)
+    if not np.ma.isMaskedArray(array):
+        return array
+    masked = int(np.ma.getmaskarray(array).sum())
     if not masked:
-        return given.data
-    if given.dtype.kind != "f":
+        return array.data
+    if array.dtype.kind != "f":
         message = (
-            f"{told} is masked in {masked} of {given.size} places, and {given.dtype} has no value that is missing."
+            f"{name} is masked in {masked} of {array.size} places, and {array.dtype} has no value that is missing."
         )
         raise spec_error(f"{message} Leave those samples out, or fill them in: array.filled(value).", *path)
-    return given.filled(np.nan)
+    return array.filled(np.nan)
 
 
-def plain_labels(y: Array, told: str, path: KeyPath) -> Array:
+def plain_labels(y: Array, name: str, path: KeyPath) -> Array:
     """Texts as every source reads them; Python's objects as the numbers, booleans or texts that they are.
 
     Whole numbers beyond 64 bits stay Python's own. told: what errors call the array. Raises `SpecError` where a label
     is missing, is none of these, or where several kinds of them stand side by side.
     """
-    found = [text_of(one) if isinstance(one, str) else one for one in y.reshape(-1).tolist()]
-    missing = [i for i, one in enumerate(found) if _is_missing(one)]
+    labels = [text_of(one) if isinstance(one, str) else one for one in y.reshape(-1).tolist()]
+    missing = [i for i, one in enumerate(labels) if _is_missing(one)]
     if missing:
         first = y.reshape(-1)[missing[0]]
         message = (
-            f"{told} has no label in {len(missing)} of {len(found)} places: {first!r} at {missing[0]}, to begin with."
+            f"{name} has no label in {len(missing)} of {len(labels)} places: {first!r} at {missing[0]}, to begin with."
         )
         raise spec_error(f"{message} Leave those samples out, or spell the class otherwise.", *path)
-    return _alike(found, told, path, several=y.ndim == 2 and y.shape[1] > 1).reshape(y.shape)
+    return _alike(labels, name, path, several=y.ndim == 2 and y.shape[1] > 1).reshape(y.shape)
 
 
-def joined_labels(parts: Sequence[Array], told: str, path: KeyPath) -> Array:
+def joined_labels(parts: Sequence[Array], name: str, path: KeyPath) -> Array:
     """One behind the other. Raises `SpecError` where they are not alike."""
     if len({one.dtype.kind for one in parts}) == 1 and parts[0].dtype.kind != "O":
         return np.concatenate(parts)
-    return plain_labels(np.concatenate([one.astype(object) for one in parts]), told, path)
+    return plain_labels(np.concatenate([one.astype(object) for one in parts]), name, path)
 
 
-def refuse_long_doubles(array: Any, told: str, path: KeyPath) -> None:
+def refuse_long_doubles(array: Any, name: str, path: KeyPath) -> None:
     """Neither Keras nor scikit-learn computes in them. array: anything with a dtype."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        told = f"{told} is of the type {array.dtype}, in which no model computes."
-        raise spec_error(f"{told} Convert it to float64: astype('float64').", *path)
+        name = f"{name} is of the type {array.dtype}, in which no model computes."
+        raise spec_error(f"{name} Convert it to float64: astype('float64').", *path)
 
 
-def _alike(found: list[Any], told: str, path: KeyPath, *, several: bool) -> Array:
+def _alike(labels: list[Any], name: str, path: KeyPath, *, several: bool) -> Array:
     """several: they are numbers of rows, and no labels."""
     kinds: dict[_Kind, Any] = {}  # and the first of each
-    for one in found:
+    for one in labels:
         kind = _kind(one)
         if kind is None:
-            others = ", ".join(sorted({type(other).__name__ for other in found}))
-            message = f"{told} must hold numbers, booleans or text, got {others}. Give it one of them."
+            others = ", ".join(sorted({type(other).__name__ for other in labels}))
+            message = f"{name} must hold numbers, booleans or text, got {others}. Give it one of them."
             raise spec_error(message, *path)
         kinds.setdefault(kind, one)
     if len(kinds) > 1 and not set(kinds) <= {"whole numbers", "fractions"}:
         mixed = " and ".join(f"{kind} ({kinds[kind]!r})" for kind in sorted(kinds))
-        raise spec_error(f"{told} mixes {mixed}. Give it one kind: {_remedy(kinds)}.", *path)
+        raise spec_error(f"{name} mixes {mixed}. Give it one kind: {_remedy(kinds)}.", *path)
     if "booleans" in kinds or "texts" in kinds:
-        return np.array(found)
-    _refuse_endless(found, told, path)
-    if not found:
+        return np.array(labels)
+    _refuse_endless(labels, name, path)
+    if not labels:
         return np.empty(0)
     if "fractions" not in kinds:
-        whole = integers([int(one) for one in found])
+        whole = integers([int(one) for one in labels])
         return whole.astype(np.float64) if several and whole.dtype.kind == "O" else whole
     if "whole numbers" not in kinds:
-        return np.array(found)
-    if not several and len(set(found)) > len({float(one) for one in found}):
-        message = f"{told} mixes fractions and whole numbers of so many digits that floats would make some of them one."
+        return np.array(labels)
+    if not several and len(set(labels)) > len({float(one) for one in labels}):
+        message = f"{name} mixes fractions and whole numbers of so many digits that floats would make some of them one."
         raise spec_error(f"{message} Give it texts: [str(one) for one in y].", *path)
-    return np.array([float(one) for one in found])
+    return np.array([float(one) for one in labels])
 
 
 def _kind(one: Any) -> _Kind | None:
@@ -116,12 +116,12 @@ def _remedy(kinds: dict[_Kind, Any]) -> str:
     return "[str(one) for one in y], say" if "texts" in kinds else "[int(one) for one in y], say"
 
 
-def _refuse_endless(found: list[Any], told: str, path: KeyPath) -> None:
-    largest = max((abs(one) for one in found), default=0)
+def _refuse_endless(labels: list[Any], name: str, path: KeyPath) -> None:
+    largest = max((abs(one) for one in labels), default=0)
     try:
         float(largest)
     except OverflowError as error:
-        raise spec_error(f"{told} holds whole numbers beyond 1e308. Give it texts, or smaller ones.", *path) from error
+        raise spec_error(f"{name} holds whole numbers beyond 1e308. Give it texts, or smaller ones.", *path) from error
 
 
 def _is_missing(label: Any) -> bool:

@@ -32,7 +32,7 @@ _WORDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ColumnSurvey:
     """One column. gaps: whether a value is missing. unused: why it is no input; None: it is one."""
 
     name: str
@@ -49,7 +49,7 @@ class Survey:
     """
 
     key: str
-    inputs: tuple[Seen, ...]
+    inputs: tuple[ColumnSurvey, ...]
     target: str
     target_gaps: bool
     rows: int
@@ -62,60 +62,60 @@ def survey(path: Path, target: str | None) -> Survey:
     Raises SpecError where it can't be read, or has no such column to learn.
     """
     key, kind = table_format(path.suffix.lower()) or ("csv", CsvData)
-    sheet = open_table(kind, str(path), path)
+    sheet = open_table(kind, str(path), path=path)
     if target is None:
         raise spec_error(f"--target is required with --data. Its columns: {', '.join(sheet.header)}.")
     if target not in sheet.header:
         raise spec_error(f"--target: {unknown('column', target, sheet.header)}")
-    inputs = tuple(_seen(name, sheet) for name in sheet.header if name != target)
+    inputs = tuple(_survey_column(name, sheet) for name in sheet.header if name != target)
     used = [one for one in inputs if one.unused is None]
     if not used:
-        told = "; ".join(f"{one.name!r} {one.unused}" for one in inputs)
-        raise spec_error(f"--data: {path} has no column to learn from beside the target ({told}).")
+        reasons = "; ".join(f"{one.name!r} {one.unused}" for one in inputs)
+        raise spec_error(f"--data: {path} has no column to learn from beside the target ({reasons}).")
     gaps = bool(read_cells(sheet.column(target), None, names=True).missing.any())
-    found = Survey(key, inputs, target, gaps, 0, None)
-    spec = kind(**{key: str(path), **data_options(found)})
+    surveyed = Survey(key, inputs, target, gaps, 0, None)
+    spec = kind(**{key: str(path), **data_options(surveyed)})
     raw = read_table(spec, sheet)
     learnt = read_target(raw, task=None, one_hot=False)
-    found = replace(found, rows=len(learnt.codes))
+    surveyed = replace(surveyed, rows=len(learnt.codes))
     if learnt.labels is None:
-        return found
+        return surveyed
     counts = np.bincount(learnt.codes, minlength=len(learnt.labels)).tolist()
-    return replace(found, classes=dict(zip(learnt.labels, counts, strict=True)))
+    return replace(surveyed, classes=dict(zip(learnt.labels, counts, strict=True)))
 
 
-def data_options(found: Survey) -> dict[str, Any]:
+def data_options(table: Survey) -> dict[str, Any]:
     """The keys of the `data` section that fit the table, beside the one that names its file."""
-    used = [one for one in found.inputs if one.unused is None]
+    used = [one for one in table.inputs if one.unused is None]
     rules = {one.name: _FILLS[one.kind] for one in used if one.gaps and one.kind != "text"}
-    rules |= {found.target: "drop"} if found.target_gaps else {}
+    rules |= {table.target: "drop"} if table.target_gaps else {}
     return {
-        "target": found.target,
-        **({"features": [one.name for one in used]} if len(used) < len(found.inputs) else {}),
+        "target": table.target,
+        **({"features": [one.name for one in used]} if len(used) < len(table.inputs) else {}),
         **({"columns": texts} if (texts := {one.name: "text" for one in used if one.kind == "text"}) else {}),
         **({"missing": rules} if rules else {}),
     }
 
 
-def _seen(name: str, sheet: Sheet) -> Seen:
+def _survey_column(name: str, sheet: Sheet) -> ColumnSurvey:
     cells = read_cells(sheet.column(name), None)
     present = cells.values[~cells.missing]
     odd = np.flatnonzero(cells.odd).tolist()
     if not len(present):
-        return Seen(name, cells.kind, True, "is empty")
+        return ColumnSurvey(name, cells.kind, True, "is empty")
     if odd:
-        return Seen(
+        return ColumnSurvey(
             name, cells.kind, False, f"holds {cells.spelled(odd[0])!r} among {cells.kind}s ({sheet.place(odd[0])})"
         )
     distinct = len(set(present.tolist()))
     if distinct == 1:
-        return Seen(name, cells.kind, False, "is the same in every row")
+        return ColumnSurvey(name, cells.kind, False, "is the same in every row")
     if distinct == len(present) and _NAMES_ROWS.fullmatch(name) and not _is_measure(cells):
-        return Seen(name, cells.kind, False, "tells rows apart")
+        return ColumnSurvey(name, cells.kind, False, "tells rows apart")
     kind: Kind = "text" if _is_free_text(cells, distinct) else cells.kind
     if kind == "category" and distinct > min(MOST_CATEGORIES, len(present) / 2):
-        return Seen(name, kind, False, f"holds {distinct} different texts in {len(present)} rows")
-    return Seen(name, kind, bool(cells.missing.any()), None)
+        return ColumnSurvey(name, kind, False, f"holds {distinct} different texts in {len(present)} rows")
+    return ColumnSurvey(name, kind, bool(cells.missing.any()), None)
 
 
 def _is_measure(cells: Cells) -> bool:

@@ -111,16 +111,18 @@ def read_table(spec: TableData, sheet: Sheet) -> Raw:
     dropped: list[Array] = []
     for one in used:
         cells = _cells(one, spec, sheet)
-        given = spec.columns.get(one.name)
-        words = None if cells.kind != "text" else given if isinstance(given, TextColumn) else TextColumn(kind="text")
+        declared = spec.columns.get(one.name)
+        words = (
+            None if cells.kind != "text" else declared if isinstance(declared, TextColumn) else TextColumn(kind="text")
+        )
         rule = _rule(one, cells, spec)
-        problems += _wrong(one, cells, rule, spec)
+        problems += _wrong(one, cells, rule=rule, spec=spec)
         if rule == "drop":
             dropped.append(cells.missing)
         again = sheet.is_large and one.role == "features"
         columns.append(_Read(one, cells.kind, words, rule, None if again else cells))
     refuse(sheet, problems)
-    return _raw(spec, sheet, columns, ~np.any(dropped, axis=0) if dropped else None)
+    return _raw(spec, sheet, columns=columns, keep=~np.any(dropped, axis=0) if dropped else None)
 
 
 # --- which columns ---------------------------------------------------------------------------------------------------
@@ -185,8 +187,8 @@ def _check_columns_key(spec: TableData, sheet: Sheet, uses: Sequence[_Used]) -> 
     """`data.columns` may say of an input or a target how it is read."""
     problems = []
     inputs = [one.name for one in uses if one.role == "features"]
-    for name, given in spec.columns.items():
-        kind = _kind(given)
+    for name, declared in spec.columns.items():
+        kind = _kind(declared)
         path = ("data", "columns", name)
         if name not in sheet.header:
             problems.append(Problem(f"{sheet.file}: {unknown('column', name, sheet.header)}", path))
@@ -194,15 +196,17 @@ def _check_columns_key(spec: TableData, sheet: Sheet, uses: Sequence[_Used]) -> 
             problems.append(Problem(f"a target is number or category, got {kind}. Choose one of them.", path))
         elif name not in [*inputs, *targets_of(spec)]:
             problems.append(Problem(f"{name!r} is neither an input nor the target. Drop it here.", path))
-        elif isinstance(given, TextColumn) and given.length is not None and len(inputs) > 1:
-            told = "output_mode: int makes x the numbers of words, beside which no other column can stand."
-            problems.append(Problem(f"{told} Make data.features [{name}], or choose multi_hot, count or tf_idf.", path))
+        elif isinstance(declared, TextColumn) and declared.length is not None and len(inputs) > 1:
+            problem = "output_mode: int makes x the numbers of words, beside which no other column can stand."
+            problems.append(
+                Problem(f"{problem} Make data.features [{name}], or choose multi_hot, count or tf_idf.", path)
+            )
     if problems:
         raise SpecError(*problems)
 
 
-def _kind(given: Kind | TextColumn | None) -> Kind | None:
-    return given.kind if isinstance(given, TextColumn) else given
+def _kind(declared: Kind | TextColumn | None) -> Kind | None:
+    return declared.kind if isinstance(declared, TextColumn) else declared
 
 
 # --- their cells -----------------------------------------------------------------------------------------------------
@@ -211,20 +215,26 @@ def _kind(given: Kind | TextColumn | None) -> Kind | None:
 def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
     """The cells of one column, as its role wants them."""
     content = sheet.column(used.name)
-    given = spec.columns.get(used.name)
+    declared = spec.columns.get(used.name)
     listed = isinstance(spec.target, list)
     if used.role == "features":
-        cells = read_cells(content, _kind(given))
+        cells = read_cells(content, _kind(declared))
     elif used.role == "target":
-        kind = "number" if listed else _kind(given)
+        kind = "number" if listed else _kind(declared)
         cells = read_cells(content, kind, names=not listed, classes=spec.task == "classes")
         remedy = "Name columns of numbers." if listed else "Say data.columns: {%s: category} if it names classes."
-        _check_kind(cells, ("number", "category"), used, sheet, remedy)
+        _check_kind(cells, ("number", "category"), used=used, sheet=sheet, remedy=remedy)
     elif used.role == "group":
-        cells = _groups(content, _kind(given))
+        cells = _groups(content, _kind(declared))
     elif used.role == "time":
         cells = read_cells(content, None)
-        _check_kind(cells, ("number", "date"), used, sheet, "Name a column of numbers or of dates such as 2025-01-31.")
+        _check_kind(
+            cells,
+            ("number", "date"),
+            used=used,
+            sheet=sheet,
+            remedy="Name a column of numbers or of dates such as 2025-01-31.",
+        )
     else:
         cells = read_cells(content, "number")
     if cells.missing.all():
@@ -241,35 +251,35 @@ def _groups(content: Content, kind: Kind | None) -> Cells:
     return read_cells(content if kind == "category" else one_spelling(content), "category")
 
 
-def _check_kind(cells: Cells, wanted: tuple[Kind, ...], used: _Used, sheet: Sheet, remedy: str) -> None:
+def _check_kind(cells: Cells, wanted: tuple[Kind, ...], *, used: _Used, sheet: Sheet, remedy: str) -> None:
     if cells.kind not in wanted:
         holds = "dates" if cells.kind == "date" else "text"
-        told = f"{sheet.file}: column {used.name!r} holds {holds} and can't be the {used.role}."
-        raise spec_error(f"{told} {remedy.replace('%s', used.name)}", *used.path)
+        problem = f"{sheet.file}: column {used.name!r} holds {holds} and can't be the {used.role}."
+        raise spec_error(f"{problem} {remedy.replace('%s', used.name)}", *used.path)
 
 
 def _rule(used: _Used, cells: Cells, spec: TableData) -> str | None:
     """What `data.missing` says for a column: a fill, `drop` or None. Only inputs are ever filled in."""
     by_column = spec.missing if isinstance(spec.missing, dict) else {}
-    given: str | None = by_column.get(used.name) if by_column else spec.missing
-    if given in (None, "drop"):
-        return given
+    rule: str | None = by_column.get(used.name) if by_column else spec.missing
+    if rule in (None, "drop"):
+        return rule
     if used.role != "features":
         if used.name in by_column and used.role == "target":
-            message = f"the target can't be filled in by {given}: it would be learnt as if it were true. Say drop."
+            message = f"the target can't be filled in by {rule}: it would be learnt as if it were true. Say drop."
             raise spec_error(message, "data", "missing", used.name)
         return None
     if cells.kind == "text":
         if used.name in by_column:
-            message = f"free text can't be filled in by {given}: without words it is a text too. Say drop, or nothing."
+            message = f"free text can't be filled in by {rule}: without words it is a text too. Say drop, or nothing."
             raise spec_error(message, "data", "missing", used.name)
         return None
-    if given in ("mean", "median") and cells.kind == "category":
+    if rule in ("mean", "median") and cells.kind == "category":
         if not cells.missing.any() and not by_column:
             return None  # a rule for all, and this column needs none
-        message = f"column {used.name!r} is text and has no {given}. Say {{{used.name}: most_frequent}} or drop."
+        message = f"column {used.name!r} is text and has no {rule}. Say {{{used.name}: most_frequent}} or drop."
         raise spec_error(message, "data", "missing")
-    return given
+    return rule
 
 
 def _check_rules(spec: TableData, names: Sequence[str]) -> None:
@@ -278,32 +288,32 @@ def _check_rules(spec: TableData, names: Sequence[str]) -> None:
             raise spec_error(unknown("column", name, names), "data", "missing", name)
 
 
-def _wrong(used: _Used, cells: Cells, rule: str | None, spec: TableData) -> Iterator[tuple[int, str]]:
+def _wrong(used: _Used, cells: Cells, *, rule: str | None, spec: TableData) -> Iterator[tuple[int, str]]:
     """(row, what is wrong) of the cells that can't be used."""
     for row in np.flatnonzero(cells.odd).tolist():
-        yield row, _odd(used, cells, row, spec)
+        yield row, _odd(used, cells, row=row, spec=spec)
     if rule is None and cells.kind != "text":
         message = f"column {used.name!r}: missing value. {_missing_remedy(used, cells)}"
         for row in np.flatnonzero(cells.missing).tolist():
             yield row, message
     if used.role == "sample_weight":
-        told = f"column {used.name!r}: a weight must be at least 0, got "
+        prefix = f"column {used.name!r}: a weight must be at least 0, got "
         for row in np.flatnonzero(cells.values < 0).tolist():
-            yield row, f"{told}{cells.spelled(row)}. Correct it."
+            yield row, f"{prefix}{cells.spelled(row)}. Correct it."
 
 
 def refuse(sheet: Sheet, problems: Sequence[tuple[int, str]]) -> None:
     """Raise the problems, each (row from 0, message), if there are any."""
     if not problems:
         return
-    told = [Problem(message, place=sheet.place(row)) for row, message in sorted(problems)[:SHOWN]]
+    shown = [Problem(message, place=sheet.place(row)) for row, message in sorted(problems)[:SHOWN]]
     if len(problems) > SHOWN:
         more = f"{len(problems) - SHOWN} more problems like these, {len(problems)} in all."
-        told.append(Problem(more, place=sheet.file))
-    raise SpecError(*told)
+        shown.append(Problem(more, place=sheet.file))
+    raise SpecError(*shown)
 
 
-def _odd(used: _Used, cells: Cells, row: int, spec: TableData) -> str:
+def _odd(used: _Used, cells: Cells, *, row: int, spec: TableData) -> str:
     """What is wrong with a cell that is not of its column's kind."""
     name, text, role = used.name, cells.spelled(row), used.role
     if COMMA_NUMBER.fullmatch(text) and cells.kind == "number":
@@ -331,7 +341,7 @@ def _missing_remedy(used: _Used, cells: Cells) -> str:
 # --- the samples -----------------------------------------------------------------------------------------------------
 
 
-def _raw(spec: TableData, sheet: Sheet, columns: Sequence[_Read], keep: Array | None) -> Raw:
+def _raw(spec: TableData, sheet: Sheet, *, columns: Sequence[_Read], keep: Array | None) -> Raw:
     """The columns without the rows that are to be dropped. keep: bool, of every row; None: all are kept."""
     if keep is not None and not keep.any():
         raise spec_error(f"{sheet.file}: every row has a missing value, so drop leaves none.", "data", "missing")

@@ -61,11 +61,11 @@ class Vocabulary:
 
     def _numbers(self, texts: Sequence[str], length: int) -> Array:
         number = {word: i for i, word in enumerate(self.words, start=2)}
-        found = np.zeros((len(texts), length), np.float32)
+        matrix = np.zeros((len(texts), length), np.float32)
         for row, text in enumerate(texts):
             numbers = [number.get(word, 1) for word in words_of(text)[:length]]
-            found[row, : len(numbers)] = numbers
-        return found
+            matrix[row, : len(numbers)] = numbers
+        return matrix
 
 
 def words_of(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a HyperModel's own `fit` returned: the trial's curves, and which weights have earned its score.
 
-Of the same kinds as KerasTuner takes: a History, a dict of metrics, a number (the value of the objective), or a list of
-these, whose mean counts. Weights of another epoch than the one that the score is of are never given out.
+It may be what KerasTuner takes: a History, a dict of metrics, a number (the value of the objective), or a list of
+these, whose mean counts. Weights of another epoch than the one that earned the score are never handed out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ WANTED = "a History, a dict of metrics, a number or a list of these is wanted"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the callbacks were told after an epoch (counted from 1) of the last training in the `fit`.
+class EpochLogs:
+    """What Keras reported to the callbacks after an epoch (from 1) of the last training in the `fit`.
 
     state: the variables of the trial's model then; None where they are not kept. mark: a digest of them where another
     model was trained, which may share them.
@@ -38,10 +38,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """curves: one value an epoch. epoch: whose weights have earned the score; state: they, None: as `fit` left them.
+    """curves: one value per epoch. epoch: whose weights earned the score; state: they, None: as `fit` left them.
 
     last: the score of those weights, where the trial's is a mean over `trainings`. lost: the score of the best epoch,
-    where its weights are not to be had, so that the last one's counts.
+    where its weights were not kept, so that the last epoch's score counts.
     """
 
     curves: Curves
@@ -53,21 +53,21 @@ class Earned:
 
 
 class Tally:
-    """Takes down what the callbacks are told of one training, and keeps the epoch that is best by `objective`.
+    """Records what the callbacks hear of one training, and keeps the epoch that is best by `objective`.
 
-    before: the best epoch of the trainings before it, of a `fit` that calls `model.fit` for an epoch at a time.
+    before: the best epoch of earlier trainings, for a `fit` that calls `model.fit` one epoch at a time.
     """
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
-        self.epochs: list[Told] = []
-        self.best: Told | None = None
-        self.before: Told | None = None
+        self.epochs: list[EpochLogs] = []
+        self.best: EpochLogs | None = None
+        self.before: EpochLogs | None = None
         self.asked: list[Mapping[str, Any]] = []
         """Of each training, what Keras's `fit` was asked for: `epochs`, and `steps` of each (None: not known)."""
 
     def begin(self) -> None:
-        """Another training begins: what was told of the one before it is not of the model that is left."""
+        """Another training begins: the earlier records are not of the model that is left."""
         metric = self._objective.metric
         if self.best is not None:
             first = self.before is None
@@ -76,15 +76,15 @@ class Tally:
         self.epochs, self.best = [], None
 
     def confirm(self, mark: str) -> None:
-        """mark: of the trial's model as it was left. Where another model was trained, and this one did not follow it,
-        nothing is known of its weights at any epoch.
+        """Forget the best epoch where another model was trained and the trial's own did not follow it: then nothing is
+        known of its weights at any epoch. mark: of the trial's model as it was left.
         """
         marks = [one.mark for one in (self.best, self.epochs[-1] if self.epochs else None) if one is not None]
         if any(one is not None for one in marks) and mark not in marks:
             self.best = None
 
     def better(self, epoch: int, logs: Mapping[str, float]) -> bool:
-        """Whether this epoch is the best by now; where epochs begin again, another training has begun."""
+        """Whether this epoch is the best so far; where epochs begin again, another training has begun."""
         if self.epochs and epoch <= self.epochs[-1].epoch:
             self.begin()
         score, metric = logs.get(self._objective.metric), self._objective.metric
@@ -95,10 +95,10 @@ class Tally:
     def take(
         self, epoch: int, logs: Mapping[str, float], *, best: bool, state: State | None = None, mark: str | None = None
     ) -> None:
-        """Take down an epoch. best: it is the best by now; `state` and `mark` are then those of its weights."""
-        self.epochs.append(Told(epoch, logs, mark=mark))
+        """Record an epoch. best: it is the best so far; `state` and `mark` are then those of its weights."""
+        self.epochs.append(EpochLogs(epoch, logs, mark=mark))
         if best:
-            self.best = Told(epoch, logs, state, mark)
+            self.best = EpochLogs(epoch, logs, state, mark)
 
 
 def numbers(returned: Any, objective: Objective) -> dict[str, Any]:
@@ -115,20 +115,20 @@ def numbers(returned: Any, objective: Objective) -> dict[str, Any]:
     if not isinstance(history, Mapping):
         more = " (did you forget to return the metrics?)" if returned is None else ""
         raise SegmentFailed(f"the HyperModel's fit returned {type(returned).__name__}; {WANTED}{more}")
-    found = {str(name): _floats(value) for name, value in history.items()}
-    return {name: value for name, value in found.items() if value is not None and value != ()}
+    metrics = {str(name): _floats(value) for name, value in history.items()}
+    return {name: value for name, value in metrics.items() if value is not None and value != ()}
 
 
 def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, asked: bool = False) -> Earned:
-    """What the `fit` has come to. epochs: what it was asked to train. asked: whether the objective is one
-    that what it returns must hold, as for KerasTuner. Raises SegmentFailed.
+    """The result of a `fit`. epochs: how many it was asked to train. asked: whether the returned metrics must hold the
+    objective, as for KerasTuner. Raises SegmentFailed.
     """
     values = numbers(returned, objective)
     lists = [value for value in values.values() if isinstance(value, tuple)]
     epochs = max(map(len, lists), default=0) or len(tally.epochs) or epochs
-    told = _curves(tally.epochs) if len(tally.epochs) == epochs else {}
-    at = {name: [n for n, one in enumerate(tally.epochs) if name in one.logs] for name in values}
-    curves = {**told, **{name: _stretched(value, epochs, at[name]) for name, value in values.items()}}
+    logged = _curves(tally.epochs) if len(tally.epochs) == epochs else {}
+    at = {name: [n for n, last_earned in enumerate(tally.epochs) if name in last_earned.logs] for name in values}
+    curves = {**logged, **{name: _stretched(value, epochs, at[name]) for name, value in values.items()}}
     last = epochs
     if objective.metric not in values:
         if asked:
@@ -137,15 +137,15 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, as
         return Earned(curves, last, None)
     metric = objective.metric
     if isinstance(returned, list):
-        one = earned(returned[-1], tally, objective, epochs=epochs)
-        score = objective.best(one.curves[metric]) if metric in one.curves else None
-        return Earned(curves, one.epoch, one.state, len(returned), score)
+        last_earned = earned(returned[-1], tally, objective, epochs=epochs)
+        score = objective.best(last_earned.curves[metric]) if metric in last_earned.curves else None
+        return Earned(curves, last_earned.epoch, last_earned.state, len(returned), score)
     score = objective.best(curves[metric])
     best = tally.best
     if not isinstance(values[metric], tuple):  # of the model as it was left, or of an epoch that it was the best at
         final = tally.epochs[-1].logs.get(metric) if tally.epochs else None
-        if metric in told and _equal(objective.best(told[metric]), score):
-            curves[metric] = told[metric]
+        if metric in logged and _equal(objective.best(logged[metric]), score):
+            curves[metric] = logged[metric]
         if best is not None and _equal(best.logs[metric], score) and (final is None or not _equal(final, score)):
             return Earned(curves, best.epoch, best.state)
         before = tally.before
@@ -160,7 +160,7 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, as
 
 
 def _scores(values: Mapping[str, Any], objective: Objective) -> dict[str, float]:
-    """Each metric at the best epoch, as KerasTuner has it."""
+    """Each metric at the best epoch, as in KerasTuner."""
     curve = values.get(objective.metric)
     at = -1
     if isinstance(curve, tuple):
@@ -176,22 +176,22 @@ def _last(value: Any) -> float:
 
 
 def _floats(value: Any) -> float | tuple[float, ...] | None:
-    """None for what is no number, which is no metric."""
+    """The value, or values, as floats; None for anything but numbers, which is no metric."""
     try:
         return tuple(map(float, value)) if isinstance(value, list | tuple) else float(value)
     except (TypeError, ValueError):
         return None
 
 
-def _curves(epochs: Sequence[Told]) -> dict[str, tuple[float, ...]]:
-    """Those metrics that were told after each epoch."""
+def _curves(epochs: Sequence[EpochLogs]) -> dict[str, tuple[float, ...]]:
+    """The metrics that were reported after every epoch."""
     names = [name for name in epochs[0].logs if all(name in one.logs for one in epochs)] if epochs else []
     return {name: tuple(one.logs[name] for one in epochs) for name in names}
 
 
 def _stretched(value: float | tuple[float, ...], epochs: int, at: Sequence[int]) -> tuple[float, ...]:
-    """One value an epoch; what was measured in some alone (`validation_freq`) stands until the next time, and the first
-    before it too. at: the epochs, from 0, in which it was told; where these are others, they are taken for even.
+    """One value per epoch; a value measured in some epochs only (`validation_freq`) stands until the next, the first
+    one also before it. at: the epochs, from 0, in which it was reported; where they don't match, steps count as even.
 
     >>> _stretched((0.5, 0.6), 5, [1, 3])
     (0.5, 0.5, 0.5, 0.6, 0.6)
