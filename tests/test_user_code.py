@@ -27,7 +27,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def folder(at: Path, **files: str) -> Path:
-    at.mkdir()
+    at.mkdir(parents=True)
     for name, text in files.items():
         (at / f"{name}.py").write_text(text)
     return at
@@ -69,6 +69,44 @@ def test_a_module_that_imports_one_whose_name_is_taken_is_told(tmp_path: Path) -
     at = folder(tmp_path / "a", my_model="import my_helper\ndef f(): pass", my_helper="import types", types="x = 1")
     with pytest.raises(SpecError, match=r"my_helper\.py imports 'types', and beside the YAML file is"):
         load_object("my_model:f", at, PATH)
+
+
+IMPORTED = ["from my_space.inner import x\ndef f(): return x", "from my_space import inner\ndef f(): return inner.x"]
+
+
+@pytest.mark.parametrize("code", [None, *IMPORTED])
+@pytest.mark.parametrize("elsewhere_has", [True, False])
+def test_a_package_elsewhere_takes_no_place_of_a_folder_beside_the_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str | None, elsewhere_has: bool
+) -> None:
+    """A folder without `__init__.py` gives way to a package of its name anywhere on Python's path."""
+    inside = folder(
+        tmp_path / "elsewhere" / "my_space", __init__="inner = 5", **({"inner": "x = 1"} if elsewhere_has else {})
+    )
+    mine = folder(tmp_path / "mine", **({"my_model": code} if code else {}))
+    folder(mine / "my_space", inner="x = 2\ndef f(): return x")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(inside.parent)])
+    wanted = r"another module 'my_space(\.inner)?' is loaded already .* Rename yours, to my_my_space say"
+    with pytest.raises(SpecError, match=wanted):
+        load_object("my_model:f" if code else "my_space.inner:f", mine, PATH)
+
+
+@pytest.mark.parametrize("code", [None, *IMPORTED])
+def test_folders_without_init_are_those_beside_the_yaml(tmp_path: Path, code: str | None) -> None:
+    def made(name: str, x: int) -> Path:
+        at = folder(tmp_path / name, **({"my_model": code} if code else {}))
+        folder(at / "my_space", inner=f"x = {x}\ndef f(): return x")
+        return at
+
+    folders = [made("a", 1), made("b", 2)]
+    found = [load_object("my_model:f" if code else "my_space.inner:f", folders[i], PATH)() for i in (0, 1, 0)]
+    assert found == [1, 2, 1]
+
+
+def test_a_folder_beside_the_yaml_that_is_no_package_is_nobodys_business(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="import json\ndef f(): return json.dumps(1)")
+    folder(at / "json", notes="x = 1")
+    assert load_object("my_model:f", at, PATH)() == "1"
 
 
 def test_a_file_of_that_name_that_nobody_imports_is_nobodys_business(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _reached(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
         yield name, file
         package = name if file.stem == "__init__" else name.rpartition(".")[0]
         code = parsed(file)
-        waiting += [] if code is None else _with_parents(imports(code, package))
+        waiting += [] if code is None else with_parents(imports(code, package))
 
 
 def _file_of(name: str) -> Path | None:
@@ -102,7 +102,12 @@ def _places(package: str) -> list[str]:
     return [str(place) for entry in sys.path if (place := Path(entry) / inside).is_dir()]
 
 
-def _with_parents(names: Iterable[str]) -> Iterator[str]:
+def with_parents(names: Iterable[str]) -> Iterator[str]:
+    """The names of modules, each behind those of the packages that it lies in.
+
+    >>> list(with_parents(["a.b.c", "d"]))
+    ['a', 'a.b', 'a.b.c', 'd']
+    """
     for name in names:
         parts = name.split(".")
         yield from (".".join(parts[: n + 1]) for n in range(len(parts)))

@@ -12,6 +12,7 @@ import contextvars
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from hptune.base.libraries import ABSENT
@@ -181,14 +182,19 @@ _INSIDE: list[bool] = []
 
 
 def _forget(name: str) -> None:
-    """Have a module loaded anew by who imports it next; what it is a part of holds it no more."""
-    module = sys.modules.pop(name)
-    file = getattr(module, "__file__", None)
+    """Have a module loaded anew by who imports it next; where that can't be, the process ends with its trial."""
+    file = getattr(unload(name), "__file__", None)
     if isinstance(file, str) and not file.endswith((".py", ".pyc")):
         end_with_trial(f"{name}, which is no Python text and can't be loaded anew")
+
+
+def unload(name: str) -> ModuleType:
+    """Take a module out of those that are loaded, and out of what it is a part of."""
+    module = sys.modules.pop(name)
     package, _, own = name.rpartition(".")
     if package in sys.modules and getattr(sys.modules[package], own, None) is module:
         delattr(sys.modules[package], own)
+    return module
 
 
 def end_with_trial(why: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from hptune.base import surroundings
 from hptune.base.errors import KeyPath, Problem, SpecError, message_of, nearest
-from hptune.base.fingerprints import fingerprints, imports, own_loaded, parsed, with_nul
+from hptune.base.fingerprints import fingerprints, imports, own_loaded, parsed, with_nul, with_parents
 from hptune.base.own_files import is_installed
 
 
@@ -49,20 +49,22 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
         sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
     importlib.invalidate_caches()
     _forget_others(folder)
-    top = name.partition(".")[0]
-    _refuse_another(top, folder, path)
+    for module_name in with_parents([name]):
+        _refuse_another(module_name, folder, path)
     try:
         with surroundings.only_this_process(), _bringing(name, folder):
             module = importlib.import_module(name)
     except ModuleNotFoundError as error:
+        _refuse_another(str(error.name), folder, path)
         where = f"no module {error.name!r} beside the YAML file ({folder}) or among the installed packages"
         raise SpecError(Problem(f"{where}. Check the name, or put {error.name}.py there.", path)) from error
     except (Exception, SystemExit) as error:  # the user's module may raise anything while it is imported
         where = f" ({at})" if lacks_its_place(error) and (at := with_nul([name])) else ""
         message = f"importing {name!r} failed: {type(error).__name__}: {message_of(error)}{where}. Fix the module."
         raise SpecError(Problem(message, path)) from error
-    _refuse_another(top, folder, path)
-    for imported, by in _imported_beside(top, folder):
+    for module_name in with_parents([name]):
+        _refuse_another(module_name, folder, path)
+    for imported, by in _imported_beside(name, folder):
         _refuse_another(imported, folder, path, by=by)
     return module
 
@@ -75,8 +77,9 @@ def lacks_its_place(error: BaseException) -> bool:
 
 
 def beside(name: str, folder: Path) -> Path | None:
-    """The file of the module `name` in the folder; None where there is none."""
-    return next((file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()), None)
+    """The file of the module `name`, with dots where it lies in a package, in the folder; None where there is none."""
+    at = folder.joinpath(*name.split("."))
+    return next((file for file in (at.with_name(f"{at.name}.py"), at / "__init__.py") if file.is_file()), None)
 
 
 def _comes_from(module: ModuleType, file: Path) -> bool:
@@ -89,12 +92,13 @@ def _forget_others(folder: Path) -> None:
 
     In a process that runs several: Python would take the first for all.
     """
-    for name in {entry.stem for entry in folder.iterdir()} & set(sys.modules) - {"__main__"}:
-        file, loaded = beside(name, folder), getattr(sys.modules[name], "__file__", None)
+    names = {entry.stem for entry in folder.iterdir()} - {"__main__"}
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        file, loaded = beside(name, folder), getattr(sys.modules.get(name), "__file__", None)
         if file is None or loaded is None or is_installed(loaded) or _comes_from(sys.modules[name], file):
             continue
         for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
-            del sys.modules[module]
+            surroundings.unload(module)
 
 
 def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None = None) -> None:
@@ -103,23 +107,31 @@ def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None =
     by: the file of the user's that imports it; None: the YAML names it.
     """
     file, module = beside(name, folder), sys.modules.get(name)
+    package = name.rpartition(".")[0]
+    if module is None and package in sys.modules:  # of another package of that name, which has no such module
+        around = sys.modules[package]
+        module = None if str(folder / package.replace(".", "/")) in getattr(around, "__path__", ()) else around
     if file is None or module is None or _comes_from(module, file):
         return
     where = getattr(module, "__file__", None) or "built into Python"
     who = "" if by is None else f"{by.name} imports {name!r}, and "
-    reason = f"{who}beside the YAML file is {file}, but another module {name!r} is loaded already ({where})"
-    raise SpecError(Problem(f"{reason}. Rename yours, to my_{name} say, here and where it is imported.", path))
+    message = f"{who}beside the YAML file is {file}, but another module {module.__name__!r} is loaded already ({where})"
+    top = name.partition(".")[0]
+    raise SpecError(Problem(f"{message}. Rename yours, to my_{top} say, here and where it is imported.", path))
 
 
 def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """The modules beside the YAML file that the module `name` there imports, and those that these import; by which."""
-    waiting, seen = [name], {name}
+    waiting, seen = [*with_parents([name])], {*with_parents([name])}
     while waiting:
-        file = beside(waiting.pop(), folder)
+        importing = waiting.pop()
+        file = beside(importing, folder)
         code = None if file is None else parsed(file)  # what can't be read is told when it is loaded, if it ever is
-        for imported in {module.partition(".")[0] for module in imports(code, name)} if code is not None else ():
+        if file is None or code is None:
+            continue
+        package = importing if file.name == "__init__.py" else importing.rpartition(".")[0]
+        for imported in with_parents(imports(code, package)):
             if imported not in seen and beside(imported, folder) is not None:
-                assert file is not None, "it has imported something"
                 seen.add(imported)
                 waiting.append(imported)
                 yield imported, file
