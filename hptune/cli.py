@@ -232,7 +232,7 @@ def train_best(
     from hptune.reports.console import stdout, winner_lines, winner_table
     from hptune.reports.live import opening_lines, view
     from hptune.trackers.track import Watches, trackers
-    from hptune.winner.formats import check_formats, export
+    from hptune.winner.formats import check_formats
     from hptune.winner.train_best import printed, train_best
 
     paths, record = _replay(run, runs_dir)
@@ -242,8 +242,7 @@ def train_best(
     with view(quiet=False) as shown:
         watch = Watches(shown, trackers(head.experiment, paths))
         with closing(executor_for(head.experiment, head.folder, paths.aside, watch.epoch)) as executor:
-            result = train_best(paths, executor, head, watch=watch)
-    exported, refused = export(paths, formats or [])
+            result, exported, refused = train_best(paths, executor, head, watch=watch, formats=formats or [])
     if as_json:
         _say_json({**printed(result), **({"exported": exported} if formats else {})})
     else:

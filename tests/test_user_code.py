@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,3 +149,28 @@ def test_a_module_that_exits_as_it_is_imported_is_told(tmp_path: Path) -> None:
     at = folder(tmp_path / "a", my_model="import sys\nsys.exit(3)")
     with pytest.raises(SpecError, match="importing 'my_model' failed: SystemExit: 3"):
         load_object("my_model:f", at, PATH)
+
+
+WHOSE = """
+import json, sys
+from hptune.base.own_files import is_own_module
+import theirs, theirs.inner, theirs_alone, mine, json.decoder, numpy
+print(json.dumps({name: is_own_module(sys.modules[name]) for name in sys.argv[1:]}))
+"""
+
+
+@pytest.mark.parametrize("held", ["user/lib/python3.11/site-packages", "usr/lib/python3/dist-packages", "target"])
+def test_installed_packages_are_nobodys_own_wherever_they_lie(tmp_path: Path, held: str) -> None:
+    """The user's site, Debian's, and what `pip install --target` was given, which RECORD tells."""
+    at = folder(tmp_path / held, theirs_alone="")
+    folder(at / "theirs", __init__="", inner="")
+    (at / "theirs-1.0.dist-info").mkdir()
+    (at / "theirs-1.0.dist-info" / "RECORD").write_text("theirs/__init__.py,,\ntheirs/inner.py,,\ntheirs_alone.py,,\n")
+    beside_it = folder(tmp_path / "here", mine="")
+    if held == "target":
+        (at / "mine.py").write_text("")
+        beside_it = at
+    names = ["theirs", "theirs.inner", "theirs_alone", "mine", "json.decoder", "numpy"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(at), str(beside_it), *sys.path])}
+    run = subprocess.run([sys.executable, "-c", WHOSE, *names], env=env, capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout) == {name: name == "mine" for name in names}

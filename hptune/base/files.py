@@ -83,13 +83,18 @@ def is_file(path: Path, *, below: Path | None = None) -> bool:
 
 
 def open_descriptor(path: Path, flags: int, *, below: Path | None = None) -> int:
-    """A descriptor of a plain file; made under os.O_CREAT. Raises RunError where something else is there, OSError."""
+    """A descriptor of a plain file; made under os.O_CREAT. Raises OSError, and RunError where something else is there,
+    or, to write, a file that has another name too, which may lie anywhere.
+    """
     with opened(path.parent, below=below) as folder:
         new = not _is_plain(folder, path, stat.S_IFREG)
         fd = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, dir_fd=folder)
         try:
-            if not stat.S_ISREG(mode := os.fstat(fd).st_mode):
-                raise _refusal(path, mode)
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise _refusal(path, found.st_mode)
+            if found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+                raise _shared(path)
             if new:
                 os.fsync(folder)
         except BaseException:
@@ -348,6 +353,13 @@ def _refusal(path: Path, mode: int) -> RunError:
         f"{path} can't be used: it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}. Nothing is read, written or deleted "
         "through one inside a run's folder. Move it away, or put what belongs there in its place, then run the same "
         "command again."
+    )
+
+
+def _shared(path: Path) -> RunError:
+    return RunError(
+        f"{path} has another name too (a hard link, as `cp -l` makes), by which it would be changed as well. Copy the "
+        f"run's folder with `cp -r`, put the copy in its place, then run the same command again."
     )
 
 

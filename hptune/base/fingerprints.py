@@ -12,6 +12,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,24 @@ def with_nul(modules: Iterable[str]) -> str | None:
     return None
 
 
-def _reached(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """Each module of the user's among these, and that these import, with its file."""
+def packages(modules: Iterable[str]) -> dict[str, str]:
+    """The versions of the installed packages that these modules are of, or that the user's among them import."""
+    others: set[str] = set()
+    for _ in _reached(modules, others):
+        pass
+    installed = packages_distributions()
+    names = {name for top in others for name in installed.get(top, ())}
+    return {name: version(name) for name in sorted(names, key=str.lower)}
+
+
+def _reached(modules: Iterable[str], others: set[str] | None = None) -> Iterator[tuple[str, Path]]:
+    """Each module of the user's among these, and that these import, with its file.
+
+    others: takes the names of the packages that are not the user's.
+    """
     waiting = [*modules]
     seen: set[str] = set()
-    others: set[str] = set()  # packages that are not the user's
+    others = set() if others is None else others
     while waiting:
         name = waiting.pop()
         if name in seen:
@@ -67,7 +81,8 @@ def _reached(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
         top = name.partition(".")[0]
         file = None if top in others else _file_of(name)
         if file is None or not is_own_file(str(file)):
-            others |= {top} if file is not None else set()
+            if file is not None:
+                others.add(top)
             continue
         yield name, file
         package = name if file.stem == "__init__" else name.rpartition(".")[0]

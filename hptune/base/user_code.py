@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from hptune.base import surroundings
 from hptune.base.errors import KeyPath, Problem, SpecError, message_of, nearest
-from hptune.base.fingerprints import fingerprints, imports, own_loaded, parsed, with_nul, with_parents
+from hptune.base.fingerprints import fingerprints, imports, own_loaded, packages, parsed, with_nul, with_parents
 from hptune.base.own_files import is_installed
 
 
@@ -157,12 +157,17 @@ def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
 
     named: others that it names, loaded or not.
     """
-    was = [*sys.path]
-    sys.path[:] = [str(folder.resolve()), *was]  # where nothing was loaded from it yet
-    try:
+    with _first_on_path(folder):
         return _sources({*_named(folder), *named}, folder)
-    finally:
-        sys.path[:] = was
+
+
+def packages_behind(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
+    """The versions of the installed packages that the YAML of the folder names, or that the user's modules import.
+
+    named: as for `sources`.
+    """
+    with _first_on_path(folder):
+        return packages(_with_brought({*_named(folder), *named}, folder)[0])
 
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:
@@ -170,14 +175,34 @@ def sources_of(reference: str, folder: Path) -> dict[str, str]:
     return _sources({reference.partition(":")[0]}, folder)
 
 
+def packages_of(reference: str, folder: Path) -> dict[str, str]:
+    """As `packages_behind`, of one module alone that `load_object` has loaded (`module:name`)."""
+    return packages(_with_brought({reference.partition(":")[0]}, folder)[0])
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    was = [*sys.path]
+    sys.path[:] = [str(folder.resolve()), *was]  # where nothing was loaded from it yet
+    try:
+        yield
+    finally:
+        sys.path[:] = was
+
+
 def _sources(names: set[str], folder: Path) -> dict[str, str]:
+    return fingerprints(*_with_brought(names, folder))
+
+
+def _with_brought(names: set[str], folder: Path) -> tuple[set[str], set[str]]:
+    """The modules, with those that importing them has loaded; and all that were loaded when it was done."""
     brought: set[str] = set()
     loaded: set[str] = set()
     for name in names:
         with_it, by_then = _BROUGHT.get((name, folder.resolve()), (set(), set()))
         brought |= with_it
         loaded |= by_then
-    return fingerprints({*names, *brought}, loaded)
+    return {*names, *brought}, loaded
 
 
 def nul_in_code(folder: Path) -> str | None:

@@ -19,13 +19,17 @@ from hptune.base.keras_json import keras_json
 from hptune.run.events import HeadEvent, Resumed
 
 Circumstances: TypeAlias = dict[str, dict[str, Any]]
-"""`versions` by package, `keras` (as `keras.json` has it), `code` and `strategy` (a fingerprint by a module's file, of
-the code that trials depend on, and of that which chooses their points): plain data."""
+"""`versions` by package, `packages` the same of those that the user's code needs, `keras` (as `keras.json` has it),
+`code` and `strategy` (a fingerprint by a module's file, of the code that trials depend on, and of that which chooses
+their points): plain data."""
 
 STRATEGY_CODE = "strategy_code"
 """The fact of a run's head that holds the fingerprints of the code that chooses the points."""
 
-_PARTS = ("versions", "keras", "code", "strategy")
+PACKAGES = "packages"
+"""The fact of a run's head that holds the versions of the installed packages that the user's code needs."""
+
+_PARTS = ("versions", "packages", "keras", "code", "strategy")
 
 
 _CODE = ("code", "strategy")
@@ -33,17 +37,18 @@ _CODE = ("code", "strategy")
 
 def current(facts: Mapping[str, Any]) -> Circumstances:
     """Those of now. facts: the probe's."""
-    code, strategy = (dict(facts.get(name, {})) for name in ("code", STRATEGY_CODE))
-    return {"versions": versions(), "keras": keras_json(), "code": code, "strategy": strategy}
+    code, strategy, packages = (dict(facts.get(name, {})) for name in ("code", STRATEGY_CODE, PACKAGES))
+    return {"versions": versions(), "packages": packages, "keras": keras_json(), "code": code, "strategy": strategy}
 
 
 def recorded_in(event: HeadEvent | Resumed) -> Circumstances:
     """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
     parts: dict[str, Any] = {"versions": event.get("versions"), "keras": event.get("keras")}
     if event["event"] == "head":
-        parts |= {"code": event["facts"].get("code"), "strategy": event["facts"].get(STRATEGY_CODE)}
+        facts = event["facts"]
+        parts |= {"code": facts.get("code"), "strategy": facts.get(STRATEGY_CODE), "packages": facts.get(PACKAGES)}
     else:
-        parts |= {"code": event.get("code"), "strategy": event.get("strategy")}
+        parts |= {"code": event.get("code"), "strategy": event.get("strategy"), "packages": event.get("packages")}
     return {part: dict(entries) if isinstance(entries, dict) else {} for part, entries in parts.items()}
 
 
@@ -63,6 +68,8 @@ def changes(then: Circumstances, now: Circumstances) -> Circumstances:
         if part in _CODE and _python(then) != _python(now):
             continue
         names = [name for name in old if name in new] if part == "keras" else [*dict.fromkeys([*old, *new])]
+        if part == "packages":
+            names = [name for name in names if name not in now["versions"]]
         names = names if old else []
         pairs = {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
         changed |= {part: pairs} if pairs else {}
@@ -79,7 +86,7 @@ def spelled(changed: Circumstances) -> Iterator[str]:
     >>> list(spelled({"keras": {"floatx": ["float32", "float64"]}, "code": {"m.py": ["1f", "2e"]}}))
     ['floatx of keras.json was float32 and is float64 now', 'the code in m.py has changed']
     """
-    for part in ("versions", "keras"):
+    for part in ("versions", "packages", "keras"):
         for name, (then, now) in changed.get(part, {}).items():
             setting = f"{name} of keras.json" if part == "keras" else name
             yield f"{setting} was {_or_absent(then)} and is {_or_absent(now)} now"

@@ -82,7 +82,9 @@ class Clock:
     def _write(self) -> None:
         with contextlib.suppress(OSError, RunError):  # no room for it: the journal tells as much as it does
             if self._fd is None:  # opened once: never in another folder that takes the place of the run's
-                self._fd = files.open_descriptor(self._path, os.O_WRONLY | os.O_CREAT, below=self._below)
+                with files.whole_file(self._path, below=self._below) as new:  # a file of its own, with no other name
+                    new.write(_line(self.seconds()))
+                self._fd = files.open_descriptor(self._path, os.O_WRONLY, below=self._below)
             os.pwrite(self._fd, _line(self.seconds()), 0)
             os.fsync(self._fd)
 

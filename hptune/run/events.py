@@ -93,6 +93,7 @@ class Resumed(AnyEvent):
     event: Literal["resumed"]
     versions: NotRequired[dict[str, str]]
     keras: NotRequired[dict[str, Any]]
+    packages: NotRequired[dict[str, str]]
     code: NotRequired[dict[str, str]]
     strategy: NotRequired[dict[str, str]]
     changed: NotRequired[dict[str, Any]]

@@ -211,8 +211,13 @@ def list_runs(runs: Path) -> list[RunPaths]:
 
 
 def find_run(runs: Path, name: str | None = None) -> RunPaths:
-    """The run called `name`, or the newest. Raises SpecError where there is none."""
+    """The run called `name`, or the newest. Raises SpecError where there is none, RunError where something else stands
+    in the place of its journal.
+    """
     known = list_runs(runs)
+    if name is not None and name in files.names(runs):
+        with contextlib.suppress(OSError):  # no journal, or none that can be read: no run
+            files.open_file(RunPaths(runs / name).journal, below=runs).close()
     if not known:
         raise spec_error(f"no run in {runs}/. Make one with `hptune search CONFIG`, or name another --runs-dir.")
     if name is None:

@@ -10,14 +10,15 @@ from hptune.base.errors import RunError
 from hptune.base.trial import Segment, SegmentFailure
 from hptune.executors.executor import Executor, run_one
 from hptune.experiment.experiment import Experiment
-from hptune.run.circumstances import STRATEGY_CODE
+from hptune.run.circumstances import PACKAGES, STRATEGY_CODE
 from hptune.strategies.choose import code_of
 
 
 def with_strategys_code(facts: dict[str, Any], experiment: Experiment, folder: Path) -> dict[str, Any]:
     """What the probe found, and the code that it knows nothing of. folder: the YAML file's. Raises SpecError."""
-    code = code_of(experiment, folder)
-    return {**facts, STRATEGY_CODE: code} if code else facts
+    code, packages = code_of(experiment, folder)
+    facts = {**facts, STRATEGY_CODE: code} if code else facts
+    return {**facts, PACKAGES: {**facts.get(PACKAGES, {}), **packages}} if packages else facts
 
 
 def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hptune.base import seeds
 from hptune.base.errors import RunError
 from hptune.base.surroundings import Apart
 from hptune.base.trial import Trial
-from hptune.base.user_code import load_object, sources_of
+from hptune.base.user_code import load_object, packages_of, sources_of
 from hptune.experiment import sections
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import StrategyOptions
@@ -61,15 +61,17 @@ def load_library(experiment: Experiment) -> None:
         module.library()
 
 
-def code_of(experiment: Experiment, folder: Path) -> dict[str, str]:
-    """The fingerprints of the user's code that chooses the points, by file. Raises SpecError if it can't be loaded."""
+def code_of(experiment: Experiment, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Of the user's code that chooses the points: the fingerprints by file, and the versions of the installed packages
+    that it needs. Raises SpecError if it can't be loaded.
+    """
     options = experiment.strategy.source
     if options.code is None:
-        return {}
+        return {}, {}
     reference = getattr(options, options.code)
     with _apart(options).at_work(), _calmly():
         load_object(reference, folder, ("strategy", options.code))
-        return sources_of(reference, folder)
+        return sources_of(reference, folder), packages_of(reference, folder)
 
 
 def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> Strategy:

@@ -54,7 +54,10 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
         lines = _behind_places(lines, kind) or lines
     summary = f"{kind}: {lines[0][:_MOST]}" if lines else kind
     if isinstance(error, BaseExceptionGroup):
-        summary += f"; the first of them: {reason(error.exceptions[0], folder)}"
+        first = error.exceptions[0]
+        while isinstance(first, BaseExceptionGroup):  # however many lie inside each other
+            first = first.exceptions[0]
+        summary += f"; the first of them: {reason(first, folder)}"
     where = place(error, folder)
     if lacks_its_place(error) and folder is not None:
         where = nul_in_code(folder) or where

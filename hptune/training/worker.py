@@ -17,10 +17,11 @@ from hptune.base.rows import load_row
 from hptune.base.seeds import derive
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult
-from hptune.base.user_code import is_own, load_object, sources
+from hptune.base.user_code import is_own, load_object, packages_behind, sources
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.reading.code_names import modules_named
 from hptune.experiment.reading.marks import read
+from hptune.run.circumstances import PACKAGES
 from hptune.run.rundir import RunPaths
 from hptune.training.data.store.shared import SharedData
 from hptune.training.reasons import LayerError, is_fatal, reason
@@ -77,9 +78,12 @@ class Worker:
             raise SegmentFailed(message) from error
 
     def _with_code(self, probed: SegmentResult) -> SegmentResult:
-        """What a probe found, and the fingerprints of the code that the YAML names, where there is any."""
-        code = sources(self._folder, named=modules_named(self._experiment)) | self._files()
-        return replace(probed, facts={**probed.facts, "code": code}) if code else probed
+        """What a probe found, and of the code that the YAML names the fingerprints, and the packages that it needs."""
+        named = modules_named(self._experiment)
+        code = sources(self._folder, named=named) | self._files()
+        packages = packages_behind(self._folder, named=named)
+        facts = {name: entries for name, entries in (("code", code), (PACKAGES, packages)) if entries}
+        return replace(probed, facts={**probed.facts, **facts})
 
     def _files(self) -> dict[str, str]:
         """The digests of the files that the model begins with, by their names in the YAML."""

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 from hptune.base.errors import Problem, RunError, SpecError, unknown
 from hptune.experiment.experiment import Experiment
-from hptune.run.lock import locked
 from hptune.run.rundir import RunPaths
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -40,19 +39,17 @@ def check_formats(formats: Sequence[str], experiment: Experiment) -> None:
 
 
 def export(run: RunPaths, formats: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Write the run's best model in the formats: the path of each, and for those that can't hold it why not.
-
-    Raises RunError where another process uses the run.
+    """Write the run's best model in the formats: the path that each has in its place, and for those that can't hold it
+    why not.
     """
     if not formats:
         return {}, []
     from hptune.training.export.convert import convert
 
     written, failed = {}, []
-    with locked(run):
-        for name in dict.fromkeys(formats):
-            try:
-                written[name] = str(convert(run, name))
-            except RunError as error:
-                failed.append(str(error))
+    for name in dict.fromkeys(formats):
+        try:
+            written[name] = str(run.in_place(convert(run, name)))
+        except RunError as error:
+            failed.append(str(error))
     return written, failed

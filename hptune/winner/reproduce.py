@@ -98,7 +98,12 @@ def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
     changed = circumstances.changes(circumstances.recorded_in(head.event), circumstances.current(facts))
     others = {f"{name} of keras.json": pair for name, pair in changed.get("keras", {}).items()}
     others |= {f"the code in {file}": pair for file, pair in changed.get("code", {}).items()}
-    pairs = {**changed.get("versions", {}), **{name: [then[name], now[name]] for name in now}, **others}
+    pairs = {
+        **changed.get("versions", {}),
+        **changed.get("packages", {}),
+        **{name: [then[name], now[name]] for name in now},
+        **others,
+    }
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,6 +33,7 @@ from hptune.run.rundir import RunPaths
 from hptune.search.probing import probe
 from hptune.search.recorder import Recorder, end_of
 from hptune.search.watch import Watch
+from hptune.winner.formats import export
 
 Result: TypeAlias = dict[str, Any]
 """What `best/result.json` holds: the winner's values, figures and training, and the baseline's."""
@@ -65,10 +66,13 @@ def printed(result: Result) -> Result:
     return {**{key: result[key] for key in _PRINTED if key in result}, "baseline": baseline}
 
 
-def train_best(paths: RunPaths, executor: Executor, head: Head, *, watch: Watch) -> Result:
-    """Train the run's winner and the baseline; replaces `best/`.
+def train_best(
+    paths: RunPaths, executor: Executor, head: Head, *, watch: Watch, formats: Sequence[str] = ()
+) -> tuple[Result, dict[str, str], list[str]]:
+    """Train the run's winner and the baseline; replaces `best/`. The result, and what `formats.export` gives.
 
     executor: one that writes the winner aside (`RunPaths.aside`). head: the run's, which the executor was made for.
+    formats: which the winner is written in too, before `best/` is replaced.
 
     Raises RunError where no trial has succeeded or the winner can't be trained, SpecError where the data has changed
     since the search, Interrupted after Ctrl-C.
@@ -115,6 +119,9 @@ def train_best(paths: RunPaths, executor: Executor, head: Head, *, watch: Watch)
                     files.write_whole(aside.best_history, history_csv(best), below=paths.runs)
                 text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
                 files.write_whole(aside.best_result, text, below=paths.runs)
+                if formats:
+                    executor.close()  # what its workers hold of the device's memory is free for the conversion
+                exported, refused = export(aside, formats)
                 files.replace_folder(aside.best, paths.best, paths.replaced, below=paths.runs)
                 for outcome in (best, beside):
                     recorder.write(end_of(outcome, complete=True))
@@ -123,7 +130,7 @@ def train_best(paths: RunPaths, executor: Executor, head: Head, *, watch: Watch)
             raise Interrupted(f"interrupted. Go on with: hptune train-best --run {paths.name}") from stop
         finally:
             watch.ended()
-    return result
+    return result, exported, refused
 
 
 def _shown(model: str | None, paths: RunPaths) -> str | None:

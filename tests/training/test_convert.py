@@ -136,7 +136,7 @@ def test_a_format_replaces_the_one_that_is_there_and_nothing_is_left_beside(tmp_
         "savedmodel",
         "signature.json",
     ]
-    assert sorted(path.name for path in run.root.iterdir()) == ["best", "lock"]
+    assert sorted(path.name for path in run.root.iterdir()) == ["best"]
 
 
 def test_a_wrong_answer_is_found_whatever_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

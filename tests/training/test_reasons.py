@@ -125,3 +125,10 @@ def test_what_is_fatal() -> None:
     wrapped = LayerError((), "Dense()")
     wrapped.__cause__ = errors.FatalTypeError()
     assert is_fatal(wrapped)
+
+
+def test_of_groups_inside_each_other_the_innermost_is_told() -> None:
+    error: Exception = ValueError("inner")
+    for _ in range(3000):
+        error = ExceptionGroup("outer", [error])
+    assert reason(error) == "ExceptionGroup: outer (1 sub-exception); the first of them: ValueError: inner"

@@ -16,7 +16,7 @@ from journals import sealed
 
 from hptune.base.errors import SpecError
 from hptune.base.keras_json import check_keras_json, keras_json
-from hptune.base.user_code import load_object, sources
+from hptune.base.user_code import load_object, packages_behind, packages_of, sources
 from hptune.experiment.reading.load import from_json
 from hptune.run import circumstances
 from hptune.run.circumstances import changes, recorded_in, spelled
@@ -36,10 +36,18 @@ def _keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
 
-def run(paths: RunPaths, *, trials: int, code: dict[str, str] | None, strict: bool = False) -> list[str]:
-    """Search for so many more trials, the probe finding such code; what was noted."""
+def run(
+    paths: RunPaths,
+    *,
+    trials: int,
+    code: dict[str, str] | None = None,
+    packages: dict[str, str] | None = None,
+    strict: bool = False,
+) -> list[str]:
+    """Search for so many more trials, the probe finding such code and packages; what was noted."""
     spec = from_json({**SPEC, "budget": {"trials": trials}})
     facts: dict[str, Any] = {"task": None, "fingerprint": "f", **({"code": code} if code is not None else {})}
+    facts |= {"packages": packages} if packages is not None else {}
     watcher = Watcher()
     request = Request(spec, "the yaml", Path(), "hptune search a.yaml", strict=strict)
     search(request, paths, FakeExecutor(paths, facts=facts), make_strategy=lambda *_: InTurn(trials), watch=watcher)
@@ -74,6 +82,48 @@ def test_a_change_is_said_once_and_recorded(paths: RunPaths, tmp_path: Path, mon
     }
     assert run(paths, trials=4, code={"m.py": "2e", "n.py": "00"}) == [], "it was said"
     assert len(replay(paths).history.trials) == 4
+
+
+def test_another_version_of_a_package_that_the_code_needs_is_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that the YAML names, one that the user's module imports, and one that a strategy imports."""
+    held = tmp_path / "lib" / "site-packages"
+    for name in ("named", "needed", "sought"):
+        (held / name).mkdir(parents=True)
+        (held / name / "__init__.py").write_text("def f(x): return x\n")
+    at = tmp_path / "here"
+    at.mkdir()
+    (at / "mine.py").write_text("def f(x):\n    import needed.deep, json\n    return x\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(held)])
+
+    def install(name: str, version: str) -> None:
+        about = held / f"{name}-{version}.dist-info"
+        for old in held.glob(f"{name}-*.dist-info"):
+            shutil.rmtree(old)
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (about / "top_level.txt").write_text(f"{name}\n")
+        (about / "RECORD").write_text("")
+
+    for name in ("named", "needed", "sought"):
+        install(name, "1.0")
+    assert packages_behind(at, {"named", "mine"}) == {"named": "1.0", "needed": "1.0"}
+    load_object("sought:f", at, ())
+    assert packages_of("sought:f", at) == {"sought": "1.0"}
+    install("needed", "2.0")
+    then, now = ({"versions": {}, "packages": {"needed": one}, "keras": {}, "code": {}} for one in ("1.0", "2.0"))
+    assert packages_behind(at, {"named", "mine"})["needed"] == "2.0"
+    assert list(circumstances.spelled(changes(then, now))) == ["needed was 1.0 and is 2.0 now"]
+
+
+def test_the_packages_of_a_run_are_recorded_and_compared(paths: RunPaths) -> None:
+    run(paths, trials=1, packages={"scipy": "1.0"})
+    assert run(paths, trials=2, packages={"scipy": "1.0"}, strict=True) == []
+    (note,) = run(paths, trials=3, packages={"scipy": "2.0"})
+    assert "scipy was 1.0 and is 2.0 now" in note
+    with pytest.raises(SpecError, match=r"scipy was 1\.0 and is 2\.0 now"):
+        run(paths, trials=4, packages={"scipy": "2.0"}, strict=True)
 
 
 def test_strict_refuses_and_leaves_the_run_as_it_was(paths: RunPaths) -> None:

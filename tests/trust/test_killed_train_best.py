@@ -66,3 +66,37 @@ def test_a_killed_train_best_leaves_the_old_winner_whole_and_ends_the_same(tmp_p
     assert killed, "none was killed in time"
     assert told(json.loads(ended(tmp_path, "train-best", "--run", "a", "--json"))) == told(first)
     assert not [path.name for path in best.parent.iterdir() if path.name.startswith("tmp-")]
+
+
+KERAS = """\
+version: 1
+name: a
+data: {source: iris}
+model: {layers: [Dense: {units: 3, activation: softmax}]}
+search_space: {rate: {type: float, min: 0.001, max: 0.1}}
+training: {epochs: 1, optimizer: {learning_rate: $rate}}
+budget: {trials: 1}
+execution: {workers: 1}
+"""
+
+
+def test_one_killed_as_it_converts_leaves_the_old_winner_whole_its_other_formats_too(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(KERAS)
+    ended(tmp_path, "search", "a.yaml", "--quiet")
+    exporting = ("train-best", "--run", "a", "--export", "savedmodel", "--json")
+    assert json.loads(ended(tmp_path, *exporting))["exported"] == {"savedmodel": "runs/a/best/savedmodel"}
+    best = tmp_path / "runs" / "a" / "best"
+    aside = best.with_name("tmp-best") / "savedmodel"
+    old = {path: path.read_bytes() for path in best.rglob("*") if path.is_file()}
+    process = hptune(tmp_path, *exporting)
+    while not aside.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert process.returncode != 0, "it was killed"
+    assert {path: path.read_bytes() for path in best.rglob("*") if path.is_file()} == old
+    ended(tmp_path, *exporting)
+    assert {path.name for path in best.iterdir()} == {
+        *("model.keras", "savedmodel", "signature.json", "result.json", "history.csv")
+    }
+    assert not [path.name for path in best.parent.iterdir() if path.name.startswith("tmp-")]

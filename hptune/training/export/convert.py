@@ -37,30 +37,28 @@ _WITHOUT_TEXT = ("tflite", "onnx")
 
 
 def convert(run: RunPaths, name: str) -> Path:
-    """Write `best/model.keras` in the format `name`; the path. Raises RunError where the format can't hold it."""
+    """Write `model.keras` in the format `name` beside it; the path. Raises RunError where the format can't hold it."""
+    shown = run.in_place(run.best_model)
     if not files.is_file(run.best_model, below=run.runs):
-        raise RunError(f"no {name}: {run.best_model} is not there, so that nothing can be converted.")
+        raise RunError(f"no {name}: {shown} is not there, so that nothing can be converted.")
     if name == "keras":
         return run.best_model
     signature = read_signature(run)
     model = load_best(run, signature)
     if not hasattr(model, "inputs"):
         why = f"no {name}: {type(model).__name__} is a class of its own, which tells no inputs to write it by"
-        raise RunError(f"{why}. Use {run.best_model}, or Keras's own export of what it loads.")
+        raise RunError(f"{why}. Use {shown}, or Keras's own export of what it loads.")
     texts = [one.name for one in model.inputs if one.dtype == "string"]
     if texts and name in _WITHOUT_TEXT:
         why = f"no {name}: it has no operations for text, which the columns {', '.join(texts)} hold"
-        raise RunError(f"{why}. Use {run.best_model}, or --export savedmodel.")
-    path, part = run.best_as(name), run.aside.best_as(name)
-    files.make_folder(run.aside.best, below=run.runs)
+        raise RunError(f"{why}. Use {shown}, or --export savedmodel.")
+    path = run.best_as(name)
+    files.remove(path, below=run.runs)
     with quietly():
-        problem = _problem(model, part, name=name, signature=signature)
-    if problem is None:
-        files.remove(path, below=run.runs)
-        files.move(part, path, below=run.runs)
-    files.remove(run.aside.best, below=run.runs)
+        problem = _problem(model, path, name=name, signature=signature)
     if problem is not None:
-        raise RunError(f"no {name}: {problem}. Use {run.best_model}.")
+        files.remove(path, below=run.runs)
+        raise RunError(f"no {name}: {problem}. Use {shown}.")
     return path
 
 

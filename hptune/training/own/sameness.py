@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hptune.base.own_files import INSTALLED
+from hptune.base import own_files
 from hptune.training.own.attributes import attributes
 from hptune.training.own.code_text import BY_ANY_NAME, as_data, handed_on, names_read
 from hptune.training.runtime import keras
@@ -190,7 +190,9 @@ def is_known(obj: Any) -> bool:
         return is_known(obj.__func__)
     if isinstance(obj, types.FunctionType):
         code = obj.__code__
-        if code.co_filename.startswith((*INSTALLED, "<frozen")) and "<locals>" not in code.co_qualname:
+        if (
+            own_files.is_installed(code.co_filename) or code.co_filename.startswith("<frozen")
+        ) and "<locals>" not in code.co_qualname:
             return True
     elif isinstance(obj, _ROUTINES):
         return True  # written in C
@@ -231,7 +233,7 @@ _MADE_IN_PYTHON = 1 << 9
 def is_installed(module: types.ModuleType) -> bool:
     """Whether the module is Python's or an installed package's, and not the user's own file."""
     origin = getattr(getattr(module, "__spec__", None), "origin", None) or getattr(module, "__file__", None) or ""
-    return origin in ("built-in", "frozen") or origin.startswith(INSTALLED)
+    return origin in ("built-in", "frozen") or own_files.is_installed(origin)
 
 
 def _named(obj: Any) -> str:
