@@ -79,7 +79,7 @@ def why_by_fit(model: Any) -> str | None:
 
 
 def python_state(model: Any) -> dict[tuple[str, int, str], str]:
-    """The plain Python values (numbers, text, lists) in objects of the user's classes, by (class, object, attribute)."""
+    """The plain Python values (numbers, text, lists) in the user's objects, by (class, object, attribute)."""
     compiled_with = _compiled_with(model)[:-1] if model.compiled else []
     parts = [one for one in [*model._flatten_layers(), *compiled_with] if _is_own(one)]
     held = [(part, name, value) for part in parts for name, value in _by_name(part).items() if name not in _usual()]
