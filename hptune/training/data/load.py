@@ -30,7 +30,7 @@ from hptune.training.data.target import Target, as_taken, read_target, untrained
 from hptune.training.data.weights import class_weights, product, refuse_all_0
 
 _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
-"""The options that choose rows and meaning."""
+"""The options that decide on rows and their meaning, which the fingerprint includes."""
 
 
 def load_data(
@@ -45,12 +45,12 @@ def load_data(
     """The samples that `spec` names, split under the experiment's `seed` and prepared.
 
     folder: where relative paths start (the YAML file's).
-    with_test: load the test part too; for train-best alone. The other parts are the same either way.
-    cache: a folder for what is decoded or unpacked to be read from the disk; None: one that this process throws away.
-    needs: the model's, of its samples.
+    with_test: load the test part too; only for train-best. The other parts are the same either way.
+    cache: a folder for decoded or unpacked files that are read from the disk; None: a temporary one.
+    needs: what the model needs of its samples.
 
-    Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
-    that was met first, at most ten of them told one by one.
+    Raises `SpecError` for a file that can't be read and for data that can't be learnt from, with all problems of the
+    kind met first, at most ten of them listed.
     """
     raw = _read(spec, folder, cache=cache, seed=seed, with_test=with_test, needs=needs)
     if isinstance(raw, Data):
@@ -71,10 +71,10 @@ def load_folds(
     cache: Path | None = None,
     needs: Needs = PLAIN,
 ) -> tuple[Data, ...]:
-    """The samples once for each fold, whose validation part it is; prepared by what its own training part shows.
+    """The samples once for each fold, which is then the validation part; each prepared by its own training part.
 
-    The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
-    samples for so many folds.
+    The test part is the same as in `load_data`. Raises `SpecError` as that does, and where there are too few samples
+    for so many folds.
     """
     raw, target = _arrays(spec, folder, cache=cache, seed=seed)
     whole = deal(spec, target, raw=raw, seed=seed)
@@ -87,7 +87,7 @@ def load_folds(
 
 
 def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None, needs: Needs = PLAIN) -> Data:
-    """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
+    """The samples with all but the test part in the training part, and the test part; `validation` is empty."""
     raw, target = _arrays(spec, folder, cache=cache, seed=seed)
     return _data(
         spec,
@@ -101,7 +101,7 @@ def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None =
 
 
 def _arrays(spec: DataSpec, folder: Path, *, cache: Path | None, seed: int) -> tuple[Raw, Target]:
-    """The samples, which must be such that they can be dealt anew."""
+    """The samples, which must be arrays or tables, so that they can be divided anew."""
     raw = _read(spec, folder, cache=cache, seed=seed, with_test=True)
     if isinstance(raw, Data):
         problem = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
@@ -117,7 +117,7 @@ def _checked(spec: DataSpec, raw: Raw) -> Target:
 def _data(
     spec: DataSpec, raw: Raw, *, target: Target, parts: Split, cache: Path | None, with_test: bool, needs: Needs
 ) -> Data:
-    """The parts, prepared by what the training part shows."""
+    """The parts, prepared as learnt from the training part."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
     level = spec.picture is not None and spec.scale == "auto" and not needs.raw
     scale = "standardize" if level else spec.scale
@@ -177,7 +177,7 @@ def _data(
 
 
 def _check_weights(raw: Raw, parts: Split, *, path: KeyPath, needs: Needs) -> None:
-    """In each part that they count in a sample must have one above 0. scikit-learn is given those of training alone."""
+    """In each part that weights count in, one must be above 0. scikit-learn gets only those of the training part."""
     if raw.weights is None:
         return
     held = {"validation": parts.validation, "test": parts.test}
@@ -186,7 +186,7 @@ def _check_weights(raw: Raw, parts: Split, *, path: KeyPath, needs: Needs) -> No
 
 
 def _narrow(weights: Array, needs: Needs, path: KeyPath) -> Array:
-    """Weights as the model's kind takes them. Raises `SpecError` where float32 takes some for 0 or for infinite."""
+    """Weights in the model's dtype. Raises `SpecError` where some become 0 or infinite in float32."""
     if needs.wide:
         return weights.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
@@ -200,14 +200,14 @@ def _narrow(weights: Array, needs: Needs, path: KeyPath) -> Array:
 def _read(
     spec: DataSpec, folder: Path, *, cache: Path | None, seed: int, with_test: bool, needs: Needs = PLAIN
 ) -> Raw | Data:
-    """All samples, or the parts where they come as streams."""
+    """All samples; or the parts, where they come as streams."""
     read = load_row("hptune.training.data.sources", spec.reader)
     samples: Raw | Data = read(spec, Reading(folder, cache, seeds.derive(seed, "data"), with_test, needs))
     return samples
 
 
 def _check_finite(raw: Raw) -> None:
-    """Refuse NaN and infinity in arrays; a table's source tells its own with their lines."""
+    """Refuse NaN and infinity in arrays; in tables the source refuses them, with their lines."""
     for name, array, path in (("x", raw.x, raw.x_path), ("y", raw.y, raw.y_path)):
         if isinstance(array, tuple) or array.dtype.kind != "f":
             continue

@@ -1,4 +1,4 @@
-"""The data sets of `keras.datasets`, through their own loaders, which keep what they downloaded in Keras's cache."""
+"""The data sets of `keras.datasets`, by their own loaders, which keep downloads in Keras's cache."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ FILES = {
     "california_housing": "california_housing.npz",
     "boston_housing": "boston_housing.npz",
 }
-"""Where in `datasets` of Keras's cache each loader looks for what was downloaded."""
+"""Where in the folder `datasets` of Keras's cache each loader looks for its download."""
 
 PATH = ("data", "keras")
 
 
 def read_keras(spec: KerasData, how: Reading) -> Raw:  # noqa: ARG001  # it is in Keras's own cache
-    """The loader's training samples and then its test samples, which stay the test part unless the parts are pooled.
+    """The loader's training samples, then its test samples, which stay the test part unless the parts are pooled.
 
-    Pictures: uint8 [n, h, w, c]. Texts: int32 [n, maxlen], the numbers of the words, 0 before a shorter text; of a
-    longer one the end is kept. Houses: float64 [n, columns]. Raises `SpecError` where the loader fails, as it does
-    without a network where the file is not in the cache.
+    Pictures: uint8 [n, h, w, c]. Texts: int32 [n, maxlen], the numbers of the words, with 0 before a shorter text; of
+    a longer one the end is kept. Houses: float64 [n, columns]. Raises `SpecError` where the loader fails, for example
+    without a network when the file is not in the cache.
     """
     keras()
     loader = importlib.import_module(f"keras.datasets.{spec.keras}")

@@ -1,7 +1,7 @@
 """Samples from a user's function: arrays, or `tf.data.Dataset`s, which stay streams.
 
-It returns `(x, y)` or `{"x": …, "y": …}` (with `sample_weight` as a third, if need be); or two or three of these, which
-are the training, the validation and the test part; or two or three data sets, which are those parts too.
+It returns `(x, y)` or `{"x": …, "y": …}` (with `sample_weight` as an optional third); or two or three of these, as the
+training, the validation and the test part; or two or three data sets as these parts.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from hptune.training.data.target import as_taken, lacking_note, read_target
 from hptune.training.data.weights import check_weights, given_weights, refuse_all_0
 
 HEAD = 64
-"""Samples of a stream that are kept as arrays, to know their kind."""
+"""Samples of a stream that are kept as arrays, to recognise their kind."""
 
 MOST_ELEMENTS = 1_000_000
-"""A data set that does not know its own length and gives more elements than this is taken for endless."""
+"""A data set of unknown length that has more elements than this is taken for endless."""
 
 PARTS = ("train", "validation", "test")
 
@@ -42,10 +42,7 @@ SampleArrays: TypeAlias = tuple[Array, Array, Array | None]
 
 
 def read_python(spec: PythonData, how: Reading) -> Raw | Data:
-    """What the function returns: all samples as arrays, or the parts as streams.
-
-    Raises `SpecError` for what can't be used.
-    """
+    """What the function returns: all samples as arrays, or parts as streams. Raises `SpecError` for anything else."""
     returned = _called(spec, how.folder, how.seed)
     if is_dataset(returned):
         problem = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
@@ -60,13 +57,13 @@ def read_python(spec: PythonData, how: Reading) -> Raw | Data:
 
 
 def _called(spec: PythonData, folder: Path, seed: int) -> Any:
-    """What the function returns."""
+    """What the function returns. Raises `SpecError` where it fails."""
     try:
         return called(spec.python, folder, seed)
     except (SpecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the user's function may raise anything
-        problem = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
+        problem = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Fix the function."
         raise spec_error(problem, *PYTHON) from error
 
 
@@ -116,7 +113,7 @@ def _is_samples(returned: Any) -> bool:
 
 
 def _refuse_others(x: Any, name: str) -> None:
-    """Tables with other columns than numbers, and sparse matrices, by what they are: NumPy makes objects of them."""
+    """Refuse sparse matrices, and tables with columns other than numbers, of which NumPy would make objects."""
     pandas, sparse = sys.modules.get("pandas"), sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
         raise spec_error(f"{name} is a sparse matrix. Make it dense: x.toarray().", *PYTHON)
@@ -168,8 +165,8 @@ def _type_of(obj: Any) -> str:
 class _Scanned:
     """What one pass over a part has shown.
 
-    targets: all of them, with all digits. inputs: the first samples so. digest: sha256 of every value as training takes
-    it, in the order in which it came.
+    targets: all of them, with all digits. inputs: the first samples, likewise. digest: sha256 of every value as
+    training takes it, in order. members: a number for the samples, in any order.
     """
 
     part: Part
@@ -237,7 +234,7 @@ def _streams(spec: PythonData, folder: Path, *, parts: Any, seed: int, with_test
 
 
 def _near_0(seen: _Scanned, offset: tuple[float, ...]) -> Part:
-    """The part, from whose targets this is taken off as they are read."""
+    """The part with the offset subtracted from its targets as they are read."""
     flow, few = seen.part.flow, seen.targets[: len(seen.part.y)]
     assert flow is not None, "a data set's"
     return replace(
@@ -253,10 +250,9 @@ def _is_column(dataset: Any) -> bool:
 
 
 def _dealt_alike(seen: list[_Scanned]) -> tuple[list[_Scanned], tuple[str, ...]]:
-    """The parts, opened so that the validation part has the same samples each time; a note where that can't be.
+    """The parts, opened so that the validation part has the same samples each time; a note where that is impossible.
 
-    Each trial opens the training part under a seed of its own, and parts that are cut from one shuffled set would
-    overlap.
+    Each trial opens the training part under its own seed, so that parts of one shuffled set would overlap.
     """
     if _again(seen[1].part) == seen[1].members:
         return seen, ()
@@ -269,7 +265,7 @@ def _dealt_alike(seen: list[_Scanned]) -> tuple[list[_Scanned], tuple[str, ...]]
 
 
 def _again(part: Part) -> int:
-    """A number for the samples of a part, in whatever order, as it is opened under another seed."""
+    """A number for the samples of a part, in any order, when it is opened under another seed."""
     return sum(_members(batch) for batch in _flow(part).open(1, endless=False)) % 2**64
 
 
@@ -279,14 +275,14 @@ def _flow(part: Part) -> Flow:
 
 
 def _members(batch: Iterable[Any]) -> int:
-    """A number for the samples of a batch, in whatever order."""
+    """A number for the samples of a batch, in any order."""
     arrays = [np.ascontiguousarray(part) for part in batch]
     samples = (b"".join(one[row].tobytes() for one in arrays) for row in range(len(arrays[0])))
     return sum(int.from_bytes(hashlib.sha256(sample).digest()[:8], "little") for sample in samples)
 
 
 def _scanned(spec: PythonData, folder: Path, *, index: int, dataset: Any, steps: int | None, seed: int) -> _Scanned:
-    """Go over one part once: its size, its targets and its first samples."""
+    """Read one part once: its size, its targets and its first samples."""
     name = PARTS[index]
     _check_kind(spec, dataset, name)
     if steps is None:
@@ -323,7 +319,7 @@ def _scanned(spec: PythonData, folder: Path, *, index: int, dataset: Any, steps:
 
 
 def _count(spec: PythonData, dataset: Any) -> int:
-    """How many samples the test part has; nothing else of it is looked at."""
+    """How many samples the test part has; nothing else is read from it."""
     _check_ends(spec, dataset, "test")
     once = in_batches(dataset, None, endless=False)
     return sum(len(batch[1]) for batch in _batches(spec, once, "test", endless_from=MOST_ELEMENTS))

@@ -1,4 +1,4 @@
-"""The labels of arrays, read as those of files are."""
+"""Labels in arrays, read like those in files."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PLAIN: dict[type, _Kind] = {bool: "booleans", np.bool_: "booleans", str: "texts
 
 
 def array_of(returned: Any) -> Array:
-    """What a function returned, as an array. A list stays what it is made of: numpy would make texts of `[1, "1"]`."""
+    """A function's result as an array. Items of a list keep their types: numpy would make texts of `[1, "1"]`."""
     if isinstance(returned, list | tuple) and all(isinstance(one, tuple(_PLAIN)) for one in returned):
         return np.array(returned, object)
     return np.asarray(returned)
 
 
 def unmasked(array: Any, name: str, path: KeyPath) -> Any:
-    """A masked array of numpy's (or a list of such) as a plain one: what is masked is missing, which is NaN.
+    """A masked array of numpy's (or a list of such) as a plain one: masked values become NaN.
 
-    Anything else is given back as it is. told: what errors call it. Raises `SpecError` where something is masked that
-    has no NaN, whole numbers and texts.
+    Anything else is returned as it is. name: of the array, for messages. Raises `SpecError` for masked values of a type
+    without NaN: whole numbers and texts.
     """
     if isinstance(array, list | tuple) and any(np.ma.isMaskedArray(one) for one in array):
         array = np.ma.array(array)
@@ -47,10 +47,10 @@ def unmasked(array: Any, name: str, path: KeyPath) -> Any:
 
 
 def plain_labels(y: Array, name: str, path: KeyPath) -> Array:
-    """Texts as every source reads them; Python's objects as the numbers, booleans or texts that they are.
+    """Texts as every source reads them; Python objects as the numbers, booleans or texts that they are.
 
-    Whole numbers beyond 64 bits stay Python's own. told: what errors call the array. Raises `SpecError` where a label
-    is missing, is none of these, or where several kinds of them stand side by side.
+    Whole numbers beyond 64 bits stay Python's own. name: of the array, for messages. Raises `SpecError` where a label
+    is missing or of another type, or where the labels are of several kinds.
     """
     labels = [text_of(one) if isinstance(one, str) else one for one in y.reshape(-1).tolist()]
     missing = [i for i, one in enumerate(labels) if _is_missing(one)]
@@ -64,21 +64,21 @@ def plain_labels(y: Array, name: str, path: KeyPath) -> Array:
 
 
 def joined_labels(parts: Sequence[Array], name: str, path: KeyPath) -> Array:
-    """One behind the other. Raises `SpecError` where they are not alike."""
+    """The labels of all parts, one part after the other. Raises `SpecError` where they are of several kinds."""
     if len({one.dtype.kind for one in parts}) == 1 and parts[0].dtype.kind != "O":
         return np.concatenate(parts)
     return plain_labels(np.concatenate([one.astype(object) for one in parts]), name, path)
 
 
 def refuse_long_doubles(array: Any, name: str, path: KeyPath) -> None:
-    """Neither Keras nor scikit-learn computes in them. array: anything with a dtype."""
+    """Refuse long doubles, in which neither Keras nor scikit-learn computes. array: anything with a dtype."""
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         name = f"{name} is of the type {array.dtype}, in which no model computes."
         raise spec_error(f"{name} Convert it to float64: astype('float64').", *path)
 
 
 def _alike(labels: list[Any], name: str, path: KeyPath, *, several: bool) -> Array:
-    """several: they are numbers of rows, and no labels."""
+    """The labels as an array of one kind. several: they are rows of numbers, and not labels."""
     kinds: dict[_Kind, Any] = {}  # and the first of each
     for one in labels:
         kind = _kind(one)
