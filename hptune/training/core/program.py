@@ -259,7 +259,7 @@ class Program:
         self._noise.begin(0)
         self._settings.put()
         size = EVALUATION_BATCH if self.by_sample else batch_size
-        # As a tensor: of batches whose size is known Keras weighs what it tells of each output by that size.
+        # As a tensor: with a static batch size, Keras weighs the figures of each output by that size.
         values = self._test(part_batches.whole(size), number(size), len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))

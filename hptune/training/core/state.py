@@ -74,7 +74,7 @@ def load(path: Path, *, below: Path | None = None) -> tuple[State, Curves]:
         return State(_numbered(arrays, "model"), _numbered(arrays, "optimizer")), curves
     except RunError:
         raise
-    except Exception as error:  # zipfile and numpy raise whatever they trip over in damaged bytes
+    except Exception as error:  # zipfile and numpy raise anything for damaged bytes
         raise Damaged(f"the state {path.name} can't be read ({error})") from error
 
 

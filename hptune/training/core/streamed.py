@@ -195,7 +195,7 @@ class _Flowing:
             # Under a seed of the trial's own, so that what it shuffles does not depend on what ran before.
             endless = self._cut(self._flow.open(order_seed % 2**31, endless=True), batch_size)
             self._iterator = iter(_ordered(endless.skip(epoch * whole)).prefetch(READERS))
-        # After a part of an epoch it stands in its middle: whatever comes next is looked for from the beginning.
+        # After part of an epoch the iterator is in the middle of it: the next epoch is sought from the start.
         self._stands = (order_seed, batch_size, epoch + 1) if steps is None or steps == whole else None
         return self._iterator
 

@@ -44,26 +44,26 @@ def _chosen(train: Rows, odd_rows: list[Rows]) -> Rows:
 
 def _ends(x: Any, train: Rows) -> Rows:
     """The rows of an array that hold the least and the greatest value at each place of the last axis."""
-    some = np.sort(train[: max(ORDINARY, MOST_NUMBERS // int(np.prod(x.shape[1:])))])
-    values = np.asarray(x[some]).reshape(len(some), -1, x.shape[-1])
+    searched = np.sort(train[: max(ORDINARY, MOST_NUMBERS // int(np.prod(x.shape[1:])))])
+    values = np.asarray(x[searched]).reshape(len(searched), -1, x.shape[-1])
     ends = (np.argmin(values.min(axis=1), axis=0), np.argmax(values.max(axis=1), axis=0))
-    rows: Rows = some[np.unique(np.concatenate(ends))]
+    rows: Rows = searched[np.unique(np.concatenate(ends))]
     return rows
 
 
 def _odd(column: Column, encoding: Encoding, train: Rows) -> Rows:
     if encoding.kind == "text":
         return train[:0]
-    some = train[:LOOKED_AT]
-    values = np.asarray(column.values[some])
+    searched = train[:LOOKED_AT]
+    values = np.asarray(column.values[searched])
     if encoding.kind == "category":
-        first = dict(zip(reversed(values.tolist()), reversed(range(len(some))), strict=True))
-        return some[sorted(first.values())]
+        first = dict(zip(reversed(values.tolist()), reversed(range(len(searched))), strict=True))
+        return searched[sorted(first.values())]
     missing = np.isnan(values)
     if missing.all():
-        return some[:1]
+        return searched[:1]
     ends = [int(np.nanargmin(values)), int(np.nanargmax(values)), int(missing.argmax())]
-    return some[sorted(set(ends))]
+    return searched[sorted(set(ends))]
 
 
 def _with_strange(values: Array, encoding: Encoding) -> Array:

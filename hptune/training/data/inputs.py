@@ -245,11 +245,11 @@ def untaught(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
         known = {"", *encoding.categories}
         strange = [value for value in column.values[others].tolist() if value not in known]
         if strange:
-            some = ", ".join(repr(value) for value in sorted(set(strange))[:3])
+            examples = ", ".join(repr(value) for value in sorted(set(strange))[:3])
             note = (
                 f"column {column.name!r}: {len(strange)} of {len(others)} rows that are not trained on have a category"
             )
-            yield f"{note} that the training part has not ({some}). They are measured as having none of its categories"
+            yield f"{note} that the training part lacks ({examples}). They count as having none of its categories"
 
 
 def _without_values(column: Column, raw: Raw, kind: str) -> SpecError:

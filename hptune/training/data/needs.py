@@ -45,7 +45,7 @@ class Needs:
             return ()
         if self.own_scale:
             name = self.own_scale[0]
-            return (f"the target is trained on as it is, and not standardised: {name} is of its own scale",)
+            return (f"the target is trained on as it is, and not standardised: {name} needs its own scale",)
         if self.own_losses:
             note = f"{self.own_losses[0]} is given the target standardised (mean 0, deviation 1), and predictions alike"
             return (f"{note}. Where it wants the target's own values, say data.scale: none.",)

@@ -121,21 +121,21 @@ def as_taken(
         message = (
             f"the target{which} lies {far:.3g} of its deviations from 0, where sums of squares in float32 (Keras's"
         )
-        way = "Take a constant off it, or choose another metric"
-        notes = (f"{message} r2_score, or such as metrics of your own make) have few digits left. {way}.",)
+        advice = "Take a constant off it, or choose another metric"
+        notes = (f"{message} r2_score, or such as metrics of your own make) have few digits left. {advice}.",)
     return Taken(y, offset, (*notes, *_floored(target.y, needs)))
 
 
 def _floored(y: Array, needs: Needs) -> tuple[str, ...]:
     """A note where a metric divides by Keras's epsilon instead of a smaller target."""
     size = np.abs(y) if y.ndim == 1 else np.sqrt(np.sum(np.square(y), axis=tuple(range(1, y.ndim))))
-    few = int(np.count_nonzero((size > 0) & (size < EPSILON)))
-    if not needs.floors or not few:
+    count = int(np.count_nonzero((size > 0) & (size < EPSILON)))
+    if not needs.floors or not count:
         return ()
     note = (
-        f"{few} of {len(y)} values of the target are nearer to 0 than {EPSILON:g}, and {needs.floors[0]} divides by no"
+        f"{count} of {len(y)} values of the target are nearer to 0 than {EPSILON:g}, and {needs.floors[0]} divides by"
     )
-    return (f"{note} less than that, as Keras has it. Give the target in another unit.",)
+    return (f"{note} no less than that, as in Keras. Give the target in another unit.",)
 
 
 def untrained(target: Target, parts: Split) -> tuple[str, ...]:

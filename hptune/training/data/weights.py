@@ -38,8 +38,8 @@ def check_weights(weights: Array, name: str, path: KeyPath, *, start: int | None
     odd = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(odd):
         at, value = (start or 0) + int(odd[0]), float(np.reshape(weights, -1)[odd[0]])
-        such = f" ({len(odd)} such)" if start is None else ""
-        message = f"{name}: a weight must be a finite number of at least 0, got {value:g} at index {at}{such}"
+        count = f" ({len(odd)} such)" if start is None else ""
+        message = f"{name}: a weight must be a finite number of at least 0, got {value:g} at index {at}{count}"
         raise spec_error(f"{message}. Correct it, or leave that sample out.", *path)
 
 

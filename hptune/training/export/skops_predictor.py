@@ -71,10 +71,10 @@ class SkopsPredictor:
         if self._signature.targets:
             return len(self._signature.targets)
         try:
-            one = np.zeros((1, self._signature.columns))
+            sample = np.zeros((1, self._signature.columns))
         except (MemoryError, ValueError) as error:
             raise damaged(self._run) from error
-        return int(self._outputs(one).numbers.shape[1])
+        return int(self._outputs(sample).numbers.shape[1])
 
     def __call__(self, samples: RawSamples) -> Outputs:
         """As in `Predictor`, `BATCH` samples at a time."""

@@ -45,7 +45,7 @@ def _stack(calls: Sequence[LayerCall], shape: Shape, folder: Path) -> Any:
             layers.append(make_layer(call.name, call.args, folder))
     try:
         return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
-    except Exception:  # it does not say of which layer: called one by one, it is the same one again
+    except Exception:  # it doesn't name the layer: called one by one, the same layer fails again
         tensor = keras().Input(shape[0], dtype=shape[1])
         for call in calls:
             with _telling(call):
@@ -89,8 +89,8 @@ def _name(number: int, call: LayerCall) -> str:
 
 
 def _called(layer: Any, source: Source, tensors: Mapping[int, Any]) -> Any:
-    def taken(one: int | tuple[int, ...]) -> Any:
-        return [tensors[number] for number in one] if isinstance(one, tuple) else tensors[one]
+    def taken(place: int | tuple[int, ...]) -> Any:
+        return [tensors[number] for number in place] if isinstance(place, tuple) else tensors[place]
 
     if isinstance(source, Mapping):
         return layer(**{key: taken(one) for key, one in source.items()})

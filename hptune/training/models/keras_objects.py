@@ -137,7 +137,7 @@ def _own(base: type, reference: str, *, arguments: Mapping[str, Any] | None, fol
     if inspect.isclass(own):
         return own(**(arguments or {}))
     if arguments:
-        problem = f"{reference} is no class, so it takes no arguments ({', '.join(arguments)}). Drop them."
+        problem = f"{reference} is not a class, so it takes no arguments ({', '.join(arguments)}). Drop them."
         raise spec_error(problem, *path)
     if not callable(own) and not isinstance(own, base):
         raise spec_error(f"{reference} is neither a function nor a {base.__name__}. Name one of these.", *path)

@@ -160,7 +160,9 @@ def _state_of(obj: Any) -> tuple[Any, list[Any]]:
         return None if type(obj).__name__ == "CField" else zlib.crc32(memoryview(obj)), gc.get_referents(obj)
     if type(obj).__name__ == "SRE_Scanner":  # it does not tell how far it is
         return object(), []
-    if type(obj).__module__ == "_thread" and not isinstance(obj, threading.local):  # a lock; it tells if it is taken
+    if type(obj).__module__ == "_thread" and not isinstance(
+        obj, threading.local
+    ):  # a lock; its repr shows whether it is held
         return repr(obj), []
     if isinstance(obj, set | frozenset):
         return frozenset(map(_key, obj)), sorted(obj, key=id)
@@ -206,7 +208,7 @@ def _of_keras(obj: Any) -> tuple[Any, list[Any]]:
         return _value(obj), []
     if not hasattr(type(obj), "__dict__"):
         return None, []
-    if hasattr(type(obj), "python_function"):  # what it was traced to tells nothing but what that does
+    if hasattr(type(obj), "python_function"):  # its traces add nothing to the Python function
         return None, [obj.python_function]
     if type(obj).__name__.endswith(("Iterator", "Queue")):  # it has no state that can be read
         return object(), []

@@ -103,7 +103,7 @@ def _tells_them_apart(metric: Any, y: Array) -> bool:
         try:
             with quietly():
                 first, second = (_mean_of(metric, one, shares) for one in (targets, targets[:, None]))
-        except Exception:  # noqa: BLE001  # what it can't take is told as it is trained
+        except Exception:  # noqa: BLE001  # what it can't take is reported when it is trained
             continue
         return not np.isclose(first, second, equal_nan=True)
     return False
@@ -134,8 +134,8 @@ _FLOATS = (
 def notes_on_leftovers(builder: Builder) -> list[str]:
     """Notes on what the builder's calls leave behind for the next call."""
     kept = sorted(builder.kept_by_code)
-    few = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
-    notes = [_KEEPS.format(names=few)] if kept else []
+    shown = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
+    notes = [_KEEPS.format(names=shown)] if kept else []
     if builder.floats != "float32":
         notes.append(_FLOATS.format(floats=builder.floats))
     return [_CHANGES, *notes] if builder.untouched.changed and not kept else notes
@@ -146,7 +146,7 @@ def notes_on(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:
     notes = [not_validated] if not_validated is not None else []
     notes += _of_logits(blueprint.compiled)
     if not blueprint.dialled:
-        notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
+        notes.append(NONE.format(why="is a class of its own, whose layers can't be seen"))
     if blueprint.unproved:
         names = ", ".join(blueprint.unproved)
         notes.append(f"{NONE.format(why=f'holds {names}, which can not be looked into')}. {_ALLOWED_BY}")

@@ -60,7 +60,7 @@ def doubt(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyTy
         if output is None or bounds_of(output) is None:
             layer = f"{name}'s last layer" if name else "the last layer"
             problem = f"the target is standardised while training, and whether {layer} gives values on both sides of 0"
-            return f"{problem} can't be told. Say data.scale: none if it does not."
+            return f"{problem} is not known. Say data.scale: none if it does not."
     return None
 
 

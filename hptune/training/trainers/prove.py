@@ -243,6 +243,8 @@ def _start_alike(program_model: Any, plain_model: Any) -> None:
     ours, theirs = (list(model._flatten_layers(include_self=False)) for model in (program_model, plain_model))
     if len(ours) != len(theirs):
         raise SegmentFailed("the compiled model has other layers than the plain one")
-    for one, other in zip(ours, theirs, strict=True):  # a dropout of 0 has a generator in the program alone
-        for generator, plain in zip(one._seed_generators, other._seed_generators, strict=False):
+    for ours_layer, theirs_layer in zip(
+        ours, theirs, strict=True
+    ):  # a dropout of 0 has a generator in the program alone
+        for generator, plain in zip(ours_layer._seed_generators, theirs_layer._seed_generators, strict=False):
             plain.state.assign(generator.state)

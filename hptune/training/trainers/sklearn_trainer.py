@@ -184,7 +184,7 @@ class SklearnTrainer:
                 return estimator
             except SpecError:
                 raise
-            except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is told below
+            except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is reported below
                 where = reasons.place(error, self._folder)
                 problem = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
                 failures.append(f"{problem} ({where})" if where else problem)
@@ -293,7 +293,7 @@ def save(run: RunPaths, estimator: Estimator) -> Path:
     from skops import io
 
     if (year := time.localtime().tm_year) < 1980:
-        problem = f"{run.best_estimator} can't be written: it is a ZIP file, which tells no time before 1980"
+        problem = f"{run.best_estimator} can't be written: it is a ZIP file, which holds no time before 1980"
         raise RunError(f"{problem}, and the clock stands in {year}. Set it, then: hptune train-best --run {run.name}.")
     with files.whole_file(run.best_estimator, below=run.runs) as file:
         file.write(io.dumps(estimator))

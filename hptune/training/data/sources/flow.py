@@ -87,12 +87,12 @@ def called(reference: str, folder: Path, seed: int, *, afterwards: int | None = 
     module = sys.modules[reference.partition(":")[0]]
     if (known := _BEFORE.get(reference)) is not None and known[0] is module:
         before = known[1]
-        for one in before:
-            one.put_back()
+        for namespace in before:
+            namespace.put_back()
         forget(_LATE)
         _LATE.clear()
     else:
-        before = [held for one in own_modules(reference, folder) for held in seen_now(one)]
+        before = [held for namespace in own_modules(reference, folder) for held in seen_now(namespace)]
         _BEFORE[reference] = module, before
     later = seed if afterwards is None else afterwards
     environ = dict(os.environ)
@@ -105,7 +105,9 @@ def called(reference: str, folder: Path, seed: int, *, afterwards: int | None = 
     if after != environ:
         with surroundings.importing():
             os.environ.update(after)
-    _LEFT[reference] = _LEFT.get(reference, False) or after != environ or any(one.differs() for one in before)
+    _LEFT[reference] = (
+        _LEFT.get(reference, False) or after != environ or any(namespace.differs() for namespace in before)
+    )
     keras().utils.set_random_seed(later)
     return returned
 

@@ -53,13 +53,13 @@ class _PictureList:
     raw: Raw
 
 
-def read_images(spec: ImagesData, how: Reading) -> Raw:
+def read_images(spec: ImagesData, reading: Reading) -> Raw:
     """x: uint8 [n, h, w, channels]; y: the index of the class, or the table's target.
 
     The decoded pictures are kept in `how.cache`, for later use. Raises `SpecError` for files that can't be decoded,
     unless `missing: drop` leaves them out.
     """
-    folder, cache = how.folder, how.cache
+    folder, cache = reading.folder, reading.cache
     listed = _from_folder(spec, folder) if (folder / spec.images).is_dir() else _from_table(spec, folder)
     pictures, bad, peculiar = _decoded(spec, listed, cache if cache is not None else scratch())
     keep = np.ones(len(listed.names), bool)
@@ -146,7 +146,7 @@ def _from_table(spec: ImagesData, folder: Path) -> _PictureList:
     if spec.path is None or spec.target is None:
         message = f"{spec.images} is a file. Name its columns: path (of each picture's file) and target."
         raise spec_error(message, *IMAGES)
-    how = CsvData(
+    table_spec = CsvData(
         csv=spec.images,
         target=spec.target,
         features=[spec.path],
@@ -154,7 +154,7 @@ def _from_table(spec: ImagesData, folder: Path) -> _PictureList:
         task=spec.task,
         missing=spec.missing,
     )
-    raw = read_table_file(how, Reading(folder))
+    raw = read_table_file(table_spec, Reading(folder))
     assert isinstance(raw.x, tuple), "a table has columns"
     return _PictureList(raw.x[0].values.tolist(), table.parent, replace(raw, features=(), x_path=IMAGES))
 
@@ -188,7 +188,7 @@ def _key(spec: ImagesData, listed: _PictureList) -> str:
         try:
             status = (listed.folder / name).stat()
             digest.update(json.dumps([name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]).encode())
-        except OSError:  # told when it is to be read
+        except OSError:  # reported when it is read
             digest.update(json.dumps([name]).encode())
     return digest.hexdigest()[:16]
 
@@ -244,8 +244,8 @@ def _stretches(count: int) -> Iterator[range]:
 def _refusal(spec: ImagesData, listed: _PictureList, bad: dict[int, str]) -> SpecError:
     shown = sorted(bad)[:SHOWN]
     problems = [Problem(f"{bad[i]}.", place=str(_spelled_path(spec, listed, i))) for i in shown]
-    some = f", {SHOWN} of them told" if len(bad) > SHOWN else ""
-    more = f"{len(bad)} of {len(listed.names)} files can't be decoded{some}"
+    limit = f", {SHOWN} of them listed" if len(bad) > SHOWN else ""
+    more = f"{len(bad)} of {len(listed.names)} files can't be decoded{limit}"
     return SpecError(*problems, Problem(f"{more}. {_FORMATS} Fix or remove them, or say data.missing: drop.", IMAGES))
 
 

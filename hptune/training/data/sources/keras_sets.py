@@ -32,7 +32,7 @@ FILES = {
 PATH = ("data", "keras")
 
 
-def read_keras(spec: KerasData, how: Reading) -> Raw:  # noqa: ARG001  # it is in Keras's own cache
+def read_keras(spec: KerasData, reading: Reading) -> Raw:  # noqa: ARG001  # it is in Keras's own cache
     """The loader's training samples, then its test samples, which stay the test part unless the parts are pooled.
 
     Pictures: uint8 [n, h, w, c]. Texts: int32 [n, maxlen], the numbers of the words, with 0 before a shorter text; of
@@ -44,7 +44,7 @@ def read_keras(spec: KerasData, how: Reading) -> Raw:  # noqa: ARG001  # it is i
     is_text = spec.known.holds == "texts"
     options: dict[str, Any] = {"num_words": spec.num_words} if is_text else {}
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of a download
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras reports a download
             (x, y), (test_x, test_y) = loader.load_data(**options)
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise _unloadable(spec, error) from error

@@ -29,18 +29,18 @@ SMALL_BYTES = 2**26
 """Arrays up to this size are read whole."""
 
 
-def read_npz(spec: NpzData, how: Reading) -> Raw:
+def read_npz(spec: NpzData, reading: Reading) -> Raw:
     """x: numbers [n, …] ([n] is read as [n, 1]); y: numbers, booleans or text, [n] or [n, k].
 
     A large compressed array is unpacked into `how.cache`.
     """
-    path = how.folder / spec.npz
+    path = reading.folder / spec.npz
     try:
         if path.suffix == ".npy" or not zipfile.is_zipfile(path):
             _refuse_other(spec, path)
         with zipfile.ZipFile(path) as archive:
-            x = _array(archive, spec, key="x", cache=how.cache)
-            y = _array(archive, spec, key="y", cache=how.cache)[:]
+            x = _array(archive, spec, key="x", cache=reading.cache)
+            y = _array(archive, spec, key="y", cache=reading.cache)[:]
     except OSError as error:
         raise unreadable(spec.npz, path, error=error, key="npz") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

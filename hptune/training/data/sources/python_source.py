@@ -41,15 +41,17 @@ PARTS = ("train", "validation", "test")
 SampleArrays: TypeAlias = tuple[Array, Array, Array | None]
 
 
-def read_python(spec: PythonData, how: Reading) -> Raw | Data:
+def read_python(spec: PythonData, reading: Reading) -> Raw | Data:
     """What the function returns: all samples as arrays, or parts as streams. Raises `SpecError` for anything else."""
-    returned = _called(spec, how.folder, how.seed)
+    returned = _called(spec, reading.folder, reading.seed)
     if is_dataset(returned):
         problem = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
         raise spec_error(f"{problem}: (train, validation) or (train, validation, test).", *PYTHON)
     parts = returned if isinstance(returned, tuple | list) else (returned,)
     if any(is_dataset(part) for part in parts):
-        return _streams(spec, how.folder, parts=parts, seed=how.seed, with_test=how.with_test, needs=how.needs)
+        return _streams(
+            spec, reading.folder, parts=parts, seed=reading.seed, with_test=reading.with_test, needs=reading.needs
+        )
     for key in ("steps_per_epoch", "validation_steps"):
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
@@ -235,10 +237,10 @@ def _streams(spec: PythonData, folder: Path, *, parts: Any, seed: int, with_test
 
 def _near_0(seen: _Scanned, offset: tuple[float, ...]) -> Part:
     """The part with the offset subtracted from its targets as they are read."""
-    flow, few = seen.part.flow, seen.targets[: len(seen.part.y)]
+    flow, head = seen.part.flow, seen.targets[: len(seen.part.y)]
     assert flow is not None, "a data set's"
     return replace(
-        seen.part, y=(few - np.reshape(offset, few.shape[1:])).astype(np.float32), flow=replace(flow, offset=offset)
+        seen.part, y=(head - np.reshape(offset, head.shape[1:])).astype(np.float32), flow=replace(flow, offset=offset)
     )
 
 
@@ -363,7 +365,7 @@ def _batches(spec: PythonData, once: Any, name: str, *, endless_from: int | None
             yield batch
     except SpecError:
         raise
-    except Exception as error:  # whatever the user's own code in it raises, as TensorFlow tells it
+    except Exception as error:  # anything that the user's own code raises, as TensorFlow reports it
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise spec_error(f"reading the {name} data set of {spec.python} failed: {detail}. Fix it.", *PYTHON) from error
 

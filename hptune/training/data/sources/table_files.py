@@ -16,9 +16,11 @@ from hptune.training.data.reading import Reading
 from hptune.training.data.table.table import Sheet, read_table, used_columns
 
 
-def read_table_file(spec: TableData, how: Reading) -> Raw:
+def read_table_file(spec: TableData, reading: Reading) -> Raw:
     """The used columns of a table. Raises `SpecError` with the problems of the first step that finds any."""
-    return read_table(spec, open_table(type(spec), spec.file, path=how.folder / spec.file, names=used_columns(spec)))
+    return read_table(
+        spec, open_table(type(spec), spec.file, path=reading.folder / spec.file, names=used_columns(spec))
+    )
 
 
 def open_table(kind: type[TableData], file: str, *, path: Path, names: Sequence[str] | None = None) -> Sheet:

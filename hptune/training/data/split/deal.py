@@ -77,12 +77,11 @@ def _check_enough(spec: DataSpec, target: Target, *, codes: Array, parts: int, r
     train, _, _ = part_sizes(len(codes), validation=spec.validation, test=spec.test)
     limited = f" under limit: {spec.limit}" if len(codes) < len(target.codes) else ""
     remedy = "Raise data.limit" if limited else "Add samples"
-    few = np.flatnonzero((counts < parts) & (whole > 0))
-    if target.task == "classes" and target.labels is not None and len(few):
-        others = f" ({len(few) - 1} more classes are as small)" if len(few) > 1 else ""
-        message = (
-            f"class {target.labels[few[0]]!r} has too few rows{limited}: {counts[few[0]]}{others}, and needs at least"
-        )
+    rare = np.flatnonzero((counts < parts) & (whole > 0))
+    if target.task == "classes" and target.labels is not None and len(rare):
+        others = f" ({len(rare) - 1} more classes are as small)" if len(rare) > 1 else ""
+        label, rows = target.labels[rare[0]], counts[rare[0]]
+        message = f"class {label!r} has too few rows{limited}: {rows}{others}, and needs at least"
         names = "train, validation and test" if parts == 3 else "train and validation"
         ways = f"{remedy}, or leave the class out" + ("" if raw.y.dtype.kind in "OU" else ", or say task: regression")
         raise spec_error(f"{message} {parts}, one for each of {names}. {ways}.", *raw.y_path)
@@ -97,9 +96,9 @@ def _check_distinct(values: Array, parts: int, key: str) -> None:
     """Check that every part can have a group, or a point in time, of its own."""
     distinct = len(np.unique(values))
     if distinct < parts:
-        what = "groups" if key == "group" else "different moments"
+        kind = "groups" if key == "group" else "different moments"
         least = "train, validation and test need" if parts == 3 else "train and validation need"
-        message = f"the column has {distinct} {what}, and {least} at least {parts}, one each."
+        message = f"the column has {distinct} {kind}, and {least} at least {parts}, one each."
         raise spec_error(f"{message} Name another column, or set data.test to 0.", "data", key)
 
 

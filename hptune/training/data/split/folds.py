@@ -137,8 +137,8 @@ def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
     return [np.asarray(part, np.int64) for part in np.split(order, cuts)]
 
 
-def _refuse(folds: int, got: int, what: str, *, least: int | None = None) -> None:
-    needs = f"{folds} folds need at least {least or folds} {what.split(' (')[0]}"
+def _refuse(folds: int, got: int, things: str, *, least: int | None = None) -> None:
+    needs = f"{folds} folds need at least {least or folds} {things.split(' (')[0]}"
     raise spec_error(f"{needs}, got {got}. Lower it, or add samples.", "evaluation", "folds")
 
 

@@ -28,8 +28,8 @@ class Stored:
     @classmethod
     def of(cls, source: Source, rows: Rows, prepare: Preparation) -> Stored:
         """These rows of a source. One row is prepared right away, to learn shape and dtype."""
-        one = prepare(source, rows[:1])
-        return cls(source, rows, prepare, (len(rows), *one.shape[1:]), one.dtype)
+        sample = prepare(source, rows[:1])
+        return cls(source, rows, prepare, (len(rows), *sample.shape[1:]), sample.dtype)
 
     @property
     def nbytes(self) -> int:

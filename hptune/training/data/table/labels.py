@@ -56,9 +56,7 @@ def plain_labels(y: Array, name: str, path: KeyPath) -> Array:
     missing = [i for i, one in enumerate(labels) if _is_missing(one)]
     if missing:
         first = y.reshape(-1)[missing[0]]
-        message = (
-            f"{name} has no label in {len(missing)} of {len(labels)} places: {first!r} at {missing[0]}, to begin with."
-        )
+        message = f"{name} has no label in {len(missing)} of {len(labels)} places, first {first!r} at {missing[0]}."
         raise spec_error(f"{message} Leave those samples out, or spell the class otherwise.", *path)
     return _alike(labels, name, path, several=y.ndim == 2 and y.shape[1] > 1).reshape(y.shape)
 
@@ -80,13 +78,13 @@ def refuse_long_doubles(array: Any, name: str, path: KeyPath) -> None:
 def _alike(labels: list[Any], name: str, path: KeyPath, *, several: bool) -> Array:
     """The labels as an array of one kind. several: they are rows of numbers, and not labels."""
     kinds: dict[_Kind, Any] = {}  # and the first of each
-    for one in labels:
-        kind = _kind(one)
+    for label in labels:
+        kind = _kind(label)
         if kind is None:
             others = ", ".join(sorted({type(other).__name__ for other in labels}))
             message = f"{name} must hold numbers, booleans or text, got {others}. Give it one of them."
             raise spec_error(message, *path)
-        kinds.setdefault(kind, one)
+        kinds.setdefault(kind, label)
     if len(kinds) > 1 and not set(kinds) <= {"whole numbers", "fractions"}:
         mixed = " and ".join(f"{kind} ({kinds[kind]!r})" for kind in sorted(kinds))
         raise spec_error(f"{name} mixes {mixed}. Give it one kind: {_remedy(kinds)}.", *path)
@@ -96,20 +94,20 @@ def _alike(labels: list[Any], name: str, path: KeyPath, *, several: bool) -> Arr
     if not labels:
         return np.empty(0)
     if "fractions" not in kinds:
-        whole = integers([int(one) for one in labels])
+        whole = integers([int(label) for label in labels])
         return whole.astype(np.float64) if several and whole.dtype.kind == "O" else whole
     if "whole numbers" not in kinds:
         return np.array(labels)
-    if not several and len(set(labels)) > len({float(one) for one in labels}):
+    if not several and len(set(labels)) > len({float(label) for label in labels}):
         message = f"{name} mixes fractions and whole numbers of so many digits that floats would make some of them one."
         raise spec_error(f"{message} Give it texts: [str(one) for one in y].", *path)
-    return np.array([float(one) for one in labels])
+    return np.array([float(label) for label in labels])
 
 
-def _kind(one: Any) -> _Kind | None:
-    if isinstance(one, np.longdouble):
+def _kind(label: Any) -> _Kind | None:
+    if isinstance(label, np.longdouble):
         return None
-    return next((kind for of, kind in _PLAIN.items() if isinstance(one, of)), None)
+    return next((kind for of, kind in _PLAIN.items() if isinstance(label, of)), None)
 
 
 def _remedy(kinds: dict[_Kind, Any]) -> str:

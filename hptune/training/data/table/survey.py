@@ -111,7 +111,7 @@ def _survey_column(name: str, sheet: Sheet) -> ColumnSurvey:
     if distinct == 1:
         return ColumnSurvey(name, cells.kind, False, "is the same in every row")
     if distinct == len(present) and _NAMES_ROWS.fullmatch(name) and not _is_measure(cells):
-        return ColumnSurvey(name, cells.kind, False, "tells rows apart")
+        return ColumnSurvey(name, cells.kind, False, "only identifies rows")
     kind: Kind = "text" if _is_free_text(cells, distinct) else cells.kind
     if kind == "category" and distinct > min(MOST_CATEGORIES, len(present) / 2):
         return ColumnSurvey(name, kind, False, f"holds {distinct} different texts in {len(present)} rows")

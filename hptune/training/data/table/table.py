@@ -105,22 +105,22 @@ def used_columns(spec: TableData) -> list[str] | None:
 def read_table(spec: TableData, sheet: Sheet) -> Raw:
     """The samples of a table. Raises `SpecError` with the problems of the first step that finds any."""
     used = _uses(spec, sheet)
-    _check_rules(spec, [one.name for one in used])
+    _check_rules(spec, [use.name for use in used])
     columns: list[_Read] = []
     problems: list[tuple[int, str]] = []
     dropped: list[Array] = []
-    for one in used:
-        cells = _cells(one, spec, sheet)
-        declared = spec.columns.get(one.name)
+    for use in used:
+        cells = _cells(use, spec, sheet)
+        declared = spec.columns.get(use.name)
         words = (
             None if cells.kind != "text" else declared if isinstance(declared, TextColumn) else TextColumn(kind="text")
         )
-        rule = _rule(one, cells, spec)
-        problems += _wrong(one, cells, rule=rule, spec=spec)
+        rule = _rule(use, cells, spec)
+        problems += _wrong(use, cells, rule=rule, spec=spec)
         if rule == "drop":
             dropped.append(cells.missing)
-        again = sheet.is_large and one.role == "features"
-        columns.append(_Read(one, cells.kind, words, rule, None if again else cells))
+        again = sheet.is_large and use.role == "features"
+        columns.append(_Read(use, cells.kind, words, rule, None if again else cells))
     refuse(sheet, problems)
     return _raw(spec, sheet, columns=columns, keep=~np.any(dropped, axis=0) if dropped else None)
 
@@ -165,13 +165,13 @@ def _features(spec: TableData, sheet: Sheet, taken: set[str]) -> list[_Used]:
         features = spec.features
     uses = [_Used(name, "features", ("data", "features", i)) for i, name in enumerate(features)]
     problems = []
-    for i, one in enumerate(uses if spec.features is not None else ()):
-        if one.name in targets_of(spec):
-            problems.append(Problem(f"{one.name!r} is the target and can't be an input too. Drop it here.", one.path))
-        elif one.name not in sheet.header:
-            problems.append(_unknown(one, sheet))
-        elif one.name in features[:i]:
-            problems.append(Problem(f"{one.name!r} stands here twice. Drop one.", one.path))
+    for i, use in enumerate(uses if spec.features is not None else ()):
+        if use.name in targets_of(spec):
+            problems.append(Problem(f"{use.name!r} is the target and can't be an input too. Drop it here.", use.path))
+        elif use.name not in sheet.header:
+            problems.append(_unknown(use, sheet))
+        elif use.name in features[:i]:
+            problems.append(Problem(f"{use.name!r} stands here twice. Drop one.", use.path))
     if not uses:
         problems.append(Problem("no column is left as an input. Name at least one.", ("data", "features")))
     if problems:
@@ -179,8 +179,8 @@ def _features(spec: TableData, sheet: Sheet, taken: set[str]) -> list[_Used]:
     return uses
 
 
-def _unknown(one: _Used, sheet: Sheet) -> Problem:
-    return Problem(f"{sheet.file}: {unknown('column', one.name, sheet.header)}", one.path)
+def _unknown(use: _Used, sheet: Sheet) -> Problem:
+    return Problem(f"{sheet.file}: {unknown('column', use.name, sheet.header)}", use.path)
 
 
 def _check_columns_key(spec: TableData, sheet: Sheet, uses: Sequence[_Used]) -> None:
@@ -325,10 +325,10 @@ def _odd(used: _Used, cells: Cells, *, row: int, spec: TableData) -> str:
         "group": "name another column",
         "time": "name another column",
     }
-    way = "give a list of columns of numbers" if role == "target" and isinstance(spec.target, list) else ways[role]
+    remedy = "give a list of columns of numbers" if role == "target" and isinstance(spec.target, list) else ways[role]
     rule = "date (such as 2025-01-31 or 2025-01-31T12:00)" if cells.kind == "date" else "finite number"
     seen = "" if name in spec.columns or role == "sample_weight" else f" where most values are {cells.kind}s"
-    return f"column {name!r}: not a {rule}, got {text!r}{seen}. Correct it, or {way}."
+    return f"column {name!r}: not a {rule}, got {text!r}{seen}. Correct it, or {remedy}."
 
 
 def _missing_remedy(used: _Used, cells: Cells) -> str:
@@ -392,7 +392,7 @@ def _values(column: _Read, spec: TableData) -> Array:
         return exact
     if role == "target" and isinstance(cells.content, Typed) and cells.kind == "number":
         if cells.content.kind == "boolean":
-            truth: Array = cells.values == 1.0  # a missing one is dropped, or was told
+            truth: Array = cells.values == 1.0  # a missing one is dropped, or was refused
             return truth
         return cells.content.as_given
     return cells.values

@@ -176,7 +176,9 @@ class OwnFit:
         """Notes on the model beside its score."""
         outcome, odd = self._earned, [self._odd] if self._odd is not None else []
         if outcome is not None and outcome.lost is not None:
-            note = f"the score is the last epoch's: the best one's ({outcome.lost:.6g}) is of weights that can't be had"
+            note = (
+                f"the score is the last epoch's: the best one's ({outcome.lost:.6g}) is of weights that were not kept"
+            )
             return [*odd, f"{note}, since fit trains another model than the one that build made"]
         if outcome is None or outcome.trainings == 1:
             return odd

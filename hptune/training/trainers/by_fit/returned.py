@@ -203,5 +203,5 @@ def _stretched(value: float | tuple[float, ...], epochs: int, at: Sequence[int])
     return tuple(value[max(0, epoch * len(value) // epochs - 1)] for epoch in range(1, epochs + 1))
 
 
-def _equal(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)
+def _equal(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
