@@ -14,7 +14,7 @@ from hptune.base.errors import SpecError
 from hptune.base.trial import Segment
 from hptune.experiment.reading.load import load
 from hptune.run.rundir import RunPaths
-from hptune.training.models.needs import OF_DIFFERENCES, OF_OWN_SCALE
+from hptune.training.models.sample_needs import OF_DIFFERENCES, OF_OWN_SCALE
 from hptune.training.trainers.samples import Samples
 from hptune.training.worker import Worker
 

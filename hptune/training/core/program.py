@@ -22,6 +22,7 @@ from hptune.base import seeds
 from hptune.base.errors import SegmentFailed
 from hptune.base.stopwatch import WATCH, counts
 from hptune.base.trial import Curves
+from hptune.training.core.batches import Feed, batches, leaves, mapped, next_batch
 from hptune.training.core.by_sample import is_by_sample
 from hptune.training.core.fused import fuse
 from hptune.training.core.loops import each_batch, function, last_batch, number
@@ -41,14 +42,13 @@ from hptune.training.core.results import (
 )
 from hptune.training.core.slots import Slots, build_optimizer
 from hptune.training.core.state import State
-from hptune.training.core.streamed import Feed, batches, leaves, mapped, next_batch
 from hptune.training.core.variables import begun_otherwise, own_state, parts_of, put, seeded
 from hptune.training.data import Part
 from hptune.training.models import dials as dial_places
 from hptune.training.models.blueprint import SMOOTHING, Blueprint
 from hptune.training.models.compiled import Compiled
 from hptune.training.models.dials import Dial
-from hptune.training.own.bound import counted, python_state
+from hptune.training.own.needs_fit import counted, python_state
 from hptune.training.own.noise import Noise
 from hptune.training.reasons import reason
 from hptune.training.runtime import Settings, keras

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hptune.base.errors import SegmentFailed
+from hptune.training.core.batches import mapped
 from hptune.training.core.loops import function
-from hptune.training.core.streamed import mapped
 from hptune.training.models.compiled import scaled_by
 from hptune.training.runtime import keras
 

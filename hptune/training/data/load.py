@@ -13,13 +13,13 @@ from hptune.base.rows import load_row
 from hptune.experiment.data import DataSpec
 from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
-from hptune.training.data.given import source_form
 from hptune.training.data.inputs import Preparation, learn, untaught
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw, fingerprint
 from hptune.training.data.reading import Reading
 from hptune.training.data.scaling import notes_on, statistics
+from hptune.training.data.source_form import source_form
 from hptune.training.data.split.deal import deal
 from hptune.training.data.split.folds import fold_splits, joined
 from hptune.training.data.split.split import Split

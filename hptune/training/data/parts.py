@@ -64,7 +64,7 @@ class Data:
     examples: some samples of the training part as in the source, for a table odd rows too: an array, or the columns of
         a table.
     notes: notes for the user on how the source was read.
-    form: for arrays, their form in the source (`given.SourceForm`).
+    form: for arrays, their form in the source (`source_form.SourceForm`).
     """
 
     train: Part

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hptune.training.core.batches import leaves, mapped
 from hptune.training.core.loops import function
 from hptune.training.core.program import Program
 from hptune.training.core.results import in_order
-from hptune.training.core.streamed import leaves, mapped
 from hptune.training.core.variables import code_of, own_state, put
 from hptune.training.data import Data
 from hptune.training.models.blueprint import Blueprint

@@ -49,7 +49,7 @@ def loss_apart(program: Program, builder: Builder | None) -> str | None:
     if builder is None or not program.model._get_regularization_losses():
         return None
     holds = makes_its_own_loss(program.model) or program.own_steps
-    if holds == builder.tells_penalties:
+    if holds == builder.reports_penalties:
         return None
     ours, theirs = ("holds", "leaves them out") if holds else ("leaves out", "holds them")
     note = f"the loss of this model {ours} the penalties on its weights, and that of the default values' {theirs}"

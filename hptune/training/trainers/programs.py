@@ -23,12 +23,12 @@ from hptune.experiment.space.space import Space
 from hptune.experiment.training import Stabilize
 from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
+from hptune.training.core.batches import mapped
 from hptune.training.core.losses import standardized
 from hptune.training.core.program import Program
 from hptune.training.core.results import build_as_fit, has_call, has_own_steps, is_whole, packed, reported_by
 from hptune.training.core.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.core.state import State
-from hptune.training.core.streamed import mapped
 from hptune.training.data import Data
 from hptune.training.export.export import behind, in_own_unit
 from hptune.training.models import augment

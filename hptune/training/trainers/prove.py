@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hptune.base.errors import SegmentFailed
+from hptune.training.core.batches import Batches, batches, next_batch
 from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.results import build_as_fit
 from hptune.training.core.several_outputs import columns_of, splitter
 from hptune.training.core.state import State
-from hptune.training.core.streamed import Batches, batches, next_batch
 from hptune.training.data import Data, Part
 from hptune.training.export.export import behind, in_own_unit
 from hptune.training.models.blueprint import SMOOTHING, Blueprint

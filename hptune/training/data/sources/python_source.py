@@ -18,13 +18,13 @@ import numpy as np
 from hptune.base.errors import SpecError, message_of, spec_error
 from hptune.experiment.data import PythonData
 from hptune.training.data.arrays import Array
-from hptune.training.data.given import SourceForm
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.reading import Reading
 from hptune.training.data.scaling import costs, statistics
+from hptune.training.data.source_form import SourceForm
 from hptune.training.data.sources.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.table.labels import array_of, joined_labels, plain_labels, refuse_long_doubles, unmasked
 from hptune.training.data.target import as_taken, lacking_note, read_target

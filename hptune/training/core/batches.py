@@ -45,7 +45,7 @@ class Batches(Protocol):
         ...
 
 
-_WAYS: WeakKeyDictionary[Part, Batches] = WeakKeyDictionary()
+_BATCHES: WeakKeyDictionary[Part, Batches] = WeakKeyDictionary()
 
 
 def batches(part: Part) -> Batches:
@@ -53,12 +53,12 @@ def batches(part: Part) -> Batches:
 
     So samples lie on the device once; and TensorFlow never frees the graph of a data set's function.
     """
-    if part not in _WAYS:
-        _WAYS[part] = _way(part)
-    return _WAYS[part]
+    if part not in _BATCHES:
+        _BATCHES[part] = _batches_of(part)
+    return _BATCHES[part]
 
 
-def _way(part: Part) -> Batches:
+def _batches_of(part: Part) -> Batches:
     if part.flow is not None:
         return _Flowing(part.flow)
     if any(isinstance(leaf, Stored) for leaf in leaves(part.x)):
