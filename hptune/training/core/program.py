@@ -48,7 +48,7 @@ from hptune.training.models import dials as dial_places
 from hptune.training.models.blueprint import SMOOTHING, Blueprint
 from hptune.training.models.compiled import Compiled
 from hptune.training.models.dials import Dial
-from hptune.training.own.needs_fit import counted, python_state
+from hptune.training.own.needs_fit import changed_in_tracing, python_state
 from hptune.training.own.noise import Noise
 from hptune.training.reasons import reason
 from hptune.training.runtime import Settings, keras
@@ -286,7 +286,7 @@ class Program:
         if self._plain_loss is not None:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
         self._begun = begun_otherwise(model)  # `fit` resets no compiled metric before its first epoch
-        self.counted = counted(before, python_state(model))
+        self.changed_in_tracing = changed_in_tracing(before, python_state(model))
 
     def _reported_by_test(self, example: Any) -> list[str]:
         """The names of the test step's metrics; [] where Keras's own step can't serve: then nothing is validated."""

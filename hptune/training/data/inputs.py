@@ -233,7 +233,7 @@ def _encoding(column: Column, train: Rows, raw: Raw) -> Encoding:
     return Encoding(column.name, column.kind, _fill(column, present), categories)
 
 
-def untaught(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
+def unknown_categories(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
     """A note for each column in which other parts have categories that the training part lacks.
 
     others: the rows of the other parts. `predict` refuses such rows; here they count in the scores.

@@ -13,7 +13,7 @@ from hptune.base.rows import load_row
 from hptune.experiment.data import DataSpec
 from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
-from hptune.training.data.inputs import Preparation, learn, untaught
+from hptune.training.data.inputs import Preparation, learn, unknown_categories
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw, fingerprint
@@ -26,7 +26,7 @@ from hptune.training.data.split.split import Split
 from hptune.training.data.store.spool import is_spooled, prepared_on_disk
 from hptune.training.data.store.stored import Stored
 from hptune.training.data.store.stream import HELD_BYTES, blocks
-from hptune.training.data.target import Target, as_taken, read_target, untrained
+from hptune.training.data.target import Target, as_taken, read_target, untrained_classes
 from hptune.training.data.weights import class_weights, product, refuse_all_0
 
 _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
@@ -58,7 +58,7 @@ def load_data(
     target = _checked(spec, raw)
     parts = deal(spec, target, raw=raw, seed=seed)
     data = _data(spec, raw, target=target, parts=parts, cache=cache, with_test=with_test, needs=needs)
-    return replace(data, notes=(*data.notes, *untrained(target, parts)))
+    return replace(data, notes=(*data.notes, *untrained_classes(target, parts)))
 
 
 def load_folds(
@@ -166,7 +166,7 @@ def _data(
         notes=(
             *raw.notes,
             *notes_on(raw, parts.train, learnt=prepare, scale=scale, needs=needs),
-            *untaught(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
+            *unknown_categories(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
             *taken.notes,
             *needs.kept_scale(target.task, spec.scale),
         ),

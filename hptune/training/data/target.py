@@ -138,15 +138,15 @@ def _floored(y: Array, needs: Needs) -> tuple[str, ...]:
     return (f"{note} no less than that, as in Keras. Give the target in another unit.",)
 
 
-def untrained(target: Target, parts: Split) -> tuple[str, ...]:
+def untrained_classes(target: Target, parts: Split) -> tuple[str, ...]:
     """A note where the training part lacks a class that another part has."""
     if target.task != "classes" or target.labels is None:
         return ()
     others = np.concatenate([parts.validation, parts.test])
-    return lacking_note(target.codes[parts.train], target.codes[others], target.labels)
+    return missing_classes(target.codes[parts.train], target.codes[others], target.labels)
 
 
-def lacking_note(trained: Array, others: Array, labels: Sequence[Value]) -> tuple[str, ...]:
+def missing_classes(trained: Array, others: Array, labels: Sequence[Value]) -> tuple[str, ...]:
     """That note. trained, others: class numbers in the training part and the others. labels: the classes, by number."""
     lacking = sorted(set(others.tolist()) - set(trained.tolist()))
     if not lacking:

@@ -92,7 +92,9 @@ def _by_name(part: Any) -> dict[str, Any]:
     return {**{name: value for kind in classes for name, value in vars(kind).items()}, **attributes(part)}
 
 
-def counted(before: Mapping[tuple[str, int, str], str], after: Mapping[tuple[str, int, str], str]) -> list[str]:
+def changed_in_tracing(
+    before: Mapping[tuple[str, int, str], str], after: Mapping[tuple[str, int, str], str]
+) -> list[str]:
     """The attributes, as `Class.name`, that code changed while it was traced, and so not when the graph runs.
 
     One that was not there before may have been set at the first call for good.

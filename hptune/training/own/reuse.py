@@ -58,9 +58,9 @@ def loss_apart(program: Program, builder: Builder | None) -> str | None:
 
 def counts_in_python(program: Program) -> str | None:
     """A note on Python state that the model's code changes while graphs are traced, and not while they run."""
-    if not program.counted:
+    if not program.changed_in_tracing:
         return None
-    names = ", ".join(program.counted)
+    names = ", ".join(program.changed_in_tracing)
     note = f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
     return f"{note} (a variable counts as they run: add_weight)"
 
@@ -89,12 +89,12 @@ def ranks_apart(blueprint: Blueprint, model: Any, y: Array) -> list[str]:
     if getattr(model, "output_shape", None) != (None, 1) or y.ndim != 1:
         return []
     metrics = keras().tree.flatten([blueprint.compiled.metrics(), blueprint.compiled.weighted_metrics()])
-    names = ", ".join(getattr(one, "__name__", None) or one.name for one in metrics if _tells_them_apart(one, y))
+    names = ", ".join(getattr(one, "__name__", None) or one.name for one in metrics if _depends_on_shape(one, y))
     note = f"{names}: the targets are given as [n] beside predictions of [n, 1], so that their difference is [n, n]"
     return [f"{note}. Reshape them in its code, or have the data give y as [n, 1]"] if names else []
 
 
-def _tells_them_apart(metric: Any, y: Array) -> bool:
+def _depends_on_shape(metric: Any, y: Array) -> bool:
     if not inspect.isfunction(metric):  # one that Keras's own counts by is left to that
         own = isinstance(metric, keras().metrics.Metric) and is_own(type(metric).update_state)
         return own and not _is_known_alike(metric, y)

@@ -20,7 +20,7 @@ _TRIED_EPOCHS = 4
 """Epochs that the advice is measured over; the first one compiles."""
 
 
-def tell_validation(program: Program, validation: Part, setting: ProgramSetting, *, epochs: int) -> None:
+def record_validation(program: Program, validation: Part, setting: ProgramSetting, *, epochs: int) -> None:
     """Tell the stopwatch how much of these epochs, which are one call each, was validation."""
     if program.epoch_s is None:
         return

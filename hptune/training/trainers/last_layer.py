@@ -51,7 +51,7 @@ def check_last_layer(
         _check_probabilities(activation, loss, data=data, path=path)
 
 
-def doubt(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyType({})) -> str | None:
+def range_note(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyType({})) -> str | None:
     """A note on a network for a standardised target that is not known to give numbers of either sign; or None."""
     if data.task != "regression" or data.target_scale is None or makes_its_own_loss(model):
         return None

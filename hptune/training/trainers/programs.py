@@ -38,7 +38,7 @@ from hptune.training.models.from_model import Outlives, of_model
 from hptune.training.models.hypermodel import Builder
 from hptune.training.own.guard import apart
 from hptune.training.runtime import keras, reset_names
-from hptune.training.trainers.last_layer import check_last_layer, doubt
+from hptune.training.trainers.last_layer import check_last_layer, range_note
 from hptune.training.trainers.stabilize import recipe_for, stabilize
 
 KEPT = 8
@@ -253,7 +253,7 @@ class Programs:
             if self._builder is None:
                 seen = data if self.restores_targets else replace(data, target_scale=None)
                 _check_last(model, blueprint, data=seen, columns=columns)
-                if (note := doubt(model, seen, columns=columns)) is not None:
+                if (note := range_note(model, seen, columns=columns)) is not None:
                     self.news["note"] = note
             if has_own_steps(model):
                 _check_steps(blueprint, front, xla=xla)

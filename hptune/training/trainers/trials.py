@@ -23,7 +23,7 @@ from hptune.training.core.state import State
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.own import reuse
 from hptune.training.trainers import course as courses
-from hptune.training.trainers.advice import advise, tell_validation
+from hptune.training.trainers.advice import advise, record_validation
 from hptune.training.trainers.by_fit.own_fit import OwnFit
 from hptune.training.trainers.by_fit.own_fit_probe import check_own_fit
 from hptune.training.trainers.course import Course
@@ -117,7 +117,7 @@ class Trials:
         self, blueprint: Blueprint, program: Program, *, state: State, setting: ProgramSetting, epochs: int
     ) -> None:
         """For `--profile`: where the time goes inside an epoch, which is one call."""
-        tell_validation(program, self._loaded.data.validation, setting, epochs=epochs)
+        record_validation(program, self._loaded.data.validation, setting, epochs=epochs)
         if not self._advised and program.epoch_s is not None and not program.own_steps:
             self._advised = True
             advise(program, partial(self._loaded.programs.compile, blueprint, xla=True), state=state, setting=setting)

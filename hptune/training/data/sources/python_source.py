@@ -27,7 +27,7 @@ from hptune.training.data.scaling import costs, statistics
 from hptune.training.data.source_form import SourceForm
 from hptune.training.data.sources.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.table.labels import array_of, joined_labels, plain_labels, refuse_long_doubles, unmasked
-from hptune.training.data.target import as_taken, lacking_note, read_target
+from hptune.training.data.target import as_taken, missing_classes, read_target
 from hptune.training.data.weights import check_weights, given_weights, refuse_all_0
 
 HEAD = 64
@@ -199,7 +199,7 @@ def _streams(spec: PythonData, folder: Path, *, parts: Any, seed: int, with_test
             raise spec_error(f"{problem} Number the classes.", *PYTHON)
     lacking: tuple[str, ...] = ()
     if target.task == "classes" and labels is not None and seen[0].targets.ndim == 1:
-        lacking = lacking_note(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
+        lacking = missing_classes(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
     standardised = needs.standardise(target.task, spec.scale)
     every = np.arange(len(target.y))
     taken = as_taken(target, every, needs, standardised=standardised, path=PYTHON)

@@ -297,7 +297,7 @@ def listener(
         if name is not None and loss is not None:
             ours.setdefault(name, loss)
 
-    class Tell(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    class EpochReporter(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         # What it needs is in cells and not in attributes: KerasTuner's users may copy callbacks deeply.
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
             tally.begin()
@@ -326,7 +326,7 @@ def listener(
             tally.take(epoch + 1, metrics, best=best, state=keep() if best else None, mark=mark(self.model))
             on_epoch(epoch + 1, metrics)
 
-    return Tell()
+    return EpochReporter()
 
 
 def compile_as_asked(model: Any, recipe: Recipe, folder: Path) -> None:
