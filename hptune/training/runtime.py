@@ -59,14 +59,14 @@ def _start() -> None:
     with importing(), quietly():
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")  # it takes each new structure for a function that is traced too often
+        tf.get_logger().setLevel("ERROR")  # it warns of each new structure as a function that is traced too often
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         import keras
 
-        tf.constant(0)  # the devices are found, and talked about, here
+        tf.constant(0)  # the devices are found, and logged, here
     keras.config.disable_traceback_filtering()
 
 

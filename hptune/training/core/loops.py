@@ -33,7 +33,7 @@ def _loop(times: Any, step: Callable[[Any], Any]) -> None:
 
     def body(index: Any) -> Any:
         step(index)
-        return [index + 1]  # a list: run eagerly, it is what the next turn is called with
+        return [index + 1]  # a list: run eagerly, the next turn is called with it
 
     tf.while_loop(lambda index: index < times, body, [tf.constant(0)], parallel_iterations=1)
 

@@ -112,7 +112,7 @@ class Program:
         self.not_validated: str | None = None
         compiled = blueprint.compiled
         core, in_layers = blueprint.build()
-        self._settings = Settings.now()  # as the code that built it has left them, for what is traced
+        self._settings = Settings.now()  # as the building code left them, for tracing
         self._dials = {**in_layers, **(dials or {})}
         self.model = around(core)
         self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
@@ -272,7 +272,7 @@ class Program:
 
     def _compile(self, compiled: Compiled, optimizer: Any, *, loss: Any, example: Any) -> None:
         model = self.model
-        compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
+        compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA the whole epoch is compiled
         before = python_state(model)
         if self.own_steps:
             self._reported = [reported_by(model.train_step, example), self._reported_by_test(example)]
@@ -347,7 +347,7 @@ class Program:
         started = time.perf_counter()
         values: list[float] = self._epoch(*arguments).numpy().tolist()
         took_s = time.perf_counter() - started
-        if self.epoch_s is None:  # as long as this one took, the first has not compiled but trained
+        if self.epoch_s is None:  # the first took this long to train; the rest was compiling
             WATCH.move("compile", "train", took_s)
         self.epoch_s = took_s if self.epoch_s is None else min(took_s, self.epoch_s)
         return values

@@ -16,7 +16,7 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
     """Build an optimizer while a graph is traced, as `fit` does: what it assigns to its variables is lost."""
 
     def build() -> None:
-        if not optimizer.built:  # what makes variables is traced once more
+        if not optimizer.built:  # code that makes variables is traced twice
             optimizer.build(variables)
 
     function(build, xla=False)()

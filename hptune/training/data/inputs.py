@@ -98,7 +98,7 @@ class Preparation:
         if len(stretches) == 1:
             return self._prepared(x, rows)
         result, done = np.empty(0), 0
-        for stretch in stretches:  # float64 on the way: never of all of them at once
+        for stretch in stretches:  # intermediate float64, so never all rows at once
             part = self._prepared(x, stretch)
             result = result if done else np.empty((len(rows), *part.shape[1:]), part.dtype)
             result[done : done + len(part)] = part

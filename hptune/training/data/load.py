@@ -134,7 +134,7 @@ def _data(
         x, last = prepared_on_disk(x, prepare, fingerprint=digest, folder=cache), Preparation((), None, needs.wide)
 
     stored = [Stored.of(x, rows, last) for rows in (parts.train, parts.validation, parts.test)]
-    most = HELD_BYTES * (2 if needs.wide else 1)  # as many numbers either way
+    most = HELD_BYTES * (2 if needs.wide else 1)  # the same count of numbers either way
     streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
 
     standardised = needs.standardise(target.task, spec.scale)

@@ -117,7 +117,7 @@ def save_model(run: RunPaths, model: Any) -> tuple[Path, str]:
     for file in (temporary, weights):
         files.remove(file, below=run.runs)
     if not model.built:
-        model.built = True  # its parts are; nothing has called it as a whole, or it has no call()
+        model.built = True  # its parts are built; it was never called as a whole, or has no call()
     try:
         model.save(temporary)
     except OSError as error:

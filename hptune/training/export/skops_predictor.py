@@ -58,7 +58,7 @@ class SkopsPredictor:
         with contextlib.ExitStack() as held:
             held.enter_context(contextlib.nullcontext() if self._trusted else guarded())
             held.enter_context(warnings.catch_warnings())
-            held.enter_context(contextlib.redirect_stdout(said))  # what stands there is the predictions
+            held.enter_context(contextlib.redirect_stdout(said))  # only predictions go to stdout
             held.enter_context(contextlib.redirect_stderr(said))
             warnings.showwarning = _warned  # type: ignore[assignment]
             yield
@@ -114,7 +114,7 @@ class SkopsPredictor:
         full = np.zeros((len(x), self.width))
         full[:, self._numbers(self._estimator.classes_)] = self._estimator.predict_proba(
             x
-        )  # one that it had not stays 0
+        )  # a class that it lacks stays 0
         return Outputs(full, numbers)
 
     def _numbers(self, classes: Array) -> Array:

@@ -63,7 +63,7 @@ class Builder:
         self._import_seed = 0
         self._asked: list[tuple[Any, Values]] = []
         self._late: list[ModuleType] = []
-        self.floats = "float32"  # what the code has Keras make numbers of
+        self.floats = "float32"  # Keras's floatx as the code sets it
         self._heap: Heap | None = None
         self._kt = keras_tuner()
         self._settings = _SETTINGS.setdefault(reference, Settings.now())

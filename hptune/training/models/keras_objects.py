@@ -127,7 +127,9 @@ def make_loss(loss: Any, folder: Path = Path()) -> Any:
     kind = kind if inspect.isclass(kind) else _class_of(kind)
     if not inspect.isclass(kind):
         return kind
-    known = inspect.signature(kind).parameters  # a function may have options that its class has not, nothing by default
+    known = inspect.signature(
+        kind
+    ).parameters  # a function may have options, without effect by default, that its class lacks
     return kind(**{name: value for name, value in (arguments or {}).items() if name in known or value is not None})
 
 

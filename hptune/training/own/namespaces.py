@@ -73,7 +73,7 @@ class Namespace:
                 if self._is_own and (name not in now or now[name] is not was):
                     _set(self._thing, name, was)
             elif name not in now or _pickled(now[name]) != copied:
-                then = pickle.loads(copied)  # this process has written it
+                then = pickle.loads(copied)  # written by this process
                 if name not in now or not _put_into(now[name], then):
                     _set(self._thing, name, then)
         for variable, value in self._variables:

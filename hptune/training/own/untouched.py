@@ -90,7 +90,7 @@ class Untouched:
         self.patched = self._patches.any_patched()
         inside = list(_inside(model))
         for obj in inside:
-            if not self._is_known(obj):  # another may have had its identity, and be gone
+            if not self._is_known(obj):  # another object, now gone, may have had its identity
                 self._there -= {id(obj)}
                 self._shared.discard(id(obj))
                 self._made_here.discard(id(obj))

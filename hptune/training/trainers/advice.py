@@ -64,6 +64,6 @@ def _on_precision() -> list[str]:
     if not gpus or keras.config.dtype_policy().name != "float32":
         return []
     major, _ = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-    if major < 7:  # no units of its own for half precision
+    if major < 7:  # no hardware for half precision
         return []
     return ["execution.precision: mixed_float16 is likely to pay for large layers (it changes results)"]

@@ -238,7 +238,7 @@ class Programs:
     @counts("build")
     def compile(self, blueprint: Blueprint, *, xla: bool) -> Program:
         """Compile a new program, which is not kept."""
-        # Names, and what code draws as it builds, are as in a process of its own, whatever was made before.
+        # Names, and random numbers while building, are as in a process of its own.
         reset_names()
         keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "program"))
         data, loss = self._data, blueprint.compiled.loss()
@@ -271,7 +271,7 @@ class Programs:
             xla=xla,
         )
         if self._builder is not None:
-            self._builder.check_asked()  # of what was traced
+            self._builder.check_asked()  # while it was traced
         return program
 
     def _stabilized(self, options: Stabilize, draws: Blueprint, replica: int) -> Weights:

@@ -51,7 +51,7 @@ class SklearnTrainer:
         import sklearn  # noqa: F401  # loaded before a segment's time counts
 
         assert experiment.data is not None, "the spec's check asks for data"
-        if experiment.data.picture is not None:  # decoded by TensorFlow, which is then started as everywhere
+        if experiment.data.picture is not None:  # decoded by TensorFlow
             runtime.start()
         assert isinstance(experiment.model, SklearnModel)
         assert experiment.evaluation.folds is not None, "filled in with the spec"
@@ -86,7 +86,7 @@ class SklearnTrainer:
             if segment.purpose == "probe":
                 learnt = self._probe()
                 return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)
-            with generators.begun(self._seed(segment)):  # for what draws as it is made, and as it predicts
+            with generators.begun(self._seed(segment)):  # for estimators that draw when made or when predicting
                 if segment.purpose in ("best", "baseline"):
                     learnt = self._fit_in_full(segment)
                     return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=learnt)
@@ -117,7 +117,10 @@ class SklearnTrainer:
                 raise SegmentFailed(f"{type(last).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
         wanted = target(train, labels if takes_labels(estimator) else None)
-        with surroundings.only_this_process(), generators.begun(self._seed(segment)):  # for what takes no random_state
+        with (
+            surroundings.only_this_process(),
+            generators.begun(self._seed(segment)),
+        ):  # for estimators without random_state
             return estimator.fit(table(train), wanted, **weights)
 
     def _seed(self, segment: Segment, name: str = "") -> int:

@@ -40,7 +40,7 @@ class Trials:
 
     def run(self, segment: Segment, after: AfterEpoch) -> Outcome:
         """Train the segment's epochs in the way that its values need. after: called after each epoch."""
-        _ = self._loaded.programs  # with all that they need: a fault there is no trial's
+        _ = self._loaded.programs  # loads all that they need: an error there is not the trial's
         try:
             return self._run(segment, after)
         except SpecError as error:  # the first point's model was looked at before the search; this is another's
@@ -88,7 +88,7 @@ class Trials:
         ended = course.ended()
         if (
             resumed.epoch < segment.from_epoch
-        ):  # what led to the lost state is trained again, and is the same to the bit
+        ):  # the epochs before the lost state are trained again, the same to the bit
             again = program.run(
                 state, setting, from_epoch=resumed.epoch, to_epoch=segment.from_epoch, so_far=so_far, ended=ended
             )

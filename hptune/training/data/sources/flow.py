@@ -73,7 +73,7 @@ class Flow:
         count = self.rows if rows is None else min(rows, self.rows)
         size = batch_size or min(count, SINGLES)
         cut = dataset.unbatch().take(count).batch(size)
-        # Of a data set of unknown length `fit` runs the step once more to find its end, and part of it counts.
+        # With a data set of unknown length, `fit` runs one more step to find the end, and part of that counts.
         return cut.apply(tf.data.experimental.assert_cardinality(-(-count // size)))
 
 

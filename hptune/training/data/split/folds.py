@@ -129,7 +129,7 @@ def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
         _refuse(stretches - 1, len(changes) + 1, "points in time outside the test part", least=stretches)
     cuts: list[int] = []
     for i in range(1, stretches):
-        # The nearest change of time that leaves one to each of the cuts before and after.
+        # The nearest change of time that leaves one for each later cut.
         free = changes[len(cuts) and int(np.searchsorted(changes, cuts[-1], "right")) :]
         free = free[: len(free) - (stretches - 1 - i)]
         wanted = len(order) - (stretches - i) * (len(order) // stretches)

@@ -34,7 +34,7 @@ _EXACT = 2.0**53  # above it floats have gaps between integers
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_A_DAY = 86400.0
-_SHORT = 15  # so many digits, and every float is another number
+_SHORT = 15  # up to so many digits, each number is a different float
 _PLAIN = 1e16  # from here on floats are written with an exponent
 
 

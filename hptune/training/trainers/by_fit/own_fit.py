@@ -76,7 +76,7 @@ class OwnFit:
         self._tally = Tally(context.objective)
         self._seen = FitCalls()
         self._earned: Earned | None = None
-        self._odd: str | None = None  # what may not be meant about how the model's own `fit` has trained
+        self._odd: str | None = None  # a note on how the model's own `fit` has trained
         self._trained_on = context.data.train
         self._build()
         self._data_loss = DataLoss.of(self.model) if bare else None
@@ -85,7 +85,7 @@ class OwnFit:
         import tensorflow as tf
 
         keras().utils.set_random_seed(self._seed)
-        tf.random.set_global_generator(tf.random.Generator.from_seed(self._seed))  # which no seed resets
+        tf.random.set_global_generator(tf.random.Generator.from_seed(self._seed))  # no seed resets it
         self.model, self._hp = self._context.builder.build(self._values)
         self._fit = self._context.builder.fit  # of the module as it was imported for this call
         compile_as_asked(self.model, self._recipe, self._context.folder)

@@ -130,7 +130,7 @@ class FitProbe:
         except Exception as error:
             if not seen.calls:
                 raise
-            whole = False  # a trial of it fails likewise, or it was for want of samples: nothing is known of its end
+            whole = False  # trials fail likewise, or there were too few samples: nothing is known of what follows
             line = next(iter(str(error).splitlines()), "")
             failure = f"{type(error).__name__}: {line[:200]}"
             self._note(f"the HyperModel's fit, tried on one batch, failed after model.fit ({failure})")
@@ -180,7 +180,7 @@ class FitProbe:
         if self._is_given("batch_size"):
             places["batch_size"] = ("training", "batch_size")
         spec, train = self._as_written.data, self._context.data.train
-        if train.flow is not None:  # the data set is cut so, and holds its weights
+        if train.flow is not None:  # it has these batches, and holds its weights
             return {}
         if train.sample_weight is not None:
             by_class = getattr(spec, "class_weight", None) is not None
