@@ -91,7 +91,7 @@ def test_columns_that_say_nothing_are_left_out_with_the_reason(tmp_path: Path) -
     assert data["features"] == ["paid", "weight"]
     written = (tmp_path / "made.yaml").read_text()
     for told in (
-        "# not used: user_id tells rows apart",
+        "# not used: user_id only identifies rows",
         "# not used: same is the same in every row",
         "# not used: none is empty",
         "# not used: name holds 60 different texts in 60 rows",

@@ -13,22 +13,22 @@ from hptune.base.own_files import is_own_file
 from hptune.base.user_code import lacks_its_place, nul_in_code
 
 _IN_TEXT = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)')
-"""A place in the code as tracebacks have it, which TensorFlow writes into its messages."""
+"""A place in the code as in tracebacks, which TensorFlow writes into its messages."""
 
 _BY_AUTOGRAPH = "in user code:"
-"""What a message begins with that was raised while TensorFlow traced the user's code: the places, then the message."""
+"""The beginning of a message raised while TensorFlow traced the user's code: the places follow, then the message."""
 
 _OF_A_NODE = "Detected at node"
-"""What the places of a graph's operation stand behind."""
+"""What precedes the places of a graph's operation."""
 
 _MOST = 300
-"""Characters of a message that are told."""
+"""The most characters of a message that are shown."""
 
 
 class LayerError(Exception):
-    """A layer of the YAML can't be made, or not be called on what the layers above it give. Its cause says why.
+    """A layer of the YAML can't be made, or can't take the output of the layers before it. Its cause says why.
 
-    path: where the YAML has the layer. told: the layer with the values that it got.
+    path: the layer's place in the YAML. layer: its name and arguments.
     """
 
     def __init__(self, path: KeyPath, layer: str) -> None:
@@ -37,10 +37,10 @@ class LayerError(Exception):
 
 
 def reason(error: BaseException, folder: Path | None = None) -> str:
-    """An exception in one line: its type, the first line of its message that says something, and its place.
+    """An exception in one line: its type, the first informative line of its message, and its place.
 
-    The place is the innermost one in the user's own code, (FILE:LINE), where there is one; a file in `folder` is told
-    by its name there. Where TensorFlow tells of a graph, what says something is behind the places in it.
+    The place is the innermost one in the user's own code, (FILE:LINE), where there is one; a file in `folder` has its
+    name there. In TensorFlow's messages on a graph, the informative line comes after the places.
     """
     if isinstance(error, LayerError):
         assert error.__cause__ is not None, "raised from what Keras raised"
@@ -67,7 +67,7 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
 def place(error: BaseException, folder: Path | None = None) -> str | None:
     """`FILE:LINE` of the innermost frame in the user's own code; None where there is none.
 
-    What TensorFlow raises of code that it has traced has its places in the message.
+    TensorFlow's errors in traced code have their places in the message.
     """
     text = message_of(error)[: 2**16]
     by_tensorflow = text.lstrip().startswith(_BY_AUTOGRAPH) or _OF_A_NODE in text
@@ -77,14 +77,14 @@ def place(error: BaseException, folder: Path | None = None) -> str | None:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether KerasTuner's FatalError was raised, by which code says that the whole search must end."""
+    """Whether it is KerasTuner's FatalError, by which code ends the whole search."""
     errors = getattr(sys.modules.get("keras_tuner"), "errors", None)
     raised = error.__cause__ if isinstance(error, LayerError) else error
     return errors is not None and isinstance(raised, errors.FatalError)
 
 
 def _behind_places(lines: list[str], kind: str) -> list[str]:
-    """The message behind the places, without the type that is told before it anyway."""
+    """The message after the places, without the type, which is shown before it anyway."""
     last = max((at for at, line in enumerate(lines) if _IN_TEXT.match(line)), default=0)
     start = next((at for at in range(last + 1, len(lines)) if lines[at].startswith(f"{kind}: ")), None)
     return [lines[start].removeprefix(f"{kind}: "), *lines[start + 1 :]] if start is not None else []

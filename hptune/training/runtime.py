@@ -1,7 +1,8 @@
-"""How TensorFlow is started: quietly, with one thread an operation, once a process.
+"""Starts TensorFlow: quietly, with one thread per operation, once per process.
 
-One intra-op thread is the rule on CPU because the last bits of a convolution depend on it; one inter-op thread leaves
-the bits alone and is faster for the small graphs of a search (a hand-over between threads costs more than it saves).
+One intra-op thread is the rule on a CPU because the last bits of a convolution depend on their number. One inter-op
+thread changes no bits and is faster for the small graphs of a search: switching between threads costs more than it
+saves.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hptune.base.surroundings import importing
 def start(precision: str | None = None) -> None:
     """Import TensorFlow and Keras, and set what must be set before they first run. Later calls cost nothing.
 
-    precision: of every layer that is made from now on; None: as it is, which is float32 at first.
+    precision: of every layer made from now on; None: unchanged, which is float32 at first.
     """
     _start()
     if precision is not None:
@@ -40,7 +41,7 @@ _POLICY = "dtype_policy"
 
 
 def _policy() -> Any:
-    """The policy that was set; None where none was, so that layers follow `floatx`."""
+    """The dtype policy that was set; None where none was, so that layers follow `floatx`."""
     from keras.src.backend.common.global_state import get_global_attribute
 
     return get_global_attribute(_POLICY)
@@ -58,19 +59,19 @@ def _start() -> None:
     with importing(), quietly():
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")  # it takes each new structure for a function that is traced too often
+        tf.get_logger().setLevel("ERROR")  # it warns of each new structure as a function that is traced too often
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         import keras
 
-        tf.constant(0)  # the devices are found, and talked about, here
+        tf.constant(0)  # the devices are found, and logged, here
     keras.config.disable_traceback_filtering()
 
 
 def allow_only_deterministic() -> None:
-    """Let every operation from now on give the same bits each time, or raise; on a GPU many are slower for it."""
+    """From now on every operation gives the same bits each time, or raises; on a GPU many become slower."""
     start()
     import tensorflow as tf
 
@@ -88,7 +89,7 @@ def keras() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What Keras's functions and layers take from the process, and code may set: `keras.config`.
+    """The settings of `keras.config`, which Keras's functions and layers read, and code may change.
 
     policy: None where none was set.
     """
@@ -105,7 +106,7 @@ class Settings:
         return cls(config.floatx(), config.epsilon(), config.image_data_format(), _policy())
 
     def put(self) -> None:
-        """Set them so."""
+        """Put these settings in force."""
         config = keras().config
         config.set_floatx(self.floatx)
         config.set_epsilon(self.epsilon)
@@ -113,14 +114,14 @@ class Settings:
         _set_policy(self.policy)
 
     def unusual(self) -> list[Any]:
-        """As plain data; [] where they are Keras's own."""
+        """The settings as plain data; [] where they are Keras's defaults."""
         values = [self.floatx, self.epsilon, self.image_data_format, getattr(self.policy, "name", self.floatx)]
         return [] if values == ["float32", 1e-7, "channels_last", "float32"] else [values]
 
 
 @contextmanager
 def seeded_meanwhile(seed: int) -> Iterator[None]:
-    """What is drawn in the block is drawn under the seed; afterwards under the one that was set before it."""
+    """Within the block, random numbers follow from the seed; after it, from the state before."""
     set_random_seed, before = keras().utils.set_random_seed, (random.getstate(), np.random.get_state())
     from keras.src.utils.rng_utils import get_random_seed
 
@@ -136,7 +137,7 @@ def seeded_meanwhile(seed: int) -> Iterator[None]:
 
 
 def reset_names(beside: Iterable[str] = ()) -> None:
-    """Let the next layers be named as if none had been made, so that the same model gets the same names.
+    """Name the next layers as if none had been made, so that the same model gets the same names.
 
     beside: names that are taken.
     """

@@ -1,4 +1,4 @@
-"""What runs where segments run: the trainer for the experiment's kind of model, made when first needed."""
+"""Runs segments: by the trainer for the experiment's kind of model, made when first needed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from hptune.training.reasons import LayerError, is_fatal, reason
 from hptune.training.trainers.trainer import OnEpoch, Trainer
 
 _KEPT = 2**16
-"""Characters of a traceback that are kept on the disk."""
+"""The most characters of a traceback that are kept on the disk."""
 
 
 class Worker:
     """Runs the segments of one experiment in this process.
 
     folder: the YAML file's; relative paths and users' modules are looked for there.
-    run: where states and models are written. shared: where workers hand the data over; None where there is one alone.
+    run: where states and models are written. shared: where workers hand the data over; None for a single worker.
     """
 
     def __init__(self, experiment: Experiment, folder: Path, run: RunPaths, shared: SharedData | None = None) -> None:
@@ -49,9 +49,9 @@ class Worker:
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         """Train a segment, or probe.
 
-        What the code sets in the process (its folder, streams, signals, …) is put back. Raises `SegmentFailed` for
-        whatever training raises, `SpecError` from a probe, and `RunError` where the user's code raises KerasTuner's
-        FatalError, by which it ends the search.
+        What the code changes in the process (its folder, streams, signals, …) is put back. Raises `SegmentFailed` for
+        anything that training raises, `SpecError` from a probe, and `RunError` where the user's code raises
+        KerasTuner's FatalError, which ends the search.
         """
         process = os.getpid()
 
@@ -78,7 +78,7 @@ class Worker:
             raise SegmentFailed(message) from error
 
     def _with_code(self, probed: SegmentResult) -> SegmentResult:
-        """What a probe found, and of the code that the YAML names the fingerprints, and the packages that it needs."""
+        """The probe's result, with the fingerprints of the code that the YAML names, and the packages that it needs."""
         named = modules_named(self._experiment)
         code = sources(self._folder, named=named) | self._files()
         packages = packages_behind(self._folder, named=named)
@@ -86,7 +86,7 @@ class Worker:
         return replace(probed, facts={**probed.facts, **facts})
 
     def _files(self) -> dict[str, str]:
-        """The digests of the files that the model begins with, by their names in the YAML."""
+        """The digests of the model's files, by their names in the YAML."""
         digests = {}
         for name in self._experiment.model.files:
             with (self._folder / name).open("rb") as file:
@@ -104,10 +104,10 @@ class Worker:
         return self._trainer
 
     def _load_named(self) -> None:
-        """Load the modules that the YAML names for some values, in one order: what one sets is set for all trials.
+        """Load the modules that the YAML names for some values, in a fixed order: what one sets holds for all trials.
 
-        That of the model and that of the data are loaded by who needs them. What can't be loaded is told by the trial
-        that needs it.
+        The modules of the model and of the data are loaded where they are needed. A module that can't be loaded fails
+        the trial that needs it.
         """
         data = self._experiment.data
         needed = [self._experiment.model.code, data.function if data is not None else None]
@@ -118,7 +118,7 @@ class Worker:
                     load_object(f"{name}:__name__", self._folder, ())
 
     def _in_yaml(self, path: KeyPath) -> str:
-        """A key path with its line in the YAML: in the file that the run was begun with, if it is still beside it."""
+        """A key path with its line in the YAML: in the user's file, if that still has the run's text."""
         try:
             text = files.read_bytes(self._run.spec, below=self._run.runs).decode()
             beside = sorted([*self._folder.glob("*.yaml"), *self._folder.glob("*.yml")])
@@ -135,7 +135,7 @@ class Worker:
 
 
 def _holds(file: Path, text: str) -> bool:
-    """Whether a file holds this text; a pipe, or what else may stand beside the YAML file, is not waited for."""
+    """Whether a file holds this text; pipes and other special files are not read."""
     try:
         return file.is_file() and file.read_text(encoding="utf-8") == text
     except (OSError, UnicodeDecodeError):

@@ -14,7 +14,7 @@ from hptune.base.errors import SpecError
 from hptune.base.trial import Segment
 from hptune.experiment.reading.load import load
 from hptune.run.rundir import RunPaths
-from hptune.training.models.needs import OF_DIFFERENCES, OF_OWN_SCALE
+from hptune.training.models.sample_needs import OF_DIFFERENCES, OF_OWN_SCALE
 from hptune.training.trainers.samples import Samples
 from hptune.training.worker import Worker
 
@@ -70,7 +70,7 @@ def test_a_loss_that_is_searched_for_is_looked_at_in_all_its_forms(tmp_path: Pat
     loaded = load(tmp_path / "spec.yaml")
     worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "t"))
     (note,) = worker.run(Segment(0, {}, purpose="probe")).facts["notes"]
-    assert note.endswith("poisson is of its own scale")
+    assert note.endswith("poisson needs its own scale")
     assert worker.run(Segment(0, {"l": "mse"}, to_epoch=1)).curves["loss"]
 
 
@@ -89,13 +89,13 @@ NAMES = [
 def test_a_loss_of_its_own_scale_is_given_the_target_as_it_is(tmp_path: Path, name: str) -> None:
     notes, told = trained(tmp_path, name)
     assert told == pytest.approx(plain(keras.losses.get(name)), rel=1e-5)
-    assert f"the target is trained on as it is, and not standardised: {name} is of its own scale" in notes
+    assert f"the target is trained on as it is, and not standardised: {name} needs its own scale" in notes
 
 
 def test_a_delta_is_in_the_target_s_unit(tmp_path: Path) -> None:
     notes, told = trained(tmp_path, "{Huber: {delta: 0.1}}")
     assert told == pytest.approx(plain(keras.losses.Huber(delta=0.1)), rel=1e-5)
-    assert notes[-1].endswith("Huber with a delta is of its own scale")
+    assert notes[-1].endswith("Huber with a delta needs its own scale")
 
 
 def test_a_loss_of_the_users_is_said_to_be_given_it_standardised(tmp_path: Path) -> None:

@@ -282,5 +282,5 @@ def test_categories_that_training_has_not_are_counted(tmp_path: Path) -> None:
     others = found.rows["validation"] + found.rows["test"]
     new = int((frame["city"].iloc[found.rows["train"] :] == "Bergen").sum())
     assert new == 2
-    told = f"column 'city': 2 of {others} rows that are not trained on have a category that the training part has not"
+    told = f"column 'city': 2 of {others} rows that are not trained on have a category that the training part lacks"
     assert any(note.startswith(f"{told} ('Bergen').") for note in found.notes)

@@ -122,7 +122,7 @@ def test_formats_are_checked_before_anything_is_trained(tmp_path: Path, monkeypa
 
 
 def test_without_a_keras_model_there_is_nothing_to_convert(tmp_path: Path) -> None:
-    assert "model.keras is not there" in export(RunPaths(tmp_path / "r"), ["savedmodel"])[1][0]
+    assert "model.keras is missing" in export(RunPaths(tmp_path / "r"), ["savedmodel"])[1][0]
 
 
 def test_a_format_replaces_the_one_that_is_there_and_nothing_is_left_beside(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hptune.experiment import keras_table
 from hptune.experiment.data import NpzData
 from hptune.training.data import Data, load_data
 from hptune.training.models.bounds import RANGES, UNBOUNDED, bounds_of
-from hptune.training.trainers.last_layer import check_last_layer, doubt
+from hptune.training.trainers.last_layer import check_last_layer, range_note
 
 PATH = ("model", "layers", 3)
 N = 60
@@ -249,19 +249,19 @@ def test_what_is_not_known_is_said_and_not_refused(data: dict[str, Data], make: 
     put = keras.Input((4,))
     made = keras.Model(put, make(L.Dense(2)(put)))
     assert bounds_of(made.outputs[0]) is None
-    told = doubt(made, data["number"])
+    told = range_note(made, data["number"])
     assert told is not None
     assert "standardised while training" in told
     assert "data.scale: none" in told
-    assert doubt(made, replace(data["number"], target_scale=None)) is None
-    assert doubt(dense(1), data["number"]) is None
+    assert range_note(made, replace(data["number"], target_scale=None)) is None
+    assert range_note(dense(1), data["number"]) is None
 
 
 def test_a_call_of_ones_own_is_no_part_of_the_graph(data: dict[str, Data]) -> None:
     put = keras.Input((4,))
     made = Sums(put, L.Dense(1, "sigmoid")(put))
     check_last_layer(made, loss("mse"), data=data["number"], path=PATH)
-    assert doubt(made, data["number"]) is not None
+    assert range_note(made, data["number"]) is not None
 
 
 def test_spectral_normalization_gives_what_its_layer_does(data: dict[str, Data]) -> None:

@@ -133,7 +133,7 @@ def test_the_weights_given_out_are_those_that_earned_the_score(tmp_path: Path, l
     error = float(np.mean((model.predict(x, verbose=0)[:, 0] - y) ** 2))
     assert error == pytest.approx(min(best.curves["val_loss"]), rel=1e-5)
     told = searched.facts.get("note", "")
-    assert ("is of weights that can't be had" in told) == (loop == "another model")
+    assert ("is of weights that were not kept" in told) == (loop == "another model")
     assert loop == "another model" or best.curves["val_loss"][-1] > 2 * error or loop == "an epoch at a time"
 
 

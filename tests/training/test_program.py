@@ -15,9 +15,9 @@ from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
 from hptune.training import runtime
 from hptune.training.core import state as states
+from hptune.training.core.batches import sample_order
 from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
-from hptune.training.core.streamed import sample_order
 from hptune.training.data import Part
 from hptune.training.models.from_layers import of_layers
 from hptune.training.trainers.stabilize import stabilize

@@ -1,4 +1,4 @@
-"""The best epoch of a training as it runs, and the variables after it."""
+"""The best epoch of a running training, and the variables after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hptune.training.core.state import State
 
 
 class HasState(Protocol):
-    """What is trained."""
+    """A model whose variables can be copied."""
 
     def state(self) -> State:
         """A copy of its variables as they are now."""
@@ -19,10 +19,10 @@ class HasState(Protocol):
 
 
 class Best:
-    """The best epoch so far by an objective: the first of equals, as `history.best_epoch` has it.
+    """The best epoch so far by an objective: the first of equals, as in `history.best_epoch`.
 
-    above: an epoch counts only where its score is better than this; None: the first does whatever it has.
-    epoch: 0 before any. state: copied each time that an epoch is the best so far.
+    above: only epochs with a better score count; None: the first always counts.
+    epoch: 0 before any. state: a copy of the variables after that epoch.
     """
 
     def __init__(self, objective: Objective, above: float | None = None) -> None:
@@ -32,7 +32,7 @@ class Best:
         self.state: State | None = None
 
     def take(self, trained: HasState, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Take in an epoch; where none has had a score yet, the last is what is left."""
+        """Compare an epoch with the best one; as long as none has a score, the latest counts."""
         score = metrics.get(self._objective.metric, math.nan)
         if self._score is None or self._objective.better(score, self._score):
             self._score = None if math.isnan(score) else score

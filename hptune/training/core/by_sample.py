@@ -1,6 +1,6 @@
-"""Whether what `evaluate` gives depends on how the samples are cut into batches.
+"""Whether the result of `evaluate` depends on how the samples are divided into batches.
 
-Where it does not, validation goes in large batches; where it may, in the trial's own, as Keras's `fit` does it.
+Where it does not, validation uses large batches; where it may, the trial's own, as Keras's `fit` does.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from hptune.training.runtime import keras
 
 
 def is_by_sample(model: Any, loss: Any, y: Any) -> bool:
-    """Whether what `evaluate` gives does not depend on how the samples are cut into batches.
+    """Whether the result of `evaluate` is the same however the samples are divided into batches.
 
-    So it is where the one loss is a mean over samples, the metrics are Keras's own, nothing masks, no layer works along
-    the axis of the samples, and none draws random numbers in inference too, as Keras's recurrent ones with dropout do.
+    That holds where there is one loss, a mean over samples; the metrics are Keras's own; nothing masks; no layer works
+    along the axis of the samples; and none draws random numbers in inference, as Keras's recurrent layers with dropout
+    do.
 
     y: some targets.
     """
@@ -41,7 +42,7 @@ def is_by_sample(model: Any, loss: Any, y: Any) -> bool:
 
 
 def _works_along_samples(layer: Any) -> bool:
-    """Whether one of its axes may be that of the samples: 0, or one counted from the end that is not the last."""
+    """Whether one of its axes may be that of the samples: 0, or a negative one other than the last."""
     if type(layer).__name__ in _LOOK_AT_THE_WHOLE:
         return True
     options = [getattr(layer, name, None) for name in ("axis", "axes")]
@@ -50,11 +51,11 @@ def _works_along_samples(layer: Any) -> bool:
 
 
 _LOOK_AT_THE_WHOLE = ("MelSpectrogram",)
-"""Layers that take a number over the whole batch without an axis that says so: the loudest of all sounds."""
+"""Layers that compute a number over the whole batch without an `axis` argument: the loudest of all sounds."""
 
 
 def _draws_in_training_alone(layer: Any) -> bool:
-    """Keras's recurrent layers have a generator always, and ask it, in inference too, where they have dropout."""
+    """Whether a layer draws in training only; Keras's recurrent layers with dropout draw in inference too."""
     shares = [getattr(layer, name, None) for name in ("dropout", "recurrent_dropout")]
     return type(layer).__name__ in _DRAW_IN_TRAINING or shares == [0, 0]
 
@@ -64,7 +65,7 @@ _DRAW_IN_TRAINING = (*LAYERS, *(f"Random{what}" for what in ("Flip", *augment.KI
 
 
 def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
-    """Whether a metric is Keras's own and looks at each sample by itself."""
+    """Whether a metric is Keras's own and treats each sample by itself."""
     function, options = getattr(metric, "_fn", None), getattr(metric, "_fn_kwargs", {})
     if not all(one is None or one.__module__.split(".")[0] == "keras" for one in (type(metric), function)):
         return False
@@ -80,8 +81,9 @@ def _is_by_sample(metric: Any, y: Any, model: Any) -> bool:
 
 
 def _counts_alike(metric: Any, y: Any, shape: tuple[Any, ...]) -> bool:
-    """Whether a metric that adds up gives the same for a few samples together and one by one: tried on itself, since
-    configs leave options out.
+    """Whether a metric that adds up gives the same for a few samples together and one by one.
+
+    Tried on the metric itself, since configs leave options out.
     """
     y, predicted = _some(y, shape)
 
@@ -107,7 +109,7 @@ def _some(y: Any, shape: tuple[Any, ...]) -> tuple[Any, Any]:
 
 
 def _is_cut_alike(function: Any, options: Mapping[str, Any], *, y: Any, shape: tuple[Any, ...]) -> bool:
-    """Whether the values of a few samples are those of each alone: tried. y: targets, for their shape and type."""
+    """Whether a function gives a few samples the values of each alone. y: targets, for their shape and type."""
     if None in shape:
         return False
     y, predicted = _some(y, shape)

@@ -1,13 +1,13 @@
-"""How an optimizer updates the variables: on one device, and by one operation a variable where there is one.
+"""How an optimizer updates the variables: on one device, and by one operation per variable where there is one.
 
-Keras's backend for TensorFlow goes through `tf.distribute`, for replicas that are not there. Besides the time, its sum
-of the gradients adds a function to a registry of TensorFlow's (`tf.custom_gradient`) each time that it is traced, which
-keeps the whole graph for ever: 6 MB for each structure that was compiled.
+Keras's backend for TensorFlow goes through `tf.distribute`, for replicas that don't exist here. Besides the time that
+takes, its sum of the gradients adds a function to a registry of TensorFlow (`tf.custom_gradient`) whenever it is
+traced, which keeps the whole graph for ever: 6 MB for each compiled structure.
 
 Adam's formula, which Keras spells out in a dozen operations with a pass over the variable each, is one kernel of
 TensorFlow's (`ResourceApplyAdam`). That saves a tenth of a small network's epoch and a third of the time until its
 graph is ready. The kernel computes 1 - beta_2 in float32 and Keras in Python, which differ in the fifth digit; the rate
-and epsilon are scaled so that the step is Keras's all the same. What the kernel does not know is left to Keras:
+and epsilon are scaled so that the step is still Keras's. What the kernel can't do is left to Keras:
 AMSGrad, gradients of a few rows (`Embedding`), a beta_2 below one half, and an update that a subclass has written.
 """
 
@@ -27,7 +27,7 @@ Pairs: TypeAlias = Sequence[tuple[Any, Any]]
 
 
 def fuse(optimizer: Any) -> None:
-    """Let `optimizer`, a stock one or a user's, update in this way."""
+    """Make `optimizer`, a stock one or a user's, update in this way."""
     kind, adam = type(optimizer), keras().optimizers.Adam
     known = isinstance(optimizer, adam) and kind.update_step is adam.update_step and not optimizer.amsgrad
     known = known and "update_step" not in vars(optimizer)  # put there by the user's code
@@ -50,11 +50,11 @@ def _one_by_one(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
 
 
 def _by_adam(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
-    """For Adam, and what differs from it in other things than the update (`AdamW`)."""
+    """The update of Adam, and of optimizers that differ from it elsewhere (`AdamW`)."""
     import tensorflow as tf
 
     def numbers(dtype: Any) -> dict[str, Any]:
-        """What is the same for all variables of a type."""
+        """The arguments that are the same for all variables of a dtype."""
         same = _same_step(self.beta_2)
         rate, epsilon = same * tf.convert_to_tensor(learning_rate), self.epsilon * same
         arguments = {"lr": rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": epsilon}
@@ -80,7 +80,7 @@ def _by_adam(self: Any, _: Any, pairs: Pairs, learning_rate: Any) -> None:
 
 
 def _same_step(beta_2: Any) -> Any:
-    """What the rate and epsilon are multiplied by: sqrt(c′/c), c = 1 - beta_2 as Keras has it, c′ as the kernel has it.
+    """The factor of the rate and epsilon: sqrt(c′/c), with c = 1 - beta_2 as in Keras, and c′ as in the kernel.
 
     The kernel's mean of the squares is c′/c times Keras's (but for their decay, alike to 1e-8 a step).
     """

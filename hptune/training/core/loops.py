@@ -1,4 +1,4 @@
-"""Loops in a graph: a step for every batch of an epoch."""
+"""Loops in a graph: one step for every batch of an epoch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 def each_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Any]) -> None:
     """`step(start, size)` for every batch, in a graph; the last one may be smaller.
 
-    batch_size: a tensor, and one loop takes all of them; or a Python number, and every shape is static: a loop over the
-    whole batches, and one more step for the rest.
+    batch_size: a tensor, then one loop takes all batches; or a Python number, then every shape is static: a loop over
+    the full batches, and one more step for the rest.
     """
     import tensorflow as tf
 
@@ -33,15 +33,15 @@ def _loop(times: Any, step: Callable[[Any], Any]) -> None:
 
     def body(index: Any) -> Any:
         step(index)
-        return [index + 1]  # a list: run eagerly, it is what the next turn is called with
+        return [index + 1]  # a list: run eagerly, the next turn is called with it
 
     tf.while_loop(lambda index: index < times, body, [tf.constant(0)], parallel_iterations=1)
 
 
 def last_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Sequence[Any]]) -> list[Any]:
-    """`step(start, size)` for every batch; the tensors that it gives for the last one, as `fit` tells them.
+    """`step(start, size)` for every batch; returns its tensors for the last one, as `fit` reports them.
 
-    batch_size: a tensor. The first step stands by itself in the graph: what it gives has the shapes of all.
+    batch_size: a tensor. The first step is outside the loop: its tensors have the shapes of all others.
     """
     import tensorflow as tf
 
@@ -61,14 +61,14 @@ def last_batch(rows: int, batch_size: Any, step: Callable[[Any, Any], Sequence[A
 
 
 def function(python: Callable[..., Any], *, xla: bool, eagerly: bool = False) -> Any:
-    """The function as a graph, not converted; or as it is, for a model that asks to be run eagerly."""
+    """The function as a graph, without AutoGraph; or as it is, for a model that is run eagerly."""
     import tensorflow as tf
 
     return python if eagerly else tf.function(python, autograph=False, jit_compile=xla or None)
 
 
 def number(value: int) -> Any:
-    """A number as a graph takes it, so that it is not traced for each."""
+    """A number as a tensor, so that the graph is not traced for each value."""
     import tensorflow as tf
 
     return tf.constant(value, tf.int32)

@@ -1,7 +1,7 @@
-"""Losses that stand around a Keras loss while training; users never receive them.
+"""Losses that wrap a Keras loss while training; users never receive them.
 
-What a loss does with ranks, types, masks, weights and its reduction is left to the Keras loss inside: these change
-targets and predictions alone.
+Ranks, types, masks, weights and the reduction are left to the Keras loss inside: the wrappers change only targets and
+predictions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ BY_SAMPLE = (
     *("BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy", "CategoricalFocalCrossentropy"),
     "SparseCategoricalCrossentropy",
 )
-"""The losses that are a value for each sample, whatever stands beside it in the batch."""
+"""The losses that give each sample a value, whatever else is in the batch."""
 
 _MEANS = ("sum_over_batch_size", "mean")
 
 
 def as_loss(loss: Any) -> Any:
-    """A Keras loss, as `compile` makes one of a plain function."""
+    """The loss as a Keras object, as `compile` makes one of a plain function."""
     if isinstance(loss, keras().losses.Loss):
         return loss
     from keras.src.losses.losses import LossFunctionWrapper
@@ -38,7 +38,7 @@ def as_loss(loss: Any) -> Any:
 
 
 def chosen(loss: Any, model: Any, y: Any) -> Any:
-    """The loss; where it is a name for which Keras chooses by the shapes of target and output, the one chosen."""
+    """The loss; for a name by which Keras chooses from the shapes of target and output, the chosen one."""
     if not isinstance(loss, str):
         return loss
     from keras.src.trainers.compile_utils import get_loss
@@ -47,10 +47,10 @@ def chosen(loss: Any, model: Any, y: Any) -> Any:
 
 
 def is_mean_over_samples(loss: Any) -> bool:
-    """Whether the loss of many samples is the mean of the losses of batches, each by its size, however they are cut.
+    """Whether the loss of many samples is the mean of the batches' losses, weighted by size, however they are divided.
 
-    Known of Keras's own alone: not of sums, of losses that leave out a class, nor of those over a whole batch (`Dice`,
-    or any along another axis than the last).
+    Only known of Keras's own losses, and not of sums, of losses that ignore a class, nor of those over a whole batch
+    (`Dice`, or any along another axis than the last).
     """
     inner = getattr(loss, "inner", loss)
     kind = type(inner)
@@ -64,7 +64,7 @@ def is_mean_over_samples(loss: Any) -> bool:
 def standardized(loss: Any, mean: NDArray[Any], deviation: NDArray[Any]) -> Any:
     """`loss` over standardised targets and predictions, both of which come in the target's own unit.
 
-    So training is well scaled whatever the unit is, while predictions and metrics stay in it.
+    So training is well scaled whatever that unit, while predictions and metrics stay in it.
     """
     from keras.src import backend
 

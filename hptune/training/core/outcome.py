@@ -1,4 +1,4 @@
-"""What training a segment gave, and the best epoch of it."""
+"""The outcome of training a segment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hptune.training.core.state import State
 from hptune.training.data import Part
 
 AfterEpoch: TypeAlias = Callable[["TrainedModel", int, Mapping[str, float]], None]
-"""Told (what is trained, epochs done, the epoch's metrics)."""
+"""Called after each epoch as after(model trained, epochs done, the epoch's metrics)."""
 
 
 class TrainedModel(Protocol):
@@ -43,11 +43,11 @@ class TrainedModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What training gave.
+    """The outcome of training.
 
-    curves: of the new epochs. whole: of all. ended: the recipe ended the training. write: writes the model for
-    users and returns facts to tell of it. batch_size: by which it was trained. best: the epoch that the score is of,
-    and the variables then, where a fit of its own says so. untested: why there is no figure on the test part.
+    curves: of the new epochs. whole: of all epochs. ended: whether the recipe ended the training. write: writes the
+    model for users and returns facts on it. batch_size: of the training. best: the epoch that earned the score, and the
+    variables then, where a `fit` decides that. untested: returns why there is no figure on the test part, or None.
     """
 
     trained: TrainedModel
@@ -62,13 +62,13 @@ class Outcome:
 
 
 def retrained(resumed: states.ResumePoint, segment: Segment) -> dict[str, Any]:
-    """A fact for the journal where a lost state cost epochs."""
+    """{"retrained": …}, a fact for the journal, where a lost state cost epochs; else {}."""
     again = f"epochs {resumed.epoch + 1} to {segment.from_epoch} were trained again"
     return {} if resumed.lost is None else {"retrained": f"{resumed.lost}: {again}"}
 
 
 def parameters(model: Any) -> int:
-    """As `count_params` counts them, which asks for a model that was called."""
+    """The number of parameters, as `count_params` counts them, but also for a model that was never called."""
     return sum(math.prod(weight.shape) for weight in model.weights)
 
 

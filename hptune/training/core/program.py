@@ -1,10 +1,9 @@
 """The training core: a Keras model compiled once for one structure, and run for many trials; state in, state out.
 
-An epoch is one call of one compiled function: a loop inside the graph takes each batch (by index from data that lies on
-the device, or as it is streamed from the disk) and calls the model's own `train_step`, then `test_step` over the
-validation part; the metrics come back as its result. Hyperparameters that shape no graph are dials; the learning rate
-is a table with a rate for every step; the batch size is a number too, since the graph is made for batches of any size,
-as Keras's own `fit` makes it.
+An epoch is one call of one compiled function: a loop inside the graph takes each batch (by index from data on the
+device, or streamed from the disk) and calls the model's own `train_step`, then `test_step` over the validation part;
+the metrics come back as its result. Hyperparameters that don't shape the graph are dials; the learning rate is a table
+with a rate for every step; the batch size is a number too: the graph takes batches of any size, as in Keras's `fit`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from hptune.base import seeds
 from hptune.base.errors import SegmentFailed
 from hptune.base.stopwatch import WATCH, counts
 from hptune.base.trial import Curves
+from hptune.training.core.batches import Feed, batches, leaves, mapped, next_batch
 from hptune.training.core.by_sample import is_by_sample
 from hptune.training.core.fused import fuse
 from hptune.training.core.loops import each_batch, function, last_batch, number
@@ -42,34 +42,33 @@ from hptune.training.core.results import (
 )
 from hptune.training.core.slots import Slots, build_optimizer
 from hptune.training.core.state import State
-from hptune.training.core.streamed import Feed, batches, leaves, mapped, next_batch
 from hptune.training.core.variables import begun_otherwise, own_state, parts_of, put, seeded
 from hptune.training.data import Part
 from hptune.training.models import dials as dial_places
 from hptune.training.models.blueprint import SMOOTHING, Blueprint
 from hptune.training.models.compiled import Compiled
 from hptune.training.models.dials import Dial
-from hptune.training.own.bound import counted, python_state
+from hptune.training.own.needs_fit import changed_in_tracing, python_state
 from hptune.training.own.noise import Noise
 from hptune.training.reasons import reason
 from hptune.training.runtime import Settings, keras
 
 EVALUATION_BATCH = 512
-"""Samples in one step of validation, where it makes no difference how many: see `Program.by_sample`."""
+"""Samples in one step of validation where their number makes no difference: see `Program.by_sample`."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
-"""Told (epochs done, the epoch's metrics)."""
+"""Called after each epoch as on_epoch(epochs done, the epoch's metrics)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramSetting:
-    """What one trial turns: nothing in it shapes the graph.
+    """What one trial sets; nothing in it shapes the graph.
 
-    dials: by name, each that the blueprint has.
+    dials: by name, all that the blueprint has.
     rates: float32 [total_steps], the learning rate of every optimizer step of the full training.
     batch_size: samples in one step; the last batch of an epoch, which may be the only one, may be smaller.
     order_seed: the order of the samples in epoch e depends on it and e alone.
-    factor: asked before each epoch, with all curves so far, for what the rates are multiplied by (`plateau`).
+    factor: called before each epoch with all curves so far; the rates are multiplied by its result (`plateau`).
     """
 
     dials: Mapping[str, float]
@@ -83,10 +82,10 @@ class Program:
     """A model, its optimizer and its data, traced once (under XLA, whose shapes are static, once a batch size).
 
     train, validation: samples as arrays of shape [n, …]; a pytree each for several inputs or outputs.
-    epoch_s: seconds of the fastest epoch, the first one (which compiles) left out; None before the second.
+    epoch_s: seconds of the fastest epoch but the first, which compiles; None before the second.
     not_validated: why no validation part is evaluated; None: it is.
-    serves: what made the models (`Blueprint.made_by`) that it was shown to stand for.
-    traces, brief_traces: how often `run`'s and `run_steps`'s functions were traced, for those who want to know.
+    serves: `Blueprint.made_by` of the models that it was shown to stand for.
+    traces, brief_traces: how often the functions of `run` and `run_steps` were traced.
     """
 
     def __init__(
@@ -101,10 +100,10 @@ class Program:
         split: Callable[[Any], Any] = lambda batch: batch,
         xla: bool = False,
     ) -> None:
-        """Build and compile. `loss` stands for the blueprint's; `around` sets stock layers before and behind the model,
-        and `dials` are those in them; `split` turns the targets of a batch into one for each output.
+        """Build and compile. Raises what Keras raises where the recipe makes no model.
 
-        Raises whatever Keras raises where the recipe makes no model.
+        loss: replaces the blueprint's. around: puts stock layers before and behind the model; dials: those in them.
+        split: turns the targets of a batch into one for each output.
         """
         self.rows = len(train)
         self.traces = self.brief_traces = 0
@@ -113,7 +112,7 @@ class Program:
         self.not_validated: str | None = None
         compiled = blueprint.compiled
         core, in_layers = blueprint.build()
-        self._settings = Settings.now()  # as the code that built it has left them, for what is traced
+        self._settings = Settings.now()  # as the building code left them, for tracing
         self._dials = {**in_layers, **(dials or {})}
         self.model = around(core)
         self._rates = None if math.isnan(blueprint.learning_rate) else rate_table()
@@ -160,7 +159,7 @@ class Program:
         self.metric_names: list[str] = self._names()
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """How many steps an epoch has, its last batch included, which may be smaller: as Keras counts them."""
+        """How many steps an epoch has, with the last batch, which may be smaller: as Keras counts them."""
         return math.ceil(self.rows / batch_size)
 
     # --- what a trial does --------------------------------------------------------------------------------------
@@ -176,11 +175,11 @@ class Program:
         ended: Callable[[Curves], bool] | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> Curves:
-        """Train from the end of `from_epoch` to the end of `to_epoch`; `state()` gives what came of it.
+        """Train from the end of `from_epoch` to the end of `to_epoch`; `state()` then returns the new state.
 
-        so_far: the curves of the first `from_epoch` epochs. ended: asked before each epoch, with all curves so far,
-        whether training is over. Returns the curves of the new epochs. Raises SegmentFailed at the first epoch whose
-        loss is not a finite number.
+        so_far: the curves of the first `from_epoch` epochs. ended: called before each epoch with all curves so far;
+        returns whether training is over. Returns the curves of the new epochs. Raises SegmentFailed at the first epoch
+        whose loss is not a finite number.
         """
         self.load(state)
         self._turn(setting)
@@ -206,9 +205,9 @@ class Program:
     def run_steps(
         self, state: State, setting: ProgramSetting, *, epochs: int, steps_per_epoch: int | None
     ) -> list[float]:
-        """Train for the first steps of a few epochs, without validation; the plain loss of every step.
+        """Train for the first steps of a few epochs, without validation; returns the plain loss of every step.
 
-        steps_per_epoch: at most as many of each epoch's order as it has; None: all of them.
+        steps_per_epoch: the steps of each epoch, at most all of them; None: all.
         """
         self.load(state)
         self._turn(setting)
@@ -226,7 +225,7 @@ class Program:
     def fresh(self, weights: Sequence[NDArray[Any]], noise_seed: int) -> State:
         """The state before training: these weights (as `get_weights` orders them), noise and dropout from the seed.
 
-        A layer that was given a seed of its own keeps that.
+        A layer with a seed of its own keeps that.
         """
         weight_of = {id(variable): value for variable, value in zip(self.model.weights, weights, strict=True)}
         model = [
@@ -238,12 +237,12 @@ class Program:
         return State(tuple(model))
 
     def turn(self, dials: Mapping[str, float]) -> None:
-        """Give each dial its number."""
+        """Set each dial to its number."""
         for name, dial in self._dials.items():
             dial.set(dials[name])
 
     def finalize(self) -> None:
-        """Do what Keras's `fit` does last: an optimizer that averages the weights (`use_ema`) puts the averages in."""
+        """Do what Keras's `fit` does last: an optimizer with averaged weights (`use_ema`) puts the averages in."""
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     @counts("checkpoint")
@@ -254,26 +253,26 @@ class Program:
     def evaluate(self, part: Part, batch_size: int) -> dict[str, float]:
         """The plain loss and the metrics of the current weights on samples that were not trained on.
 
-        batch_size: by which they are averaged, as `model.evaluate` does.
+        batch_size: the batches that they are averaged over, as in `model.evaluate`.
         """
         part_batches = self._validation if part is self._scored else batches(part)
         self._noise.begin(0)
         self._settings.put()
         size = EVALUATION_BATCH if self.by_sample else batch_size
-        # As a tensor: of batches whose size is known Keras weighs what it tells of each output by that size.
+        # As a tensor: with a static batch size, Keras weighs the figures of each output by that size.
         values = self._test(part_batches.whole(size), number(size), len(part)).numpy().tolist()
         names = [name.removeprefix("val_") for name in self.metric_names if name.startswith("val_")]
         return dict(zip(names, values, strict=True))
 
     def weights(self) -> list[NDArray[Any]]:
-        """What `set_weights` of the stock model takes."""
+        """The weights, as `set_weights` of the stock model takes them."""
         return self.model.get_weights()  # type: ignore[no-any-return]  # Keras has no types
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _compile(self, compiled: Compiled, optimizer: Any, *, loss: Any, example: Any) -> None:
         model = self.model
-        compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA it is the epoch that is compiled
+        compiled.compile(model, optimizer, loss, jit_compile=False)  # under XLA the whole epoch is compiled
         before = python_state(model)
         if self.own_steps:
             self._reported = [reported_by(model.train_step, example), self._reported_by_test(example)]
@@ -287,10 +286,10 @@ class Program:
         if self._plain_loss is not None:
             model.compute_loss = types.MethodType(_compute_loss(self._plain_loss, self._smoothed), model)
         self._begun = begun_otherwise(model)  # `fit` resets no compiled metric before its first epoch
-        self.counted = counted(before, python_state(model))
+        self.changed_in_tracing = changed_in_tracing(before, python_state(model))
 
     def _reported_by_test(self, example: Any) -> list[str]:
-        """Nothing where Keras's own step can't serve the model: it is trained without validation."""
+        """The names of the test step's metrics; [] where Keras's own step can't serve: then nothing is validated."""
         try:
             return reported_by(self.model.test_step, example)
         except Exception as error:  # the user's code may never have been meant to be validated
@@ -321,7 +320,7 @@ class Program:
 
     @counts("set up")
     def load(self, state: State) -> None:
-        """Put every variable back; the optimizer starts afresh where the state has nothing of it."""
+        """Set every variable to its value in the state; the optimizer starts afresh where the state has none of its."""
         self._settings.put()
         put(self.variables, state.model)
         put(self.model.optimizer.variables, state.optimizer or self._slots.initial())
@@ -335,7 +334,7 @@ class Program:
         return dict(zip(self.metric_names, values, strict=True))
 
     def _size(self, setting: ProgramSetting) -> Any:
-        """The batch size as the graph takes it: a tensor; a Python number, for which it is traced, where static."""
+        """The batch size as the graph takes it: a tensor; where shapes are static, a Python number."""
         return setting.batch_size if self._static else number(setting.batch_size)
 
     @counts("compile")
@@ -348,7 +347,7 @@ class Program:
         started = time.perf_counter()
         values: list[float] = self._epoch(*arguments).numpy().tolist()
         took_s = time.perf_counter() - started
-        if self.epoch_s is None:  # as long as this one took, the first has not compiled but trained
+        if self.epoch_s is None:  # the first took this long to train; the rest was compiling
             WATCH.move("compile", "train", took_s)
         self.epoch_s = took_s if self.epoch_s is None else min(took_s, self.epoch_s)
         return values
@@ -371,7 +370,7 @@ class Program:
     def _pass(
         self, feed: Feed, rows: int, batch_size: Any, step: Callable[[Any], Any], but: Sequence[Any] = ()
     ) -> list[Any]:
-        """Every batch; the metrics after the last one. Of a model with steps of its own, what these tell then.
+        """Take every batch; returns the metrics after the last one, or what a model's own step returned for it.
 
         but: metrics that are not reset before.
         """
@@ -430,9 +429,9 @@ class Program:
 
 
 def _compute_loss(plain: Any, smoothed_loss: Any | None) -> Callable[..., Any]:
-    """`compute_loss` that reports the plain loss of the data, without penalties and smoothing, so that trials compare.
+    """A `compute_loss` that reports the plain loss on the data, without penalties or smoothing: so trials compare.
 
-    What is trained on is the smoothed loss where there is one, with the penalties.
+    Trained on is the smoothed loss where there is one, with the penalties.
     """
 
     def compute_loss(

@@ -1,4 +1,4 @@
-"""The learning rate of every step of a trial, in a table that the next trial exchanges."""
+"""The learning rate of every step of a trial, in a table that the next trial replaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hptune.training.runtime import keras
 
 
 def rate_table() -> Any:
-    """A `LearningRateSchedule` that looks the rate up by the optimizer's step in a table that can be exchanged."""
+    """A `LearningRateSchedule` that looks the rate up by the optimizer's step, in a table that can be replaced."""
     import tensorflow as tf
 
     class RateTable(keras().optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types

@@ -1,4 +1,4 @@
-"""What a model's steps take and tell: batches as `fit` gives them, and metrics as `fit` reads them."""
+"""What a model's steps take and return: batches as `fit` passes them, and metrics as `fit` reads them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hptune.base.errors import SegmentFailed
+from hptune.training.core.batches import mapped
 from hptune.training.core.loops import function
-from hptune.training.core.streamed import mapped
 from hptune.training.models.compiled import scaled_by
 from hptune.training.runtime import keras
 
 
 def has_own_steps(model: Any) -> bool:
-    """Whether it trains or is tested by a step that is not Keras's: what that returns is what `fit` tells."""
+    """Whether it trains or is tested by a step that is not Keras's: then `fit` reports what that returns."""
     return not all(is_stock(model, step) for step in ("train_step", "test_step", "compute_metrics"))
 
 
 def has_own_loops(model: Any) -> bool:
-    """Whether its code stands around the steps, or needs batches of one size: `fit` itself must train it."""
+    """Whether it has its own code around the steps, or needs batches of one size: then `fit` itself must train it."""
     loops = ("fit", "evaluate", "make_train_function", "make_test_function", "get_metrics_result", "reset_metrics")
     if not all(is_stock(model, method) for method in ("compile", *loops)):
         return True
@@ -33,7 +33,7 @@ def has_own_loops(model: Any) -> bool:
 
 
 def is_stock(model: Any, method: str) -> bool:
-    """Whether a method is Keras's: neither the class's own nor one that the user's code has set on the object."""
+    """Whether a method is Keras's: neither of the model's own class nor set on the object by the user's code."""
     put = vars(model).get(method)
     if put is not None and not (getattr(put, "__module__", None) or "").startswith("hptune."):
         return False
@@ -41,7 +41,7 @@ def is_stock(model: Any, method: str) -> bool:
 
 
 def has_call(model: Any) -> bool:
-    """Whether it gives anything for samples: a model that trains by a step of its own alone may have no `call`."""
+    """Whether it has a `call`: a model that trains by a step of its own may have none."""
     return type(model).call is not keras().Model.call
 
 
@@ -49,7 +49,7 @@ NOT_VALIDATED = "its class has no test_step, and Keras's own needs a call() and 
 
 
 def can_be_validated(model: Any) -> bool:
-    """Whether `fit` can evaluate it: by a step of its own, or by what it gives and a loss."""
+    """Whether `fit` can evaluate it: by its own step, or by its predictions and a loss."""
     if not all(is_stock(model, method) for method in ("test_step", "evaluate", "make_test_function")):
         return True
     if not has_call(model):
@@ -58,18 +58,18 @@ def can_be_validated(model: Any) -> bool:
 
 
 def makes_its_own_loss(model: Any) -> bool:
-    """Whether it may make of the target what it likes."""
+    """Whether its own code computes the loss, and may use the target in any way."""
     return has_own_steps(model) or not is_stock(model, "compute_loss")
 
 
 def packed(batch: Any) -> Any:
-    """A batch as Keras's `fit` gives it to a step: (x, y) where samples have no weights."""
+    """A batch as Keras's `fit` passes it to a step: (x, y) where samples have no weights."""
     x, y, weight = batch
     return (x, y) if weight is None else (x, y, weight)
 
 
 def reported_by(step: Callable[[Any], Any], example: Any) -> list[str]:
-    """The names of what a model's own step tells. It is traced for that, which makes its variables too."""
+    """The names of the metrics that a model's own step returns. It is traced for that, which makes its variables."""
     import tensorflow as tf
 
     specs = mapped(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), example)
@@ -82,8 +82,8 @@ def reported_by(step: Callable[[Any], Any], example: Any) -> list[str]:
 
 @contextlib.contextmanager
 def _stock_optimizer(step: Callable[[Any], Any]) -> Iterator[None]:
-    """An optimizer of the user's is not built by a step that is traced for what it tells: what it then makes of the
-    weights would stay. One of Keras's stands in for it, where the model has one that is not built.
+    """Within the block, one of Keras's optimizers stands in for a user's that is not built: tracing a step would build
+    it, and what it then makes of the weights would stay.
     """
     model: Any = getattr(step, "__self__", None)
     own = getattr(model, "optimizer", None)
@@ -98,15 +98,15 @@ def _stock_optimizer(step: Callable[[Any], Any]) -> Iterator[None]:
 
 
 def is_whole(model: Any) -> bool:
-    """Whether it and its layers have made their variables; a class of which `build` was called alone has not."""
+    """Whether it and its layers have made their variables; a class of which only `build` was called has not."""
     return bool(model.built) and all(one.built for one in model._flatten_layers())
 
 
 def build_as_fit(model: Any, x: Any) -> None:
-    """Have a model that was given no input shape make its variables, as `fit` does: it is traced on a batch.
+    """Have a model without an input shape make its variables, as `fit` does: by tracing it on a batch.
 
-    Nothing runs, so that a variable which a call changes (a counter, a running mean, the state of a generator, what the
-    first batch decides) is left as it was made. x: a few samples.
+    Nothing runs, so that variables which a call changes (a counter, a running mean, the state of a generator, what the
+    first batch decides) stay as they were made. x: a few samples.
     """
     import tensorflow as tf
 
@@ -116,7 +116,7 @@ def build_as_fit(model: Any, x: Any) -> None:
 
 
 def reported_by_metrics(model: Any, returned: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the model's metrics say, which `fit` tells in place of what a step returned where the names are the same."""
+    """The results of the model's metrics, which `fit` reports in place of a step's where the names match; or None."""
     try:
         metrics = model.get_metrics_result()
     except ValueError:  # a step of the user's own has not asked one that was compiled
@@ -125,7 +125,7 @@ def reported_by_metrics(model: Any, returned: Mapping[str, Any]) -> dict[str, An
 
 
 def in_order(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics, the loss first. One that is a dict (`compile_metrics`) stands for what it holds, as in `fit`."""
+    """The metrics, the loss first. A dict among them (`compile_metrics`) is replaced by its items, as in `fit`."""
     flat: dict[str, Any] = {}
     for name, value in results.items():
         flat |= in_order(value) if isinstance(value, Mapping) else {name: value}
@@ -133,7 +133,7 @@ def in_order(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def numbers(results: Mapping[str, Any]) -> list[Any]:
-    """The metrics as float32 scalars; one of several numbers as so many."""
+    """The metrics as float32 scalars; a metric of several numbers gives several scalars."""
     import tensorflow as tf
 
     values = [tf.cast(value, tf.float32) for value in in_order(results).values()]

@@ -1,4 +1,4 @@
-"""Models of several outputs, each of which learns its own column of the target; the data itself stays one array."""
+"""Models with several outputs, each of which learns its own column of the target; the data stays one array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hptune.training.runtime import keras
 
 
 def columns_of(outputs: Sequence[str], data: Data) -> dict[str, int]:
-    """Output -> the number of its column in y; {} for a model of one output.
+    """Output -> the number of its column in y; {} for a model with one output.
 
     By name where the target's columns have names, else in their order. Raises SpecError where they don't match.
     """
@@ -32,7 +32,7 @@ def columns_of(outputs: Sequence[str], data: Data) -> dict[str, int]:
 
 
 def check_outputs(model: Any, columns: Mapping[str, int]) -> None:
-    """Each output must be one value. Raises SpecError."""
+    """Raises SpecError unless each output is one value."""
     for name in columns:
         size = model.output[name].shape[1:]
         if tuple(size) != (1,):
@@ -43,7 +43,7 @@ def check_outputs(model: Any, columns: Mapping[str, int]) -> None:
 
 
 def splitter(columns: Mapping[str, int]) -> Callable[[Any], Any]:
-    """What turns the y of a batch (x, y, sample_weight) into one column for each output."""
+    """A function that divides the y of a batch (x, y, sample_weight) into one column for each output."""
     if not columns:
         return lambda batch: batch
 
@@ -55,7 +55,7 @@ def splitter(columns: Mapping[str, int]) -> Callable[[Any], Any]:
 
 
 def each_standardized(losses: Mapping[str, Any], data: Data, columns: Mapping[str, int]) -> dict[str, Any]:
-    """The losses over standardised targets and predictions, as `losses.standardized` has it."""
+    """The losses over standardised targets and predictions, as in `losses.standardized`."""
     assert data.target_scale is not None
     mean, deviation = data.target_scale
     return {name: standardized(losses[name], mean[[c]], deviation[[c]]) for name, c in columns.items()}

@@ -1,6 +1,6 @@
-"""What an optimizer begins with: slots of zeros, or copies of the weights that it is given.
+"""An optimizer's initial slots: zeros, or copies of the weights.
 
-Every trial begins with what Keras would make from its own weights, whatever the program trained before.
+Every trial begins with the slots that Keras would make from its weights, whatever the program trained before.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from hptune.training.runtime import keras
 
 
 def build_optimizer(optimizer: Any, variables: Any) -> None:
-    """Have an optimizer make its variables while a graph is traced, as `fit` does: what it assigns to them is lost."""
+    """Build an optimizer while a graph is traced, as `fit` does: what it assigns to its variables is lost."""
 
     def build() -> None:
-        if not optimizer.built:  # what makes variables is traced once more
+        if not optimizer.built:  # code that makes variables is traced twice
             optimizer.build(variables)
 
     function(build, xla=False)()
@@ -25,7 +25,7 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
 class Slots:
     """The initial values of the variables of a compiled model's optimizer, which is built.
 
-    fresh: makes another optimizer of the kind, with the same options, not built.
+    fresh: makes another such optimizer, with the same options, not built.
     """
 
     def __init__(self, model: Any, fresh: Callable[[], Any]) -> None:
@@ -35,11 +35,11 @@ class Slots:
         self._follow = self._follow_the_weights()
 
     def initial(self) -> list[Any]:
-        """The values for the weights that the model has now, in the order of the optimizer's variables."""
+        """The values for the model's present weights, in the order of the optimizer's variables."""
         return self._built() if self._follow else self._fixed
 
     def _follow_the_weights(self) -> bool:
-        """Whether they are others for other weights: tried, since nothing tells of it."""
+        """Whether they depend on the weights: tried, since nothing else shows it."""
         weights = self._model.trainable_variables
         before = [weight.numpy() for weight in weights]
         for weight, value in zip(weights, before, strict=True):
@@ -50,7 +50,7 @@ class Slots:
         return any((one != other).any() for one, other in zip(self._fixed, others, strict=True))
 
     def _built(self) -> list[Any]:
-        """What a fresh optimizer begins with, from the weights as they are."""
+        """The initial values of a fresh optimizer, built for the present weights."""
         fresh = self._fresh()
         scaled, theirs = keras().optimizers.LossScaleOptimizer, self._model.optimizer
         if isinstance(theirs, scaled) and not isinstance(fresh, scaled):

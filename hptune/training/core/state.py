@@ -31,9 +31,9 @@ class State:
 
 @counts("checkpoint")
 def save(path: Path, state: State, curves: Curves, *, below: Path | None = None) -> None:
-    """Write the state and the curves so far; whole or not at all. Raises RunError where there is no room for it.
+    """Write the state and the curves so far, whole or not at all. Raises RunError where there is no room for it.
 
-    below: the folder from which on no link is followed.
+    below: the folder below which no link is followed.
     """
     arrays = {f"model.{i}": a for i, a in enumerate(state.model)}
     arrays |= {f"optimizer.{i}": a for i, a in enumerate(state.optimizer)}
@@ -45,12 +45,12 @@ def save(path: Path, state: State, curves: Curves, *, below: Path | None = None)
 
 
 def _place(path: Path) -> str:
-    """Whose state it is, which its file says too: the name of the trial's folder, and of the repeat and the epoch."""
+    """Whose state it is, as its file says too: the name of the trial's folder, and of the repeat and the epoch."""
     return f"{path.parent.name}/{path.name}"
 
 
 class Damaged(Exception):
-    """A state that is gone, or of which the disk gave back something else than was written."""
+    """A state that is gone, or whose file differs from what was written."""
 
 
 @counts("checkpoint")
@@ -74,13 +74,13 @@ def load(path: Path, *, below: Path | None = None) -> tuple[State, Curves]:
         return State(_numbered(arrays, "model"), _numbered(arrays, "optimizer")), curves
     except RunError:
         raise
-    except Exception as error:  # zipfile and numpy raise whatever they trip over in damaged bytes
+    except Exception as error:  # zipfile and numpy raise anything for damaged bytes
         raise Damaged(f"the state {path.name} can't be read ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where training can go on from. epoch: 0 for nowhere, with no state. lost: why not from where it should."""
+    """Where training can go on. epoch: 0 for the start, without a state. lost: why it is not a later epoch."""
 
     epoch: int
     state: State | None
@@ -89,7 +89,7 @@ class ResumePoint:
 
 
 def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> ResumePoint:
-    """The trial's state at the segment's first epoch; where that is gone or damaged, the last good one before it.
+    """The trial's state at the segment's first epoch or, where that is gone or damaged, the last good one before it.
 
     fits: whether a state has the variables of the trial's model.
     """
@@ -110,7 +110,7 @@ def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Re
 
 
 def fits(variables: Sequence[Any], optimizer: Any, state: State) -> bool:
-    """Whether the state has the shapes of these variables, and of the optimizer's where that has begun."""
+    """Whether the state has the shapes of these variables, and of the optimizer's where that is built."""
     if [a.shape for a in state.model] != [tuple(v.shape) for v in variables]:
         return False
     if not state.optimizer or not optimizer.built:

@@ -1,4 +1,4 @@
-"""The state that a trial begins with, carries on and leaves: more than Keras counts among a model's variables."""
+"""The state that a trial begins with, carries on and leaves: more than what Keras counts as a model's variables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hptune.training.runtime import keras
 
 
 def own_state(model: Any) -> list[Any]:
-    """State that Keras does not count among a model's variables, and that code of the user's may carry on.
+    """State that Keras does not count as a model's variables, but that the user's code may carry on.
 
-    TensorFlow's own variables in layers of the user's, all variables of metrics of the user's, and what its loss, its
-    metrics, its layers' functions and its schedule read.
+    That is TensorFlow's own variables in the user's layers, all variables of the user's metrics, and the variables that
+    the loss, the metrics, functions in layers and the schedule read.
     """
     kept = [variable for metric in parts_of(model.metrics) if not is_of_keras(metric) for variable in metric.variables]
     optimizers = [variable for optimizer in _optimizers(model) for variable in optimizer.variables]
@@ -31,14 +31,14 @@ def own_state(model: Any) -> list[Any]:
 
 
 def parts_of(metrics: Iterable[Any]) -> list[Any]:
-    """The metrics, with those that Keras holds in one for `compile`, each alone."""
+    """The metrics, with Keras's container for `compile` replaced by the metrics in it."""
     return [one for metric in metrics for one in getattr(metric, "metrics", [metric])]
 
 
 def begun_otherwise(model: Any) -> list[Any]:
-    """The compiled metrics that `reset_state` leaves with other values than they were made with, which they have now.
+    """The compiled metrics that `reset_state` would set to other values than those that they were made with.
 
-    So are a maximum that begins with -inf and has no `reset_state` of its own, which gives it 0.
+    Such is a maximum that begins at -inf and has no `reset_state` of its own, so that it is reset to 0.
     """
     compiled = [id(one) for one in parts_of([model._compile_metrics])] if model._compile_metrics is not None else []
     own = [one for one in parts_of(model.metrics) if id(one) in compiled and not is_of_keras(one)]
@@ -54,7 +54,7 @@ def _reset_differs(metric: Any) -> bool:
 
 
 def code_of(model: Any) -> list[Any]:
-    """What the user's code gave beside layers: the loss, functions of metrics, functions in layers, a schedule."""
+    """The user's code beside layers: the loss, functions of metrics, functions in layers, a schedule."""
     tree = keras().tree
     loss, metrics = model._compile_loss, model._compile_metrics
     compiled_parts = [loss._user_loss] if loss is not None else []
@@ -77,7 +77,7 @@ def code_of(model: Any) -> list[Any]:
 
 
 def plain_variables(model: Any) -> list[Any]:
-    """TensorFlow's own variables in layers of the user's: Keras neither counts nor saves them."""
+    """TensorFlow's own variables in the user's layers: Keras neither counts nor saves them."""
     import tensorflow as tf
 
     held = [one for one in _held(model) if isinstance(one, tf.Variable)]
@@ -86,7 +86,7 @@ def plain_variables(model: Any) -> list[Any]:
 
 
 def _optimizers(model: Any) -> list[Any]:
-    """Those that a model of the user's holds beside the one it is compiled with, for a step of its own."""
+    """The optimizers that a user's model holds for a step of its own, beside the compiled one."""
     optimizers = [one for one in _held(model) if isinstance(one, keras().optimizers.Optimizer)]
     return [
         one for one in {id(one): one for one in optimizers}.values() if one is not getattr(model, "optimizer", None)
@@ -99,19 +99,19 @@ def _held(model: Any) -> list[Any]:
 
 
 def _inside(value: Any) -> list[Any]:
-    """The value, or what a list or dictionary holds."""
+    """The value itself, or all values in a list or dictionary."""
     if isinstance(value, list | tuple):
         return [one for inner in value for one in _inside(inner)]
     return [one for inner in value.values() for one in _inside(inner)] if isinstance(value, dict) else [value]
 
 
 def is_of_keras(obj: Any) -> bool:
-    """Whether the class is of Keras or hptune, and not of the user."""
+    """Whether its class is Keras's or hptune's, and not the user's."""
     return type(obj).__module__.split(".")[0] in ("keras", "hptune")
 
 
 def seeded(model: Any) -> set[int]:
-    """Which variables (by identity) are the states of random generators that were given a seed."""
+    """The identities of variables that are states of random generators with a seed of their own."""
     generators = [
         generator
         for layer in model._flatten_layers()
@@ -123,11 +123,11 @@ def seeded(model: Any) -> set[int]:
 
 
 DREW_A_SEED = "drew_a_seed"
-"""Set on a layer that was given no seed and says in its config that it was: `RandomCrop` draws one when it is made."""
+"""Set on a layer without a seed whose config has one nevertheless: `RandomCrop` draws one when it is made."""
 
 
 def put(variables: Sequence[Any], values: Sequence[Any]) -> None:
-    """Assign to Keras's variables through TensorFlow's own, in a third of the time: at dense nets it shows."""
+    """Assign to Keras's variables through TensorFlow's own, in a third of the time, which matters for dense nets."""
     import tensorflow as tf
 
     for variable, value in zip(variables, values, strict=True):

@@ -1,8 +1,8 @@
-"""The samples: read from where the user says, split once, scaled by what the training part alone shows.
+"""The samples: read from the user's source, split once, scaled by the statistics of the training part alone.
 
 A source (`sklearn_sets`, `npz`, `csv_table`) reads `Raw`; `target` tells classes from numbers; `split` deals the rows;
-`inputs` learns how x is prepared from the training part; `load` puts them together. A new kind of data is one more
-source that returns `Raw`. `folds` deals the rows that are not the test part's once more, for cross-validation.
+`inputs` learns from the training part how x is prepared; `load` puts them together. A new kind of data is one more
+source that returns `Raw`. For cross-validation, `folds` deals the rows outside the test part once more.
 """
 
 from hptune.training.data.load import load_data, load_folds, load_joined

@@ -1,4 +1,4 @@
-"""The arrays that data is made of."""
+"""The types of arrays that hold data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw samples that show whether an exported model prepares them as the trained one's were: ordinary and odd ones."""
+"""Raw samples, ordinary and odd, to check that an exported model prepares them as training did."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hptune.training.data.inputs import Encoding, Preparation
 from hptune.training.data.raw import Column, Raw, take
 
 ORDINARY = 64
-"""How many of the first samples of the training part are taken."""
+"""How many of the training part's first samples are taken."""
 
 ODD = 512
-"""How many others are taken at most."""
+"""How many odd samples are taken at most."""
 
 LOOKED_AT = 2**17
 """Rows of a table that are searched for odd ones."""
 
 MOST_NUMBERS = 2**22
-"""Values of an array that are searched for its extremes, about."""
+"""About how many values of an array are searched for its extremes."""
 
 
 def examples_of(raw: Raw, train: Rows, preparation: Preparation) -> Array | tuple[Column, ...]:
-    """The first samples of the training part; those in which a column is least, greatest, missing or of each category;
-    and of a table a row with categories that it has not, and one in which all that may be missing is.
+    """The first samples of the training part, and those in which a column is least, greatest, missing or of each
+    category; for a table also a row of unknown categories, and one in which all that may be missing is missing.
     """
     if not isinstance(raw.x, tuple):
         return take(raw.x, _chosen(train, [_ends(raw.x, train)]))
@@ -43,31 +43,31 @@ def _chosen(train: Rows, odd_rows: list[Rows]) -> Rows:
 
 
 def _ends(x: Any, train: Rows) -> Rows:
-    """Of an array, the rows that hold the least and the greatest of each place of the last axis."""
-    some = np.sort(train[: max(ORDINARY, MOST_NUMBERS // int(np.prod(x.shape[1:])))])
-    values = np.asarray(x[some]).reshape(len(some), -1, x.shape[-1])
+    """The rows of an array that hold the least and the greatest value at each place of the last axis."""
+    searched = np.sort(train[: max(ORDINARY, MOST_NUMBERS // int(np.prod(x.shape[1:])))])
+    values = np.asarray(x[searched]).reshape(len(searched), -1, x.shape[-1])
     ends = (np.argmin(values.min(axis=1), axis=0), np.argmax(values.max(axis=1), axis=0))
-    rows: Rows = some[np.unique(np.concatenate(ends))]
+    rows: Rows = searched[np.unique(np.concatenate(ends))]
     return rows
 
 
 def _odd(column: Column, encoding: Encoding, train: Rows) -> Rows:
     if encoding.kind == "text":
         return train[:0]
-    some = train[:LOOKED_AT]
-    values = np.asarray(column.values[some])
+    searched = train[:LOOKED_AT]
+    values = np.asarray(column.values[searched])
     if encoding.kind == "category":
-        first = dict(zip(reversed(values.tolist()), reversed(range(len(some))), strict=True))
-        return some[sorted(first.values())]
+        first = dict(zip(reversed(values.tolist()), reversed(range(len(searched))), strict=True))
+        return searched[sorted(first.values())]
     missing = np.isnan(values)
     if missing.all():
-        return some[:1]
+        return searched[:1]
     ends = [int(np.nanargmin(values)), int(np.nanargmax(values)), int(missing.argmax())]
-    return some[sorted(set(ends))]
+    return searched[sorted(set(ends))]
 
 
 def _with_strange(values: Array, encoding: Encoding) -> Array:
-    """Two rows more: of a category that there is not, and without a value where one may be missing."""
+    """The values and two more: an unknown category, and a missing value where one may be missing."""
     strange: Any = values[0]
     if encoding.kind == "category":
         strange = "[UNK]"

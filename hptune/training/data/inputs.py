@@ -1,8 +1,8 @@
 """How x is prepared: missing values filled, text and dates made numbers, numbers scaled; learnt from the training part.
 
-A category that the training part has not is all zeros among its columns in the other parts. How numbers are scaled is
-`scaling`'s. What is not scaled becomes int32 (whole numbers) or float32; for scikit-learn, which computes in float64,
-nothing is made narrower: whole numbers keep their type, and everything else is float64.
+A category that the training part lacks is all zeros in the other parts. Scaling is in `scaling`. What is not scaled
+becomes int32 (whole numbers) or float32. For scikit-learn, which computes in float64, nothing is narrowed: whole
+numbers keep their type, and everything else is float64.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from hptune.training.data.store.stream import Mapped
 from hptune.training.data.table.words import Vocabulary, learn_words
 
 MOST_CATEGORIES = 1000
-"""More different texts than this in a column are names or free text, which one-hot columns don't serve."""
+"""More different texts than this in a column are names or free text, for which one-hot columns are no use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What the training part says of one column of a table: how its raw value becomes `width` numbers.
+    """What the training part taught about one column of a table: how its raw value becomes `width` numbers.
 
     In this order: a missing value (NaN, or "" among texts) becomes `fill`, where that is not None; then, by kind,
     number: the value itself. One number.
     date: days since 1970-01-01 (UTC), the time of day as a fraction. One number.
-    category: one number for each of `categories`, sorted: 1 for the one that the value is, 0 for the others; all 0 for
-        a value that is none of them.
+    category: one number for each of `categories`, sorted: 1 for the value's own, 0 for the others; all 0 for an unknown
+        value.
     text: what `vocabulary` makes of it.
     Then `Preparation.scale` is applied, which leaves the columns of categories and texts as they are.
     """
@@ -59,7 +59,7 @@ class Encoding:
 
     @property
     def width(self) -> int:
-        """How many columns of x it makes."""
+        """How many columns of x it becomes."""
         if self.vocabulary is not None:
             return self.vocabulary.width
         return len(self.categories) if self.kind == "category" else 1
@@ -98,7 +98,7 @@ class Preparation:
         if len(stretches) == 1:
             return self._prepared(x, rows)
         result, done = np.empty(0), 0
-        for stretch in stretches:  # float64 on the way: never of all of them at once
+        for stretch in stretches:  # intermediate float64, so never all rows at once
             part = self._prepared(x, stretch)
             result = result if done else np.empty((len(rows), *part.shape[1:]), part.dtype)
             result[done : done + len(part)] = part
@@ -118,7 +118,7 @@ class Preparation:
         return self._checked(scaled, np.float64 if self.wide else np.float32)
 
     def _checked(self, part: Array, dtype: Any) -> Array:
-        """In that type, C-contiguous. Raises `SpecError` where a number is too large for it."""
+        """The part in that dtype, C-contiguous. Raises `SpecError` where a number is too large for it."""
         with np.errstate(over="ignore"):
             converted = np.ascontiguousarray(part, dtype)
         if converted.dtype.kind == "f" and not (finite := np.isfinite(converted)).all():
@@ -131,13 +131,13 @@ class Preparation:
         return converted
 
     def _kept(self, dtype: np.dtype[Any]) -> Any:
-        """The type of what is not scaled."""
+        """The dtype of x where it is not scaled."""
         if self.wide and not self.words:
             return dtype if dtype.kind in "iu" else np.float64
         return np.int32 if dtype.kind in "iu" or self.words else np.float32
 
     def as_json(self) -> dict[str, Any]:
-        """JSON data; `from_json` makes an equal one of it."""
+        """JSON data, from which `from_json` makes an equal preparation."""
         scale = None if self.scale is None else [np.asarray(a, np.float64).tolist() for a in self.scale]
         encodings = [dataclasses.asdict(one) for one in self.encodings]
         flags = {name: True for name in ("wide", "codes") if getattr(self, name)}
@@ -145,7 +145,7 @@ class Preparation:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Preparation:
-        """What `as_json` gave, read back."""
+        """The preparation from what `as_json` returned."""
         scale = None if stored["scale"] is None else tuple(np.asarray(a, np.float64) for a in stored["scale"])
         encodings = tuple(
             Encoding(
@@ -166,7 +166,7 @@ def _vocabulary(stored: Mapping[str, Any]) -> Vocabulary:
 
 
 def learn(raw: Raw, train: Rows, *, scale: Scale, needs: Needs = PLAIN) -> Preparation:
-    """What the rows `train` say about x. Raises `SpecError` where they don't say enough."""
+    """The preparation of x, learnt from the rows `train`. Raises `SpecError` where these are not enough."""
     x = raw.x
     if not isinstance(x, tuple):
         learnt = _learnt_of_array(x, train, rule_of(x, scale, needs))
@@ -194,7 +194,7 @@ def learn(raw: Raw, train: Rows, *, scale: Scale, needs: Needs = PLAIN) -> Prepa
 
 
 def _check_codes(columns: tuple[Column, ...], raw: Raw) -> None:
-    """Numbers that stand for words must be whole, and such that float32 tells them apart. Raises SpecError."""
+    """Numbers that stand for words must be whole, and small enough for float32. Raises SpecError."""
     for column in columns:
         values = column.values[:] if column.kind in ("number", "date") else np.empty(0)
         present = values[~np.isnan(values)]
@@ -233,10 +233,10 @@ def _encoding(column: Column, train: Rows, raw: Raw) -> Encoding:
     return Encoding(column.name, column.kind, _fill(column, present), categories)
 
 
-def untaught(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
-    """A note for each column of which other rows have categories that the training part has not.
+def unknown_categories(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
+    """A note for each column in which other parts have categories that the training part lacks.
 
-    others: the rows of the other parts. `predict` refuses such rows; here they are measured.
+    others: the rows of the other parts. `predict` refuses such rows; here they count in the scores.
     """
     columns = raw.x if isinstance(raw.x, tuple) else ()
     for column, encoding in zip(columns, prepare.encodings, strict=True) if columns else ():
@@ -245,11 +245,11 @@ def untaught(raw: Raw, others: Rows, prepare: Preparation) -> Iterator[str]:
         known = {"", *encoding.categories}
         strange = [value for value in column.values[others].tolist() if value not in known]
         if strange:
-            some = ", ".join(repr(value) for value in sorted(set(strange))[:3])
+            examples = ", ".join(repr(value) for value in sorted(set(strange))[:3])
             note = (
                 f"column {column.name!r}: {len(strange)} of {len(others)} rows that are not trained on have a category"
             )
-            yield f"{note} that the training part has not ({some}). They are measured as having none of its categories"
+            yield f"{note} that the training part lacks ({examples}). They count as having none of its categories"
 
 
 def _without_values(column: Column, raw: Raw, kind: str) -> SpecError:

@@ -13,24 +13,24 @@ from hptune.base.rows import load_row
 from hptune.experiment.data import DataSpec
 from hptune.training.data.arrays import Array
 from hptune.training.data.examples import examples_of
-from hptune.training.data.given import source_form
-from hptune.training.data.inputs import Preparation, learn, untaught
+from hptune.training.data.inputs import Preparation, learn, unknown_categories
 from hptune.training.data.needs import PLAIN, Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw, fingerprint
 from hptune.training.data.reading import Reading
 from hptune.training.data.scaling import notes_on, statistics
+from hptune.training.data.source_form import source_form
 from hptune.training.data.split.deal import deal
 from hptune.training.data.split.folds import fold_splits, joined
 from hptune.training.data.split.split import Split
 from hptune.training.data.store.spool import is_spooled, prepared_on_disk
 from hptune.training.data.store.stored import Stored
 from hptune.training.data.store.stream import HELD_BYTES, blocks
-from hptune.training.data.target import Target, as_taken, read_target, untrained
+from hptune.training.data.target import Target, as_taken, read_target, untrained_classes
 from hptune.training.data.weights import class_weights, product, refuse_all_0
 
 _CHOOSING = {"validation", "test", "limit", "task", "missing", "columns", "group", "time"}
-"""The options that choose rows and meaning."""
+"""The options that decide on rows and their meaning, which the fingerprint includes."""
 
 
 def load_data(
@@ -45,12 +45,12 @@ def load_data(
     """The samples that `spec` names, split under the experiment's `seed` and prepared.
 
     folder: where relative paths start (the YAML file's).
-    with_test: load the test part too; for train-best alone. The other parts are the same either way.
-    cache: a folder for what is decoded or unpacked to be read from the disk; None: one that this process throws away.
-    needs: the model's, of its samples.
+    with_test: load the test part too; only for train-best. The other parts are the same either way.
+    cache: a folder for decoded or unpacked files that are read from the disk; None: a temporary one.
+    needs: what the model needs of its samples.
 
-    Raises `SpecError` for a file that can't be read and for data that can't be learnt from: all problems of the kind
-    that was met first, at most ten of them told one by one.
+    Raises `SpecError` for a file that can't be read and for data that can't be learnt from, with all problems of the
+    kind met first, at most ten of them listed.
     """
     raw = _read(spec, folder, cache=cache, seed=seed, with_test=with_test, needs=needs)
     if isinstance(raw, Data):
@@ -58,7 +58,7 @@ def load_data(
     target = _checked(spec, raw)
     parts = deal(spec, target, raw=raw, seed=seed)
     data = _data(spec, raw, target=target, parts=parts, cache=cache, with_test=with_test, needs=needs)
-    return replace(data, notes=(*data.notes, *untrained(target, parts)))
+    return replace(data, notes=(*data.notes, *untrained_classes(target, parts)))
 
 
 def load_folds(
@@ -71,10 +71,10 @@ def load_folds(
     cache: Path | None = None,
     needs: Needs = PLAIN,
 ) -> tuple[Data, ...]:
-    """The samples once for each fold, whose validation part it is; prepared by what its own training part shows.
+    """The samples once for each fold, which is then the validation part; each prepared by its own training part.
 
-    The test part is the one that `load_data` gives. Raises `SpecError` as that does, and where there are too few
-    samples for so many folds.
+    The test part is the same as in `load_data`. Raises `SpecError` as that does, and where there are too few samples
+    for so many folds.
     """
     raw, target = _arrays(spec, folder, cache=cache, seed=seed)
     whole = deal(spec, target, raw=raw, seed=seed)
@@ -87,7 +87,7 @@ def load_folds(
 
 
 def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None = None, needs: Needs = PLAIN) -> Data:
-    """The samples with everything but the test part in the training part, and the test part; `validation` is empty."""
+    """The samples with all but the test part in the training part, and the test part; `validation` is empty."""
     raw, target = _arrays(spec, folder, cache=cache, seed=seed)
     return _data(
         spec,
@@ -101,7 +101,7 @@ def load_joined(spec: DataSpec, *, folder: Path, seed: int, cache: Path | None =
 
 
 def _arrays(spec: DataSpec, folder: Path, *, cache: Path | None, seed: int) -> tuple[Raw, Target]:
-    """The samples, which must be such that they can be dealt anew."""
+    """The samples, which must be arrays or tables, so that they can be divided anew."""
     raw = _read(spec, folder, cache=cache, seed=seed, with_test=True)
     if isinstance(raw, Data):
         problem = "folds deal samples anew, and data.python returned tf.data.Datasets, which can't be. Drop it."
@@ -117,7 +117,7 @@ def _checked(spec: DataSpec, raw: Raw) -> Target:
 def _data(
     spec: DataSpec, raw: Raw, *, target: Target, parts: Split, cache: Path | None, with_test: bool, needs: Needs
 ) -> Data:
-    """The parts, prepared by what the training part shows."""
+    """The parts, prepared as learnt from the training part."""
     # A folder's pictures are of any brightness: without a common level small networks need many epochs to find it.
     level = spec.picture is not None and spec.scale == "auto" and not needs.raw
     scale = "standardize" if level else spec.scale
@@ -134,7 +134,7 @@ def _data(
         x, last = prepared_on_disk(x, prepare, fingerprint=digest, folder=cache), Preparation((), None, needs.wide)
 
     stored = [Stored.of(x, rows, last) for rows in (parts.train, parts.validation, parts.test)]
-    most = HELD_BYTES * (2 if needs.wide else 1)  # as many numbers either way
+    most = HELD_BYTES * (2 if needs.wide else 1)  # the same count of numbers either way
     streamed = sum(one.nbytes for one in stored) > most if spec.stream == "auto" else spec.stream
 
     standardised = needs.standardise(target.task, spec.scale)
@@ -166,7 +166,7 @@ def _data(
         notes=(
             *raw.notes,
             *notes_on(raw, parts.train, learnt=prepare, scale=scale, needs=needs),
-            *untaught(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
+            *unknown_categories(raw, np.sort(np.concatenate([parts.validation, parts.test])), prepare),
             *taken.notes,
             *needs.kept_scale(target.task, spec.scale),
         ),
@@ -177,7 +177,7 @@ def _data(
 
 
 def _check_weights(raw: Raw, parts: Split, *, path: KeyPath, needs: Needs) -> None:
-    """In each part that they count in a sample must have one above 0. scikit-learn is given those of training alone."""
+    """In each part that weights count in, one must be above 0. scikit-learn gets only those of the training part."""
     if raw.weights is None:
         return
     held = {"validation": parts.validation, "test": parts.test}
@@ -186,7 +186,7 @@ def _check_weights(raw: Raw, parts: Split, *, path: KeyPath, needs: Needs) -> No
 
 
 def _narrow(weights: Array, needs: Needs, path: KeyPath) -> Array:
-    """Weights as the model's kind takes them. Raises `SpecError` where float32 takes some for 0 or for infinite."""
+    """Weights in the model's dtype. Raises `SpecError` where some become 0 or infinite in float32."""
     if needs.wide:
         return weights.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
@@ -200,14 +200,14 @@ def _narrow(weights: Array, needs: Needs, path: KeyPath) -> Array:
 def _read(
     spec: DataSpec, folder: Path, *, cache: Path | None, seed: int, with_test: bool, needs: Needs = PLAIN
 ) -> Raw | Data:
-    """All samples, or the parts where they come as streams."""
+    """All samples; or the parts, where they come as streams."""
     read = load_row("hptune.training.data.sources", spec.reader)
     samples: Raw | Data = read(spec, Reading(folder, cache, seeds.derive(seed, "data"), with_test, needs))
     return samples
 
 
 def _check_finite(raw: Raw) -> None:
-    """Refuse NaN and infinity in arrays; a table's source tells its own with their lines."""
+    """Refuse NaN and infinity in arrays; in tables the source refuses them, with their lines."""
     for name, array, path in (("x", raw.x, raw.x_path), ("y", raw.y, raw.y_path)):
         if isinstance(array, tuple) or array.dtype.kind != "f":
             continue

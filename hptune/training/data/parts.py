@@ -1,4 +1,4 @@
-"""What training receives: the parts of the data as arrays, and what is known about them."""
+"""What training gets: the parts of the data as arrays, and what is known about them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Part:
     y: int32 [n], the index of the class in `Data.labels`; float32 [n, classes] one-hot rows; float32
         [n, labels] of 0 and 1; or float32 [n] or [n, outputs] for regression, in the target's own unit, less
         `Data.target_offset`.
-    sample_weight: float32 [n], or None where all samples count alike. Of the training part it holds the classes'
-        weights too. It counts in the loss, as Keras has it, and not in the metrics.
+    sample_weight: float32 [n], or None where all samples count alike. In the training part it includes the classes'
+        weights. It counts in the loss, as in Keras, and not in the metrics.
     """
 
     x: Any
@@ -45,26 +45,26 @@ class Part:
 class Data:
     """The samples of one experiment.
 
-    test: None unless it was asked for (`load_data(…, with_test=True)`), so that no search can reach it; also None
+    test: None unless it was asked for (`load_data(…, with_test=True)`), so that no search can use it; also None
         where `data.test` is 0.
     rows: how many samples each part has, by name; `test` is counted even where it is not loaded.
     labels: the classes as the source spells them, in the order of their index; for `labels` the names of y's columns
         (their numbers where they have none); None for regression.
-    fingerprint: sha256 (hex) of the raw values that are used and of the options that choose rows and meaning. The
+    fingerprint: sha256 (hex) of the raw values that are used and of the options that decide on rows and meaning. The
         experiment's seed is no part of it.
     target_scale: (mean, standard deviation) of the training part's y, float64 of shape y.shape[1:], by which the
         training core standardises inside the loss; None for classes and under `scale: none`. y itself is not scaled.
-    target_offset: float64 of the same shape, what was taken off y before it became float32 (the mean above is of what
-        was left): a target far from 0 would lose its digits. None: nothing was.
+    target_offset: float64 of the same shape, subtracted from y before it became float32 (the mean above is of the
+        rest): a target far from 0 would lose digits. None: nothing was.
     input_scale: (offset, divisor), float64, broadcastable to x: x = (raw − offset) / divisor was done already. For a
         standardised table these are mean and standard deviation, [columns]; for pictures 0 and 255. None: unscaled.
     features: the columns of the source, in its own words; () for arrays without names.
     outputs: the names of the target's columns, of a single one too; () where it has none.
-    preparation: how a raw sample became x, all of it; `input_scale` is its last step.
-    examples: some samples of the training part as they lay in the source, of a table odd rows too: an array, or the
-        columns of a table.
-    notes: what the user should be told of how the source was read.
-    form: for arrays, their form in the source (`given.SourceForm`).
+    preparation: the whole way from a raw sample to x; `input_scale` is its last step.
+    examples: some samples of the training part as in the source, for a table odd rows too: an array, or the columns of
+        a table.
+    notes: notes for the user on how the source was read.
+    form: for arrays, their form in the source (`source_form.SourceForm`).
     """
 
     train: Part
@@ -86,7 +86,7 @@ class Data:
 
 
 def facts(data: Data) -> dict[str, Any]:
-    """What the journal and the console say of the data: JSON alone.
+    """The facts on the data for the journal and the console, as JSON data.
 
     `classes` holds the labels in the order of their index (null for regression); shapes are those of one sample.
     """

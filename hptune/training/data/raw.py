@@ -1,4 +1,4 @@
-"""What a source reads: the samples as they lie there, before any split, fill or scaling; and their fingerprint."""
+"""What a source reads: the samples before any split, fill or scaling; and their fingerprint."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Column:
     """One column of a table.
 
     kind, values: number: floats [n]; date: floats [n], days since 1970-01-01 (UTC), the time of day as a fraction;
-        category and text: str objects [n]. A missing value is NaN, or "" among texts. Of a large table, the floats
-        lie on the disk: a `Mapped`, which is indexed as an array is.
-    fill: the rule for missing values; None: there are none (in free text: they are texts without words).
+        category and text: str objects [n]. A missing value is NaN, or "" among texts. For a large table, the floats
+        are on the disk: a `Mapped`, which is indexed like an array.
+    fill: the rule for missing values; None: there are none (in free text they are texts without words).
     words: how free text becomes numbers; None for the other kinds.
     """
 
@@ -51,10 +51,10 @@ class Raw:
     labels: where the source names its classes; y is then the index into them.
     x_path, y_path: the keys of the YAML that errors about them point to.
     outputs: the names of y's columns (of its one column too); () where it has none.
-    weights: float64 [n], how much each sample counts; groups: [n], anything that compares, whose equals stay in one
-        part; times: floats [n], in whose order the parts stand. None where there is no such column.
-    own_validation, own_test: the rows of these parts, where the source brings them; None: they are to be dealt.
-    notes: what the user should be told of how it was read.
+    weights: float64 [n], how much each sample counts; groups: [n], comparable values, equal ones of which stay in one
+        part; times: floats [n], by which the parts are ordered. None where there is no such column.
+    own_validation, own_test: the rows of these parts, where the source has them; None: they are divided here.
+    notes: notes for the user on how the source was read.
     """
 
     x: Source
@@ -73,7 +73,7 @@ class Raw:
 
 
 def take(x: Source, rows: NDArray[np.int64]) -> Array | tuple[Column, ...]:
-    """Some of the samples, as they are."""
+    """The samples of these rows, as they are."""
     if not isinstance(x, tuple):
         return x[rows]
     return tuple(replace(column, values=column.values[rows]) for column in x)
@@ -91,9 +91,9 @@ def unreadable(file: str, path: Path, *, error: OSError, key: str) -> SpecError:
 
 
 def fingerprint(raw: Raw, options: Mapping[str, Any]) -> str:
-    """sha256 (hex) of every raw value in its order, of the names, and of `options` (JSON data).
+    """sha256 (hex) of every raw value in order, of the names, and of `options` (JSON data).
 
-    Equal on every machine: numbers are hashed little-endian, integers as 64 bits, every NaN as the same one.
+    Equal on every machine: numbers are hashed little-endian, integers as 64 bits, every NaN as the same.
     """
     digest = hashlib.sha256()
     digest.update(_json([options, raw.features, raw.labels, raw.outputs]))

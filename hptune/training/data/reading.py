@@ -1,4 +1,4 @@
-"""How samples are asked for: what the reader of every source is given beside its section."""
+"""What the reader of every source gets beside its section."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hptune.training.data.needs import PLAIN, Needs
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reader gives a `Raw`: all samples as they lie there. Where they come as streams it gives a `Data`.
+    """A reader returns a `Raw`, all samples as the source has them; for streams it returns a `Data`.
 
     folder: where relative paths start (the YAML file's).
-    cache: a folder for what is decoded or unpacked to be read from the disk; None: one that this process throws away.
-    seed: of whatever is random.
-    with_test, needs: of use to streams alone: whether the test part is read too, and what the model needs.
+    cache: a folder for decoded or unpacked files that are read from the disk; None: a temporary one.
+    seed: of anything random.
+    with_test, needs: only for streams: whether the test part is read too, and what the model needs.
     """
 
     folder: Path

@@ -1,7 +1,7 @@
-"""How numbers are scaled: what the samples are decides the rule, never the type in which they lie; learnt in float64.
+"""How numbers are scaled: the kind of samples decides the rule, never their dtype; learnt in float64.
 
-Under `scale: auto` the columns of a table (or numbers [n, d]) are standardised and pictures go to [0, 1]; sequences and
-numbers that stand for words stay as they are.
+Under `scale: auto` the columns of a table (or numbers [n, d]) are standardised and pictures are scaled to [0, 1];
+sequences and numbers that stand for words stay as they are.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Scale: TypeAlias = Literal["auto", "none", "standardize", "unit"]
 Rule: TypeAlias = Literal["none", "standardize", "unit", "pixels", "unit pixels", "grey", "unit grey"]
 
 STRETCH = 2**21
-"""Values read at once when computing statistics, about."""
+"""About how many values are read at once when computing statistics."""
 
 LOOKED_AT = 2**14
 """Samples of an array in which the rounding error of float32 is measured."""
 
 COSTLY = 1e-3
-"""What float32 may take off a column's or a target's values, in its deviations, before the user is told."""
+"""How much float32 may change a column's or a target's values, in its deviations, before there is a note."""
 
 _SUMMABLE = 1e140
 """Numbers up to this size, and differences from its inverse on, can be squared and added up in float64."""
@@ -37,25 +37,25 @@ _LEAST = 1e-306
 """The smallest divisor."""
 
 CHANNELS = (1, 2, 3, 4)
-"""The last axis of pictures: grey or in colours, with what is seen through or without."""
+"""The sizes of a picture's last axis: grey or in colours, with or without transparency."""
 
 SIDE = 4
-"""The least height and width at which an array [n, height, width] is taken for pictures."""
+"""The least height and width of an array [n, height, width] that is taken for pictures."""
 
 BRIGHT = 128
-"""What pictures of bytes reach somewhere, and counts in sequences seldom."""
+"""A value that pictures of bytes reach somewhere, and counts in sequences seldom do."""
 
 _BRIGHTEST = (1, 255, 65535)
-"""What white may be: of floats, of 8 and of 16 bits."""
+"""The values of white: of floats, of 8 and of 16 bits."""
 
 
 _SCALED = "Take a constant off it, or leave data.scale to its default"
-"""What to do about a column of which float32 takes much off."""
+"""The remedy for a column that loses digits in float32."""
 
 
 def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
-    """The rule of an array. `pixels`: from black, which is 0, to white, where they are such; `grey`: and where all
-    of them are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest.
+    """The rule for an array. `pixels`: from black, which is 0, to white, where values are such; `grey`: also only where
+    all are whole, since without channels they may be sequences; `unit …`: else from the least to the greatest.
     """
     if scale in ("standardize", "none"):
         return scale
@@ -71,7 +71,7 @@ def rule_of(x: Array | Mapped, scale: Scale, needs: Needs) -> Rule:
 
 
 def notes_on(raw: Raw, train: Rows, *, learnt: Any, scale: Scale, needs: Needs) -> tuple[str, ...]:
-    """What the user should be told of how x was scaled. learnt: its `Preparation`."""
+    """Notes for the user on how x was scaled. learnt: its `Preparation`."""
     if scale == "auto" and needs.prepares:
         note = (
             f"samples are given to the model as they are, for its {needs.prepares} to prepare (name data.scale if not)"
@@ -100,7 +100,7 @@ def notes_on(raw: Raw, train: Rows, *, learnt: Any, scale: Scale, needs: Needs) 
 
 
 def costs(x: Array, features: Sequence[str] = (), *, remedy: str = _SCALED) -> tuple[str, ...]:
-    """A note on the places of an array's last axis of which float32 takes much off."""
+    """A note on the places of an array's last axis that lose digits in float32."""
     if x.dtype != np.float64:
         return ()
     flat = x.reshape(-1, x.shape[-1])
@@ -109,7 +109,7 @@ def costs(x: Array, features: Sequence[str] = (), *, remedy: str = _SCALED) -> t
 
 
 def _costly(columns: Sequence[Column], train: Rows, remedy: str = _SCALED) -> tuple[str, ...]:
-    """Of columns that are not scaled: those of which float32 takes much off."""
+    """A note on unscaled columns that lose digits in float32."""
     losses = []
     for column in columns:
         if column.kind not in ("number", "date"):
@@ -132,9 +132,7 @@ def statistics(values: Array) -> tuple[Array, Array]:
 
 
 def moments(blocks: Callable[[], Iterable[Array]]) -> tuple[Array, Array]:
-    """`statistics` of the rows of all blocks; goes over them twice, and once more where numbers are of such a size that
-    their sums or squares leave float64.
-    """
+    """`statistics` of the rows of all blocks; reads them twice, and once more where sums or squares exceed float64."""
     per_block = [(len(b), b.min(axis=0), b.max(axis=0), _sum(b)) for b in blocks()]
     sizes, lows, highs, sums = zip(*per_block, strict=True)
     low, high = (np.asarray(one, np.float64) for one in (np.min(lows, axis=0), np.max(highs, axis=0)))
@@ -159,9 +157,9 @@ def _sum(block: Array) -> Array:
 def _moments_in_unit(
     blocks: Callable[[], Iterable[Array]], rows: int, *, size: Array, spread: Array
 ) -> tuple[Array, Array]:
-    """(mean, standard deviation), with numbers brought near 1 by powers of two on the way.
+    """(mean, standard deviation), computed on numbers that powers of two bring near 1.
 
-    size, spread: the greatest magnitude of each place, and half of what lies between least and greatest.
+    size, spread: the greatest magnitude of each place, and half of its range.
     """
     _, near = np.frexp(size)
     mean = sum(np.add.reduce(np.ldexp(b.astype(np.float64), -near), axis=0) for b in blocks()) / rows
@@ -180,10 +178,10 @@ def edges(blocks: Iterable[Array]) -> tuple[Array, Array]:
 
 
 def learnt_by(rule: Rule, columns: Callable[[], Iterable[Array]]) -> tuple[Array, Array] | None:
-    """(offset, divisor) of x = (raw − offset) / divisor: one for each place of the last axis, as
-    `keras.layers.Normalization` has them; of pixels one for all. None: x is raw.
+    """(offset, divisor) of x = (raw − offset) / divisor: one for each place of the last axis, as in
+    `keras.layers.Normalization`; for pixels one for all. None: x is raw.
 
-    columns: gives the training part's rows as blocks [rows, places].
+    columns: returns the training part's rows as blocks [rows, places].
     """
     if rule == "none":
         return None
@@ -200,7 +198,7 @@ def learnt_by(rule: Rule, columns: Callable[[], Iterable[Array]]) -> tuple[Array
 
 
 def check_scale(scale: tuple[Array, Array] | None, names: Sequence[str], path: KeyPath) -> None:
-    """Refuse numbers whose sums or squares float64 can't hold. names: of the columns; () where they have none."""
+    """Refuse numbers whose sums or squares exceed float64. names: of the columns; () where they have none."""
     if scale is None:
         return
     bad = np.flatnonzero(~np.isfinite(scale[0]) | ~np.isfinite(scale[1]) | (scale[1] < _LEAST))
@@ -212,7 +210,7 @@ def check_scale(scale: tuple[Array, Array] | None, names: Sequence[str], path: K
 
 
 def check_range(raw: Raw) -> None:
-    """Refuse integers that int32 would silently turn into others."""
+    """Refuse integers that would overflow int32."""
     assert not isinstance(raw.x, tuple)
     if raw.x.dtype.kind not in "iu":
         return
@@ -224,7 +222,7 @@ def check_range(raw: Raw) -> None:
 
 
 def stretches(train: Rows, width: int, part: Callable[[Rows], Array]) -> Callable[[], Iterable[Array]]:
-    """The rows `train` as blocks [rows, places], anew each time."""
+    """A function that reads the rows `train` as blocks [rows, places], anew at each call."""
 
     def columns() -> Iterable[Array]:
         for rows in np.array_split(train, min(len(train), -(-len(train) * width // STRETCH))):

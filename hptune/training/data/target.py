@@ -1,4 +1,4 @@
-"""What the target is: classes, labels of which several may hold at once, or numbers.
+"""What the target is: classes, labels (several of which may hold at once), or numbers.
 
 Text and booleans are classes. So are whole numbers with at most 20 distinct values that occur twice or more on average;
 arrays of an integer type that hold exactly 0..k−1, whatever k; and one-hot rows. Other rows of 0 and 1 are labels.
@@ -23,7 +23,7 @@ from hptune.training.data.split.split import Split
 from hptune.training.data.table.cells import are_integers, shortest
 
 FEW = 20
-"""The most distinct whole numbers that are taken for classes."""
+"""The greatest number of distinct whole numbers that are taken for classes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +32,7 @@ class Target:
 
     y: int32 [n] class indices, float32 [n, k] one-hot rows or labels, or float64 [n] or [n, k].
     codes: the class of each row, for the split; zeros for labels and regression.
-    labels: the classes in the order of their index, or the labels' names in that of their columns; None for regression.
+    labels: the classes in the order of their index, or the labels' names in column order; None for regression.
     """
 
     task: Task
@@ -42,7 +42,7 @@ class Target:
 
 
 def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
-    """What the target is. One-hot rows stay one-hot, whatever `one_hot` says.
+    """Recognise the target. One-hot rows stay one-hot, whatever `one_hot` says.
 
     Raises `SpecError` where the target can't be read as `task`, or where all its values are the same.
     """
@@ -62,8 +62,8 @@ def read_target(raw: Raw, *, task: Task | None, one_hot: bool) -> Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
-    """The target as training takes it: of a regression float32, `offset` (float64, of one target's shape) taken off
-    before; None: nothing. notes: what the user should be told of it.
+    """The target as training takes it: for a regression float32, after `offset` (float64, of one target's shape) was
+    subtracted; None: nothing was. notes: notes on it for the user.
     """
 
     y: Array
@@ -72,22 +72,22 @@ class Taken:
 
 
 FAR = 30.0
-"""So many deviations from 0, float32 may take a thousandth off the squares that R² adds up; more, of more samples."""
+"""So many deviations from 0, float32 may change the squares that R² adds up by a thousandth; more with more samples."""
 
 EPSILON = 1e-7
-"""Keras's own, as it stands unless its `keras.json` says otherwise."""
+"""Keras's epsilon, unless its `keras.json` says otherwise."""
 
 _SQUARES = (1e-17, 1e15)
-"""The deviations whose squares, and their sums over many samples, float32 holds."""
+"""The range of deviations whose squares, and sums of them over many samples, float32 holds."""
 
 _SIZES = (1e-34, 1e34)
-"""The deviations that float32 holds, and thousandths and sums of them."""
+"""The range of deviations that float32 holds, with thousandths and sums of them."""
 
 
 def as_taken(
     target: Target, train: Rows, needs: Needs, *, standardised: bool, path: KeyPath, outputs: Sequence[str] = ()
 ) -> Taken:
-    """The target as the model's kind takes it. Raises `SpecError` for numbers that float32 can't hold.
+    """The target in the model's dtype. Raises `SpecError` for numbers that float32 can't hold.
 
     outputs: the names of several targets.
     """
@@ -121,33 +121,33 @@ def as_taken(
         message = (
             f"the target{which} lies {far:.3g} of its deviations from 0, where sums of squares in float32 (Keras's"
         )
-        way = "Take a constant off it, or choose another metric"
-        notes = (f"{message} r2_score, or such as metrics of your own make) have few digits left. {way}.",)
+        advice = "Take a constant off it, or choose another metric"
+        notes = (f"{message} r2_score, or such as metrics of your own make) have few digits left. {advice}.",)
     return Taken(y, offset, (*notes, *_floored(target.y, needs)))
 
 
 def _floored(y: Array, needs: Needs) -> tuple[str, ...]:
-    """A note where a metric divides by a number that is larger than what it should divide by."""
+    """A note where a metric divides by Keras's epsilon instead of a smaller target."""
     size = np.abs(y) if y.ndim == 1 else np.sqrt(np.sum(np.square(y), axis=tuple(range(1, y.ndim))))
-    few = int(np.count_nonzero((size > 0) & (size < EPSILON)))
-    if not needs.floors or not few:
+    count = int(np.count_nonzero((size > 0) & (size < EPSILON)))
+    if not needs.floors or not count:
         return ()
     note = (
-        f"{few} of {len(y)} values of the target are nearer to 0 than {EPSILON:g}, and {needs.floors[0]} divides by no"
+        f"{count} of {len(y)} values of the target are nearer to 0 than {EPSILON:g}, and {needs.floors[0]} divides by"
     )
-    return (f"{note} less than that, as Keras has it. Give the target in another unit.",)
+    return (f"{note} no less than that, as in Keras. Give the target in another unit.",)
 
 
-def untrained(target: Target, parts: Split) -> tuple[str, ...]:
-    """A note where the training part has not each class that another part has."""
+def untrained_classes(target: Target, parts: Split) -> tuple[str, ...]:
+    """A note where the training part lacks a class that another part has."""
     if target.task != "classes" or target.labels is None:
         return ()
     others = np.concatenate([parts.validation, parts.test])
-    return lacking_note(target.codes[parts.train], target.codes[others], target.labels)
+    return missing_classes(target.codes[parts.train], target.codes[others], target.labels)
 
 
-def lacking_note(trained: Array, others: Array, labels: Sequence[Value]) -> tuple[str, ...]:
-    """That note. trained, others: the numbers of the classes that the parts have, in any order, `labels` by number."""
+def missing_classes(trained: Array, others: Array, labels: Sequence[Value]) -> tuple[str, ...]:
+    """That note. trained, others: class numbers in the training part and the others. labels: the classes, by number."""
     lacking = sorted(set(others.tolist()) - set(trained.tolist()))
     if not lacking:
         return ()
@@ -156,7 +156,7 @@ def lacking_note(trained: Array, others: Array, labels: Sequence[Value]) -> tupl
 
 
 def _few(values: Array) -> str:
-    """A few numbers in words."""
+    """The first few numbers as text."""
     return ", ".join(f"{value:.6g}" for value in np.reshape(values, -1)[:4].tolist())
 
 
@@ -196,7 +196,7 @@ def _several(y: Array, raw: Raw, *, one_hot: bool) -> Target:
 
 
 def _names(y: Array, raw: Raw) -> tuple[Value, ...]:
-    """The names of the columns of a target; their numbers where it has none."""
+    """The names of a target's columns; their numbers where they have none."""
     columns: int = y.shape[-1]
     return raw.outputs if len(raw.outputs) == columns else tuple(range(columns))
 
@@ -242,5 +242,5 @@ def _is_binary(y: Array) -> bool:
 
 
 def _labels_of(values: Array) -> tuple[Value, ...]:
-    """The classes as they are spelled everywhere: 3.0 in a table's column is the label 3."""
+    """The classes in their usual spelling: 3.0 in a table's column is the label 3."""
     return tuple(map(shortest, values)) if values.dtype.kind == "f" else tuple(values.tolist())

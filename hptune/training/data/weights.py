@@ -1,4 +1,4 @@
-"""How much each sample counts: by its own weight, and in training by its class too; and which weights are none."""
+"""How much each sample counts: by its own weight, and in training by its class too; and which weights are invalid."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hptune.training.data.target import Target
 
 
 def given_weights(values: Any, name: str, path: KeyPath) -> Array:
-    """float64 [n] of the weights that code brings, [n] or [n, 1]. Raises `SpecError` for anything else, and where one
-    is no finite number of at least 0.
+    """float64 [n] from the weights that the user's code returned, [n] or [n, 1]. Raises `SpecError` for anything else,
+    and for weights that are not finite numbers of at least 0.
 
-    told: what errors call them.
+    name: of the weights, for messages.
     """
     try:
         weights = np.asarray(values, np.float64)
@@ -32,21 +32,21 @@ def given_weights(values: Any, name: str, path: KeyPath) -> Array:
 
 
 def check_weights(weights: Array, name: str, path: KeyPath, *, start: int | None = None) -> None:
-    """Raises `SpecError` where one is no finite number of at least 0. start: the first one's index in a stream, of
-    which only a batch is known.
+    """Raises `SpecError` for a weight that is not a finite number of at least 0. start: the index of the first one, in
+    a batch of a stream.
     """
     odd = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(odd):
         at, value = (start or 0) + int(odd[0]), float(np.reshape(weights, -1)[odd[0]])
-        such = f" ({len(odd)} such)" if start is None else ""
-        message = f"{name}: a weight must be a finite number of at least 0, got {value:g} at index {at}{such}"
+        count = f" ({len(odd)} such)" if start is None else ""
+        message = f"{name}: a weight must be a finite number of at least 0, got {value:g} at index {at}{count}"
         raise spec_error(f"{message}. Correct it, or leave that sample out.", *path)
 
 
 def refuse_all_0(weights: Array | None, part: str, path: KeyPath) -> None:
-    """Raises `SpecError` where no sample of a part counts: nothing is learnt by it, or every score is 0.
+    """Raises `SpecError` where no sample of a part counts: nothing could be learnt, or every score would be 0.
 
-    weights: of the part's samples; None, or none: all count.
+    weights: of the part's samples; None or empty: all count.
     """
     if weights is None or not len(weights) or weights.any():
         return
@@ -58,9 +58,9 @@ def refuse_all_0(weights: Array | None, part: str, path: KeyPath) -> None:
 def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, target: Target, train: Rows) -> Array | None:
     """float64 [rows of the source]: the weight of each row's class; None where all count alike.
 
-    asked: balanced: rows / (classes · rows of the class), of the training part, as scikit-learn has it; or a weight by
+    asked: balanced: rows / (classes · rows of the class), in the training part, as in scikit-learn; or a weight by
     label, as text; a class that is not named counts 1.
-    Raises `SpecError` where the target has no classes, or none of such a name.
+    Raises `SpecError` where the target has no classes, or none of that name.
     """
     if asked is None:
         return None
@@ -81,6 +81,6 @@ def class_weights(asked: Literal["balanced"] | Mapping[str, float] | None, targe
 
 
 def product(*weights: Array | None) -> Array | None:
-    """float64: the weights multiplied, those that are None left out; None where all are."""
+    """float64: the product of the weights that are not None; None where all are."""
     present = [one for one in weights if one is not None]
     return np.prod(present, axis=0, dtype=np.float64) if present else None

@@ -40,13 +40,13 @@ def convert(run: RunPaths, name: str) -> Path:
     """Write `model.keras` in the format `name` beside it; the path. Raises RunError where the format can't hold it."""
     shown = run.in_place(run.best_model)
     if not files.is_file(run.best_model, below=run.runs):
-        raise RunError(f"no {name}: {shown} is not there, so that nothing can be converted.")
+        raise RunError(f"no {name}: {shown} is missing, so nothing can be converted.")
     if name == "keras":
         return run.best_model
     signature = read_signature(run)
     model = load_best(run, signature)
     if not hasattr(model, "inputs"):
-        why = f"no {name}: {type(model).__name__} is a class of its own, which tells no inputs to write it by"
+        why = f"no {name}: {type(model).__name__} is a class of its own, without the inputs that an export needs"
         raise RunError(f"{why}. Use {shown}, or Keras's own export of what it loads.")
     texts = [one.name for one in model.inputs if one.dtype == "string"]
     if texts and name in _WITHOUT_TEXT:

@@ -114,17 +114,17 @@ def save_model(run: RunPaths, model: Any) -> tuple[Path, str]:
     path, weights = run.best_model, run.best_weights
     temporary = path.with_name(f"tmp-{path.name}")
     files.make_folder(run.best, below=run.runs)
-    for one in (temporary, weights):
-        files.remove(one, below=run.runs)
+    for file in (temporary, weights):
+        files.remove(file, below=run.runs)
     if not model.built:
-        model.built = True  # its parts are; nothing has called it as a whole, or it has no call()
+        model.built = True  # its parts are built; it was never called as a whole, or has no call()
     try:
         model.save(temporary)
     except OSError as error:
         raise files.unwritable(path, error) from error
     except Exception as error:  # noqa: BLE001  # a class of the user's may raise anything where it is asked for its config
-        for one in (temporary, path):  # the second: an earlier winner's
-            files.remove(one, below=run.runs)
+        for file in (temporary, path):  # the second: an earlier winner's
+            files.remove(file, below=run.runs)
         save_weights(weights, model)
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[0].rstrip(".") if lines else type(error).__name__

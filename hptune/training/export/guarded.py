@@ -41,7 +41,7 @@ def guarded() -> Iterator[None]:
     _install()
     import joblib  # type: ignore[import-untyped]
 
-    joblib.cpu_count(only_physical_cores=True)  # begins a process once, and remembers
+    joblib.cpu_count(only_physical_cores=True)  # begins a process once, and caches the result
     _inside += 1
     try:
         with joblib.parallel_config(backend="threading"):

@@ -208,7 +208,7 @@ def hand_over(
         made = inner()
         save_weights(weights, made)
         ours = _predicted(made, prepared)
-        for drawn, needed in ((seed + 1, None), (seed, seed)):  # what its code draws beside weights, a seed brings back
+        for drawn, needed in ((seed + 1, None), (seed, seed)):  # a seed restores what its code draws beside weights
             keras().utils.set_random_seed(drawn)
             again, _ = builder.build(values)
             shape = None if again.built else (1, *prepared.shape[1:])
@@ -245,9 +245,9 @@ def check_export(model: Any, program: Program, *, blueprint: Blueprint, data: Da
     columns = columns_of(blueprint.outputs, data)
     theirs = _predicted(model, data.examples, columns)
     if isinstance(theirs, str):
-        return  # nothing is predicted by it
+        return  # it predicts nothing
     ours = _predicted(program.model, prepared_examples(data), columns)
-    # A target in farads, or one far from 0, is held to its own spread: in it both are of the size of 1.
+    # A target in farads, or one far from 0, is compared relative to its spread, so that both are about 1.
     level, spread, offset = np.zeros(1), np.ones(1), np.zeros(1)
     if data.target_scale is not None and np.size(data.target_scale[1]) in (1, ours.shape[-1]):
         level, spread = (np.reshape(one, -1) for one in data.target_scale)

@@ -33,7 +33,7 @@ def behind_raw_rows(model: Any, preparation: Preparation, rows: Sequence[Column]
     if model.compiled:  # the whole is: a part's own optimizer would be written and loaded beside the whole's
         model.compiled, model.optimizer = False, None
     for layer, name in ((prepared, "preparation"), (model, model.name)):
-        layer.name = input_names([*names, name])[-1]  # a layer must not be called as a column is
+        layer.name = input_names([*names, name])[-1]  # a layer must not have a column's name
     return keras().Model(inputs, model(prepared(inputs)))
 
 

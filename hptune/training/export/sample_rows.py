@@ -48,12 +48,12 @@ def sample_rows(inputs: Sequence[Any], signature: Signature) -> list[list[NDArra
 def _drawn(rng: np.random.Generator) -> list[Callable[[Any], NDArray[Any]]]:
     """Ways to draw an input of which nothing is known; whole numbers and texts are ones."""
 
-    def draw(one: Any, of: Callable[..., Any]) -> NDArray[Any]:
-        shape = [size or 1 for size in one.shape]
-        return np.asarray(of(size=shape), one.dtype) if "float" in str(one.dtype) else _ones(one)
+    def draw(tensor: Any, distribution: Callable[..., Any]) -> NDArray[Any]:
+        shape = [size or 1 for size in tensor.shape]
+        return np.asarray(distribution(size=shape), tensor.dtype) if "float" in str(tensor.dtype) else _ones(tensor)
 
     ways = (rng.normal, partial(rng.uniform, 0.0, 1.0), partial(rng.uniform, 0.0, 255.0))
-    return [partial(draw, of=of) for of in ways]
+    return [partial(draw, distribution=of) for of in ways]
 
 
 def _scale(signature: Signature, start: int) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def _scale(signature: Signature, start: int) -> tuple[float, float]:
 
 
 def _cell(
-    one: Any, encoding: Encoding, *, scale: tuple[float, float], number: int, rng: np.random.Generator
+    tensor: Any, encoding: Encoding, *, scale: tuple[float, float], number: int, rng: np.random.Generator
 ) -> NDArray[Any]:
     gap = number == _SAMPLES - 1 and encoding.fill is not None
     if encoding.kind == "category":
@@ -76,9 +76,9 @@ def _cell(
         words = encoding.vocabulary.words
         return np.full((1, 1), " ".join(words[number % len(words) :][:3]) if words else "", object)
     offset, divisor = scale
-    return np.full((1, 1), np.nan if gap else offset + divisor * rng.normal(), one.dtype)
+    return np.full((1, 1), np.nan if gap else offset + divisor * rng.normal(), tensor.dtype)
 
 
-def _ones(one: Any) -> NDArray[Any]:
-    shape = [size or 1 for size in one.shape]
-    return np.full(shape, b"one", object) if one.dtype == "string" else np.ones(shape, one.dtype)
+def _ones(tensor: Any) -> NDArray[Any]:
+    shape = [size or 1 for size in tensor.shape]
+    return np.full(shape, b"one", object) if tensor.dtype == "string" else np.ones(shape, tensor.dtype)

@@ -58,7 +58,7 @@ class SkopsPredictor:
         with contextlib.ExitStack() as held:
             held.enter_context(contextlib.nullcontext() if self._trusted else guarded())
             held.enter_context(warnings.catch_warnings())
-            held.enter_context(contextlib.redirect_stdout(said))  # what stands there is the predictions
+            held.enter_context(contextlib.redirect_stdout(said))  # only predictions go to stdout
             held.enter_context(contextlib.redirect_stderr(said))
             warnings.showwarning = _warned  # type: ignore[assignment]
             yield
@@ -71,10 +71,10 @@ class SkopsPredictor:
         if self._signature.targets:
             return len(self._signature.targets)
         try:
-            one = np.zeros((1, self._signature.columns))
+            sample = np.zeros((1, self._signature.columns))
         except (MemoryError, ValueError) as error:
             raise damaged(self._run) from error
-        return int(self._outputs(one).numbers.shape[1])
+        return int(self._outputs(sample).numbers.shape[1])
 
     def __call__(self, samples: RawSamples) -> Outputs:
         """As in `Predictor`, `BATCH` samples at a time."""
@@ -114,7 +114,7 @@ class SkopsPredictor:
         full = np.zeros((len(x), self.width))
         full[:, self._numbers(self._estimator.classes_)] = self._estimator.predict_proba(
             x
-        )  # one that it had not stays 0
+        )  # a class that it lacks stays 0
         return Outputs(full, numbers)
 
     def _numbers(self, classes: Array) -> Array:

@@ -121,16 +121,16 @@ def _import(named: Sequence[str]) -> None:
     here = str(Path.cwd())
     if named and here not in sys.path:
         sys.path.append(here)
-    for one in named:
-        module = one.partition(":")[0]
+    for reference in named:
+        module = reference.partition(":")[0]
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             problem = f"no module {error.name!r} among the installed packages or in {here}"
-            raise spec_error(f"--trust {one}: {problem}. Run it where {error.name}.py lies.") from error
+            raise spec_error(f"--trust {reference}: {problem}. Run it where {error.name}.py lies.") from error
         except Exception as error:  # a module may raise anything while it is imported
             problem = f"importing {module!r} failed: {type(error).__name__}: {error}"
-            raise spec_error(f"--trust {one}: {problem}. Fix the module.") from error
+            raise spec_error(f"--trust {reference}: {problem}. Fix the module.") from error
 
 
 def _nodes(path: Path) -> Iterator[dict[str, Any]]:
@@ -138,13 +138,13 @@ def _nodes(path: Path) -> Iterator[dict[str, Any]]:
     with ZipFile(path) as archive:
         left: list[Any] = [json.loads(archive.read("schema.json"))]
     while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            if "__loader__" in one:
-                yield one
-            left.extend(one.values())
-        elif isinstance(one, list):
-            left.extend(one)
+        node = left.pop()
+        if isinstance(node, dict):
+            if "__loader__" in node:
+                yield node
+            left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)
 
 
 _METHODS = frozenset({"predict", "predict_proba", "decision_function", "predict_log_proba", "auto"})
@@ -161,12 +161,12 @@ def _oddity(made: Any) -> str | None:
     """
     left, seen = [made], dict[int, Any]()
     while left:
-        one = left.pop()
-        if id(one) in seen or isinstance(one, type | str | bytes | int | float | ModuleType):
+        obj = left.pop()
+        if id(obj) in seen or isinstance(obj, type | str | bytes | int | float | ModuleType):
             continue
-        seen[id(one)] = one
-        items = {**one} if isinstance(one, dict) else {}
-        held = getattr(one, "__dict__", {})
+        seen[id(obj)] = obj
+        items = {**obj} if isinstance(obj, dict) else {}
+        held = getattr(obj, "__dict__", {})
         for key, value in [*items.items(), *(held.items() if isinstance(held, dict) else ())]:
             if isinstance(key, str) and key.rpartition("__")[2] == "memory" and value is not None:
                 return "names a folder of pickles (`memory`), which fitting would load"
@@ -174,12 +174,12 @@ def _oddity(made: Any) -> str | None:
             if key in _NAMES_METHODS and not all(isinstance(n, str | None) and n in {*_METHODS, None} for n in names):
                 return f"would call other methods than those that predict ({key})"
             left += [key, value]
-        if isinstance(one, list | tuple | set | frozenset | deque):
-            left += one
-        elif isinstance(one, np.ndarray) and one.dtype.hasobject:
-            left += one.ravel().tolist()
-        elif isinstance(one, partial):
-            left += [one.func, one.args, one.keywords]
-        elif isinstance(one, MethodType):
-            left.append(one.__self__)
+        if isinstance(obj, list | tuple | set | frozenset | deque):
+            left += obj
+        elif isinstance(obj, np.ndarray) and obj.dtype.hasobject:
+            left += obj.ravel().tolist()
+        elif isinstance(obj, partial):
+            left += [obj.func, obj.args, obj.keywords]
+        elif isinstance(obj, MethodType):
+            left.append(obj.__self__)
     return None

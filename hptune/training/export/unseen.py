@@ -248,15 +248,15 @@ def _pictures(signature: Signature, shape: tuple[int, int, int], path: Path) -> 
         if not files:
             raise spec_error(f"--input: {path} holds no file. Put the pictures in it.")
     for start in range(0, len(files), AT_ONCE):
-        some = files[start : start + AT_ONCE]
-        read = [_picture(file, shape) for file in some]
+        batch = files[start : start + AT_ONCE]
+        read = [_picture(file, shape) for file in batch]
         problems = [problem for problem in read if isinstance(problem, Problem)]
         if problems and PICTURE not in signature.dropped:
             raise SpecError(*problems[:SHOWN], *_more(problems, path))
         known = np.array([not isinstance(one, Problem) for one in read])
         pictures = [one for one in read if not isinstance(one, Problem)]
         samples = np.stack(pictures) if pictures else np.empty((0, *shape), np.uint8)
-        yield Piece(samples, known, tuple(str(file) for file in some))
+        yield Piece(samples, known, tuple(str(file) for file in batch))
 
 
 def _picture(file: Path, shape: tuple[int, int, int]) -> Array | Problem:

@@ -109,7 +109,7 @@ def _bounds(layer: Any, inputs: list[Any]) -> Bounds | None:
     if kind == "Activation" and activation in RANGES:
         return RANGES[activation]
     if kind.startswith("UpSampling") and getattr(layer, "interpolation", "nearest") not in ("nearest", "bilinear"):
-        return None  # which goes beyond
+        return None  # these interpolate beyond the input's range
     if not (kind in _PASSING or kind in _OF_ONE or kind.startswith("ZeroPadding")):
         return None
     before = bounds_of(inputs[0])
@@ -117,7 +117,7 @@ def _bounds(layer: Any, inputs: list[Any]) -> Bounds | None:
         return _of_activation(activation, before)
     if kind == "Rescaling":
         return _rescaled(layer, before)
-    if kind in _OF_ONE:  # those that let a part of what is below 0 through
+    if kind in _OF_ONE:  # those that pass part of what is below 0
         return UNBOUNDED if before == UNBOUNDED and not getattr(layer, "max_value", None) else None
     return before if kind in _PASSING else _together(_hull, [(0.0, 0.0), before])
 
@@ -198,7 +198,7 @@ def _made_by(tensor: Any) -> tuple[Any, list[Any]]:
         return None, []
     layer = history.operation
     if history.tensor_index and not isinstance(layer, keras().Model):
-        return None, []  # a state beside what a layer gives
+        return None, []  # a state, and not the layer's output
     if isinstance(layer, keras().Model):
         outputs = getattr(layer, "outputs", None) if not calls_otherwise(layer) else None
         return _made_by(outputs[history.tensor_index]) if outputs else (None, [])

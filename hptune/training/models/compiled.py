@@ -85,7 +85,7 @@ class Compiled:
 
     def digest(self, dials: Mapping[str, float]) -> Any:
         """All of it as plain data. dials: the optimizer's, which are left out, as is its rate."""
-        reset_names()  # a metric is called `auc` then, however many were made before it
+        reset_names()  # so that a metric is named `auc`, however many were made before
         optimizer = described(self.optimizer())
         for numbers in (part for part in optimizer[1:] if isinstance(part, dict)):
             for name in {*numbers} & {"name", "learning_rate", *(dial.removeprefix("optimizer.") for dial in dials)}:
@@ -144,5 +144,5 @@ def _is_plain(optimizer: Any) -> bool:
 def rate_of(optimizer: Any) -> float | None:
     """Its learning rate; None where it has a schedule, a function, or another optimizer inside."""
     rate = getattr(optimizer, "_learning_rate", None)
-    around = hasattr(optimizer, "inner_optimizer")  # Keras keeps a rate of 0 in such a one, which nothing reads
+    around = hasattr(optimizer, "inner_optimizer")  # such an optimizer has a rate of 0 in Keras, which nothing reads
     return float(rate) if isinstance(rate, keras().Variable) and not around else None

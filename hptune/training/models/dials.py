@@ -103,8 +103,8 @@ def _combined(operation: Callable[[Any, Any], Any], left: Any, right: Any) -> An
     """The result: a Number where both are numbers; with a tensor a tensor of its type, as with Python's numbers."""
     import tensorflow as tf
 
-    def number(one: Any) -> Any:
-        return one.value() if isinstance(one, Number) else tf.constant(one, tf.float64)
+    def number(operand: Any) -> Any:
+        return operand.value() if isinstance(operand, Number) else tf.constant(operand, tf.float64)
 
     others = [one for one in (left, right) if not isinstance(one, Number | int | float)]
     if not others:

@@ -201,10 +201,12 @@ class _Exploration:
             self._domains[name] = self._checked(name, self._spelled[name])
         if not self._builder.branches:
             return
-        every = len(self._builds) == 1 or (first_good and failure is None)  # the first to build is turned from too
+        every = len(self._builds) == 1 or (
+            first_good and failure is None
+        )  # the first build that succeeds is varied too
         for name in [n for n in self._domains if n in build.asked] if every else new:
             self._turn(build, name, _ends(self._domains[name]))
-        if origin is None and new and not every:  # several were turned at once: which of them brought it?
+        if origin is None and new and not every:  # several changed at once: which of them brought it?
             base = self._base()
             for name in [n for n in self._domains if n in build.asked and _is_countable(self._domains[n])]:
                 self._turn(build, name, [base[name]])

@@ -230,14 +230,14 @@ def _nameless(config: Any) -> Any:
             if isinstance(part.get("name"), str):
                 names.setdefault(part["name"], f"name {len(names)}")
             part = list(part.values())
-        for one in part if isinstance(part, list | tuple) else ():
-            collect(one)
+        for inner in part if isinstance(part, list | tuple) else ():
+            collect(inner)
 
     def renamed(part: Any) -> Any:
         if isinstance(part, Mapping):
             return {key: renamed(value) for key, value in part.items()}
         if isinstance(part, list | tuple):
-            return [renamed(one) for one in part]
+            return [renamed(inner) for inner in part]
         return names.get(part, part) if isinstance(part, str) else part
 
     collect(config)

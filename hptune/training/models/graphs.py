@@ -30,7 +30,7 @@ def build(graph: Graph, shape: Shape | Mapping[str, Shape], folder: Path) -> Any
     tensors: dict[int, Any] = {-1 - i: tensor for i, tensor in enumerate(inputs.values())}
     for number, call in enumerate(graph.calls):
         source = number - 1 if call.source is None else call.source
-        with _telling(call):
+        with _naming_layer(call):
             layer = make_layer(call.name, {**call.args, "name": _name(number, call)}, folder)
             tensors[number] = _called(layer, source, tensors)
     ends = {name: tensors[number] for name, number in (graph.outputs or {}).items()}
@@ -41,20 +41,20 @@ def build(graph: Graph, shape: Shape | Mapping[str, Shape], folder: Path) -> Any
 def _stack(calls: Sequence[LayerCall], shape: Shape, folder: Path) -> Any:
     layers = []
     for call in calls:
-        with _telling(call):
+        with _naming_layer(call):
             layers.append(make_layer(call.name, call.args, folder))
     try:
         return keras().Sequential([keras().Input(shape[0], dtype=shape[1]), *layers])
-    except Exception:  # it does not say of which layer: called one by one, it is the same one again
+    except Exception:  # it doesn't name the layer: called one by one, the same layer fails again
         tensor = keras().Input(shape[0], dtype=shape[1])
         for call in calls:
-            with _telling(call):
+            with _naming_layer(call):
                 tensor = make_layer(call.name, call.args, folder)(tensor)
         raise
 
 
 @contextmanager
-def _telling(call: LayerCall) -> Iterator[None]:
+def _naming_layer(call: LayerCall) -> Iterator[None]:
     """What Keras, or a layer of the user's own, raises becomes a LayerError that names the layer."""
     try:
         yield
@@ -89,8 +89,8 @@ def _name(number: int, call: LayerCall) -> str:
 
 
 def _called(layer: Any, source: Source, tensors: Mapping[int, Any]) -> Any:
-    def taken(one: int | tuple[int, ...]) -> Any:
-        return [tensors[number] for number in one] if isinstance(one, tuple) else tensors[one]
+    def taken(place: int | tuple[int, ...]) -> Any:
+        return [tensors[number] for number in place] if isinstance(place, tuple) else tensors[place]
 
     if isinstance(source, Mapping):
         return layer(**{key: taken(one) for key, one in source.items()})

@@ -25,9 +25,9 @@ from hptune.base.trial import Value, Values
 from hptune.base.user_code import load_object
 from hptune.experiment.space.references import NAME
 from hptune.training.core.results import build_as_fit, has_own_loops, is_whole, makes_its_own_loss
-from hptune.training.own.bound import why_by_fit
 from hptune.training.own.heap import Heap
 from hptune.training.own.modules import forget, imported, own_modules
+from hptune.training.own.needs_fit import why_by_fit
 from hptune.training.own.untouched import Untouched, names_there
 from hptune.training.runtime import Settings, keras, reset_names, seeded_meanwhile
 
@@ -57,13 +57,13 @@ class Builder:
         self.branches = branches
         self.path = path
         self.why_by_fit: str | None = None
-        self.tells_penalties = False
+        self.reports_penalties = False
         self.kept_by_code: set[str] = set()
         self.prepare: Callable[[], None] = lambda: None
         self._import_seed = 0
         self._asked: list[tuple[Any, Values]] = []
         self._late: list[ModuleType] = []
-        self.floats = "float32"  # what the code has Keras make numbers of
+        self.floats = "float32"  # Keras's floatx as the code sets it
         self._heap: Heap | None = None
         self._kt = keras_tuner()
         self._settings = _SETTINGS.setdefault(reference, Settings.now())
@@ -121,7 +121,7 @@ class Builder:
 
         x: a sample, for a model that has no weights before it is called. values: the defaults of what the YAML
         declares; the code's own stand for the others. Errors of the code are passed over: it raises them again.
-        Sets `why_by_fit`, why Keras's `fit` must train each model (None: it need not), and `tells_penalties`, whether
+        Sets `why_by_fit`, why Keras's `fit` must train each model (None: it need not), and `reports_penalties`, whether
         the reported loss holds the penalties on the weights.
         """
         self._import_seed = seed
@@ -129,7 +129,7 @@ class Builder:
         with contextlib.suppress(Exception), quietly():
             model = self.build_with(self.asking(values))
             self.why_by_fit = self.needs_fit(model)
-            self.tells_penalties = makes_its_own_loss(model)
+            self.reports_penalties = makes_its_own_loss(model)
             if not is_whole(model):
                 build_as_fit(model, x)
                 self.untouched.after(model)

@@ -127,7 +127,9 @@ def make_loss(loss: Any, folder: Path = Path()) -> Any:
     kind = kind if inspect.isclass(kind) else _class_of(kind)
     if not inspect.isclass(kind):
         return kind
-    known = inspect.signature(kind).parameters  # a function may have options that its class has not, nothing by default
+    known = inspect.signature(
+        kind
+    ).parameters  # a function may have options, without effect by default, that its class lacks
     return kind(**{name: value for name, value in (arguments or {}).items() if name in known or value is not None})
 
 
@@ -137,7 +139,7 @@ def _own(base: type, reference: str, *, arguments: Mapping[str, Any] | None, fol
     if inspect.isclass(own):
         return own(**(arguments or {}))
     if arguments:
-        problem = f"{reference} is no class, so it takes no arguments ({', '.join(arguments)}). Drop them."
+        problem = f"{reference} is not a class, so it takes no arguments ({', '.join(arguments)}). Drop them."
         raise spec_error(problem, *path)
     if not callable(own) and not isinstance(own, base):
         raise spec_error(f"{reference} is neither a function nor a {base.__name__}. Name one of these.", *path)

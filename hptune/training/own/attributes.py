@@ -9,8 +9,8 @@ from typing import Any
 def answers(obj: Any) -> bool:
     """Whether the object can be inspected: some raise for every attribute, even `__class__`."""
     try:
-        obj.__class__  # noqa: B018  # it is asked for
-    except Exception:  # noqa: BLE001  # whatever such an object raises
+        obj.__class__  # noqa: B018  # the access is the test
+    except Exception:  # noqa: BLE001  # such an object may raise anything
         return False
     return True
 

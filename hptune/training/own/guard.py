@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hptune.training.core.batches import leaves, mapped
 from hptune.training.core.loops import function
 from hptune.training.core.program import Program
 from hptune.training.core.results import in_order
-from hptune.training.core.streamed import leaves, mapped
 from hptune.training.core.variables import code_of, own_state, put
 from hptune.training.data import Data
 from hptune.training.models.blueprint import Blueprint
@@ -59,7 +59,7 @@ def apart(blueprint: Blueprint, program: Program, data: Data) -> str | None:
     if any(not one.built for one in reached(code_of(own)) if isinstance(one, keras().layers.Layer)):
         _trace(
             own, wanted, x=x, y=y, weight=weight
-        )  # a layer that a loss calls makes its variables now, before they move
+        )  # a layer that a loss calls makes its variables now, before any change
     moved = {id(one): one for one in [*own_state(own), *own_state(model)]}.values()
     before = [one.numpy() for one in moved]
     ours = _computed(own, wanted, metrics=metrics, x=x, y=y, weight=weight)
@@ -83,7 +83,7 @@ def _set_otherwise(own: Any, model: Any) -> str | None:
     usual = kept_in_each_layer()
     for mine, other in zip(ours, theirs, strict=True):
         if isinstance(mine, keras().Model) or type(mine).__name__ != type(other).__name__:
-            continue  # of a model its layers are looked at; where penalties have made one another, results are
+            continue  # a model's layers are compared; where penalties replaced one, its results are
         for name, value in vars(mine).items():
             now = vars(other).get(name, value)
             if name not in usual and _is_option(value) and _is_option(now) and value != now:
@@ -112,7 +112,7 @@ def _weights(model: Any, own: Any) -> tuple[list[Any], list[Any]]:
     states = [one for one in own.variables if all(one is not weight for weight in of_own)]
     of_program = list(model.weights)[-len(of_own) :] if of_own else []
     drawn = [one for one in model.variables if all(one is not weight for weight in model.weights)]
-    if len(drawn) == len(states):  # a rate that is 0 has no generator
+    if len(drawn) == len(states):  # a dropout with rate 0 has no generator
         of_program, of_own = [*of_program, *drawn], [*of_own, *states]
     return of_program, of_own
 
@@ -122,13 +122,13 @@ def _names(model: Any) -> Any:
 
 
 def _computed(model: Any, loss: Any, *, metrics: Any, x: Any, y: Any, weight: Any) -> dict[str, Any]:
-    keras().utils.set_random_seed(0)  # for what draws without a generator of its own
+    keras().utils.set_random_seed(0)  # for layers that draw without a generator of their own
     predicted = model(x, training=False)
     results = {"predictions": [np.asarray(leaf) for leaf in leaves(predicted)], "penalty": [_sum(model.losses)]}
     if loss is not None:
         results["loss"] = [np.asarray(loss(y, predicted, weight))]
     if metrics is not None and loss is not None:
-        metrics.reset_state()  # of the program, which has trained
+        metrics.reset_state()  # the program's, which has trained
         metrics.update_state(y, predicted, weight)
         results["metrics"] = [np.asarray(leaf) for leaf in leaves(list(in_order(metrics.result()).values()))]
         metrics.reset_state()

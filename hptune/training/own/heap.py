@@ -85,7 +85,7 @@ def _walked(objects: Iterable[Any]) -> Iterator[tuple[int, tuple[Any, Any, str]]
         seen.add(id(obj))
         try:
             state, inside = _state_of(obj)
-        except Exception:  # noqa: BLE001  # an object may raise anything as it is looked into; it then counts as changed
+        except Exception:  # noqa: BLE001  # an object may raise anything when it is inspected; it then counts as changed
             state, inside = object(), []
         yield id(obj), (obj, (type(obj), state, _keys(inside)), name)
         if len(inside) < _MANY:
@@ -158,9 +158,11 @@ def _state_of(obj: Any) -> tuple[Any, list[Any]]:
         return tuple(map(_key, obj)), list(obj.values())
     if any(one.__module__ == "_ctypes" for one in type(obj).__mro__):
         return None if type(obj).__name__ == "CField" else zlib.crc32(memoryview(obj)), gc.get_referents(obj)
-    if type(obj).__name__ == "SRE_Scanner":  # it does not tell how far it is
+    if type(obj).__name__ == "SRE_Scanner":  # its position can't be read
         return object(), []
-    if type(obj).__module__ == "_thread" and not isinstance(obj, threading.local):  # a lock; it tells if it is taken
+    if type(obj).__module__ == "_thread" and not isinstance(
+        obj, threading.local
+    ):  # a lock; its repr shows whether it is held
         return repr(obj), []
     if isinstance(obj, set | frozenset):
         return frozenset(map(_key, obj)), sorted(obj, key=id)
@@ -190,7 +192,7 @@ def _has_room(kind: type) -> bool:
 
 
 def _of_pandas(obj: Any) -> Any:
-    pd: Any = sys.modules["pandas"]  # it is there, as the thing is of it
+    pd: Any = sys.modules["pandas"]  # it is loaded, since the object is of it
     if isinstance(obj, pd.DataFrame):
         columns = (obj.iloc[:, place] for place in range(obj.shape[1]))
         return tuple(map(_of_pandas, (obj.index, obj.columns, *columns)))
@@ -206,7 +208,7 @@ def _of_keras(obj: Any) -> tuple[Any, list[Any]]:
         return _value(obj), []
     if not hasattr(type(obj), "__dict__"):
         return None, []
-    if hasattr(type(obj), "python_function"):  # what it was traced to tells nothing but what that does
+    if hasattr(type(obj), "python_function"):  # its traces add nothing to the Python function
         return None, [obj.python_function]
     if type(obj).__name__.endswith(("Iterator", "Queue")):  # it has no state that can be read
         return object(), []
@@ -241,7 +243,7 @@ def _value(variable: Any) -> Any:
 
 
 def _sum(array: NDArray[Any]) -> int:
-    if array.dtype == object:  # which objects they are
+    if array.dtype == object:  # the identities of the objects
         array = np.fromiter(map(id, array.ravel()), np.uint64, array.size)
     if array.dtype.kind in "biufc":
         return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

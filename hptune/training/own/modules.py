@@ -36,7 +36,7 @@ def _imported_by(module: ModuleType) -> Iterator[str]:
     """The names of the modules that its source imports, anywhere in it, and of the packages around them."""
     try:
         tree = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes())
-    except (OSError, SyntaxError, ValueError):  # it has no text
+    except (OSError, SyntaxError, ValueError):  # it has no source
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -73,7 +73,7 @@ class Namespace:
                 if self._is_own and (name not in now or now[name] is not was):
                     _set(self._thing, name, was)
             elif name not in now or _pickled(now[name]) != copied:
-                then = pickle.loads(copied)  # this process has written it
+                then = pickle.loads(copied)  # written by this process
                 if name not in now or not _put_into(now[name], then):
                     _set(self._thing, name, then)
         for variable, value in self._variables:
@@ -98,10 +98,10 @@ _SEEN: dict[int, Namespace] = {}
 
 def namespaces(obj: Any) -> Iterator[Namespace]:
     """The namespaces of a module, its classes and the functions in both; of any other object its own."""
-    for one in _inside(obj):
-        if id(one) not in _SEEN:
-            _SEEN[id(one)] = Namespace(one)
-        yield _SEEN[id(one)]
+    for part in _inside(obj):
+        if id(part) not in _SEEN:
+            _SEEN[id(part)] = Namespace(part)
+        yield _SEEN[id(part)]
 
 
 def forget_namespaces(some: Iterable[Namespace]) -> None:
@@ -120,12 +120,12 @@ def _inside(obj: Any) -> Iterator[Any]:
     seen: set[int] = set()
     waiting = [obj]
     while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
+        part = waiting.pop()
+        if id(part) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        waiting += [value for value in _parts(one) if _is_apart(value, one)]
+        seen.add(id(part))
+        yield part
+        waiting += [value for value in _parts(part) if _is_apart(value, part)]
 
 
 def _parts(obj: Any) -> list[Any]:

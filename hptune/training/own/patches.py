@@ -39,9 +39,9 @@ class _Snapshot:
     def undo(self) -> None:
         for name in self._gained() if isinstance(self.owner, type) else ():
             delattr(self.owner, name)
-        for name, one in self._code.items():
-            if vars(self.owner).get(name) is not one:
-                setattr(self.owner, name, one)
+        for name, original in self._code.items():
+            if vars(self.owner).get(name) is not original:
+                setattr(self.owner, name, original)
         for name, table in self._tables.items():
             held = vars(self.owner)[name]
             if held != table:

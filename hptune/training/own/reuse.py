@@ -49,7 +49,7 @@ def loss_apart(program: Program, builder: Builder | None) -> str | None:
     if builder is None or not program.model._get_regularization_losses():
         return None
     holds = makes_its_own_loss(program.model) or program.own_steps
-    if holds == builder.tells_penalties:
+    if holds == builder.reports_penalties:
         return None
     ours, theirs = ("holds", "leaves them out") if holds else ("leaves out", "holds them")
     note = f"the loss of this model {ours} the penalties on its weights, and that of the default values' {theirs}"
@@ -58,9 +58,9 @@ def loss_apart(program: Program, builder: Builder | None) -> str | None:
 
 def counts_in_python(program: Program) -> str | None:
     """A note on Python state that the model's code changes while graphs are traced, and not while they run."""
-    if not program.counted:
+    if not program.changed_in_tracing:
         return None
-    names = ", ".join(program.counted)
+    names = ", ".join(program.changed_in_tracing)
     note = f"the model's code changes {names} in Python, as graphs are made of it and not as they run"
     return f"{note} (a variable counts as they run: add_weight)"
 
@@ -89,12 +89,12 @@ def ranks_apart(blueprint: Blueprint, model: Any, y: Array) -> list[str]:
     if getattr(model, "output_shape", None) != (None, 1) or y.ndim != 1:
         return []
     metrics = keras().tree.flatten([blueprint.compiled.metrics(), blueprint.compiled.weighted_metrics()])
-    names = ", ".join(getattr(one, "__name__", None) or one.name for one in metrics if _tells_them_apart(one, y))
+    names = ", ".join(getattr(one, "__name__", None) or one.name for one in metrics if _depends_on_shape(one, y))
     note = f"{names}: the targets are given as [n] beside predictions of [n, 1], so that their difference is [n, n]"
     return [f"{note}. Reshape them in its code, or have the data give y as [n, 1]"] if names else []
 
 
-def _tells_them_apart(metric: Any, y: Array) -> bool:
+def _depends_on_shape(metric: Any, y: Array) -> bool:
     if not inspect.isfunction(metric):  # one that Keras's own counts by is left to that
         own = isinstance(metric, keras().metrics.Metric) and is_own(type(metric).update_state)
         return own and not _is_known_alike(metric, y)
@@ -103,7 +103,7 @@ def _tells_them_apart(metric: Any, y: Array) -> bool:
         try:
             with quietly():
                 first, second = (_mean_of(metric, one, shares) for one in (targets, targets[:, None]))
-        except Exception:  # noqa: BLE001  # what it can't take is told as it is trained
+        except Exception:  # noqa: BLE001  # what it can't take is reported when it is trained
             continue
         return not np.isclose(first, second, equal_nan=True)
     return False
@@ -134,8 +134,8 @@ _FLOATS = (
 def notes_on_leftovers(builder: Builder) -> list[str]:
     """Notes on what the builder's calls leave behind for the next call."""
     kept = sorted(builder.kept_by_code)
-    few = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
-    notes = [_KEEPS.format(names=few)] if kept else []
+    shown = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
+    notes = [_KEEPS.format(names=shown)] if kept else []
     if builder.floats != "float32":
         notes.append(_FLOATS.format(floats=builder.floats))
     return [_CHANGES, *notes] if builder.untouched.changed and not kept else notes
@@ -146,7 +146,7 @@ def notes_on(blueprint: Blueprint, *, not_validated: str | None) -> list[str]:
     notes = [not_validated] if not_validated is not None else []
     notes += _of_logits(blueprint.compiled)
     if not blueprint.dialled:
-        notes.append(NONE.format(why="is a class of its own, whose layers can't be told"))
+        notes.append(NONE.format(why="is a class of its own, whose layers can't be seen"))
     if blueprint.unproved:
         names = ", ".join(blueprint.unproved)
         notes.append(f"{NONE.format(why=f'holds {names}, which can not be looked into')}. {_ALLOWED_BY}")

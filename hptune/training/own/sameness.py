@@ -159,7 +159,7 @@ def _described(obj: Any, inside: tuple[int, ...]) -> Any:
     if is_graph_function(obj):
         options = [getattr(obj, name, None) for name in ("_jit_compile", "_input_signature", "_autograph")]
         return ["a tf.function", _described(obj.python_function, inside), repr(options)]
-    if isinstance(obj, keras().layers.Layer):  # one that code holds: what it has learnt counts
+    if isinstance(obj, keras().layers.Layer):  # a layer that code holds: its weights count
         values = [variable.numpy() for variable in obj.variables]
         own = [one for one in obj._flatten_layers() if not is_known(type(one))]
         parts = [[_class(type(one), inside), _held(one, inside)] for one in own] + [of_own_parts(obj)]

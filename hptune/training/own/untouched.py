@@ -90,7 +90,7 @@ class Untouched:
         self.patched = self._patches.any_patched()
         inside = list(_inside(model))
         for obj in inside:
-            if not self._is_known(obj):  # another may have had its identity, and be gone
+            if not self._is_known(obj):  # another object, now gone, may have had its identity
                 self._there -= {id(obj)}
                 self._shared.discard(id(obj))
                 self._made_here.discard(id(obj))
@@ -158,9 +158,9 @@ def _remembered(obj: Any) -> _PutBack:
 def _of_variable(variable: Any) -> _PutBack:
     value, trained = variable.numpy(), variable.trainable
 
-    def put_back(one: Any) -> None:
-        one.assign(value)
-        one.trainable = trained
+    def put_back(target: Any) -> None:
+        target.assign(value)
+        target.trainable = trained
 
     return put_back
 
@@ -170,13 +170,13 @@ def _of_layer(layer: Any) -> _PutBack:
     trained = getattr(layer, "_trainable", None)
     options = {name: value for name, value in vars(layer).items() if name[0] != "_" and name not in _BY_BUILDING}
 
-    def put_back(one: Any) -> None:
+    def put_back(target: Any) -> None:
         if trained is not None:
-            one._trainable = trained
+            target._trainable = trained
         for name, value in options.items():
-            now = vars(one).get(name, value)
+            now = vars(target).get(name, value)
             if now is not value and _is_option(value) and _is_option(now):
-                setattr(one, name, value)
+                setattr(target, name, value)
 
     return put_back
 

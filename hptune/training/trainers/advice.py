@@ -20,7 +20,7 @@ _TRIED_EPOCHS = 4
 """Epochs that the advice is measured over; the first one compiles."""
 
 
-def tell_validation(program: Program, validation: Part, setting: ProgramSetting, *, epochs: int) -> None:
+def record_validation(program: Program, validation: Part, setting: ProgramSetting, *, epochs: int) -> None:
     """Tell the stopwatch how much of these epochs, which are one call each, was validation."""
     if program.epoch_s is None:
         return
@@ -64,6 +64,6 @@ def _on_precision() -> list[str]:
     if not gpus or keras.config.dtype_policy().name != "float32":
         return []
     major, _ = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-    if major < 7:  # no units of its own for half precision
+    if major < 7:  # no hardware for half precision
         return []
     return ["execution.precision: mixed_float16 is likely to pay for large layers (it changes results)"]

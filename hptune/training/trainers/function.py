@@ -132,7 +132,7 @@ def _number(name: str, value: Any) -> float:
         number = float(value)
     except (TypeError, ValueError) as error:
         raise SegmentFailed(f"the function returned {value!r} for {name!r}; a number is wanted") from error
-    except OverflowError as error:  # a whole number of more digits than could be told
+    except OverflowError as error:  # a whole number beyond floats
         raise SegmentFailed(f"the function returned a number beyond floats for {name!r}") from error
     if math.isnan(number):
         raise SegmentFailed(f"the function returned NaN for {name!r}")

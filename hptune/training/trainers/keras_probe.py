@@ -14,7 +14,7 @@ from hptune.run.record import joined_space
 from hptune.training.core.outcome import parameters
 from hptune.training.data import facts
 from hptune.training.models.discovery import explore
-from hptune.training.models.needs import notes_for_code
+from hptune.training.models.sample_needs import notes_for_code
 from hptune.training.own import reuse
 from hptune.training.trainers.by_fit.own_fit_probe import probe_own_fit
 from hptune.training.trainers.loaded import Loaded

@@ -110,7 +110,7 @@ class KerasTrainer:
         best = Best(self.loaded.objective, self._above(segment)) if self._may_be_kept(segment) else None
 
         def after(trained: TrainedModel, epoch: int, metrics: Mapping[str, float]) -> None:
-            if best is not None and isinstance(trained, Program):  # a fit of its own says what it has earned
+            if best is not None and isinstance(trained, Program):  # a `fit` keeps its own best epoch
                 best.take(trained, epoch, metrics)
             if on_epoch is not None:
                 on_epoch(segment, epoch, metrics)
@@ -118,7 +118,7 @@ class KerasTrainer:
         outcome = self._trials.run(segment, after)
         epochs = segment.from_epoch + epochs_of(outcome.curves)
         kept = self._keep_state(segment, outcome, epochs=epochs, best=best)
-        seconds = time.perf_counter() - started  # of training: measuring the test part and writing the model are none
+        seconds = time.perf_counter() - started  # of training alone, without testing and writing the model
         learnt = {"parameters": parameters(outcome.trained.model), **outcome.facts, **self._news()}
         if segment.purpose in ("best", "baseline"):
             assert best is not None, "made above"

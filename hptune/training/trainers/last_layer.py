@@ -51,7 +51,7 @@ def check_last_layer(
         _check_probabilities(activation, loss, data=data, path=path)
 
 
-def doubt(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyType({})) -> str | None:
+def range_note(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyType({})) -> str | None:
     """A note on a network for a standardised target that is not known to give numbers of either sign; or None."""
     if data.task != "regression" or data.target_scale is None or makes_its_own_loss(model):
         return None
@@ -60,7 +60,7 @@ def doubt(model: Any, data: Data, *, columns: Mapping[str, int] = MappingProxyTy
         if output is None or bounds_of(output) is None:
             layer = f"{name}'s last layer" if name else "the last layer"
             problem = f"the target is standardised while training, and whether {layer} gives values on both sides of 0"
-            return f"{problem} can't be told. Say data.scale: none if it does not."
+            return f"{problem} is not known. Say data.scale: none if it does not."
     return None
 
 

@@ -16,7 +16,7 @@ from hptune.experiment.space.space import Space
 from hptune.run.rundir import RunPaths
 from hptune.training import runtime
 from hptune.training.data import Data, Part
-from hptune.training.data.given import as_given, beside_outputs, target_as_given
+from hptune.training.data.source_form import as_given, beside_outputs, target_as_given
 from hptune.training.export.handover import Handover
 from hptune.training.models.hypermodel import Builder, from_code
 from hptune.training.trainers.by_fit.own_fit import FitContext

@@ -67,7 +67,7 @@ def check_recipes(
             failure = str(failed)
         except HptuneError:
             raise
-        except Exception as error:  # Keras and users' code raise anything; it is told below
+        except Exception as error:  # Keras and users' code raise anything; it is reported below
             if is_fatal(error) and not failures:  # at the defaults; elsewhere it is left to the trial that meets it
                 raise
             failure = reason(error, folder)

@@ -23,12 +23,12 @@ from hptune.experiment.space.space import Space
 from hptune.experiment.training import Stabilize
 from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
+from hptune.training.core.batches import mapped
 from hptune.training.core.losses import standardized
 from hptune.training.core.program import Program
 from hptune.training.core.results import build_as_fit, has_call, has_own_steps, is_whole, packed, reported_by
 from hptune.training.core.several_outputs import check_outputs, columns_of, each_standardized, splitter
 from hptune.training.core.state import State
-from hptune.training.core.streamed import mapped
 from hptune.training.data import Data
 from hptune.training.export.export import behind, in_own_unit
 from hptune.training.models import augment
@@ -38,7 +38,7 @@ from hptune.training.models.from_model import Outlives, of_model
 from hptune.training.models.hypermodel import Builder
 from hptune.training.own.guard import apart
 from hptune.training.runtime import keras, reset_names
-from hptune.training.trainers.last_layer import check_last_layer, doubt
+from hptune.training.trainers.last_layer import check_last_layer, range_note
 from hptune.training.trainers.stabilize import recipe_for, stabilize
 
 KEPT = 8
@@ -129,14 +129,14 @@ class Programs:
         reset_names()
         return load_row(MODELS, spec.maker)(spec, self._data, self._folder)
 
-    def _augmented(self, bare: Blueprint, how: Augment) -> Blueprint:
-        flip, strong = augment.flips(how), augment.strengths(how)
+    def _augmented(self, bare: Blueprint, options: Augment) -> Blueprint:
+        flip, strong = augment.flips(options), augment.strengths(options)
         return replace(
             bare,
             structure=fingerprint(bare.structure, flip, list(strong)),
             dials={**bare.dials, **strong},
             front=lambda: augment.layers(flip, strong, self._data),
-            exports_front=how.export,
+            exports_front=options.export,
         )
 
     def drawn(self, recipe: Recipe, values: Values) -> Blueprint:
@@ -188,10 +188,10 @@ class Programs:
     @counts("build")
     def weights(self, blueprint: Blueprint, recipe: Recipe, *, values: Values, replica: int) -> Weights:
         """The initial weights of a trial, by (seed, architecture, replica); stabilised if the recipe asks for it."""
-        how = recipe.initialization.stabilize
-        if how is not None:
-            draws = self.blueprint(recipe_for(recipe, how, self._defaults), values)
-            return self._stabilized(how, draws, replica)
+        options = recipe.initialization.stabilize
+        if options is not None:
+            draws = self.blueprint(recipe_for(recipe, options, self._defaults), values)
+            return self._stabilized(options, draws, replica)
         seed = seeds.derive(self._experiment.seed, "weights", blueprint.architecture, replica)
         key = (blueprint.architecture + blueprint.made_by, replica)
         return self._kept_weights(key) or self._keep_weights(key, blueprint.weights(seed))
@@ -228,8 +228,8 @@ class Programs:
             return model
         if has_own_steps(model) and model.compiled:  # a step may use layers that `call` does not, and make state
             train = self._data.train
-            few = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
-            reported_by(model.train_step, packed(few))
+            batch = mapped(lambda a: a[:2], (train.x, train.y, train.sample_weight))
+            reported_by(model.train_step, packed(batch))
         if not is_whole(model) and (has_call(model) or not has_own_steps(model)):
             build_as_fit(model, self._data.train.x[:1])  # no input shape was given: the first sample has one
         builder.untouched.after(model)
@@ -238,7 +238,7 @@ class Programs:
     @counts("build")
     def compile(self, blueprint: Blueprint, *, xla: bool) -> Program:
         """Compile a new program, which is not kept."""
-        # Names, and what code draws as it builds, are as in a process of its own, whatever was made before.
+        # Names, and random numbers while building, are as in a process of its own.
         reset_names()
         keras().utils.set_random_seed(seeds.derive(self._experiment.seed, "program"))
         data, loss = self._data, blueprint.compiled.loss()
@@ -253,7 +253,7 @@ class Programs:
             if self._builder is None:
                 seen = data if self.restores_targets else replace(data, target_scale=None)
                 _check_last(model, blueprint, data=seen, columns=columns)
-                if (note := doubt(model, seen, columns=columns)) is not None:
+                if (note := range_note(model, seen, columns=columns)) is not None:
                     self.news["note"] = note
             if has_own_steps(model):
                 _check_steps(blueprint, front, xla=xla)
@@ -271,10 +271,10 @@ class Programs:
             xla=xla,
         )
         if self._builder is not None:
-            self._builder.check_asked()  # of what was traced
+            self._builder.check_asked()  # while it was traced
         return program
 
-    def _stabilized(self, how: Stabilize, draws: Blueprint, replica: int) -> Weights:
+    def _stabilized(self, options: Stabilize, draws: Blueprint, replica: int) -> Weights:
         """The run's stabilised weights of these draws; made here where the run doesn't have them (any more)."""
         made_by = fingerprint(draws.architecture, draws.made_by, draws.structure, draws.batch_size)
         key = (made_by, replica)
@@ -285,12 +285,12 @@ class Programs:
             with contextlib.suppress(states.Damaged):  # then they are made again, the same by their seed
                 return self._keep_weights(key, states.load(path, below=self._run.runs)[0].model)
         seed = seeds.derive(self._experiment.seed, "stabilize", draws.architecture, replica)
-        stabilized = stabilize(how, self.program(draws), draws, seed=seed)
+        stabilized = stabilize(options, self.program(draws), draws, seed=seed)
         states.save(path, State(tuple(stabilized.weights)), {}, below=self._run.runs)
         self.news["stabilized"] = {
             "structure": made_by,
             "replica": replica,
-            "method": how.method,
+            "method": options.method,
             "losses": list(stabilized.losses),
             "chosen": stabilized.chosen,
         }

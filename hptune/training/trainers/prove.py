@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hptune.base.errors import SegmentFailed
+from hptune.training.core.batches import Batches, batches, next_batch
 from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.results import build_as_fit
 from hptune.training.core.several_outputs import columns_of, splitter
 from hptune.training.core.state import State
-from hptune.training.core.streamed import Batches, batches, next_batch
 from hptune.training.data import Data, Part
 from hptune.training.export.export import behind, in_own_unit
 from hptune.training.models.blueprint import SMOOTHING, Blueprint
@@ -229,6 +229,8 @@ def _start_alike(program_model: Any, plain_model: Any) -> None:
     ours, theirs = (list(model._flatten_layers(include_self=False)) for model in (program_model, plain_model))
     if len(ours) != len(theirs):
         raise SegmentFailed("the compiled model has other layers than the plain one")
-    for one, other in zip(ours, theirs, strict=True):  # a dropout of 0 has a generator in the program alone
-        for generator, plain in zip(one._seed_generators, other._seed_generators, strict=False):
+    for ours_layer, theirs_layer in zip(
+        ours, theirs, strict=True
+    ):  # a dropout of 0 has a generator in the program alone
+        for generator, plain in zip(ours_layer._seed_generators, theirs_layer._seed_generators, strict=False):
             plain.state.assign(generator.state)

@@ -15,7 +15,7 @@ from hptune.training.data import Data, Part, load_data, load_folds, load_joined
 from hptune.training.data.sources import flow
 from hptune.training.data.split.folds import lacking
 from hptune.training.data.store.shared import SharedData
-from hptune.training.models.needs import needs_of
+from hptune.training.models.sample_needs import needs_of
 
 T = TypeVar("T")
 

@@ -51,7 +51,7 @@ class SklearnTrainer:
         import sklearn  # noqa: F401  # loaded before a segment's time counts
 
         assert experiment.data is not None, "the spec's check asks for data"
-        if experiment.data.picture is not None:  # decoded by TensorFlow, which is then started as everywhere
+        if experiment.data.picture is not None:  # decoded by TensorFlow
             runtime.start()
         assert isinstance(experiment.model, SklearnModel)
         assert experiment.evaluation.folds is not None, "filled in with the spec"
@@ -86,7 +86,7 @@ class SklearnTrainer:
             if segment.purpose == "probe":
                 learnt = self._probe()
                 return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)
-            with generators.begun(self._seed(segment)):  # for what draws as it is made, and as it predicts
+            with generators.begun(self._seed(segment)):  # for estimators that draw when made or when predicting
                 if segment.purpose in ("best", "baseline"):
                     learnt = self._fit_in_full(segment)
                     return SegmentResult(segment, 1, {}, time.perf_counter() - started, ended=True, facts=learnt)
@@ -117,7 +117,10 @@ class SklearnTrainer:
                 raise SegmentFailed(f"{type(last).__name__} takes no sample weights; choose one that does")
             weights[keyword] = train.sample_weight
         wanted = target(train, labels if takes_labels(estimator) else None)
-        with surroundings.only_this_process(), generators.begun(self._seed(segment)):  # for what takes no random_state
+        with (
+            surroundings.only_this_process(),
+            generators.begun(self._seed(segment)),
+        ):  # for estimators without random_state
             return estimator.fit(table(train), wanted, **weights)
 
     def _seed(self, segment: Segment, name: str = "") -> int:
@@ -184,7 +187,7 @@ class SklearnTrainer:
                 return estimator
             except SpecError:
                 raise
-            except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is told below
+            except Exception as error:  # noqa: BLE001  # an estimator's constructor raises anything; it is reported below
                 where = reasons.place(error, self._folder)
                 problem = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
                 failures.append(f"{problem} ({where})" if where else problem)
@@ -293,7 +296,7 @@ def save(run: RunPaths, estimator: Estimator) -> Path:
     from skops import io
 
     if (year := time.localtime().tm_year) < 1980:
-        problem = f"{run.best_estimator} can't be written: it is a ZIP file, which tells no time before 1980"
+        problem = f"{run.best_estimator} can't be written: it is a ZIP file, which holds no time before 1980"
         raise RunError(f"{problem}, and the clock stands in {year}. Set it, then: hptune train-best --run {run.name}.")
     with files.whole_file(run.best_estimator, below=run.runs) as file:
         file.write(io.dumps(estimator))

@@ -37,35 +37,35 @@ class StabilizedWeights:
     chosen: int
 
 
-def recipe_for(recipe: Recipe, how: Stabilize, defaults: Recipe) -> Recipe:
+def recipe_for(recipe: Recipe, options: Stabilize, defaults: Recipe) -> Recipe:
     """The recipe that the draws are trained by: the trial's layers, trained as at the defaults of the space.
 
-    `how` may name another optimizer and batch size. So it does not matter which trial first needs the weights.
+    `options` may name another optimizer and batch size. So it does not matter which trial first needs the weights.
     """
     changes: dict[str, Any] = {}
-    if how.optimizer is not None:
-        changes["optimizer"] = Optimizer(name=how.optimizer)
-    if how.batch_size is not None:
-        changes["batch_size"] = how.batch_size
+    if options.optimizer is not None:
+        changes["optimizer"] = Optimizer(name=options.optimizer)
+    if options.batch_size is not None:
+        changes["batch_size"] = options.batch_size
     training = defaults.training.model_copy(update=changes) if changes else defaults.training
     return replace(recipe, training=training)
 
 
-def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: int) -> StabilizedWeights:
+def stabilize(options: Stabilize, program: Program, blueprint: Blueprint, *, seed: int) -> StabilizedWeights:
     """Draw, train and choose weights.
 
     The result depends on the blueprint's architecture and structure, its batch size, the data and `seed` alone:
     dropout, penalties and smoothing are off. Raises SegmentFailed where every draw diverges.
     """
     whole = steps = program.steps_per_epoch(blueprint.batch_size)
-    if isinstance(how, Lottery):
-        draws = how.draws
-        steps = whole if how.steps_per_epoch is None else min(whole, how.steps_per_epoch)
-        rates = np.full(how.epochs * steps, how.learning_rate, np.float32)
+    if isinstance(options, Lottery):
+        draws = options.draws
+        steps = whole if options.steps_per_epoch is None else min(whole, options.steps_per_epoch)
+        rates = np.full(options.epochs * steps, options.learning_rate, np.float32)
     else:
         draws = 1
-        rise = Schedule.model_validate({"warmup": {"epochs": how.epochs, "start": how.start}})
-        table = schedules.table(rise, base_rate=how.end, epochs=how.epochs, steps_per_epoch=steps)
+        rise = Schedule.model_validate({"warmup": {"epochs": options.epochs, "start": options.start}})
+        table = schedules.table(rise, base_rate=options.end, epochs=options.epochs, steps_per_epoch=steps)
         rates = table.astype(np.float32)
     best: Weights | None = None
     losses: list[float] = []
@@ -73,7 +73,9 @@ def stabilize(how: Stabilize, program: Program, blueprint: Blueprint, *, seed: i
         weights = blueprint.weights(seeds.derive(seed, "draw", draw))
         order = seeds.derive(seed, "order", draw)
         setting = ProgramSetting(_neutral(blueprint), rates, blueprint.batch_size, order)
-        step_losses = program.run_steps(program.fresh(weights, seed), setting, epochs=how.epochs, steps_per_epoch=steps)
+        step_losses = program.run_steps(
+            program.fresh(weights, seed), setting, epochs=options.epochs, steps_per_epoch=steps
+        )
         # Each step counts by its samples, as in Keras's loss of an epoch: the last batch may be a smaller one.
         sizes = [min(blueprint.batch_size, program.rows - step * blueprint.batch_size) for step in range(steps)]
         losses.append(math.fsum(map(operator.mul, step_losses[-steps:], sizes)) / sum(sizes))
@@ -90,7 +92,7 @@ def _neutral(blueprint: Blueprint) -> Mapping[str, float]:
     plain = type(blueprint.compiled.optimizer())()
     neutral: dict[str, float] = {}
     for name in blueprint.dials:
-        of, _, attribute = name.partition(".")
-        default = getattr(plain, attribute, None) if of == "optimizer" else None
+        owner, _, attribute = name.partition(".")
+        default = getattr(plain, attribute, None) if owner == "optimizer" else None
         neutral[name] = float(default) if default is not None else _OFF.get(attribute, 0.0)
     return neutral

@@ -23,7 +23,7 @@ from hptune.training.core.state import State
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.own import reuse
 from hptune.training.trainers import course as courses
-from hptune.training.trainers.advice import advise, tell_validation
+from hptune.training.trainers.advice import advise, record_validation
 from hptune.training.trainers.by_fit.own_fit import OwnFit
 from hptune.training.trainers.by_fit.own_fit_probe import check_own_fit
 from hptune.training.trainers.course import Course
@@ -40,7 +40,7 @@ class Trials:
 
     def run(self, segment: Segment, after: AfterEpoch) -> Outcome:
         """Train the segment's epochs in the way that its values need. after: called after each epoch."""
-        _ = self._loaded.programs  # with all that they need: a fault there is no trial's
+        _ = self._loaded.programs  # loads all that they need: an error there is not the trial's
         try:
             return self._run(segment, after)
         except SpecError as error:  # the first point's model was looked at before the search; this is another's
@@ -88,7 +88,7 @@ class Trials:
         ended = course.ended()
         if (
             resumed.epoch < segment.from_epoch
-        ):  # what led to the lost state is trained again, and is the same to the bit
+        ):  # the epochs before the lost state are trained again, the same to the bit
             again = program.run(
                 state, setting, from_epoch=resumed.epoch, to_epoch=segment.from_epoch, so_far=so_far, ended=ended
             )
@@ -117,7 +117,7 @@ class Trials:
         self, blueprint: Blueprint, program: Program, *, state: State, setting: ProgramSetting, epochs: int
     ) -> None:
         """For `--profile`: where the time goes inside an epoch, which is one call."""
-        tell_validation(program, self._loaded.data.validation, setting, epochs=epochs)
+        record_validation(program, self._loaded.data.validation, setting, epochs=epochs)
         if not self._advised and program.epoch_s is not None and not program.own_steps:
             self._advised = True
             advise(program, partial(self._loaded.programs.compile, blueprint, xla=True), state=state, setting=setting)

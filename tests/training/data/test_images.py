@@ -199,7 +199,7 @@ def test_ten_of_many_are_told(folder: Path) -> None:
         (folder / "pictures" / "dark" / f"x{i}.png").write_bytes(b"")
     told = refused(folder)
     assert told.count("the file is empty") == 10
-    assert "30 of 70 files can't be decoded, 10 of them told" in told
+    assert "30 of 70 files can't be decoded, 10 of them listed" in told
 
 
 def test_folders_that_can_not_be_used(folder: Path) -> None:

@@ -188,7 +188,7 @@ def test_pictures_without_channels_and_sequences_are_told_apart_by_their_values(
 
 def test_what_embeds_is_told_by_its_class(tmp_path: Path) -> None:
     from hptune.experiment.reading.load import load
-    from hptune.training.models.needs import needs_of
+    from hptune.training.models.sample_needs import needs_of
 
     space = "search_space: {a: {type: float, min: 0.1, max: 1}}\ntraining: {optimizer: {learning_rate: $a}}"
     for layers, numbers in (

@@ -179,7 +179,7 @@ def test_weights_come_third(folder: Path) -> None:
         ("(x, y), (flow, flow)", "x of the validation part must be an array of numbers"),
         ("(x, y), flow", "Return (x, y) or"),
         ("flow", "returned one tf.data.Dataset, which can't be split."),
-        ("1 / 0", "raised ZeroDivisionError: division by zero. Mend the function."),
+        ("1 / 0", "raised ZeroDivisionError: division by zero. Fix the function."),
     ],
 )
 def test_what_is_no_data(folder: Path, returned: str, words: str) -> None:

@@ -15,9 +15,9 @@ from hptune.experiment.data import NpzData, PythonData
 from hptune.experiment.graph import Graph, LayerCall
 from hptune.experiment.recipe import Recipe
 from hptune.experiment.training import Initialization, Schedule, Training
+from hptune.training.core.batches import leaves
 from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
-from hptune.training.core.streamed import leaves
 from hptune.training.data import Data, load_data
 from hptune.training.data.sources import npz as npz_files
 from hptune.training.data.store import stream
@@ -207,7 +207,7 @@ def test_a_data_set_is_trained_on_and_resumed_to_the_bit(tmp_path: Path) -> None
 
 
 def test_an_epoch_of_a_data_set_has_every_sample_once_in_an_order_of_its_own(tmp_path: Path) -> None:
-    from hptune.training.core.streamed import batches
+    from hptune.training.core.batches import batches
 
     data = flowing(tmp_path, "parts")
     way = batches(data.train)
@@ -227,7 +227,7 @@ def test_an_epoch_of_a_data_set_has_every_sample_once_in_an_order_of_its_own(tmp
 
 def test_the_first_steps_of_an_epoch_are_its_first_whatever_was_read_before(tmp_path: Path) -> None:
     """A draw of the lottery trains a few steps of each epoch; what it leaves of one is no part of the next."""
-    from hptune.training.core.streamed import batches
+    from hptune.training.core.batches import batches
 
     way = batches(flowing(tmp_path, "parts").train)
 
@@ -264,7 +264,7 @@ def test_all_programs_share_one_way_of_a_part_and_it_goes_with_the_part(pictures
     import gc
     import weakref
 
-    from hptune.training.core.streamed import batches
+    from hptune.training.core.batches import batches
 
     for option in (True, False):
         data = loaded(pictures, stream=option)

@@ -1,8 +1,8 @@
-"""A table in a text file: a header line, then one line a row; every problem is told with its line.
+"""A table in a text file: a header line, then one line per row; every problem is reported with its line.
 
-UTF-8 (a byte-order mark is passed over); separated by comma, semicolon, tab or bar, whichever cuts the first rows most
-evenly; quotes as RFC 4180 has them, lines within quotes included. Blank lines are passed over, and so are spaces around
-a cell. Missing is the empty cell, and the words in `cells.MISSING`.
+UTF-8 (a byte-order mark is ignored); separated by comma, semicolon, tab or bar, whichever divides the first rows most
+evenly; quotes as in RFC 4180, line breaks in them included. Blank lines are ignored, and so are spaces around a cell.
+Missing is the empty cell, and the words in `cells.MISSING`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SEPARATORS = ",;\t|"
 class CsvSheet:
     """A file's table, as texts.
 
-    columns: those that were asked for, by their place in the header. lines: of the file, on which each row starts.
+    columns: the requested ones, by their place in the header. lines: the line of the file on which each row starts.
     """
 
     file: str
@@ -45,7 +45,7 @@ class CsvSheet:
 
 
 def csv_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None) -> Iterator[CsvSheet]:
-    """The columns `names` of a CSV file (None: all), as far as it has them; `sheets` of `CsvData`."""
+    """The columns `names` of a CSV file (None: all), as far as it has them; the `sheets` of `CsvData`."""
     try:
         yield from _sheets(file, path, names=names, rows=rows)
     except OSError as error:
@@ -95,7 +95,7 @@ def _refuse_ragged(file: str, ragged: list[tuple[int, int]], width: int) -> None
 
 
 def _records(file: str, path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it starts, cells) of each record, from line 1; a blank line has no cells."""
+    """(line on which it starts, cells) of each record; lines count from 1; a blank line has no cells."""
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, delimiter=separator, skipinitialspace=True, strict=True)
         start = 1
@@ -109,7 +109,7 @@ def _records(file: str, path: Path, separator: str) -> Iterator[tuple[int, list[
 
 
 def _separator(file: str, path: Path) -> str:
-    """The separator that cuts the first records evenly, into the most cells; else the header into the most cells."""
+    """The separator that divides the first records evenly, into the most cells; else the header into the most cells."""
 
     def fit(separator: str) -> tuple[bool, int]:
         widths: list[int] = []
@@ -126,7 +126,7 @@ def _separator(file: str, path: Path) -> str:
 
 
 def undecodable_line(path: Path) -> int:
-    """The first line that is no UTF-8."""
+    """The first line that is not UTF-8."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:

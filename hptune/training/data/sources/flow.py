@@ -1,7 +1,7 @@
-"""Samples that come from a user's `tf.data.Dataset`: as many as there are, in an order of their own.
+"""Samples from a user's `tf.data.Dataset`, in its own order.
 
-The function that gives them is called anew wherever a pass is to begin in a known state, under a seed: what the data
-set shuffles then depends on that seed and on the pass alone.
+The function that makes it is called anew, under a seed, wherever a pass must begin in a known state: what the data set
+shuffles then depends on that seed and on the pass alone.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from hptune.training.runtime import keras
 PYTHON: KeyPath = ("data", "python")
 
 SINGLES = 64
-"""The batch size of samples that come one by one, where none is asked for."""
+"""The batch size for samples that come one by one, where none is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One part of what a function returns. Plain data, so that it can be handed to another process.
+    """One part of what a function returns. Plain data, so that it can be passed to another process.
 
-    reference: `module:function`, looked for beside the YAML file in `folder` first. index: which of the parts that it
-    returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
-    data_seed: under which the function is called, so that it splits alike each time. alike: whether TensorFlow is to
-        shuffle alike each time too, from pass to pass in another order: parts are cut from one shuffled set, it seems.
-    column: whether a target [n, 1] stays one; else it is [n], as arrays are read. offset: what is taken off the target
+    reference: `module:function`, looked for beside the YAML file in `folder` first. index: of the part among those that
+    it returns. steps: how many of the data set's own elements make a pass; None: all of them. rows: samples in a pass.
+    data_seed: under which the function is called, so that it splits alike each time. alike: whether TensorFlow shuffles
+        alike each time too (in another order in each pass), since the parts seem to come from one shuffled set.
+    column: whether a target [n, 1] stays so; else it becomes [n], as arrays do. offset: subtracted from the target
     before it becomes float32, a number for each of its places; (): nothing.
     """
 
@@ -50,9 +50,9 @@ class Flow:
     offset: tuple[float, ...] = ()
 
     def open(self, seed: int, *, endless: bool) -> Any:
-        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or pass after pass.
+        """A fresh `tf.data.Dataset` of batches (x, y) or (x, y, sample_weight): one pass, or endless passes.
 
-        seed: of their order, and of all else that is drawn as samples are read.
+        seed: of their order, and of all other random numbers while samples are read.
         """
         returned = called(self.reference, self.folder, self.data_seed, afterwards=seed, alike=self.alike)
         parts = returned if isinstance(returned, tuple | list) else (returned,)
@@ -62,7 +62,7 @@ class Flow:
         return in_batches(parts[self.index], self.steps, endless=endless, column=self.column, offset=self.offset)
 
     def for_fit(self, seed: int, *, batch_size: int | None = None, rows: int | None = None) -> Any:
-        """One pass as Keras's `fit` takes it: in batches of the function's own, or of `batch_size`; of the first `rows`
+        """One pass as Keras's `fit` takes it: in the function's own batches, or of `batch_size`; with the first `rows`
         samples, or all.
         """
         import tensorflow as tf
@@ -73,26 +73,26 @@ class Flow:
         count = self.rows if rows is None else min(rows, self.rows)
         size = batch_size or min(count, SINGLES)
         cut = dataset.unbatch().take(count).batch(size)
-        # Of a data set of unknown length `fit` runs the step once more to find its end, and part of it counts.
+        # With a data set of unknown length, `fit` runs one more step to find the end, and part of that counts.
         return cut.apply(tf.data.experimental.assert_cardinality(-(-count // size)))
 
 
 def called(reference: str, folder: Path, seed: int, *, afterwards: int | None = None, alike: bool = False) -> Any:
-    """What the function returns, the same at each call: its modules hold what they did at the first.
+    """What the function returns, the same at each call: its modules are first put back as they were at the first call.
 
-    What it sets in them and in the environment stays, since models may build on it. afterwards: the seed of what is
-    drawn as samples are read; None: `seed`. alike: what TensorFlow shuffles is shuffled under `seed` all the same.
+    What it sets in them and in the environment stays, since models may build on it. afterwards: the seed while samples
+    are read; None: `seed`. alike: TensorFlow shuffles under `seed` nevertheless.
     """
     function = load_object(reference, folder, PYTHON)
     module = sys.modules[reference.partition(":")[0]]
     if (known := _BEFORE.get(reference)) is not None and known[0] is module:
         before = known[1]
-        for one in before:
-            one.put_back()
+        for namespace in before:
+            namespace.put_back()
         forget(_LATE)
         _LATE.clear()
     else:
-        before = [held for one in own_modules(reference, folder) for held in seen_now(one)]
+        before = [held for namespace in own_modules(reference, folder) for held in seen_now(namespace)]
         _BEFORE[reference] = module, before
     later = seed if afterwards is None else afterwards
     environ = dict(os.environ)
@@ -105,31 +105,33 @@ def called(reference: str, folder: Path, seed: int, *, afterwards: int | None = 
     if after != environ:
         with surroundings.importing():
             os.environ.update(after)
-    _LEFT[reference] = _LEFT.get(reference, False) or after != environ or any(one.differs() for one in before)
+    _LEFT[reference] = (
+        _LEFT.get(reference, False) or after != environ or any(namespace.differs() for namespace in before)
+    )
     keras().utils.set_random_seed(later)
     return returned
 
 
 _BEFORE: dict[str, tuple[ModuleType, list[Namespace]]] = {}
-"""By the function's name: its module, and what its modules held before it was called first."""
+"""By the function's reference: its module, and what its modules held before the first call."""
 
 _LEFT: dict[str, bool] = {}
-"""By the function's name, whether its call in this process has left anything behind."""
+"""By the function's reference: whether its calls in this process left anything behind."""
 
 
 def leaves(reference: str) -> bool:
-    """Whether the function has set what other code of the user's may read: a global of its module, the environment."""
+    """Whether the function has set something that the user's other code may read: a global, the environment."""
     return _LEFT.get(reference, False)
 
 
 def was_called(reference: str) -> bool:
-    """Whether the function was called in this process, in the module that is loaded now."""
+    """Whether the function was called in this process, from the module that is loaded now."""
     known = _BEFORE.get(reference)
     return known is not None and known[0] is sys.modules.get(reference.partition(":")[0])
 
 
 _LATE: list[ModuleType] = []
-"""What a function has imported as it ran: it does so anew at its next call."""
+"""Modules that a function imported as it ran; its next call imports them anew."""
 
 
 def _seed_tensorflow(seed: int) -> None:
@@ -154,11 +156,11 @@ def in_batches(
     offset: Sequence[float] = (),
     exact: bool = False,
 ) -> Any:
-    """The data set as batches of float32 or int32, without its end, or ended after `steps` of its own elements.
+    """The data set as batches of float32 or int32, endless, or ended after `steps` of its own elements.
 
-    exact: each batch is (x, y with all their digits) and the batch itself.
+    exact: each element is the pair of (x, y with all their digits) and the batch itself.
 
-    One whose elements are single samples is batched; see `comes_in_batches`.
+    A data set of single samples is batched; see `comes_in_batches`.
     """
     if endless:
         dataset = dataset.repeat()
@@ -182,7 +184,7 @@ def as_given(batch: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def _plain(batch: Sequence[Any], *, column: bool, offset: Sequence[float] = ()) -> Any:
-    """The batch in the types that training takes: class numbers and words' as int32, all else as float32."""
+    """The batch in training's dtypes: int32 for the numbers of classes and words, float32 for all else."""
     import tensorflow as tf
 
     x, y, *weights = batch
@@ -197,7 +199,7 @@ def _plain(batch: Sequence[Any], *, column: bool, offset: Sequence[float] = ()) 
 
 
 def _whole(tensor: Any, name: str) -> Any:
-    """As int32; reading fails where a number does not fit."""
+    """The tensor as int32; reading fails where a number does not fit."""
     import tensorflow as tf
 
     whole = tf.cast(tensor, tf.int32)
@@ -209,7 +211,7 @@ def _whole(tensor: Any, name: str) -> Any:
 
 
 def comes_in_batches(dataset: Any) -> bool:
-    """Whether the elements are batches: all that they hold has the same first axis, or one of unknown size."""
+    """Whether the elements are batches: all tensors in one have the same first axis, or one of unknown size."""
     shapes = [spec.shape for spec in keras().tree.flatten(dataset.element_spec) if spec is not None]
     if any(shape.rank == 0 for shape in shapes):
         return False

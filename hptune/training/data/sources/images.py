@@ -1,8 +1,7 @@
 """Pictures in files: decoded and resized once, into one file of bytes on the disk from which samples are then gathered.
 
-A picture is read by what is in its file, whatever its name ends with: JPEG, PNG, GIF (its first frame) or BMP. Resizing
-is bilinear, with antialiasing where a picture shrinks; the height and the width are brought to the asked ones each, so
-that a picture of another shape is stretched.
+A picture's format is found from its content, whatever its suffix: JPEG, PNG, GIF (its first frame) or BMP. Resizing is
+bilinear, with antialiasing where a picture shrinks; a picture of another shape is stretched.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from hptune.training.data.table.table import SHOWN
 IMAGES = ("data", "images")
 
 _READ = 2
-"""Raised when files are read otherwise, so that nothing that was decoded before is used."""
+"""Increased when decoding changes, so that no earlier result is used."""
 
 _AT_ONCE = 256
 """Pictures in memory at once."""
@@ -47,20 +46,20 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PictureList:
-    """The files in their order, as the YAML's author would name them, and everything about them but their pictures."""
+    """The files in order, as the YAML's author would name them, and everything about them but their pictures."""
 
     names: list[str]
     folder: Path
     raw: Raw
 
 
-def read_images(spec: ImagesData, how: Reading) -> Raw:
-    """x: uint8 [n, h, w, channels]; y: the index of the class, or what the table says.
+def read_images(spec: ImagesData, reading: Reading) -> Raw:
+    """x: uint8 [n, h, w, channels]; y: the index of the class, or the table's target.
 
-    The decoded pictures are kept in `how.cache`, for the next time they are asked for. Raises `SpecError` for files
-    that can't be decoded, unless `missing: drop` leaves them out.
+    The decoded pictures are kept in `how.cache`, for later use. Raises `SpecError` for files that can't be decoded,
+    unless `missing: drop` leaves them out.
     """
-    folder, cache = how.folder, how.cache
+    folder, cache = reading.folder, reading.cache
     listed = _from_folder(spec, folder) if (folder / spec.images).is_dir() else _from_table(spec, folder)
     pictures, bad, peculiar = _decoded(spec, listed, cache if cache is not None else scratch())
     keep = np.ones(len(listed.names), bool)
@@ -72,7 +71,7 @@ def read_images(spec: ImagesData, how: Reading) -> Raw:
 
 
 def _some(listed: _PictureList, numbers: Collection[int]) -> str:
-    """The first of these files."""
+    """The names of the first few of these files."""
     return ", ".join(listed.names[i] for i in sorted(numbers)[:3]) + (", …" if len(numbers) > 3 else "")
 
 
@@ -115,7 +114,7 @@ def _why(error: Exception) -> str:
 
 
 def _from_folder(spec: ImagesData, folder: Path) -> _PictureList:
-    """A folder a class, named as it; whatever is hidden is passed over."""
+    """One folder for each class, named after it; hidden files are ignored."""
     if spec.target is not None:
         message = f"{spec.images} is a folder, whose own folders are the classes. Drop path and target."
         raise spec_error(message, "data", "target")
@@ -140,14 +139,14 @@ def _from_folder(spec: ImagesData, folder: Path) -> _PictureList:
 
 
 def _from_table(spec: ImagesData, folder: Path) -> _PictureList:
-    """A CSV file whose column `path` names the files, relative to its own folder."""
+    """A CSV file whose column `path` names the files, relative to the CSV file's folder."""
     table = folder / spec.images
     if not table.exists():
         raise unreadable(spec.images, table, error=FileNotFoundError(), key="images")
     if spec.path is None or spec.target is None:
         message = f"{spec.images} is a file. Name its columns: path (of each picture's file) and target."
         raise spec_error(message, *IMAGES)
-    how = CsvData(
+    table_spec = CsvData(
         csv=spec.images,
         target=spec.target,
         features=[spec.path],
@@ -155,7 +154,7 @@ def _from_table(spec: ImagesData, folder: Path) -> _PictureList:
         task=spec.task,
         missing=spec.missing,
     )
-    raw = read_table_file(how, Reading(folder))
+    raw = read_table_file(table_spec, Reading(folder))
     assert isinstance(raw.x, tuple), "a table has columns"
     return _PictureList(raw.x[0].values.tolist(), table.parent, replace(raw, features=(), x_path=IMAGES))
 
@@ -166,7 +165,7 @@ def _from_table(spec: ImagesData, folder: Path) -> _PictureList:
 def _decoded(
     spec: ImagesData, listed: _PictureList, cache: Path
 ) -> tuple[Mapped, dict[int, str], dict[Peculiarity, list[int]]]:
-    """The pictures that can be decoded, why the others (by their number) can't be, and what is to be told of which.
+    """(the pictures, why others, by number, can't be decoded, the numbers of pictures by their peculiarity).
 
     Raises `SpecError`.
     """
@@ -181,7 +180,7 @@ def _decoded(
 
 
 def _key(spec: ImagesData, listed: _PictureList) -> str:
-    """What the decoded pictures depend on, short enough for a file's name."""
+    """A digest of what the decoded pictures depend on, short enough for a file's name."""
     from tensorflow import __version__ as decoder
 
     digest = hashlib.sha256(json.dumps([_READ, spec.size, spec.channels, decoder, spec.images]).encode())
@@ -189,13 +188,13 @@ def _key(spec: ImagesData, listed: _PictureList) -> str:
         try:
             status = (listed.folder / name).stat()
             digest.update(json.dumps([name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]).encode())
-        except OSError:  # told when it is to be read
+        except OSError:  # reported when it is read
             digest.update(json.dumps([name]).encode())
     return digest.hexdigest()[:16]
 
 
 def _write(spec: ImagesData, listed: _PictureList, out: Output) -> dict[str, Any]:
-    """Decode every file, and write those that can be; why the others can't be, and what else is to be told.
+    """Decode every file and write its picture; returns why some can't be decoded, and which are peculiar.
 
     Raises `SpecError` for files that can't be decoded, unless they are dropped.
     """
@@ -223,7 +222,7 @@ def _peculiarity(path: Path) -> Peculiarity | None:
 def _in_order(
     spec: ImagesData, listed: _PictureList, threads: ThreadPoolExecutor
 ) -> Iterator[list[tuple[int, Array | str]]]:
-    """(number, picture, or why there is none) of one stretch of files after the other."""
+    """(number, picture or why there is none) for one batch of files after the other."""
 
     def one(number: int) -> tuple[int, Array | str]:
         try:
@@ -245,8 +244,8 @@ def _stretches(count: int) -> Iterator[range]:
 def _refusal(spec: ImagesData, listed: _PictureList, bad: dict[int, str]) -> SpecError:
     shown = sorted(bad)[:SHOWN]
     problems = [Problem(f"{bad[i]}.", place=str(_spelled_path(spec, listed, i))) for i in shown]
-    some = f", {SHOWN} of them told" if len(bad) > SHOWN else ""
-    more = f"{len(bad)} of {len(listed.names)} files can't be decoded{some}"
+    limit = f", {SHOWN} of them listed" if len(bad) > SHOWN else ""
+    more = f"{len(bad)} of {len(listed.names)} files can't be decoded{limit}"
     return SpecError(*problems, Problem(f"{more}. {_FORMATS} Fix or remove them, or say data.missing: drop.", IMAGES))
 
 

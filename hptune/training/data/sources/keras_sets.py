@@ -1,4 +1,4 @@
-"""The data sets of `keras.datasets`, through their own loaders, which keep what they downloaded in Keras's cache."""
+"""The data sets of `keras.datasets`, by their own loaders, which keep downloads in Keras's cache."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ FILES = {
     "california_housing": "california_housing.npz",
     "boston_housing": "boston_housing.npz",
 }
-"""Where in `datasets` of Keras's cache each loader looks for what was downloaded."""
+"""Where in the folder `datasets` of Keras's cache each loader looks for its download."""
 
 PATH = ("data", "keras")
 
 
-def read_keras(spec: KerasData, how: Reading) -> Raw:  # noqa: ARG001  # it is in Keras's own cache
-    """The loader's training samples and then its test samples, which stay the test part unless the parts are pooled.
+def read_keras(spec: KerasData, reading: Reading) -> Raw:  # noqa: ARG001  # it is in Keras's own cache
+    """The loader's training samples, then its test samples, which stay the test part unless the parts are pooled.
 
-    Pictures: uint8 [n, h, w, c]. Texts: int32 [n, maxlen], the numbers of the words, 0 before a shorter text; of a
-    longer one the end is kept. Houses: float64 [n, columns]. Raises `SpecError` where the loader fails, as it does
-    without a network where the file is not in the cache.
+    Pictures: uint8 [n, h, w, c]. Texts: int32 [n, maxlen], the numbers of the words, with 0 before a shorter text; of
+    a longer one the end is kept. Houses: float64 [n, columns]. Raises `SpecError` where the loader fails, for example
+    without a network when the file is not in the cache.
     """
     keras()
     loader = importlib.import_module(f"keras.datasets.{spec.keras}")
     is_text = spec.known.holds == "texts"
     options: dict[str, Any] = {"num_words": spec.num_words} if is_text else {}
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where Keras tells of a download
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras reports a download
             (x, y), (test_x, test_y) = loader.load_data(**options)
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise _unloadable(spec, error) from error

@@ -1,7 +1,6 @@
 """Arrays in a .npz file, as `numpy.savez` writes it; nothing in it is ever unpickled.
 
-A small array is read. A large one is mapped where it lies in the file; if it is compressed, it is unpacked first, into
-a file from which it is mapped.
+A small array is read. A large one is mapped from the file; a compressed one is first unpacked into a file of its own.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ SMALL_BYTES = 2**26
 """Arrays up to this size are read whole."""
 
 
-def read_npz(spec: NpzData, how: Reading) -> Raw:
+def read_npz(spec: NpzData, reading: Reading) -> Raw:
     """x: numbers [n, …] ([n] is read as [n, 1]); y: numbers, booleans or text, [n] or [n, k].
 
     A large compressed array is unpacked into `how.cache`.
     """
-    path = how.folder / spec.npz
+    path = reading.folder / spec.npz
     try:
         if path.suffix == ".npy" or not zipfile.is_zipfile(path):
             _refuse_other(spec, path)
         with zipfile.ZipFile(path) as archive:
-            x = _array(archive, spec, key="x", cache=how.cache)
-            y = _array(archive, spec, key="y", cache=how.cache)[:]
+            x = _array(archive, spec, key="x", cache=reading.cache)
+            y = _array(archive, spec, key="y", cache=reading.cache)[:]
     except OSError as error:
         raise unreadable(spec.npz, path, error=error, key="npz") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -64,7 +63,7 @@ def read_npz(spec: NpzData, how: Reading) -> Raw:
 
 
 def _refuse_other(spec: NpzData, path: Path) -> None:
-    """Say what a file is that is no .npz file."""
+    """Raise an error that says what the file is, since it is not a .npz file."""
     with path.open("rb") as file:
         head = file.read(len(npy.MAGIC_PREFIX))
     if head == npy.MAGIC_PREFIX:
@@ -117,7 +116,7 @@ def _header(stream: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
 
 
 def _begins(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Where in the file the member's own bytes begin: behind its local header, whose last two fields vary in length."""
+    """Where in the file the member's own bytes begin: after its local header, whose last two fields vary in length."""
     with Path(str(archive.filename)).open("rb") as file:
         file.seek(member.header_offset + 26)
         name, extra = struct.unpack("<HH", file.read(4))
@@ -125,7 +124,7 @@ def _begins(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def _unpacked(stream: IO[bytes], archive: zipfile.ZipFile, *, member: zipfile.ZipInfo, cache: Path) -> Path:
-    """The member in a file of its own; made where it is not there yet, or damaged."""
+    """The member in a file of its own; written where that is missing or damaged."""
     source = Path(str(archive.filename))
     status = source.stat()
     identity = repr((str(source.absolute()), status.st_size, status.st_mtime_ns, member.filename, member.CRC))

@@ -1,8 +1,8 @@
-"""A table in a Parquet file. Its columns have types of their own, so that nothing is guessed from their values.
+"""A table in a Parquet file. Its columns have types, so that nothing is guessed from their values.
 
 Numbers and booleans are numbers (decimals without a fraction are integers), dates and timestamps (without a zone: UTC)
-are dates; texts are read as those of a text file are. Of a column of floats of 32 bits or fewer, float32 is kept.
-Missing is null, NaN, and what `cells.MISSING` has.
+are dates; texts are read as in text files. Floats of 32 bits or fewer become float32.
+Missing is null, NaN, and the words in `cells.MISSING`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hptune.training.data.raw import unreadable
 from hptune.training.data.table.cells import Content, Typed, integers, text_of
 
 HELD_NUMBERS = 2**27
-"""A table with more cells than this is not held in memory: its numbers are put into files, column by column."""
+"""A table with more cells than this is not held in memory: its numbers go into files, column by column."""
 
 _MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -49,7 +49,7 @@ class ParquetSheet:
         return f"{self.file}: row {self.start + row + 1}"
 
     def column(self, name: str) -> Content:
-        """Raises `SpecError` for a type that is no number, date or text."""
+        """The cells of a column. Raises `SpecError` for a type other than numbers, dates or text."""
         whole = self.table.read([name]) if hasattr(self.table, "read") else self.table.select([name])
         return _content(whole.column(0), f"{self.file}: column {name!r}")
 
@@ -82,9 +82,9 @@ def _opened(file: str, path: Path) -> ParquetSheet:
 def parquet_sheets(
     file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None
 ) -> Iterator[ParquetSheet]:
-    """The columns `names` of a Parquet file, as far as it has them; `sheets` of `ParquetData`.
+    """The columns `names` of a Parquet file, as far as it has them; the `sheets` of `ParquetData`.
 
-    All at once it has every column, and reads one when it is asked for. Raises `SpecError`.
+    Without `rows` the one sheet has every column, and reads each when it is asked for. Raises `SpecError`.
     """
     whole = _opened(file, path)
     if rows is None:
@@ -139,9 +139,9 @@ def _content(column: Any, place: str) -> Content:
 
 
 def _microseconds(column: Any, place: str) -> Array:
-    """int64 [n] since 1970-01-01 (UTC), 0 where one is missing; what is below a microsecond is dropped.
+    """int64 [n] since 1970-01-01 (UTC), 0 where one is missing; fractions of a microsecond are dropped.
 
-    Raises `SpecError` for moments that 64 bits do not hold, which pyarrow would wrap around.
+    Raises `SpecError` for times that 64 bits can't hold, which pyarrow would wrap around.
     """
     import pyarrow as pa
 
@@ -173,7 +173,7 @@ def _integers(column: Any, values: Array) -> Typed:
 
 
 def _digits(column: Any, values: Array) -> Array | None:
-    """Decimals with a fraction as texts, where floats make two of them one. values: the same as floats."""
+    """Decimals with a fraction as texts, where two of them would be one float. values: the same as floats."""
     if len(column.drop_null().unique()) == len(np.unique(values[~np.isnan(values)])):
         return None
     texts = ["" if one is None else format(one, "f").rstrip("0").rstrip(".") for one in column.to_pylist()]

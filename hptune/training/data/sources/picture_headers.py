@@ -1,4 +1,4 @@
-"""What the head of a picture's file says, where TensorFlow's decoder takes a file otherwise than a viewer shows it."""
+"""What a picture file's header says where TensorFlow's decoder differs from what a viewer shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOLD: dict[Peculiarity, str] = {
     "turned": "are JPEGs that viewers turn by their EXIF orientation: they are taken as they are stored. Turn them for "
     "good where that matters",
 }
-"""What is told of such pictures, after how many they are."""
+"""The notes on such pictures, which follow their number."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
@@ -29,18 +29,18 @@ _AS_PNG = "Save it as PNG"
 
 
 class Undecodable(Exception):  # it says what the file is
-    """A file that is no picture of a known format, or a damaged one. Its message says why."""
+    """A file that is not a picture of a known format, or a damaged one. Its message says why."""
 
 
 def peculiarity(head: bytes) -> Peculiarity | None:
-    """What is to be told of a picture; None of most. head: the file's first HEAD_BYTES."""
+    """The peculiarity of a picture; None for most. head: the file's first HEAD_BYTES."""
     if head[:8] == _PNG and len(head) > 24 and head[24] == 16:
         return "deep"
     return "turned" if head[:2] == b"\xff\xd8" and _orientation(head) not in (None, 1) else None
 
 
 def _orientation(head: bytes) -> int | None:
-    """Of a JPEG file, as its EXIF data has it: 1 is upright; None where it says nothing."""
+    """The orientation in a JPEG file's EXIF data: 1 is upright; None where there is none."""
     at = 2
     while at + 4 <= len(head) and head[at] == 0xFF and head[at + 1] != 0xDA:  # the segments before the scan
         length = int.from_bytes(head[at + 2 : at + 4])
@@ -51,7 +51,7 @@ def _orientation(head: bytes) -> int | None:
 
 
 def _tag(tiff: bytes, wanted: int) -> int | None:
-    """A number of 16 bits in the first directory of TIFF data; None where there is none of that tag."""
+    """The 16-bit number with a tag in the first directory of TIFF data; None where there is none."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     try:
         if order is None:
@@ -68,10 +68,10 @@ def _tag(tiff: bytes, wanted: int) -> int | None:
 
 
 def indexed_bmp(content: bytes) -> Array | None:
-    """uint8 [h, w, 3] of a BMP file with a palette ([h, w, 1] of a palette of greys alone), whose indices TensorFlow
-    would take for greys; None of any other file that it reads.
+    """uint8 [h, w, 3] of a BMP file with a palette ([h, w, 1] for a palette of greys), whose indices TensorFlow would
+    take for greys; None for any other file that it reads.
 
-    Raises `Undecodable` for the kinds of BMP that it would misread: compressed, of OS/2, or with channels of its own.
+    Raises `Undecodable` for the kinds of BMP that it would misread: compressed, of OS/2, or with its own channel masks.
     """
     if content[:2] != b"BM":
         return None
@@ -104,7 +104,7 @@ def _masks(content: bytes) -> tuple[int, ...]:
 
 
 def _indices(rows: Array, bits: int) -> Array:
-    """[h, at least w] of the bytes of each row: the first pixel in the highest bits."""
+    """[h, at least w] indices from the bytes of each row, whose highest bits hold the first pixel."""
     if bits == 8:
         return rows
     if bits == 4:

@@ -1,7 +1,7 @@
 """Samples from a user's function: arrays, or `tf.data.Dataset`s, which stay streams.
 
-It returns `(x, y)` or `{"x": …, "y": …}` (with `sample_weight` as a third, if need be); or two or three of these, which
-are the training, the validation and the test part; or two or three data sets, which are those parts too.
+It returns `(x, y)` or `{"x": …, "y": …}` (with `sample_weight` as an optional third); or two or three of these, as the
+training, the validation and the test part; or two or three data sets as these parts.
 """
 
 from __future__ import annotations
@@ -18,41 +18,40 @@ import numpy as np
 from hptune.base.errors import SpecError, message_of, spec_error
 from hptune.experiment.data import PythonData
 from hptune.training.data.arrays import Array
-from hptune.training.data.given import SourceForm
 from hptune.training.data.inputs import Preparation
 from hptune.training.data.needs import Needs
 from hptune.training.data.parts import Data, Part
 from hptune.training.data.raw import Raw
 from hptune.training.data.reading import Reading
 from hptune.training.data.scaling import costs, statistics
+from hptune.training.data.source_form import SourceForm
 from hptune.training.data.sources.flow import PYTHON, Flow, called, comes_in_batches, in_batches, is_dataset
 from hptune.training.data.table.labels import array_of, joined_labels, plain_labels, refuse_long_doubles, unmasked
-from hptune.training.data.target import as_taken, lacking_note, read_target
+from hptune.training.data.target import as_taken, missing_classes, read_target
 from hptune.training.data.weights import check_weights, given_weights, refuse_all_0
 
 HEAD = 64
-"""Samples of a stream that are kept as arrays, to know their kind."""
+"""Samples of a stream that are kept as arrays, to recognise their kind."""
 
 MOST_ELEMENTS = 1_000_000
-"""A data set that does not know its own length and gives more elements than this is taken for endless."""
+"""A data set of unknown length that has more elements than this is taken for endless."""
 
 PARTS = ("train", "validation", "test")
 
 SampleArrays: TypeAlias = tuple[Array, Array, Array | None]
 
 
-def read_python(spec: PythonData, how: Reading) -> Raw | Data:
-    """What the function returns: all samples as arrays, or the parts as streams.
-
-    Raises `SpecError` for what can't be used.
-    """
-    returned = _called(spec, how.folder, how.seed)
+def read_python(spec: PythonData, reading: Reading) -> Raw | Data:
+    """What the function returns: all samples as arrays, or parts as streams. Raises `SpecError` for anything else."""
+    returned = _called(spec, reading.folder, reading.seed)
     if is_dataset(returned):
         problem = f"{spec.python} returned one tf.data.Dataset, which can't be split. Return two or three"
         raise spec_error(f"{problem}: (train, validation) or (train, validation, test).", *PYTHON)
     parts = returned if isinstance(returned, tuple | list) else (returned,)
     if any(is_dataset(part) for part in parts):
-        return _streams(spec, how.folder, parts=parts, seed=how.seed, with_test=how.with_test, needs=how.needs)
+        return _streams(
+            spec, reading.folder, parts=parts, seed=reading.seed, with_test=reading.with_test, needs=reading.needs
+        )
     for key in ("steps_per_epoch", "validation_steps"):
         if getattr(spec, key) is not None:
             raise spec_error(f"is for a tf.data.Dataset, and {spec.python} returned arrays. Drop it.", "data", key)
@@ -60,13 +59,13 @@ def read_python(spec: PythonData, how: Reading) -> Raw | Data:
 
 
 def _called(spec: PythonData, folder: Path, seed: int) -> Any:
-    """What the function returns."""
+    """What the function returns. Raises `SpecError` where it fails."""
     try:
         return called(spec.python, folder, seed)
     except (SpecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the user's function may raise anything
-        problem = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Mend the function."
+        problem = f"{spec.python} raised {type(error).__name__}: {message_of(error)}. Fix the function."
         raise spec_error(problem, *PYTHON) from error
 
 
@@ -116,7 +115,7 @@ def _is_samples(returned: Any) -> bool:
 
 
 def _refuse_others(x: Any, name: str) -> None:
-    """Tables with other columns than numbers, and sparse matrices, by what they are: NumPy makes objects of them."""
+    """Refuse sparse matrices, and tables with columns other than numbers, of which NumPy would make objects."""
     pandas, sparse = sys.modules.get("pandas"), sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
         raise spec_error(f"{name} is a sparse matrix. Make it dense: x.toarray().", *PYTHON)
@@ -169,8 +168,8 @@ def _type_of(obj: Any) -> str:
 class _Scanned:
     """What one pass over a part has shown.
 
-    targets: all of them, with all digits. inputs: the first samples so. digest: sha256 of every value as training takes
-    it, in the order in which it came.
+    targets: all of them, with all digits. inputs: the first samples, likewise. digest: sha256 of every value as
+    training takes it, in order. members: a number for the samples, in any order.
     """
 
     part: Part
@@ -201,7 +200,7 @@ def _streams(spec: PythonData, folder: Path, *, parts: Any, seed: int, with_test
             raise spec_error(f"{problem} Number the classes.", *PYTHON)
     lacking: tuple[str, ...] = ()
     if target.task == "classes" and labels is not None and seen[0].targets.ndim == 1:
-        lacking = lacking_note(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
+        lacking = missing_classes(seen[0].targets, np.concatenate([one.targets for one in seen[1:]]), labels)
     standardised = needs.standardise(target.task, spec.scale)
     every = np.arange(len(target.y))
     taken = as_taken(target, every, needs, standardised=standardised, path=PYTHON)
@@ -238,11 +237,11 @@ def _streams(spec: PythonData, folder: Path, *, parts: Any, seed: int, with_test
 
 
 def _near_0(seen: _Scanned, offset: tuple[float, ...]) -> Part:
-    """The part, from whose targets this is taken off as they are read."""
-    flow, few = seen.part.flow, seen.targets[: len(seen.part.y)]
+    """The part with the offset subtracted from its targets as they are read."""
+    flow, head = seen.part.flow, seen.targets[: len(seen.part.y)]
     assert flow is not None, "a data set's"
     return replace(
-        seen.part, y=(few - np.reshape(offset, few.shape[1:])).astype(np.float32), flow=replace(flow, offset=offset)
+        seen.part, y=(head - np.reshape(offset, head.shape[1:])).astype(np.float32), flow=replace(flow, offset=offset)
     )
 
 
@@ -254,10 +253,9 @@ def _is_column(dataset: Any) -> bool:
 
 
 def _dealt_alike(seen: list[_Scanned]) -> tuple[list[_Scanned], tuple[str, ...]]:
-    """The parts, opened so that the validation part has the same samples each time; a note where that can't be.
+    """The parts, opened so that the validation part has the same samples each time; a note where that is impossible.
 
-    Each trial opens the training part under a seed of its own, and parts that are cut from one shuffled set would
-    overlap.
+    Each trial opens the training part under its own seed, so that parts of one shuffled set would overlap.
     """
     if _again(seen[1].part) == seen[1].members:
         return seen, ()
@@ -270,7 +268,7 @@ def _dealt_alike(seen: list[_Scanned]) -> tuple[list[_Scanned], tuple[str, ...]]
 
 
 def _again(part: Part) -> int:
-    """A number for the samples of a part, in whatever order, as it is opened under another seed."""
+    """A number for the samples of a part, in any order, when it is opened under another seed."""
     return sum(_members(batch) for batch in _flow(part).open(1, endless=False)) % 2**64
 
 
@@ -280,14 +278,14 @@ def _flow(part: Part) -> Flow:
 
 
 def _members(batch: Iterable[Any]) -> int:
-    """A number for the samples of a batch, in whatever order."""
+    """A number for the samples of a batch, in any order."""
     arrays = [np.ascontiguousarray(part) for part in batch]
     samples = (b"".join(one[row].tobytes() for one in arrays) for row in range(len(arrays[0])))
     return sum(int.from_bytes(hashlib.sha256(sample).digest()[:8], "little") for sample in samples)
 
 
 def _scanned(spec: PythonData, folder: Path, *, index: int, dataset: Any, steps: int | None, seed: int) -> _Scanned:
-    """Go over one part once: its size, its targets and its first samples."""
+    """Read one part once: its size, its targets and its first samples."""
     name = PARTS[index]
     _check_kind(spec, dataset, name)
     if steps is None:
@@ -324,7 +322,7 @@ def _scanned(spec: PythonData, folder: Path, *, index: int, dataset: Any, steps:
 
 
 def _count(spec: PythonData, dataset: Any) -> int:
-    """How many samples the test part has; nothing else of it is looked at."""
+    """How many samples the test part has; nothing else is read from it."""
     _check_ends(spec, dataset, "test")
     once = in_batches(dataset, None, endless=False)
     return sum(len(batch[1]) for batch in _batches(spec, once, "test", endless_from=MOST_ELEMENTS))
@@ -368,7 +366,7 @@ def _batches(spec: PythonData, once: Any, name: str, *, endless_from: int | None
             yield batch
     except SpecError:
         raise
-    except Exception as error:  # whatever the user's own code in it raises, as TensorFlow tells it
+    except Exception as error:  # anything that the user's own code raises, as TensorFlow reports it
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise spec_error(f"reading the {name} data set of {spec.python} failed: {detail}. Fix it.", *PYTHON) from error
 

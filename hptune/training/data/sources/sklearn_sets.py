@@ -9,8 +9,8 @@ from hptune.training.data.raw import Raw
 from hptune.training.data.reading import Reading
 
 
-def read_source(spec: SourceData, how: Reading) -> Raw:  # noqa: ARG001  # it is in no folder
-    """`digits`: x float32 [1797, 8, 8, 1] in [0, 1], y in 0..9. The rest: float64 tables in their own units."""
+def read_source(spec: SourceData, reading: Reading) -> Raw:  # noqa: ARG001  # it is in no folder
+    """`digits`: x float32 [1797, 8, 8, 1] in [0, 1], y in 0..9. The others: float64 tables in their own units."""
     from sklearn import datasets
 
     path = ("data", "source")

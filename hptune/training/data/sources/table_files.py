@@ -1,7 +1,7 @@
-"""Tables in files: each format has a module of its own here, whose one function reads it whole or piece by piece.
+"""Tables in files: each format has a module of its own here, with one function that reads it whole or piece by piece.
 
-That function, `sheets` of the options' class, is given the file (as errors are to spell it), its path, the names of the
-columns (None: all), and `rows` in a piece (None: all at once). It gives `Sheet`s, and raises `SpecError`.
+That function, the `sheets` of the options' class, takes the file (as spelled in messages), its path, the names of the
+columns (None: all), and the `rows` of a piece (None: all at once). It yields `Sheet`s, and raises `SpecError`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from hptune.training.data.reading import Reading
 from hptune.training.data.table.table import Sheet, read_table, used_columns
 
 
-def read_table_file(spec: TableData, how: Reading) -> Raw:
-    """The used columns of a table. Raises `SpecError` with the problems of the first step that found any."""
-    return read_table(spec, open_table(type(spec), spec.file, path=how.folder / spec.file, names=used_columns(spec)))
+def read_table_file(spec: TableData, reading: Reading) -> Raw:
+    """The used columns of a table. Raises `SpecError` with the problems of the first step that finds any."""
+    return read_table(
+        spec, open_table(type(spec), spec.file, path=reading.folder / spec.file, names=used_columns(spec))
+    )
 
 
 def open_table(kind: type[TableData], file: str, *, path: Path, names: Sequence[str] | None = None) -> Sheet:

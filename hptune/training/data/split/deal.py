@@ -1,4 +1,4 @@
-"""Which rows belong to which part, as the `data` section asks for it, and whether there are enough of them."""
+"""Which rows belong to which part, as the `data` section says, and whether there are enough of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hptune.training.data.target import Target
 def deal(spec: DataSpec, target: Target, *, raw: Raw, seed: int) -> Split:
     """The rows of each part: stratified by class, by whole groups, or forward in time.
 
-    seed: the experiment's. Raises `SpecError` where a part would be left without rows, groups or moments, or the
-    training part without a class.
+    seed: the experiment's. Raises `SpecError` where a part would have no rows, groups or points in time, or the
+    training part would lack a class.
     """
     if raw.own_validation is not None or raw.own_test is not None:
         return _own(spec, target, raw=raw, seed=seed)
@@ -42,9 +42,9 @@ def deal(spec: DataSpec, target: Target, *, raw: Raw, seed: int) -> Split:
 
 
 def _own(spec: DataSpec, target: Target, *, raw: Raw, seed: int) -> Split:
-    """The parts that the source brings; the validation part is dealt from the rest where it brings none.
+    """The source's own parts; where it has no validation part, that is taken from the rest.
 
-    `data.limit` is for what is left to train and validate on.
+    `data.limit` applies to the samples for training and validation.
     """
     none = np.empty(0, np.int64)
     test = raw.own_test if raw.own_test is not None else none
@@ -71,18 +71,17 @@ def _numbered(codes: Rows) -> Rows:
 
 
 def _check_enough(spec: DataSpec, target: Target, *, codes: Array, parts: int, raw: Raw) -> None:
-    """Every part needs a row, the training part one of each class, and each class one for every part."""
+    """Check that every part has a row, the training part one of each class, and each class one for every part."""
     whole = np.bincount(target.codes)
     counts = np.bincount(codes, minlength=len(whole))
     train, _, _ = part_sizes(len(codes), validation=spec.validation, test=spec.test)
     limited = f" under limit: {spec.limit}" if len(codes) < len(target.codes) else ""
     remedy = "Raise data.limit" if limited else "Add samples"
-    few = np.flatnonzero((counts < parts) & (whole > 0))
-    if target.task == "classes" and target.labels is not None and len(few):
-        others = f" ({len(few) - 1} more classes are as small)" if len(few) > 1 else ""
-        message = (
-            f"class {target.labels[few[0]]!r} has too few rows{limited}: {counts[few[0]]}{others}, and needs at least"
-        )
+    rare = np.flatnonzero((counts < parts) & (whole > 0))
+    if target.task == "classes" and target.labels is not None and len(rare):
+        others = f" ({len(rare) - 1} more classes are as small)" if len(rare) > 1 else ""
+        label, rows = target.labels[rare[0]], counts[rare[0]]
+        message = f"class {label!r} has too few rows{limited}: {rows}{others}, and needs at least"
         names = "train, validation and test" if parts == 3 else "train and validation"
         ways = f"{remedy}, or leave the class out" + ("" if raw.y.dtype.kind in "OU" else ", or say task: regression")
         raise spec_error(f"{message} {parts}, one for each of {names}. {ways}.", *raw.y_path)
@@ -94,17 +93,17 @@ def _check_enough(spec: DataSpec, target: Target, *, codes: Array, parts: int, r
 
 
 def _check_distinct(values: Array, parts: int, key: str) -> None:
-    """Every part needs a group, or a moment, of its own."""
+    """Check that every part can have a group, or a point in time, of its own."""
     distinct = len(np.unique(values))
     if distinct < parts:
-        what = "groups" if key == "group" else "different moments"
+        kind = "groups" if key == "group" else "different moments"
         least = "train, validation and test need" if parts == 3 else "train and validation need"
-        message = f"the column has {distinct} {what}, and {least} at least {parts}, one each."
+        message = f"the column has {distinct} {kind}, and {least} at least {parts}, one each."
         raise spec_error(f"{message} Name another column, or set data.test to 0.", "data", key)
 
 
 def _check_classes(target: Target, parts: Split, raw: Raw) -> None:
-    """What is never seen in training can't be learnt."""
+    """Check that the training part has every class: others could not be learnt."""
     missing = np.setdiff1d(target.codes, target.codes[parts.train])
     if not len(missing):
         return

@@ -1,8 +1,8 @@
-"""Cross-validation: the rows that are not the test part's, dealt into folds, each of which scores once.
+"""Cross-validation: the rows outside the test part, divided into folds, each of which scores once.
 
-The test part is dealt first, as without folds, so that both measure on the same samples. The folds are stratified by
-class; or they keep groups whole; or they go forward in time, each trained on what came before it alone.
-numpy's `RandomState` shuffles, for the reason that `split` gives.
+The test part is chosen first, as without folds, so that both measure on the same samples. The folds are stratified by
+class; or they keep groups whole; or they go forward in time, each trained only on what came before it.
+numpy's `RandomState` shuffles, for the reason given in `split`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hptune.training.data.parts import Data
 from hptune.training.data.split.split import Split
 
 MOST_TOLD = 6
-"""Notes on folds that lack a class."""
+"""The most notes on folds that lack a class."""
 
 
 def fold_splits(
@@ -48,9 +48,9 @@ def fold_splits(
 
 
 def lacking(folds: Sequence[Data]) -> list[str]:
-    """A note for each fold whose training or validation part has no row of a class that there is; the first MOST_TOLD.
+    """A note for each fold whose training or validation part lacks a class; the first MOST_TOLD of them.
 
-    Such folds are trained all the same (folds forward in time may have to be), but not in silence.
+    Such folds are trained nevertheless (folds forward in time may have to be), but not silently.
     """
     if folds[0].task != "classes" or folds[0].labels is None:
         return []
@@ -77,12 +77,12 @@ def _classes(y: Array) -> set[int]:
 
 
 def joined(whole: Split) -> Split:
-    """The split with nothing held back but the test part: training and validation as one."""
+    """The split with training and validation as one; only the test part is held out."""
     return Split(np.concatenate([whole.train, whole.validation]), whole.validation[:0], whole.test)
 
 
 def _stratified(codes: Rows, folds: int, random: np.random.RandomState) -> Rows:
-    """The fold of each row: the shuffled rows of class after class, dealt in turn, so that sizes differ by one."""
+    """The fold of each row: the shuffled rows, class by class, go to the folds in turn, so that sizes differ by one."""
     if len(codes) < folds:
         _refuse(folds, len(codes), "rows")
     order = random.permutation(len(codes))
@@ -93,7 +93,7 @@ def _stratified(codes: Rows, folds: int, random: np.random.RandomState) -> Rows:
 
 
 def _grouped(rows: Rows, codes: Rows, *, groups: Array, folds: int, random: np.random.RandomState) -> Rows:
-    """The fold of each row: groups one after the other, the largest first, to where their classes are rarest so far.
+    """The fold of each row: groups, the largest first, each go to the fold where their classes are rarest so far.
 
     After scikit-learn's StratifiedGroupKFold.
     """
@@ -119,8 +119,8 @@ def _grouped(rows: Rows, codes: Rows, *, groups: Array, folds: int, random: np.r
 
 
 def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
-    """The rows in order of time, cut into stretches of one size, but for the first, which has what is left over: as
-    scikit-learn's TimeSeriesSplit has it. Rows of one time are never cut apart.
+    """The rows in order of time, divided into stretches of equal size, except the first, which gets the remainder: as
+    in scikit-learn's TimeSeriesSplit. Rows of the same time stay together.
     """
     order = rows[np.argsort(times[rows], kind="stable")]
     when = times[order]
@@ -129,7 +129,7 @@ def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
         _refuse(stretches - 1, len(changes) + 1, "points in time outside the test part", least=stretches)
     cuts: list[int] = []
     for i in range(1, stretches):
-        # The nearest change of time that leaves one to each of the cuts before and after.
+        # The nearest change of time that leaves one for each later cut.
         free = changes[len(cuts) and int(np.searchsorted(changes, cuts[-1], "right")) :]
         free = free[: len(free) - (stretches - 1 - i)]
         wanted = len(order) - (stretches - i) * (len(order) // stretches)
@@ -137,8 +137,8 @@ def _stretches(rows: Rows, times: Array, stretches: int) -> list[Rows]:
     return [np.asarray(part, np.int64) for part in np.split(order, cuts)]
 
 
-def _refuse(folds: int, got: int, what: str, *, least: int | None = None) -> None:
-    needs = f"{folds} folds need at least {least or folds} {what.split(' (')[0]}"
+def _refuse(folds: int, got: int, things: str, *, least: int | None = None) -> None:
+    needs = f"{folds} folds need at least {least or folds} {things.split(' (')[0]}"
     raise spec_error(f"{needs}, got {got}. Lower it, or add samples.", "evaluation", "folds")
 
 

@@ -82,13 +82,13 @@ def grouped(groups: Array, codes: Rows, *, validation: float, test: float, seed:
     part = np.zeros(len(counts), np.int64)
     for number, size, others in ((2, test_size, 2), (1, validation_size, 1)):
         left = order[part[order] == 0]
-        part[_chosen(counts[left], size, others=others, of=left)] = number
+        part[_chosen(counts[left], size, others=others, groups=left)] = number
     test_rows, validation_rows, train_rows = (random.permutation(np.flatnonzero(part[group] == k)) for k in (2, 1, 0))
     return Split(train_rows, validation_rows, test_rows)
 
 
-def _chosen(counts: Rows, size: int, *, others: int, of: Rows) -> Rows:
-    """The groups (of `of`, in this order) that together come near to `size` rows, with its share of each class.
+def _chosen(counts: Rows, size: int, *, others: int, groups: Rows) -> Rows:
+    """Those of `groups`, in their order, that together come near to `size` rows, with its share of each class.
 
     counts: [groups, classes]. others: so many groups at least are left.
     """
@@ -103,7 +103,7 @@ def _chosen(counts: Rows, size: int, *, others: int, of: Rows) -> Rows:
             held = held + count
     if size and not chosen:  # every group is larger than twice the part: the smallest is the nearest
         chosen.append(int(counts.sum(axis=1).argmin()))
-    return of[chosen]
+    return groups[chosen]
 
 
 def subset(codes: Rows, *, size: int, least: int, seed: int) -> Rows:

@@ -1,6 +1,4 @@
-"""What is made once of the data and kept in files: written whole, on the disk before it is used, and made again where
-the disk gives back something else than was written.
-"""
+"""Results computed once from the data and kept in files: written whole before use, and made again where damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ _AT_ONCE = 2**20
 
 
 class Output(Protocol):
-    """Where the bytes go."""
+    """A file, or what else takes bytes."""
 
     def write(self, data: Any, /) -> int:
         """Write the bytes of `data`, and return how many were written."""
@@ -24,7 +22,7 @@ class Output(Protocol):
 
 
 class _Summed:
-    """A file that sums up what is written to it."""
+    """A file that keeps the size and checksum of what is written to it."""
 
     def __init__(self, file: Output) -> None:
         self._file = file
@@ -38,11 +36,11 @@ class _Summed:
 
 
 def kept(path: Path, write: Callable[[Output], Any]) -> Any:
-    """Have the file `path` there; what `write` said (JSON data) when it wrote it, now or before.
+    """Make the file `path` by `write`, unless it exists; returns what `write` returned (JSON data), now or then.
 
-    The folder that it lies in is no link, or the file is not made. A file beside it, `<path>.json`, is written last: it
-    has what was said, the size and a checksum of both (CRC-32), by which a damaged file is known. Raises RunError where
-    it can't be written, and what `write` raises.
+    The file's folder must not be a link. A file beside it, `<path>.json`, is written last: it holds the returned data,
+    the size, and a checksum of both (CRC-32), by which damage is seen. Raises RunError where the file can't be written,
+    and what `write` raises.
     """
     below, marker = path.parent.parent, path.with_name(f"{path.name}.json")
     there, said = _said(path, marker, below)
@@ -58,7 +56,7 @@ def kept(path: Path, write: Callable[[Output], Any]) -> Any:
 
 
 def _said(path: Path, marker: Path, below: Path) -> tuple[bool, Any]:
-    """Whether the file is there and whole, and what was said when it was written."""
+    """(whether the file exists and is whole, what `write` returned when it was written)."""
     if not (files.is_file(path, below=below) and files.is_file(marker, below=below)):
         return False, None
     try:
@@ -77,5 +75,5 @@ def _said(path: Path, marker: Path, below: Path) -> tuple[bool, Any]:
 
 
 def _with_said(crc: int, said: Any) -> int:
-    """The checksum of a file, carried on over what was said of it."""
+    """The checksum of a file, carried on over what `write` returned."""
     return zlib.crc32(json.dumps(said).encode(), crc)

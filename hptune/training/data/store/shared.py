@@ -1,7 +1,7 @@
-"""Data handed over once: the first worker that reads the samples leaves them for the others in a file without a name.
+"""Data read once for all workers: the first to read the samples leaves them for the others in a file without a name.
 
-The file is mapped into each worker's memory, so that all of them together hold the arrays once. It has no name on the
-disk: it is gone when the last process that has it open is, however that ended.
+The file is mapped into each worker's memory, so that they hold the arrays once together. As it has no name on the disk,
+it is gone when the last process that has it open ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _HEAD = struct.Struct("<Q")  # where the index begins; 0 until everything before it is written
 ALIGNED = 64
-"""In bytes: what TensorFlow wants of an array that it is to use in place."""
+"""The alignment in bytes that TensorFlow needs to use an array in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,9 @@ class SharedData:
     fd: int
 
     def get(self, read: Callable[[], T]) -> T:
-        """What the first worker's `read` gave, as read-only arrays in the file: for the first one too, which lets go of
-        its own.
+        """What the first worker's `read` returned, as read-only arrays in the file; the first worker uses these too.
 
-        Data that can't be pickled (an open stream, say) is not handed over: then each worker reads for itself.
+        Data that can't be pickled (such as an open stream) is not shared: then each worker reads for itself.
         """
         fcntl.lockf(self.fd, fcntl.LOCK_EX)  # held by this process alone; it is free again if the process dies
         try:

@@ -1,4 +1,4 @@
-"""Tables that are too large for memory, written to files: their columns as they were read, and x as it was prepared."""
+"""Tables that are too large for memory, in files: their columns as they were read, and x as it was prepared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = 2**16
 
 
 def spooled(values: Array) -> Mapped:
-    """Numbers [n] in a file without a name: it is gone when nothing needs it any more, or this process ends."""
+    """Numbers [n] in a file without a name, which is gone when nothing uses it any more, or this process ends."""
     handle, name = tempfile.mkstemp(suffix=".column", dir=scratch())
     with os.fdopen(handle, "wb") as file:
         values.tofile(file)
@@ -33,14 +33,14 @@ def spooled(values: Array) -> Mapped:
 
 
 def is_spooled(x: Source) -> TypeGuard[tuple[Column, ...]]:
-    """Whether the samples are a table of which columns lie in files."""
+    """Whether the samples are a table with columns in files."""
     return isinstance(x, tuple) and any(isinstance(column.values, Mapped) for column in x)
 
 
 def prepared_on_disk(x: tuple[Column, ...], prepare: Preparation, *, fingerprint: str, folder: Path | None) -> Mapped:
-    """All samples of a table, prepared, in the order in which they were read; made where the file is not there yet.
+    """All samples of a table, prepared, in the order in which they were read; written unless the file exists.
 
-    fingerprint: of the samples. folder: where the file is kept; None: where this process throws it away.
+    fingerprint: of the samples. folder: where the file is kept; None: a temporary one.
     """
     folder = folder if folder is not None else scratch()
     learnt = json.dumps([fingerprint, prepare.as_json()])

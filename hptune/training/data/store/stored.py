@@ -1,4 +1,4 @@
-"""Samples that stand for the array that they would make: prepared when they are asked for."""
+"""Samples that stand for an array, and are prepared when they are asked for."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from hptune.training.data.raw import Source
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """Some samples of a source, prepared when they are asked for: what stands for the array that they would make.
+    """Some samples of a source, prepared when they are asked for; stands for the array of them all.
 
-    Indexed by a slice or by numbers [k] of its samples; both give what the same index gives of the whole array.
-    shape, dtype: of the whole array.
+    Indexed like that array, by a slice or by numbers [k] of its samples. shape, dtype: of the array.
     """
 
     source: Source
@@ -28,13 +27,13 @@ class Stored:
 
     @classmethod
     def of(cls, source: Source, rows: Rows, prepare: Preparation) -> Stored:
-        """These rows of a source. One row is prepared at once, to learn shape and dtype."""
-        one = prepare(source, rows[:1])
-        return cls(source, rows, prepare, (len(rows), *one.shape[1:]), one.dtype)
+        """These rows of a source. One row is prepared right away, to learn shape and dtype."""
+        sample = prepare(source, rows[:1])
+        return cls(source, rows, prepare, (len(rows), *sample.shape[1:]), sample.dtype)
 
     @property
     def nbytes(self) -> int:
-        """What the whole array would take."""
+        """How many bytes the whole array would take."""
         return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """Samples that are not held in memory: arrays in files, read row by row, and prepared as they are gathered.
 
-Which way the samples go is a fixed rule, so that a machine's load changes no result: `data.stream` where it is true or
-false, else by how many bytes they would take when prepared.
+A fixed rule decides whether samples are streamed, so that a machine's load changes no result: `data.stream` where it is
+true or false, else how many bytes they would take when prepared.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ HELD_BYTES = 2**30
 """Prepared samples of more bytes than this, all parts together, are streamed."""
 
 BLOCK_BYTES = 2**24
-"""What is read at once where all of an array is looked at."""
+"""Bytes read at once where all of an array is read."""
 
 _RETURNED_BYTES = 2**26
-"""Bytes read of a memory map before its pages are handed back, so that a process does not hold the whole file."""
+"""Bytes read from a memory map before its pages are released, so that a process does not hold the whole file."""
 
 _PAGE_BYTES = 4096
 
 
 class Mapped:
-    """An array [n, …] in a file, of which no more is in memory than was asked for last.
+    """An array [n, …] in a file; only the rows last asked for are in memory.
 
-    Indexed by a slice or by row numbers [k]; either way a copy. It pickles as the place where it lies.
+    Indexed by a slice or by row numbers [k]; both give a copy. It is pickled as its place in the file.
     """
 
     def __init__(
         self, path: Path, dtype: Any, shape: tuple[int, ...], *, offset: int = 0, order: Literal["C", "F"] = "C"
     ) -> None:
-        """offset: where in the file its first value lies, in bytes.
+        """offset: of its first value in the file, in bytes.
 
         Raises OSError where the file can't be read, ValueError where it is too short.
         """
@@ -73,7 +73,7 @@ class Mapped:
         return picked
 
     def _read(self, into: Array, first: int) -> Array:
-        """Fill `into` with the rows from `first` on. A map would hold what lies around them too, megabytes a row."""
+        """Fill `into` with the rows from `first` on. A memory map would hold their surroundings, megabytes each."""
         view, at = into.reshape(-1).view(np.uint8).data, self._place[3] + first * self._row_bytes
         while len(view):
             count = os.preadv(self._file.fileno(), [view], at)
@@ -82,7 +82,7 @@ class Mapped:
         return into
 
     def _from_map(self, index: slice | Rows) -> Array:
-        """Rows whose values lie all over the file."""
+        """Rows whose values are spread over the file."""
         rows = np.array(self._array[index]) if isinstance(index, slice) else self._array.take(index, axis=0)
         self._touched += max(self._row_bytes, _PAGE_BYTES) * len(rows)
         if self._touched > _RETURNED_BYTES:
@@ -104,7 +104,7 @@ def _mapped(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order: 
 
 
 def blocks(x: Array | Mapped) -> Iterator[tuple[int, Array]]:
-    """(number of its first row, rows) of one stretch after the other, a few megabytes each."""
+    """(number of its first row, rows) of one block after the other, a few megabytes each."""
     row_bytes = max(1, x.dtype.itemsize * int(np.prod(x.shape[1:])))
     step = max(1, BLOCK_BYTES // row_bytes)
     for start in range(0, len(x), step):
@@ -113,7 +113,7 @@ def blocks(x: Array | Mapped) -> Iterator[tuple[int, Array]]:
 
 @cache
 def scratch() -> Path:
-    """A folder for copies of data that nothing keeps; gone when this process ends."""
+    """A folder for temporary copies of data; removed when this process ends."""
     folder = tempfile.TemporaryDirectory(prefix="hptune-")
     _KEPT.append(folder)
     return Path(folder.name)

@@ -1,6 +1,6 @@
-"""The cells of one column, read as numbers, dates or text: what kind they are, which are missing and which don't fit.
+"""The cells of one column, read as numbers, dates or text: their kind, which are missing and which don't fit.
 
-Both kinds of tables read their columns so: a text file gives texts, a typed file its own numbers, dates or texts.
+All tables read their columns so: a text file holds texts, a typed file numbers, dates or texts.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _DATE = re.compile(
     r" ?(?P<zone>Z|UTC|[+-]\d\d(:?\d\d)?)?)?",
     re.ASCII,
 )
-"""As ISO 8601 has it, PostgreSQL (an offset of hours alone) and pandas (up to nanoseconds)."""
+"""Dates as in ISO 8601, PostgreSQL (an offset of hours alone) and pandas (up to nanoseconds)."""
 _WHOLE = re.compile(r"[+-]?\d+")
 _WITH_FRACTION = re.compile(r"(-?(?:0|[1-9]\d*))(\.\d+)")
 _EXACT = 2.0**53  # above it floats have gaps between integers
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_A_DAY = 86400.0
-_SHORT = 15  # so many digits, and every float is another number
+_SHORT = 15  # up to so many digits, each number is a different float
 _PLAIN = 1e16  # from here on floats are written with an exponent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Typed:
-    """A column of a file that knows types: floats [n], NaN where a value is missing.
+    """A column of a typed file: floats [n], NaN where a value is missing.
 
-    kind: boolean: 0.0 and 1.0; date: days since 1970-01-01 (UTC). whole: the numbers are integers. exact: the integers
-    themselves, 0 where one is missing, where floats have not all of their digits (of decimals with a fraction: texts);
-    of dates their microseconds. own: the type of the file's floats, where `values` are of a wider one.
+    kind: boolean: 0.0 and 1.0; date: days since 1970-01-01 (UTC). whole: the numbers are integers. exact: where floats
+    would lose digits, the integers themselves, 0 where one is missing (for decimals with a fraction: texts); for dates
+    their microseconds. own: the dtype of the file's floats, where `values` have a wider one.
     """
 
     values: Array
@@ -55,21 +55,21 @@ class Typed:
 
     @property
     def as_given(self) -> Array:
-        """The numbers in the type that they have in the file."""
+        """The numbers in the dtype that they have in the file."""
         return self.values if self.own is None else self.values.astype(self.own)
 
     def at(self, row: int) -> Typed:
-        """One row alone."""
+        """The column with this row alone."""
         here = slice(row, row + 1)
         return replace(self, values=self.values[here], exact=None if self.exact is None else self.exact[here])
 
 
 Content: TypeAlias = Sequence[str] | Typed
-"""A column as a file gives it: texts, "" where one is missing; or values of a type."""
+"""A column as read from a file: texts, "" where one is missing; or typed values."""
 
 
 def text_of(written: str) -> str:
-    """A text as every source reads it: without the spaces around it, "" where it says that a value is missing.
+    """A text as every source reads it: without spaces around it, and "" where it marks a missing value.
 
     >>> text_of(" red "), text_of("N/A "), text_of("None")
     ('red', '', 'None')
@@ -82,9 +82,9 @@ def text_of(written: str) -> str:
 class Cells:
     """A column as it was read.
 
-    values: floats [n], NaN where there is none (days since 1970-01-01, of dates); str objects [n], "" where one is
-        missing, of a category and of text. missing, odd: bool [n], which are missing, and which don't fit the kind.
-    content: as the file has it.
+    values: for numbers and dates floats [n] (days since 1970-01-01), NaN where one is missing; for categories and text
+        str objects [n], "" where one is missing. missing, odd: bool [n], which are missing, and which don't fit the
+        kind. content: as the file has it.
     """
 
     kind: Kind
@@ -102,10 +102,10 @@ class Cells:
         return self.content[row]
 
     def exactly(self) -> Array | None:
-        """Of a column of numbers that floats have not all digits of.
+        """The exact values of a column of numbers that floats would round; None where floats will do.
 
-        Integers [n] as `integers` makes them, 0 where one is missing. Of numbers with fractions texts [n], where
-        floats would make two of them one. None where floats will do.
+        Integers [n] as `integers` makes them, 0 where one is missing. For numbers with fractions texts [n], where two
+        of them would be one float.
         """
         if self.kind != "number" or self.odd.any():
             return None
@@ -136,12 +136,12 @@ def integers(values: Sequence[int]) -> Array:
 
 
 def are_integers(values: Array) -> bool:
-    """Whether they are what `integers` makes of those that have more than 64 bits."""
+    """Whether they are integers of more than 64 bits, as `integers` makes them."""
     return values.dtype.kind == "O" and values.size > 0 and isinstance(values.flat[0], int)
 
 
 def shortest(number: float | np.floating[Any]) -> float | int:
-    """A number as it is told: in the fewest digits of its own type, whole ones without a fraction or an exponent.
+    """A number as it is shown: in the fewest digits of its own type, whole ones without a fraction or an exponent.
 
     >>> shortest(np.float32(0.1)), shortest(3.0), shortest(1e30)
     (0.1, 3, 1e+30)
@@ -151,8 +151,8 @@ def shortest(number: float | np.floating[Any]) -> float | int:
 
 
 def same_spelling(text: str) -> str:
-    """What the spellings of a value have in common that a text file and a typed one spell each in its own way: of a
-    number, the zeros at the end of its fraction; of true and false, their capitals.
+    """A common form of a value's spellings in text files and typed files: a number without zeros at the end of its
+    fraction, true and false in small letters.
 
     >>> [same_spelling(text) for text in ("1.0", "1", "01.0", "2.50", "True")]
     ['1', '1', '01.0', '2.5', 'true']
@@ -164,11 +164,11 @@ def same_spelling(text: str) -> str:
 
 
 def read_cells(content: Content, kind: Kind | None, *, names: bool = False, classes: bool = False) -> Cells:
-    """Read a column as `kind`; None: as what it looks like.
+    """Read a column as `kind`; None: as the kind that it looks like.
 
-    Text looks like numbers (or dates) where more than half of what is not missing is one; any other cell is then odd.
-    So does text that is true and false alone, which are 1 and 0. names: the column may name classes, which true and
-    false then do too. classes: it does, unless all of it is numbers.
+    Text looks like numbers (or dates) where more than half of the cells that are not missing are such; any other cell
+    is then odd. Text of only true and false looks like numbers, 1 and 0. names: the column may name classes; true and
+    false are then names too. classes: it names classes, unless all of it is numbers.
     """
     if isinstance(content, Typed):
         return _typed(content, kind)
@@ -198,8 +198,8 @@ def _typed(content: Typed, kind: Kind | None) -> Cells:
 
 
 def _spelled(content: Typed) -> list[str]:
-    """As a text file would have them: numbers in the fewest digits of their type, without a fraction where the whole
-    column is whole; dates as 2025-01-31, with the time of day where there is one.
+    """The cells as in a text file: numbers in the fewest digits of their type, without a fraction where all numbers of
+    the column are whole; dates as 2025-01-31, with the time of day where there is one.
     """
     values = content.as_given
     if content.kind == "date":
@@ -243,7 +243,7 @@ def _booleans(texts: Sequence[str]) -> Array:
 
 
 def _floats(texts: Sequence[str]) -> Array:
-    """float64 [n]: NaN for what is missing, infinity or NaN for what is no finite number."""
+    """float64 [n]: NaN for missing cells, infinity or NaN for cells that are no finite number."""
     try:
         values = np.array([float(text or "nan") for text in texts])
     except ValueError:
@@ -264,7 +264,7 @@ def _number(text: str) -> float:
 def _days(text: str) -> float:
     """Days since 1970-01-01 of an ISO date or date and time, in UTC unless it says otherwise; NaN for anything else.
 
-    What is below a microsecond is dropped, as it is of the dates of Parquet files.
+    Fractions of a microsecond are dropped, as in the dates of Parquet files.
 
     >>> _days("1970-01-03"), _days("1970-01-01T18:00"), _days("1970-01-01 18:00:00+06"), _days("03.01.1970")
     (2.0, 0.75, 0.5, nan)
@@ -282,8 +282,8 @@ def _days(text: str) -> float:
 
 
 def one_spelling(content: Sequence[str]) -> list[str]:
-    """Texts of which each number, true, false or date is spelled as where it stands first; as they are where there is
-    something else among them.
+    """The texts with each number, date, true or false spelled as at its first occurrence; unchanged where other texts
+    are among them.
 
     >>> one_spelling(["7", "10", "7.0", "007", ""]), one_spelling(["7", "7.0", "7a"])
     (['7', '10', '7', '7', ''], ['7', '7.0', '7a'])
@@ -299,7 +299,7 @@ def one_spelling(content: Sequence[str]) -> list[str]:
 
 
 def _meant(text: str, kind: Kind) -> Any:
-    """What equal numbers, or equal moments, have in common."""
+    """A value that is equal for equal numbers, or for equal points in time."""
     if text == "" or kind == "date":
         return _days(text) if text else text
     return text.lower() if text.lower() in _BOOLEANS else Decimal(text)

@@ -1,6 +1,6 @@
-"""What a table holds: which of its columns serve as inputs, as what, and what its target is.
+"""What a table holds: which of its columns can be inputs, of which kind, and what its target is.
 
-It reads as training will read, so that a starter fitted to it trains at once.
+It reads the table as training will, so that a starter fitted to it trains at once.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hptune.training.data.table.table import Sheet, read_table
 from hptune.training.data.target import read_target
 
 _NAMES_ROWS = re.compile(r"(.*[_\W])?(id|uuid|guid|key|index|row)|unnamed: \d+|", re.IGNORECASE)
-"""What a column is called that tells rows apart; so is one without a name."""
+"""Names of columns that only identify rows, the empty name among them."""
 
 _FILLS: Mapping[Kind, str] = {"number": "median", "date": "median", "category": "most_frequent"}
 
 _WORDS = 3.0
-"""A column with more words a cell than this on average, most of whose cells differ, is free text."""
+"""A column with more words per cell than this on average, most of whose cells differ, is free text."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnSurvey:
-    """One column. gaps: whether a value is missing. unused: why it is no input; None: it is one."""
+    """One column. gaps: whether a value is missing. unused: why it is not an input; None: it is one."""
 
     name: str
     kind: Kind
@@ -43,9 +43,9 @@ class ColumnSurvey:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A table. key: of `data`, that names such a file. target_gaps: whether rows have no target. rows: that have one.
+    """A table. key: of the `data` section, for such a file. classes: how many rows each has; None for a regression.
 
-    classes: how many rows each class has; None for a regression.
+    target_gaps: whether rows lack a target. rows: how many have one.
     """
 
     key: str
@@ -57,9 +57,9 @@ class Survey:
 
 
 def survey(path: Path, target: str | None) -> Survey:
-    """Look at a table in a file, which is taken for CSV where its suffix says nothing else.
+    """Survey the table in a file, which is read as CSV unless its suffix says otherwise.
 
-    Raises SpecError where it can't be read, or has no such column to learn.
+    Raises SpecError where it can't be read, or has no column `target`.
     """
     key, kind = table_format(path.suffix.lower()) or ("csv", CsvData)
     sheet = open_table(kind, str(path), path=path)
@@ -85,7 +85,7 @@ def survey(path: Path, target: str | None) -> Survey:
 
 
 def data_options(table: Survey) -> dict[str, Any]:
-    """The keys of the `data` section that fit the table, beside the one that names its file."""
+    """The keys of the `data` section for the table, beside the one that names its file."""
     used = [one for one in table.inputs if one.unused is None]
     rules = {one.name: _FILLS[one.kind] for one in used if one.gaps and one.kind != "text"}
     rules |= {table.target: "drop"} if table.target_gaps else {}
@@ -111,7 +111,7 @@ def _survey_column(name: str, sheet: Sheet) -> ColumnSurvey:
     if distinct == 1:
         return ColumnSurvey(name, cells.kind, False, "is the same in every row")
     if distinct == len(present) and _NAMES_ROWS.fullmatch(name) and not _is_measure(cells):
-        return ColumnSurvey(name, cells.kind, False, "tells rows apart")
+        return ColumnSurvey(name, cells.kind, False, "only identifies rows")
     kind: Kind = "text" if _is_free_text(cells, distinct) else cells.kind
     if kind == "category" and distinct > min(MOST_CATEGORIES, len(present) / 2):
         return ColumnSurvey(name, kind, False, f"holds {distinct} different texts in {len(present)} rows")
@@ -119,7 +119,7 @@ def _survey_column(name: str, sheet: Sheet) -> ColumnSurvey:
 
 
 def _is_measure(cells: Cells) -> bool:
-    """Numbers with fractions: they are measured, whatever they are called."""
+    """Whether the cells have fractions: then they are measurements, whatever the column's name."""
     values = cells.values[~cells.missing]
     return cells.kind == "number" and bool((values != np.floor(values)).any())
 

@@ -1,6 +1,6 @@
-"""A table of any file: which columns are used and for what, what is wrong with their cells, and the samples they make.
+"""A table of any file format: which columns are used and for what, problems in their cells, and the resulting samples.
 
-The files differ in how a column is got and in how a row is named; all else is the same for them and stands here.
+Formats differ in how a column is read and how a row is named; all else is the same and is here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hptune.training.data.table.cells import (
 )
 
 SHOWN = 10
-"""Problems of a file that are told one by one; the rest are counted."""
+"""The most problems of a file that are listed; the others are counted."""
 
 Role: TypeAlias = Literal["features", "target", "sample_weight", "group", "time"]
 
@@ -35,7 +35,7 @@ _FILLS: Mapping[str | None, Fill] = {"mean": "mean", "median": "median", "most_f
 
 
 class Sheet(Protocol):
-    """A file's table. key: of the YAML, that names the file. file: as the YAML spells it."""
+    """A file's table."""
 
     @property
     def key(self) -> str:
@@ -54,11 +54,11 @@ class Sheet(Protocol):
 
     @property
     def is_large(self) -> bool:
-        """Whether its columns are too much to be held in memory all at once."""
+        """Whether its columns are too large to be in memory all at once."""
         ...
 
     def place(self, row: int) -> str:
-        """How a row (from 0) is named to users."""
+        """The place of a row (from 0), for messages."""
         ...
 
     def column(self, name: str) -> Content:
@@ -68,7 +68,7 @@ class Sheet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """A column and what it is for; `path`: the key that names it."""
+    """A column and its role. path: the key that names it."""
 
     name: str
     role: Role
@@ -77,9 +77,9 @@ class _Used:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """A used column, how it is read, and what `data.missing` says for it: a fill, `drop` or None.
+    """A used column, how it is read, and its rule in `data.missing`: a fill, `drop` or None.
 
-    cells: None for an input of a large table, which is read once more when its turn comes.
+    cells: None for an input of a large table, which is read once more later.
     """
 
     used: _Used
@@ -95,7 +95,7 @@ def targets_of(spec: TableData) -> list[str]:
 
 
 def used_columns(spec: TableData) -> list[str] | None:
-    """The names of all columns that are read; None where the header decides."""
+    """The names of all columns that are read; None where the header decides that."""
     if spec.features is None:
         return None
     others = [spec.sample_weight, spec.group, spec.time]
@@ -103,24 +103,24 @@ def used_columns(spec: TableData) -> list[str] | None:
 
 
 def read_table(spec: TableData, sheet: Sheet) -> Raw:
-    """The samples of a table. Raises `SpecError` with the problems of the first step that found any."""
+    """The samples of a table. Raises `SpecError` with the problems of the first step that finds any."""
     used = _uses(spec, sheet)
-    _check_rules(spec, [one.name for one in used])
+    _check_rules(spec, [use.name for use in used])
     columns: list[_Read] = []
     problems: list[tuple[int, str]] = []
     dropped: list[Array] = []
-    for one in used:
-        cells = _cells(one, spec, sheet)
-        declared = spec.columns.get(one.name)
+    for use in used:
+        cells = _cells(use, spec, sheet)
+        declared = spec.columns.get(use.name)
         words = (
             None if cells.kind != "text" else declared if isinstance(declared, TextColumn) else TextColumn(kind="text")
         )
-        rule = _rule(one, cells, spec)
-        problems += _wrong(one, cells, rule=rule, spec=spec)
+        rule = _rule(use, cells, spec)
+        problems += _wrong(use, cells, rule=rule, spec=spec)
         if rule == "drop":
             dropped.append(cells.missing)
-        again = sheet.is_large and one.role == "features"
-        columns.append(_Read(one, cells.kind, words, rule, None if again else cells))
+        again = sheet.is_large and use.role == "features"
+        columns.append(_Read(use, cells.kind, words, rule, None if again else cells))
     refuse(sheet, problems)
     return _raw(spec, sheet, columns=columns, keep=~np.any(dropped, axis=0) if dropped else None)
 
@@ -129,7 +129,7 @@ def read_table(spec: TableData, sheet: Sheet) -> Raw:
 
 
 def _uses(spec: TableData, sheet: Sheet) -> list[_Used]:
-    """Every use of a column, checked: the features, the targets, and the others."""
+    """Every use of a column, checked: features, targets and others."""
     targets = targets_of(spec)
     listed = isinstance(spec.target, list)
     uses = [_Used(name, "target", ("data", "target", i) if listed else ("data", "target"))
@@ -155,7 +155,7 @@ def _uses(spec: TableData, sheet: Sheet) -> list[_Used]:
 
 
 def _features(spec: TableData, sheet: Sheet, taken: set[str]) -> list[_Used]:
-    """The input columns; every column that has no other part unless they are named."""
+    """The input columns; unless they are named, all columns without another role."""
     if spec.features is None:
         if "" in sheet.header:
             message = f"{sheet.file}: column {list(sheet.header).index('') + 1} has no name in the header."
@@ -165,13 +165,13 @@ def _features(spec: TableData, sheet: Sheet, taken: set[str]) -> list[_Used]:
         features = spec.features
     uses = [_Used(name, "features", ("data", "features", i)) for i, name in enumerate(features)]
     problems = []
-    for i, one in enumerate(uses if spec.features is not None else ()):
-        if one.name in targets_of(spec):
-            problems.append(Problem(f"{one.name!r} is the target and can't be an input too. Drop it here.", one.path))
-        elif one.name not in sheet.header:
-            problems.append(_unknown(one, sheet))
-        elif one.name in features[:i]:
-            problems.append(Problem(f"{one.name!r} stands here twice. Drop one.", one.path))
+    for i, use in enumerate(uses if spec.features is not None else ()):
+        if use.name in targets_of(spec):
+            problems.append(Problem(f"{use.name!r} is the target and can't be an input too. Drop it here.", use.path))
+        elif use.name not in sheet.header:
+            problems.append(_unknown(use, sheet))
+        elif use.name in features[:i]:
+            problems.append(Problem(f"{use.name!r} stands here twice. Drop one.", use.path))
     if not uses:
         problems.append(Problem("no column is left as an input. Name at least one.", ("data", "features")))
     if problems:
@@ -179,12 +179,12 @@ def _features(spec: TableData, sheet: Sheet, taken: set[str]) -> list[_Used]:
     return uses
 
 
-def _unknown(one: _Used, sheet: Sheet) -> Problem:
-    return Problem(f"{sheet.file}: {unknown('column', one.name, sheet.header)}", one.path)
+def _unknown(use: _Used, sheet: Sheet) -> Problem:
+    return Problem(f"{sheet.file}: {unknown('column', use.name, sheet.header)}", use.path)
 
 
 def _check_columns_key(spec: TableData, sheet: Sheet, uses: Sequence[_Used]) -> None:
-    """`data.columns` may say of an input or a target how it is read."""
+    """Check `data.columns`, which says how inputs and targets are read. Raises `SpecError`."""
     problems = []
     inputs = [one.name for one in uses if one.role == "features"]
     for name, declared in spec.columns.items():
@@ -213,7 +213,7 @@ def _kind(declared: Kind | TextColumn | None) -> Kind | None:
 
 
 def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
-    """The cells of one column, as its role wants them."""
+    """The cells of one column, read for its role."""
     content = sheet.column(used.name)
     declared = spec.columns.get(used.name)
     listed = isinstance(spec.target, list)
@@ -245,7 +245,7 @@ def _cells(used: _Used, spec: TableData, sheet: Sheet) -> Cells:
 
 
 def _groups(content: Content, kind: Kind | None) -> Cells:
-    """The groups of a column; 7, 7.0 and 007 are one, unless `data.columns` has it that they are names."""
+    """The groups of a column; 7, 7.0 and 007 are one group, unless `data.columns` says that they are names."""
     if isinstance(content, Typed):
         return read_cells(content, None)
     return read_cells(content if kind == "category" else one_spelling(content), "category")
@@ -259,7 +259,7 @@ def _check_kind(cells: Cells, wanted: tuple[Kind, ...], *, used: _Used, sheet: S
 
 
 def _rule(used: _Used, cells: Cells, spec: TableData) -> str | None:
-    """What `data.missing` says for a column: a fill, `drop` or None. Only inputs are ever filled in."""
+    """The rule of `data.missing` for a column: a fill, `drop` or None. Only inputs are ever filled in."""
     by_column = spec.missing if isinstance(spec.missing, dict) else {}
     rule: str | None = by_column.get(used.name) if by_column else spec.missing
     if rule in (None, "drop"):
@@ -289,7 +289,7 @@ def _check_rules(spec: TableData, names: Sequence[str]) -> None:
 
 
 def _wrong(used: _Used, cells: Cells, *, rule: str | None, spec: TableData) -> Iterator[tuple[int, str]]:
-    """(row, what is wrong) of the cells that can't be used."""
+    """(row, message) for the cells that can't be used."""
     for row in np.flatnonzero(cells.odd).tolist():
         yield row, _odd(used, cells, row=row, spec=spec)
     if rule is None and cells.kind != "text":
@@ -314,7 +314,7 @@ def refuse(sheet: Sheet, problems: Sequence[tuple[int, str]]) -> None:
 
 
 def _odd(used: _Used, cells: Cells, *, row: int, spec: TableData) -> str:
-    """What is wrong with a cell that is not of its column's kind."""
+    """The message for a cell that is not of its column's kind."""
     name, text, role = used.name, cells.spelled(row), used.role
     if COMMA_NUMBER.fullmatch(text) and cells.kind == "number":
         return f"column {name!r}: {text!r} has a comma. Write numbers as 1234.5."
@@ -325,10 +325,10 @@ def _odd(used: _Used, cells: Cells, *, row: int, spec: TableData) -> str:
         "group": "name another column",
         "time": "name another column",
     }
-    way = "give a list of columns of numbers" if role == "target" and isinstance(spec.target, list) else ways[role]
+    remedy = "give a list of columns of numbers" if role == "target" and isinstance(spec.target, list) else ways[role]
     rule = "date (such as 2025-01-31 or 2025-01-31T12:00)" if cells.kind == "date" else "finite number"
     seen = "" if name in spec.columns or role == "sample_weight" else f" where most values are {cells.kind}s"
-    return f"column {name!r}: not a {rule}, got {text!r}{seen}. Correct it, or {way}."
+    return f"column {name!r}: not a {rule}, got {text!r}{seen}. Correct it, or {remedy}."
 
 
 def _missing_remedy(used: _Used, cells: Cells) -> str:
@@ -342,7 +342,7 @@ def _missing_remedy(used: _Used, cells: Cells) -> str:
 
 
 def _raw(spec: TableData, sheet: Sheet, *, columns: Sequence[_Read], keep: Array | None) -> Raw:
-    """The columns without the rows that are to be dropped. keep: bool, of every row; None: all are kept."""
+    """The samples without the dropped rows. keep: bool, for every row; None: all are kept."""
     if keep is not None and not keep.any():
         raise spec_error(f"{sheet.file}: every row has a missing value, so drop leaves none.", "data", "missing")
     roles: dict[Role, list[Array]] = {}
@@ -368,7 +368,7 @@ def _raw(spec: TableData, sheet: Sheet, *, columns: Sequence[_Read], keep: Array
 
 
 def _column(column: _Read, sheet: Sheet, keep: Array | None) -> Column:
-    """An input; the numbers of a large table lie in a file from here on."""
+    """An input; the numbers of a large table are in a file from here on."""
     cells = column.cells if column.cells is not None else read_cells(sheet.column(column.used.name), column.kind)
     values = _kept(cells.values, keep)
     spool = sheet.is_large and column.kind in ("number", "date")
@@ -381,7 +381,7 @@ def _kept(values: Array, keep: Array | None) -> Array:
 
 
 def _values(column: _Read, spec: TableData) -> Array:
-    """Labels and groups that floats would merge stay apart; what is no class but a number is a float all the same."""
+    """A column's values: labels and groups that floats would merge stay distinct; numbers are floats nevertheless."""
     assert column.cells is not None, "only inputs are read again"
     cells, role = column.cells, column.used.role
     names = role == "group" or (role == "target" and len(targets_of(spec)) == 1 and spec.task != "regression")
@@ -392,7 +392,7 @@ def _values(column: _Read, spec: TableData) -> Array:
         return exact
     if role == "target" and isinstance(cells.content, Typed) and cells.kind == "number":
         if cells.content.kind == "boolean":
-            truth: Array = cells.values == 1.0  # a missing one is dropped, or was told
+            truth: Array = cells.values == 1.0  # a missing one is dropped, or was refused
             return truth
         return cells.content.as_given
     return cells.values

@@ -1,7 +1,7 @@
-"""Free text as numbers, as `keras.layers.TextVectorization` with its own defaults makes them.
+"""Free text as numbers, like those of `keras.layers.TextVectorization` with its defaults.
 
-Written out here, so that a table is read without TensorFlow; a test holds it against the layer. A text is lower-cased
-(A to Z alone, as TensorFlow does it), its punctuation is taken out, and what stands between white space is a word.
+Written out here, so that tables are read without TensorFlow; a test compares it with the layer. A text is lower-cased
+(A to Z alone, as in TensorFlow), its punctuation is removed, and white space separates its words.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _SPACE = re.compile(r"[ \t\n\v\f\r]+")  # not str.split's: TensorFlow knows thes
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What the training part says of a column of free text: the arguments of a stock `TextVectorization`.
+    """What the training part taught about a column of free text: the arguments of a stock `TextVectorization`.
 
-    words: the most frequent first; of equals, the last in the alphabet. A word that is none of them is unknown.
+    words: the most frequent first; among equals, the last in the alphabet first. Any other word is unknown.
     output_mode: what a text becomes.
         multi_hot: [1 + words] of 0 and 1, whether a word occurs; the first place stands for all unknown words.
-        count: the same places, how often.
-        tf_idf: how often, times the place's weight; the unknown words' weight is the mean of `idf`.
-        int: [length] of the words' numbers in their order, cut or filled with 0 at the end; 1 is an unknown word, and
+        count: how often each occurs, in the same places.
+        tf_idf: how often, times the word's weight; the unknown words' weight is the mean of `idf`.
+        int: [length] numbers of the words in their order, cut or filled with 0 at the end; 1 is an unknown word, and
             `words` are numbered from 2.
     idf: for tf_idf, log(1 + texts / (1 + texts with the word)), one for each of `words`; else ().
     length: for int, how many words are kept of a text; else None.
@@ -78,7 +78,7 @@ def words_of(text: str) -> list[str]:
 
 
 def learn_words(texts: Iterable[str], options: TextColumn) -> Vocabulary:
-    """The vocabulary of the training part's texts; without words where they hold none."""
+    """The vocabulary of the training part's texts; empty where they hold no words."""
     counts: Counter[str] = Counter()
     having: Counter[str] = Counter()
     rows = 0

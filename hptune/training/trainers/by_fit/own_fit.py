@@ -76,7 +76,7 @@ class OwnFit:
         self._tally = Tally(context.objective)
         self._seen = FitCalls()
         self._earned: Earned | None = None
-        self._odd: str | None = None  # what may not be meant about how the model's own `fit` has trained
+        self._odd: str | None = None  # a note on how the model's own `fit` has trained
         self._trained_on = context.data.train
         self._build()
         self._data_loss = DataLoss.of(self.model) if bare else None
@@ -85,7 +85,7 @@ class OwnFit:
         import tensorflow as tf
 
         keras().utils.set_random_seed(self._seed)
-        tf.random.set_global_generator(tf.random.Generator.from_seed(self._seed))  # which no seed resets
+        tf.random.set_global_generator(tf.random.Generator.from_seed(self._seed))  # no seed resets it
         self.model, self._hp = self._context.builder.build(self._values)
         self._fit = self._context.builder.fit  # of the module as it was imported for this call
         compile_as_asked(self.model, self._recipe, self._context.folder)
@@ -176,7 +176,9 @@ class OwnFit:
         """Notes on the model beside its score."""
         outcome, odd = self._earned, [self._odd] if self._odd is not None else []
         if outcome is not None and outcome.lost is not None:
-            note = f"the score is the last epoch's: the best one's ({outcome.lost:.6g}) is of weights that can't be had"
+            note = (
+                f"the score is the last epoch's: the best one's ({outcome.lost:.6g}) is of weights that were not kept"
+            )
             return [*odd, f"{note}, since fit trains another model than the one that build made"]
         if outcome is None or outcome.trainings == 1:
             return odd
@@ -295,7 +297,7 @@ def listener(
         if name is not None and loss is not None:
             ours.setdefault(name, loss)
 
-    class Tell(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    class EpochReporter(keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         # What it needs is in cells and not in attributes: KerasTuner's users may copy callbacks deeply.
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  # Keras's signature
             tally.begin()
@@ -324,7 +326,7 @@ def listener(
             tally.take(epoch + 1, metrics, best=best, state=keep() if best else None, mark=mark(self.model))
             on_epoch(epoch + 1, metrics)
 
-    return Tell()
+    return EpochReporter()
 
 
 def compile_as_asked(model: Any, recipe: Recipe, folder: Path) -> None:

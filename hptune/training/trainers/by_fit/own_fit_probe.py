@@ -104,7 +104,7 @@ class FitProbe:
         try:
             self._call(hp, model, seen=seen, tally=Tally(self._context.objective), train=_pretended)
         except Exception:
-            if not seen.calls:  # else it can't do with what was pretended; its trial tells of what it asks after that
+            if not seen.calls:  # else it fails on the pretended result; its trial shows what it asks after that
                 raise
 
     def check(self) -> None:
@@ -130,7 +130,7 @@ class FitProbe:
         except Exception as error:
             if not seen.calls:
                 raise
-            whole = False  # a trial of it fails likewise, or it was for want of samples: nothing is known of its end
+            whole = False  # trials fail likewise, or there were too few samples: nothing is known of what follows
             line = next(iter(str(error).splitlines()), "")
             failure = f"{type(error).__name__}: {line[:200]}"
             self._note(f"the HyperModel's fit, tried on one batch, failed after model.fit ({failure})")
@@ -180,7 +180,7 @@ class FitProbe:
         if self._is_given("batch_size"):
             places["batch_size"] = ("training", "batch_size")
         spec, train = self._as_written.data, self._context.data.train
-        if train.flow is not None:  # the data set is cut so, and holds its weights
+        if train.flow is not None:  # it has these batches, and holds its weights
             return {}
         if train.sample_weight is not None:
             by_class = getattr(spec, "class_weight", None) is not None
@@ -282,7 +282,7 @@ class FitProbe:
         self, hp: Any, model: Any, *, seen: FitCalls, tally: Tally, train: Any, passed: dict[str, Any]
     ) -> Any:
         whole = self._context.data
-        few = replace(
+        sample = replace(
             whole,
             train=fit_call.first(whole.train, self._rows),
             validation=fit_call.first(whole.validation, self._rows),
@@ -291,7 +291,7 @@ class FitProbe:
         fit = self._context.builder.fit
         listening = listener(tally, lambda: None, mark=lambda _: None, on_epoch=lambda *_: None)
         keywords, _ = fit_call.keywords(
-            fit, few, spec=self._as_written.data, recipe=recipe, epochs=EPOCHS, callbacks=[listening], verbose=0
+            fit, sample, spec=self._as_written.data, recipe=recipe, epochs=EPOCHS, callbacks=[listening], verbose=0
         )
         if not self._context.builder.hypermodel_fits and not can_be_validated(model):
             del keywords["validation_data"]
@@ -303,7 +303,7 @@ class FitProbe:
                     fit,
                     hp,
                     model=model,
-                    part=few.train,
+                    part=sample.train,
                     keywords=keywords,
                     begun=lambda: bool(seen.calls or tally.epochs),
                 )
@@ -313,7 +313,7 @@ class FitProbe:
     @staticmethod
     def _one_batch(fit: Any, arguments: dict[str, Any]) -> Any:
         """Train one batch of what was given to `model.fit`."""
-        few = {name: _few(arguments[name]) for name in ("x", "y", "sample_weight") if arguments.get(name) is not None}
+        batch = {name: _few(arguments[name]) for name in ("x", "y", "sample_weight") if arguments.get(name) is not None}
         once = {"epochs": 1, "initial_epoch": 0, "steps_per_epoch": 1, "verbose": 0}
         if _is_array(arguments.get("x")):
             del once["steps_per_epoch"]
@@ -321,7 +321,7 @@ class FitProbe:
             once |= {"validation_steps": 1, "validation_freq": 1}
         if isinstance(arguments.get("validation_data"), tuple | list):
             once["validation_data"] = tuple(_few(one) for one in arguments["validation_data"])  # type: ignore[assignment]
-        history = fit(**{**arguments, **few, **once})
+        history = fit(**{**arguments, **batch, **once})
         epochs = max(1, int(arguments.get("epochs", 1)) - int(arguments.get("initial_epoch", 0)))
         history.history = {name: list(values) * epochs for name, values in history.history.items()}
         return history

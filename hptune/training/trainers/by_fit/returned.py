@@ -142,7 +142,7 @@ def earned(returned: Any, tally: Tally, objective: Objective, *, epochs: int, as
         return Earned(curves, last_earned.epoch, last_earned.state, len(returned), score)
     score = objective.best(curves[metric])
     best = tally.best
-    if not isinstance(values[metric], tuple):  # of the model as it was left, or of an epoch that it was the best at
+    if not isinstance(values[metric], tuple):  # the score of the model as it was left, or of its best epoch
         final = tally.epochs[-1].logs.get(metric) if tally.epochs else None
         if metric in logged and _equal(objective.best(logged[metric]), score):
             curves[metric] = logged[metric]
@@ -203,5 +203,5 @@ def _stretched(value: float | tuple[float, ...], epochs: int, at: Sequence[int])
     return tuple(value[max(0, epoch * len(value) // epochs - 1)] for epoch in range(1, epochs + 1))
 
 
-def _equal(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)
+def _equal(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)

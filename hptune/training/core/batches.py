@@ -1,7 +1,7 @@
 """How an epoch gets its batches: from the device, where the samples lie whole, or streamed from the disk.
 
-A `Feed` is what the traced function is given for one pass over the samples; it is either the samples with the order in
-which to take them, or an iterator that brings one batch after the other. `next_batch` takes a batch from either.
+A `Feed` is the traced function's input for one pass over the samples: either the samples with the order in which to
+take them, or an iterator over batches. `next_batch` takes a batch from either.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from hptune.training.runtime import keras
 Feed: TypeAlias = Any
 
 READERS = 2
-"""Threads that gather batches from the disk ahead of the one that trains."""
+"""Threads that gather batches from the disk ahead of training."""
 
 
 class Batches(Protocol):
-    """The samples of one part, as batches of the size asked for and a smaller rest."""
+    """The samples of one part, in batches of a given size and a smaller rest."""
 
     streamed: bool
 
     def shuffled(self, order_seed: int, epoch: int, batch_size: int, *, steps: int | None = None) -> Feed:
         """The samples in the order of `epoch` (from 0), a pure function of both arguments.
 
-        steps: how many of its batches are wanted, from the first on; None: all of them.
+        steps: how many of its batches are needed, from the first on; None: all of them.
         """
         ...
 
     def whole(self, batch_size: int) -> Feed:
-        """The samples in the order in which they lie."""
+        """The samples in their own order."""
         ...
 
 
-_WAYS: WeakKeyDictionary[Part, Batches] = WeakKeyDictionary()
+_BATCHES: WeakKeyDictionary[Part, Batches] = WeakKeyDictionary()
 
 
 def batches(part: Part) -> Batches:
-    """The way that this part's samples go: one for all programs, of which one runs at a time.
+    """The batches of a part: one object for all programs, of which one runs at a time.
 
-    So samples lie on the device once; and TensorFlow never lets go of the graph of a data set's function.
+    So samples lie on the device once; and TensorFlow never frees the graph of a data set's function.
     """
-    if part not in _WAYS:
-        _WAYS[part] = _way(part)
-    return _WAYS[part]
+    if part not in _BATCHES:
+        _BATCHES[part] = _batches_of(part)
+    return _BATCHES[part]
 
 
-def _way(part: Part) -> Batches:
+def _batches_of(part: Part) -> Batches:
     if part.flow is not None:
         return _Flowing(part.flow)
     if any(isinstance(leaf, Stored) for leaf in leaves(part.x)):
@@ -69,8 +69,8 @@ def _way(part: Part) -> Batches:
 def next_batch(feed: Feed, start: Any, size: Any) -> Any:
     """In a graph: `size` samples (x, y, sample_weight), from the place `start` of the order on.
 
-    size: a tensor, or a Python number where shapes must be static. An iterator goes from batch to batch by itself: it
-    must be asked for all of them in turn.
+    size: a tensor, or a Python number where shapes must be static. An iterator keeps its own place: all its batches
+    must be taken in turn.
     """
     import tensorflow as tf
 
@@ -115,9 +115,9 @@ class _OnDevice:
 
 
 def _tensor(array: NDArray[Any]) -> Any:
-    """The array on the device. A CPU uses it where it lies, so that workers who share its file hold it once.
+    """The array on the device. A CPU uses it in place, so that workers who share its file hold it once.
 
-    `tf.constant` would copy it, twice for a while. An array that is not aligned as TensorFlow wants it is copied.
+    `tf.constant` would copy it, twice for a while. An array that is not aligned as TensorFlow needs it is copied.
     """
     import tensorflow as tf
 
@@ -130,7 +130,7 @@ def _tensor(array: NDArray[Any]) -> Any:
 
 
 class _Gathered:
-    """Samples on the disk, gathered by a few threads ahead of the training; the batches come in order all the same."""
+    """Samples on the disk, gathered by a few threads ahead of training; the batches still come in order."""
 
     streamed = True
 
@@ -175,10 +175,10 @@ class _Gathered:
 
 
 class _Flowing:
-    """Samples of a user's `tf.data.Dataset`, which come in an order of their own; cut anew into batches of our size.
+    """Samples of a user's `tf.data.Dataset`, in its own order; divided anew into batches of the trial's size.
 
-    An epoch goes on where the one before it has ended. An epoch that is trained in another process than the one before
-    reads past what came before it, so that it has the same samples.
+    An epoch goes on where the one before ended. Trained in another process than that one, it skips the earlier epochs,
+    so that it gets the same samples.
     """
 
     streamed = True
@@ -195,7 +195,7 @@ class _Flowing:
             # Under a seed of the trial's own, so that what it shuffles does not depend on what ran before.
             endless = self._cut(self._flow.open(order_seed % 2**31, endless=True), batch_size)
             self._iterator = iter(_ordered(endless.skip(epoch * whole)).prefetch(READERS))
-        # After a part of an epoch it stands in its middle: whatever comes next is looked for from the beginning.
+        # After part of an epoch the iterator is in the middle of it: the next epoch is sought from the start.
         self._stands = (order_seed, batch_size, epoch + 1) if steps is None or steps == whole else None
         return self._iterator
 
@@ -206,7 +206,7 @@ class _Flowing:
         return iter(self._once[batch_size])
 
     def _cut(self, dataset: Any, batch_size: int) -> Any:
-        """Batches of that size, and at the end of each pass the rest."""
+        """Batches of that size, with the rest at the end of each pass."""
         whole, rest = divmod(self._flow.rows, batch_size)
         return dataset.rebatch([batch_size] * whole + ([rest] if rest else [])).map(_as_triple)
 
@@ -227,17 +227,17 @@ def _ordered(dataset: Any) -> Any:
 
 
 def _sized(batch: Any, size: int) -> Any:
-    """The batch with its size known to the graph; one of another size is an error there."""
+    """The batch with a static size; a batch of another size is an error when the graph runs."""
     import tensorflow as tf
 
     return mapped(lambda a: tf.ensure_shape(a, [size, *a.shape[1:]]), batch)
 
 
 def mapped(function: Callable[[Any], Any], structure: Any) -> Any:
-    """`function` of every leaf; None stays None."""
+    """The structure with `function` applied to every leaf; None stays None."""
     return keras().tree.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
 
 
 def leaves(structure: Any) -> list[Any]:
-    """The leaves that are there."""
+    """The leaves of the structure, without None."""
     return [leaf for leaf in keras().tree.flatten(structure) if leaf is not None]

@@ -1,7 +1,7 @@
-"""Samples as a user's own code is given them: targets in the form of the source, training rows in its order.
+"""Samples as the user's own code gets them: targets in the form of the source, training rows in its order.
 
-Training by Keras's own losses and metrics is the same whatever the form. Code of a user's may count on it: `y - y_pred`
-is [n, n] where y is [n] and y_pred [n, 1], and fails for whole numbers.
+For Keras's own losses and metrics the form makes no difference. The user's code may rely on it: `y - y_pred` is [n, n]
+where y is [n] and y_pred [n, 1], and fails for whole numbers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from hptune.training.data.target import Target
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceForm:
-    """What reading the source has changed.
+    """The form that samples have in the source, before reading changes it.
 
-    column: y was [n, 1]. floats: classes were given as the floats 0.0, 1.0, …. order: of the training part's rows, the
-    one in which they lay. formless: one column of a table, which is as much [n] as [n, 1].
+    column: y is [n, 1]. floats: classes are the floats 0.0, 1.0, …. order: the training part's rows in the order of the
+    source. formless: y is one column of a table, which is neither [n] nor [n, 1].
     """
 
     column: bool
@@ -32,8 +32,8 @@ class SourceForm:
 
 
 def source_form(raw: Raw, target: Target, train: Rows, *, arrays: bool) -> SourceForm:
-    """How the source had it. train: the numbers of the training part's rows in it. arrays: whether it gave those, so
-    that targets have a form of their own.
+    """The form in the source. train: the row numbers of the training part in it. arrays: whether it holds arrays, whose
+    targets have a form.
     """
     order = np.argsort(train, kind="stable") if raw.times is None else np.arange(len(train))  # by their times already
     if not arrays:
@@ -45,16 +45,16 @@ def source_form(raw: Raw, target: Target, train: Rows, *, arrays: bool) -> Sourc
 
 
 def beside_outputs(data: Data) -> Data:
-    """Where the source gives no form to the targets, they have that of a network with one output, [n, 1]: a metric of
-    the user's takes their difference.
+    """The samples; where targets have no form in the source, with that of a network with one output, [n, 1], since the
+    user's metrics may subtract the two.
     """
     form = data.form
     return data if form is None else replace(data, form=replace(form, column=form.column or form.formless))
 
 
 def as_given(data: Data, *, ordered: bool = False) -> Data:
-    """The samples with targets as the source has them; ordered: and the training part's rows too, where they lie in
-    memory.
+    """The samples with targets in the form of the source. ordered: the training part's rows in its order too, where
+    they are in memory.
     """
     if data.form is None:
         return data
@@ -67,7 +67,7 @@ def as_given(data: Data, *, ordered: bool = False) -> Data:
 
 
 def target_as_given(part: Part, form: SourceForm | None) -> Part:
-    """The part with its targets in that form; floats as float32, as `fit` takes them."""
+    """The part with its targets in that form; floats become float32, as `fit` takes them."""
     if form is None:
         return part
     y: Array = part.y.astype(np.float32) if form.floats else part.y

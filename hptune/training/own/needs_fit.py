@@ -79,7 +79,7 @@ def why_by_fit(model: Any) -> str | None:
 
 
 def python_state(model: Any) -> dict[tuple[str, int, str], str]:
-    """The plain Python values (numbers, text, lists) in the user's own objects, by (class, object, attribute)."""
+    """The plain Python values (numbers, text, lists) in the user's objects, by (class, object, attribute)."""
     compiled_with = _compiled_with(model)[:-1] if model.compiled else []
     parts = [one for one in [*model._flatten_layers(), *compiled_with] if _is_own(one)]
     held = [(part, name, value) for part in parts for name, value in _by_name(part).items() if name not in _usual()]
@@ -92,7 +92,9 @@ def _by_name(part: Any) -> dict[str, Any]:
     return {**{name: value for kind in classes for name, value in vars(kind).items()}, **attributes(part)}
 
 
-def counted(before: Mapping[tuple[str, int, str], str], after: Mapping[tuple[str, int, str], str]) -> list[str]:
+def changed_in_tracing(
+    before: Mapping[tuple[str, int, str], str], after: Mapping[tuple[str, int, str], str]
+) -> list[str]:
     """The attributes, as `Class.name`, that code changed while it was traced, and so not when the graph runs.
 
     One that was not there before may have been set at the first call for good.
