@@ -51,7 +51,7 @@ def message_of(error: BaseException) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException as fault:  # noqa: BLE001  # code of the user's
-        return f"(what it says can't be told: its __str__ raises {type(fault).__name__})"
+        return f"(its message can't be read: its __str__ raises {type(fault).__name__})"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

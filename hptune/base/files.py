@@ -357,7 +357,7 @@ def _undeletable(path: Path, error: OSError) -> RunError:
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
-    """What to tell where a file or folder can't be written."""
+    """The error for a file or folder that can't be written."""
     return RunError(
         f"{path} can't be written: {error.strerror or error}. Make room or give the right to write, then run the "
         "same command again."

@@ -45,7 +45,7 @@ def fingerprints(modules: Iterable[str], loaded: set[str]) -> dict[str, str]:
 
 
 def with_nul(modules: Iterable[str]) -> str | None:
-    """`FILE:LINE` of the first null byte in one of the modules' files, of which Python tells no place."""
+    """`FILE:LINE` of the first null byte in one of the modules' files, for which Python gives no place."""
     for _, file in _reached(modules):
         text = _bytes(file)
         if (at := text.find(b"\0")) >= 0 and file.suffix == ".py":

@@ -1,6 +1,6 @@
 """The random generators that a process has for all: Python's, NumPy's, TensorFlow's, Keras's and PyTorch's.
 
-A library may be loaded before the first trial, or only as the first trial's code runs: no trial may tell that.
+A library may be loaded before the first trial, or only as the first trial's code runs: no trial may notice which.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _FINISHING = b"stopping as soon as what is being trained is done; once more stop
 def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
     """Have Ctrl-Z stop the process groups that `groups` gives too, and let them go on with this process.
 
-    A terminal reaches its own group alone. Only the main thread is told of signals: in any other, nothing is done.
+    A terminal reaches its own group alone. Only the main thread receives signals: in any other, nothing is done.
     """
 
     def suspend(*_: Any) -> None:
@@ -51,11 +51,11 @@ def take_sigterm_as_sigint() -> None:
 
 @contextmanager
 def noticed(*, finish: bool) -> Iterator[Callable[[], bool]]:
-    """Gives what tells whether a signal has come in the block; it also raises KeyboardInterrupt.
+    """Yields a function that says whether a signal has come in the block; a signal also raises KeyboardInterrupt.
 
-    To be asked now and then all the same: libraries that are just being imported have been seen to swallow it.
-    finish: the first one is only noticed, and said on stderr; the second raises. Only the main thread is told of
-    signals: in any other, none ever comes.
+    Ask it now and then all the same: libraries have been seen to swallow the exception while they are imported.
+    finish: the first one is only noticed, and said on stderr; the second raises. Only the main thread
+    receives signals: in any other, none ever comes.
     """
     came: list[int] = []
 

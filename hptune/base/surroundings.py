@@ -20,7 +20,7 @@ from hptune.base.replaced import put_names
 from hptune.base.settings import COUNTED, SETTINGS
 
 Snapshot: TypeAlias = dict[str, Any]
-"""By the name of a setting, what it is; what can't be told is left out."""
+"""The value of each setting, by its name; what can't be read is left out."""
 
 _own_process = os.getpid  # whatever code puts in its place
 _end_process = os._exit
@@ -192,7 +192,7 @@ def _forget(name: str) -> None:
 
 
 def end_with_trial(why: str) -> None:
-    """The process is not fit for another trial than this. why: what `unmended` tells."""
+    """Mark the process as unfit for another trial than this. why: what `unmended` returns."""
     _unmended.append(why)
 
 

@@ -1,7 +1,7 @@
 """Loading what the YAML names as `module:name`; modules are looked for beside the YAML file first.
 
 A module beside the YAML file wins over one of the same name elsewhere. Where it can't, because Python or a library has
-loaded another under that name, this is told: the wrong one is never taken in silence.
+loaded another under that name, that is an error: the wrong one is never taken in silence.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
 
 
 def lacks_its_place(error: BaseException) -> bool:
-    """Whether it tells that Python can't read code, and not where: of a null byte, to early 3.11s a ValueError."""
+    """Whether it says that Python can't read code, but not where: a null byte, to early 3.11s a ValueError."""
     if isinstance(error, SyntaxError):
         return not error.filename
     return isinstance(error, ValueError) and "null bytes" in str(error)
@@ -116,7 +116,7 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     waiting, seen = [name], {name}
     while waiting:
         file = beside(waiting.pop(), folder)
-        code = None if file is None else parsed(file)  # what can't be read is told when it is loaded, if it ever is
+        code = None if file is None else parsed(file)  # what can't be read is an error when it is loaded, if it ever is
         for imported in {module.partition(".")[0] for module in imports(code, name)} if code is not None else ():
             if imported not in seen and beside(imported, folder) is not None:
                 assert file is not None, "it has imported something"

@@ -13,7 +13,7 @@ from hptune.run.usable import lasted, plain_result, shortened
 Outcome: TypeAlias = SegmentResult | SegmentFailure
 
 OnEpoch: TypeAlias = Callable[[Segment, int, Mapping[str, float]], None]
-"""Told (segment, epochs done, metrics) while a segment runs; for the live view alone."""
+"""Called with (segment, epochs done, metrics) while a segment runs; for the live view alone."""
 
 
 class Executor(Protocol):
@@ -71,7 +71,7 @@ class Runner(Protocol):
 
 
 def attempt(runner: Runner, segment: Segment, on_epoch: OnEpoch) -> Outcome:
-    """Run the segment; a failure of its training is an outcome too, and so is a result that can't be told.
+    """Run the segment; a failure of its training is an outcome too, and so is a result that can't be used.
 
     Every other HptuneError passes through.
     """

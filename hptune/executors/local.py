@@ -94,7 +94,7 @@ class LocalExecutor:
         self._deal()
 
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
-        """As the protocol says; also returns, with what there is, as soon as there are more slots than were told."""
+        """As the protocol says; also returns, with what there is, once there are more slots than were reported."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._outcomes and self._refused is None and self._slots() <= self._slots_reported:
             if not self._queue and all(process.segment is None for process in self._processes):
@@ -110,7 +110,7 @@ class LocalExecutor:
         return outcomes
 
     def progress(self, segment: Segment) -> int:
-        """As the worker that has the segment told last; 0 where none has."""
+        """What the worker that has the segment reported last; 0 where none has it."""
         return max((process.epochs for process in self._processes if process.segment == segment), default=0)
 
     def close(self) -> None:

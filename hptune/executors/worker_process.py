@@ -154,7 +154,7 @@ class Process:
             return None
 
     def _send(self, message: WorkerSetup | Segment) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` raises
             self.connection.send(message)
 
 
@@ -207,7 +207,7 @@ def _write_all(fd: int, text: bytes) -> None:
 
 
 def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
-    """What most likely tells this segment's structure from another's: every value but the floats, which are dials, and
+    """What most likely distinguishes this segment's structure: every value but the floats, which are dials, and
     the batch size, for which XLA alone compiles anew.
 
     A guess that only decides which worker gets it; what is computed is the same in every one.

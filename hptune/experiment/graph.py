@@ -69,7 +69,7 @@ class Graph:
 def wire(calls: Iterable[LayerCall], *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Graph:
     """The graph of layers whose `from` and `name` stand among their arguments.
 
-    Layers of one name are told apart: `x`, `x_1`, …  Raises SegmentFailed for a name that no layer above has, which the
+    Layers of one name are numbered: `x`, `x_1`, …  Raises SegmentFailed for a name that no layer above has, which the
     spec's check leaves only where a `repeat` of 0 times takes it away.
     """
     at: dict[str, int] = {name: -1 - i for i, name in enumerate(inputs or [INPUT])}

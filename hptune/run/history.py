@@ -143,7 +143,7 @@ class History:
     # --- how it grows -------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
-        """Take in one event of the journal; events that tell of no segment are passed over."""
+        """Take in one event of the journal; events that belong to no segment are skipped."""
         if event["event"] == "segment_started":
             self._start(event)
         elif event["event"] == "segment_finished":

@@ -64,7 +64,7 @@ class CsvFiles:
             self._write()
 
     def _write(self) -> None:
-        assert self._record is not None, "it is told of the beginning first"
+        assert self._record is not None, "`begun` or `winner` is called first"
         files.write_whole(self._run.trials_table, table(*trials_of(self._record)), below=self._run.runs)
         files.write_whole(self._run.epochs_table, table(*epochs_of(self._record)), below=self._run.runs)
         self._written = time.monotonic()

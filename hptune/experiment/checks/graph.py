@@ -63,7 +63,7 @@ def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         if isinstance(name, str) and name in names:
             yield Problem(f"{name} is an input. Name a layer.", ("model", "outputs", i))
     if problems:
-        return  # what was not found is not used either
+        return  # a layer that was not found counts as unused too
     for path, layer in walk.seen.items():
         if path not in walk.used:
             message = f"the output of {layer} goes nowhere. Name it in the from: of a layer below"
@@ -122,14 +122,14 @@ def _listed(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterato
 
 
 def _repeat(raw: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
-    """The layers once, to see what they name; once more, since what stands last may be taken by what stands first."""
+    """Check the layers once for what they name, and again: the first layer may take the output of the last one."""
     inner = raw.get("layers") if isinstance(raw, dict) else None
     if not isinstance(inner, list):
         return
     before, names = walk.before, dict(walk.names)
     yield from _layers(inner, (*path, "layers"), walk=walk, scope=scope)
     for _ in _layers(inner, (*path, "layers"), walk=walk, scope=scope):
-        pass  # told already
+        pass  # reported already
     if any(times == 0 for times in scope.values(raw.get("times"))):
         walk.maybe |= set(walk.names) - set(names)
         walk.names = {name: reach | names.get(name, frozenset()) for name, reach in walk.names.items()}

@@ -69,7 +69,7 @@ def _foreign(written: _Schedule) -> Iterator[Problem]:
     """Options that a schedule has not, and under which they are given."""
     for key, value in written.options.items():
         owners = [choice for choice, options in SCHEDULE_OPTIONS.items() if key in options]
-        if value is None or not owners:  # warmup is everyone's; unknown keys are told already
+        if value is None or not owners:  # warmup is everyone's; unknown keys are reported already
             continue
         for choice in written.choices:
             if key not in SCHEDULE_OPTIONS[choice] and can_meet(

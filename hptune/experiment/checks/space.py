@@ -109,7 +109,7 @@ def _when(
         others = [other for other in raw if other != name]
         problems.append(Problem(unknown("parameter", parent, others), path, on_key=True))
         return None
-    if parent not in space:  # its own problem is told already
+    if parent not in space:  # its own problem is reported already
         return None
     domain = space[parent]
     if domain.values() is None:
@@ -216,7 +216,7 @@ def _inactive(name: str, path: KeyPath, condition: str) -> Problem:
 
 
 def remarks(space: Mapping[str, Domain]) -> list[Problem]:
-    """What is not wrong and may not be meant."""
+    """Remarks on what is allowed but may not be meant."""
     by_name = {name: unreached(domain) for name, domain in space.items()}
     return [Problem(remark, ("search_space", name, "max")) for name, remark in by_name.items() if remark is not None]
 

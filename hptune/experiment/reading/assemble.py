@@ -256,5 +256,5 @@ def _misspelt(raw: Mapping[str, Any]) -> set[str]:
 
 
 def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """One problem a place: the first that was told is the closest to what the user wrote."""
+    """One problem for each place: the first that was found is the closest to what the user wrote."""
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]

@@ -1,9 +1,9 @@
 """Optuna's samplers: the one place that knows how they are driven.
 
 Each question is put to a fresh sampler, seeded from the number of the trial, over a fresh study whose trials are those
-of the history; nothing that Optuna writes into its study outlives the question. Two samplers do keep books there:
-CMA-ES pickles its state into the attributes of trials, NSGA-II numbers generations. For them the journal is followed
-in its order, each trial that started being asked for again, so that their books come out as they were.
+of the history; nothing that Optuna writes into its study outlives the question. Two samplers do keep state there:
+CMA-ES pickles it into the attributes of trials, NSGA-II numbers generations. For them the journal is followed in its
+order and each trial that started is asked for again, so that their state comes out the same.
 
 - A finished trial is complete, one that runs is running (a constant liar keeps TPE away from it), and a failed one is
   pruned before its first report, which TPE takes for worse than any other; CMA-ES and NSGA-II pass it over.

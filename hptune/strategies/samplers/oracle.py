@@ -1,8 +1,8 @@
 """`strategy: {name: keras_tuner, oracle: module:Class}`: any Oracle class as a sampler.
 
 An Oracle may keep state between questions, so it alone is rebuilt by replaying the history in the journal's order:
-each trial that started is asked for again, each report is told, and a question that started nothing leaves no trace.
-It is asked through `populate_space` and told through its public fields and `score_trial`; a class that overrides
+each trial that started is asked for again, each report is passed on, and a question that started nothing leaves no
+trace. It is asked through `populate_space` and updated through its fields and `score_trial`; a class that overrides
 `create_trial`, `update_trial` or `end_trial` expects calls that it would never get, and is refused.
 """
 
