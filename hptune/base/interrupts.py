@@ -1,7 +1,7 @@
 """What SIGINT (Ctrl-C) and SIGTERM (schedulers send it) do to a command: the same, by the same two steps.
 
-Where nothing else was asked for, the first one ends the command at once. A search that is to finish what it trains lets
-the first one be noticed only; the second then ends it at once. Ctrl-Z stops workers too.
+By default the first one ends the command at once. In a search that is to finish what it trains the first one is only
+noticed; the second then ends it at once. Ctrl-Z stops workers too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FINISHING = b"stopping as soon as what is being trained is done; once more stop
 
 @contextmanager
 def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
-    """Have Ctrl-Z stop the process groups that `groups` gives too, and let them go on with this process.
+    """Make Ctrl-Z also stop the process groups that `groups` returns, and continue them with this process.
 
     A terminal reaches its own group alone. Only the main thread receives signals: in any other, nothing is done.
     """
@@ -45,7 +45,7 @@ def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
 
 
 def take_sigterm_as_sigint() -> None:
-    """Have SIGTERM raise KeyboardInterrupt too, from now on."""
+    """Make SIGTERM raise KeyboardInterrupt too, from now on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

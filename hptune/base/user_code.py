@@ -1,4 +1,4 @@
-"""Loading what the YAML names as `module:name`; modules are looked for beside the YAML file first.
+"""Loads what the YAML names as `module:name`; modules are looked for beside the YAML file first.
 
 A module beside the YAML file wins over one of the same name elsewhere. Where it can't, because Python or a library has
 loaded another under that name, that is an error: the wrong one is never taken in silence.
@@ -85,9 +85,9 @@ def _comes_from(module: ModuleType, file: Path) -> bool:
 
 
 def _forget_others(folder: Path) -> None:
-    """Have modules loaded again that an experiment of another folder has loaded under the name of one of this folder's.
+    """Forget modules that an experiment in another folder loaded under the name of one of this folder's.
 
-    In a process that runs several: Python would take the first for all.
+    In a process that runs several experiments, Python would use the first module for all.
     """
     for name in {entry.stem for entry in folder.iterdir()} & set(sys.modules) - {"__main__"}:
         file, loaded = beside(name, folder), getattr(sys.modules[name], "__file__", None)
@@ -141,7 +141,7 @@ def is_own(name: str, folder: Path) -> bool:
 
 
 def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
-    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import.
+    """A fingerprint of each of the user's modules that the folder's YAML loaded, and of those that they import.
 
     named: others that it names, loaded or not.
     """
@@ -154,7 +154,7 @@ def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
 
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:
-    """As `sources`, of one module alone that `load_object` has loaded (`module:name`)."""
+    """As `sources`, for one module that `load_object` has loaded (`module:name`)."""
     return _sources({reference.partition(":")[0]}, folder)
 
 

@@ -38,7 +38,7 @@ TELL_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """What a worker is made for. data_fd: the file in which workers share the data. profile: somebody asks for one."""
+    """What a worker starts with. data_fd: the file in which workers share the data. profile: whether one is wanted."""
 
     experiment: Experiment
     folder: Path

@@ -1,4 +1,4 @@
-"""How the layers of a model hang together: whose output each one takes, by the `from:` and `name:` of the YAML.
+"""How the layers of a model are connected: whose output each one takes, by the `from:` and `name:` of the YAML.
 
 Without `from:` a layer takes the output of the one before it. A name means the last layer above that has it, as a
 variable does in Python, so that `x` may be named again inside a `repeat`: that is how residual blocks are written.

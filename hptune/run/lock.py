@@ -66,10 +66,10 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
 
 
 def _drop_unbegun(paths: RunPaths, fd: int) -> None:
-    """Where a spec or data can't be used, nothing stays of a folder that was made for it.
+    """Delete a folder that was made for a spec or data that can't be used.
 
-    fd: the lock's; a folder that stands in the place of ours is not touched, and one whose journal was deleted (its
-    spec.yaml is older) keeps the rest.
+    fd: the lock's. A folder that has replaced ours is not touched, and one whose journal was deleted (its spec.yaml is
+    older) keeps the rest.
     """
     with contextlib.suppress(RunError, OSError):  # what is raised already is the reason
         begun = any(files.is_file(file, below=paths.runs) for file in (paths.spec, paths.journal))

@@ -40,7 +40,7 @@ from hptune.search.watch import Watch
 from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
 
 _PAUSED_LOOKED_AT = 8
-"""How many paused trials are looked at after each report, so that a report costs the same at 10,000 trials."""
+"""How many paused trials are checked after each report, so that a report costs the same at 10,000 trials."""
 
 _LOOK_S = 0.1
 """Seconds between two looks at how far training has come, where an idle worker depends on it."""
@@ -373,7 +373,7 @@ class Loop:
                 self._agenda.add_first(segment)
 
     def _drop_failed(self, number: int) -> None:
-        """Where a trial has failed, its replicas that have not begun are not trained."""
+        """Where a trial has failed, give up its replicas that have not begun."""
         trial = self._seen.trials[number]
         if trial.state == "failed":
             for segment in self._agenda.take_not_begun(number):

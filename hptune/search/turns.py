@@ -41,7 +41,7 @@ class Turns(Protocol):
         ...
 
     def came(self, event: End) -> None:
-        """A segment's end, which `apply` was given, has just come: it is to be handed on."""
+        """A segment has just ended, and `apply` was given the event: it is to be handed on."""
         ...
 
     def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:

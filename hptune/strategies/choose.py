@@ -1,6 +1,6 @@
 """Which class serves which strategy of the YAML, imported when it is asked for: libraries take seconds to load.
 
-What is new takes its options in `experiment/sections.py`, a module of its own here, and a row in `ROWS`.
+A new strategy takes its options in `experiment/sections.py`, a module here and a row in `ROWS`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Setup and of what makes the points to try.
 
 
 def load_library(experiment: Experiment) -> None:
-    """Import what the strategy needs, which may take seconds; whoever waits for something else calls it early."""
+    """Import what the strategy needs, which may take seconds; a caller that waits for something else calls it early."""
     module, _ = _row(experiment.strategy.source)
     if hasattr(module, "library"):
         module.library()
@@ -87,7 +87,7 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
 
 
 class Beside:
-    """A strategy that runs code of the user's: what that sets in the process shows in no trial, and in no file."""
+    """A strategy that runs the user's code: what the code sets in the process affects no trial and no file."""
 
     def __init__(self, strategy: Strategy, apart: Apart) -> None:
         self._strategy, self._apart = strategy, apart
@@ -105,7 +105,7 @@ class Beside:
 
 @contextmanager
 def _calmly() -> Iterator[None]:
-    """Code of the user's neither ends the process nor writes among what the command prints. Raises RunError."""
+    """Keep the user's code from ending the process and from writing to stdout. Raises RunError."""
     try:
         with redirect_stdout(sys.stderr):
             yield

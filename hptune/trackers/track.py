@@ -1,6 +1,6 @@
 """The trackers that the YAML's `track` asks for: they follow a search beside the screen.
 
-What is new takes a module of its own here, and a row in `TRACKERS`, whose name is a key of the `track` section. Those
+A new tracker takes a module here and a row in `TRACKERS`, whose name is a key of the `track` section. Those
 of other packages are found by their entry points of `hptune.trackers`, whose names are keys of `track` too.
 """
 

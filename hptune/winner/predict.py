@@ -1,6 +1,6 @@
 """predict: the winner's answers for samples that no training saw, as CSV or JSON, one line a sample.
 
-Everything is written aside first: a sample that can't be read leaves nothing half printed, however long the file is.
+Everything goes to a temporary file first: a sample that can't be read leaves nothing half printed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def predict(
 
 
 def _decided(task: str, width: int) -> str:
-    """By what a prediction is chosen."""
+    """How a prediction is chosen, as a clause."""
     if task == "labels":
         return "labels above 0.5 are predicted"
     return "the second class is predicted above 0.5" if width == 1 else "the class of the greatest is predicted"

@@ -91,7 +91,7 @@ def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) ->
 
 
 def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Of what a trial's curve may depend on beside the experiment, all that is not as the head has it: [then, now]."""
+    """What a trial's curve may depend on besides the experiment and differs from the head, as [then, now]."""
     now = {"training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
     then = {"training": training_of(head), "platform": head.event.get("platform")}
     then |= {"data": head.facts.get("fingerprint")}
@@ -103,7 +103,7 @@ def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def result_lines(result: Reproduction) -> list[str]:
-    """What came of it, for people."""
+    """The result, as lines for people."""
     how = "trained alone, in a process of its own: " if result["alone"] else ""
     lines = [f"trial {result['trial']}: {how}{_verdict(result)}"]
     if not result["equal"]:

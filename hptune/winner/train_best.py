@@ -172,7 +172,7 @@ def _train(
 
 
 def _summary(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]:
-    """One of the two: its values, its figures on the test part, and what its training took."""
+    """The winner or the baseline: its values, its figures on the test part, and what its training took."""
     values = dict(outcome.segment.values)
     training = {"score": None, "epochs": 0, "seconds": round(outcome.seconds, 3), "parameters": None}
     if isinstance(outcome, SegmentFailure):

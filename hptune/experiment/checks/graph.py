@@ -1,4 +1,4 @@
-"""Checks how layers hang together: every `from:` names a layer above it, and no layer's output goes nowhere."""
+"""Checks how layers are connected: every `from:` names a layer above it, and no layer's output goes nowhere."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Walk:
 
 
 def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """Everything that is wrong with how the layers of a `layers` model hang together."""
+    """Everything that is wrong with how the layers of a `layers` model are connected."""
     listed = model.get("inputs")
     inputs = listed if isinstance(listed, list) and listed else [INPUT]
     outputs = model.get("outputs")

@@ -1,4 +1,4 @@
-"""From the tree that the user wrote to an Experiment, or to everything that is wrong with it.
+"""Turns the tree that the user wrote into an Experiment, or into everything that is wrong with it.
 
 Each section is read by itself, so that a fault in one hides nothing in another; then the checks run that look across
 sections, over what could be read.
