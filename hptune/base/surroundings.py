@@ -41,16 +41,16 @@ def put(snapshot: Snapshot) -> list[str]:
     """Set what is not as the snapshot, or a part of one, has it; the names of what can't be set."""
     left = []
     for name, value in snapshot.items():
-        if _is(name, value):
+        if _is_set_to(name, value):
             continue
         with contextlib.suppress(Exception):
             SETTINGS[name].put(value)
-        if value is not ABSENT and not _is(name, value):
+        if value is not ABSENT and not _is_set_to(name, value):
             left.append(name)
     return left
 
 
-def _is(name: str, value: Any) -> bool:
+def _is_set_to(name: str, value: Any) -> bool:
     """Whether a setting is as this."""
     try:
         return bool(SETTINGS[name].same(SETTINGS[name].read(), value))

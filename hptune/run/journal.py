@@ -165,7 +165,7 @@ class Journal:
         self._owed = False
         try:
             self._fd = files.open_descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, below=below)
-            lines = _all_of(self._fd).split(b"\n")[:-1]
+            lines = _read_all(self._fd).split(b"\n")[:-1]
             self._last = checksum(lines[-1]) if lines else 0
             self._size = sum(map(len, lines)) + len(lines)
             os.ftruncate(self._fd, self._size)
@@ -173,7 +173,7 @@ class Journal:
             for folder in path.parents[:2]:
                 files.sync_folder(folder)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         except ValueError as error:
             os.close(self._fd)
             raise RunError(f"{path}:{len(lines)}: the journal is damaged here: {error}.") from error
@@ -196,7 +196,7 @@ class Journal:
             self._size += len(line)
             self._last = checksum(line)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         self._owed |= durable
         if durable and self.due_s() == 0.0:
             self.sync()
@@ -209,7 +209,7 @@ class Journal:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(f"{self.path} is gone: {_GONE}") from error
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         if not os.path.samestat(ours, there):
             raise RunError(f"{self.path} is another file now: {_GONE}")
         if ours.st_size < self._size:
@@ -243,7 +243,7 @@ class Journal:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         self._synced_at = time.monotonic()
         self._owed = False
 
@@ -260,14 +260,14 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _broken(self, error: OSError) -> RunError:
+    def _write_error(self, error: OSError) -> RunError:
         return RunError(
             f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
             "write, then run the same command again."
         )
 
 
-def _all_of(fd: int) -> bytes:
+def _read_all(fd: int) -> bytes:
     with os.fdopen(os.dup(fd), "rb") as file:
         file.seek(0)
         return file.read()

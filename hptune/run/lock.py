@@ -40,7 +40,9 @@ class Holder:
 
 def this_process() -> Holder:
     """What the lock file is to say while this process holds the lock."""
-    return Holder(os.getpid(), socket.gethostname(), _boot(), _began(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S"))
+    return Holder(
+        os.getpid(), socket.gethostname(), _boot(), _start_ticks(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S")
+    )
 
 
 @contextlib.contextmanager
@@ -150,7 +152,7 @@ def _left_behind(holder: Holder | None, me: Holder) -> str | None:
         )
     if holder.boot != me.boot:
         return f"the lock was left by {holder}, before this machine was started anew."
-    if holder.began == "" or _began(holder.pid) != holder.began:
+    if holder.began == "" or _start_ticks(holder.pid) != holder.began:
         return f"the lock was left by {holder}, which was killed."
     return None if holder.pid != me.pid else f"the lock was left by {holder}, which is this process."
 
@@ -170,7 +172,7 @@ def _boot() -> str:
     return _BOOT.read_text().strip() if _BOOT.exists() else ""
 
 
-def _began(pid: int) -> str:
+def _start_ticks(pid: int) -> str:
     """When a process began, in clock ticks since the boot; "" where there is none, or where the system doesn't tell."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()

@@ -243,7 +243,7 @@ class Loop:
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
         begins = len(replicas) == 1 and not self._agenda.stabilizing.must_wait(segment._replace(replica=replicas[0]))
-        self._decided(run_events.started(segment, replicas, why=why), begins=begins)
+        self._record_decision(run_events.started(segment, replicas, why=why), begins=begins)
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
 
     def _start_finalist(self) -> bool:
@@ -253,7 +253,7 @@ class Loop:
             return False
         self._ensure_probed()
         segment, replicas = finalist
-        self._decided(run_events.started(segment, replicas))
+        self._record_decision(run_events.started(segment, replicas))
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
         return True
 
@@ -289,7 +289,7 @@ class Loop:
                 making = self._agenda.stabilizing.hold(segment)
                 if making is None:
                     return
-                self._decided(run_events.started(making), begins=True)
+                self._record_decision(run_events.started(making), begins=True)
                 segment = making
             elif (begun := self._turns.begin(segment)) is not None:
                 self._recorder.write(begun, durable=False)
@@ -306,7 +306,7 @@ class Loop:
             return False
         spared = [segment, *self._agenda.take(segment.trial)]
         event = run_events.stopped(segment.trial, [other.replica for other in spared])
-        self._watched(self._turns.marked(event), segment.trial)
+        self._record_and_watch(self._turns.marked(event), segment.trial)
         return True
 
     # --- what came back -----------------------------------------------------------------------------------------
@@ -326,12 +326,12 @@ class Loop:
             self._has_noted = True
             self._watch.noted(f"trial {segment.trial}: {note}")
         event = self._end_event(outcome)
-        self._watched(event, segment.trial)
+        self._record_and_watch(event, segment.trial)
         self._turns.came(event)
         if segment.purpose == "finalist":
             self._watch.tested(self.record.history.trials[segment.trial])
 
-    def _watched(self, event: Event, number: int) -> None:
+    def _record_and_watch(self, event: Event, number: int) -> None:
         """Record an event; where it completes a trial's report, pass that on to the watch."""
         reports = len(self.record.history.reports)
         self._recorder.write(event)
@@ -382,7 +382,7 @@ class Loop:
     def _give_up(self, segment: Segment, reason: str) -> None:
         """Record that a segment, which has not begun, never will."""
         failure = run_events.failed(SegmentFailure(segment, reason, 0.0))
-        self._watched(self._turns.marked(failure), segment.trial)
+        self._record_and_watch(self._turns.marked(failure), segment.trial)
 
     @counts("strategy")
     def _stop_hopeless(self, most: int) -> None:
@@ -391,8 +391,8 @@ class Loop:
             if self._strategy.may_continue(trial, self._seen):
                 self._agenda.pause(trial.number)
             else:
-                self._decided(run_events.stopped(trial.number))
+                self._record_decision(run_events.stopped(trial.number))
 
-    def _decided(self, event: Event, *, begins: bool = False) -> None:
+    def _record_decision(self, event: Event, *, begins: bool = False) -> None:
         """Record a decision. begins: the segment that it starts begins at once."""
         self._recorder.write(self._turns.marked(event, begins=begins), durable=False)

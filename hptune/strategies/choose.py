@@ -80,9 +80,9 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     check(experiment, space)
     options = experiment.strategy.source
     if options.code is None and not options.maker:
-        return _made(experiment, space, folder)
+        return _make(experiment, space, folder)
     with _apart(options).at_work(), _calmly():
-        made = _made(experiment, space, folder)
+        made = _make(experiment, space, folder)
     return Beside(made, _apart(options))
 
 
@@ -123,19 +123,19 @@ _APART: dict[str, Apart] = {}
 """By the code's name, as long as the process lasts."""
 
 
-def _made(experiment: Experiment, space: Space, folder: Path) -> Strategy:
+def _make(experiment: Experiment, space: Space, folder: Path) -> Strategy:
     first = first_points(experiment, space)
     setup = Setup(experiment, space, experiment.strategy, first, folder)
     module, maker = _row(setup.options)
     if maker == "strategy":
-        made: Strategy = module.strategy(setup, lambda: Points(experiment, space, _inner(setup), first=first))
+        made: Strategy = module.strategy(setup, lambda: Points(experiment, space, _inner_sampler(setup), first=first))
         return made
     sampler = getattr(module, maker)(setup)
     points = Points(experiment, space, sampler, first=first)
     return Sampled(experiment, points, why=getattr(sampler, "why", None))
 
 
-def _inner(setup: Setup) -> Sampler:
+def _inner_sampler(setup: Setup) -> Sampler:
     """Where the points of a strategy that halves come from: one that learns is asked about one rung at a time."""
     options = setup.options.source
     module, maker = _row(options)

@@ -24,7 +24,7 @@ revision of how hptune trains), a package's name, "floatx of keras.json", "the c
 """
 
 
-def asked_for(trial: int | None, alone: int | None) -> int:
+def chosen_trial(trial: int | None, alone: int | None) -> int:
     """The trial that the command's two options name. Raises SpecError unless exactly one of them is given."""
     if trial is not None and alone is not None:
         raise spec_error("--trial and --alone can't stand together: each names the trial to train again. Drop one.")

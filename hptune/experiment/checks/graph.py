@@ -82,7 +82,7 @@ def _layers(raw: list[Any], path: KeyPath, *, walk: _Walk, scope: Scope) -> Iter
         name, written = next(iter(layer.items())) if isinstance(layer, dict) and layer else (layer, None)
         args = written if isinstance(written, dict) else {}
         inside = (*path, i, name) if isinstance(layer, dict) else (*path, i)
-        yield from _taken(str(name), args.get(FROM), path=(*inside, FROM), walk=walk, scope=scope)
+        yield from _check_input(str(name), args.get(FROM), path=(*inside, FROM), walk=walk, scope=scope)
         walk.seen[(*path, i)] = str(name)
         walk.before = frozenset([(*path, i)])
         label = args.get("name")
@@ -93,7 +93,7 @@ def _layers(raw: list[Any], path: KeyPath, *, walk: _Walk, scope: Scope) -> Iter
             walk.maybe.discard(label)
 
 
-def _taken(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _check_input(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     """What a layer takes its input from."""
     if source is None:
         if layer in MERGES:
@@ -104,14 +104,14 @@ def _taken(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope)
         return
     if isinstance(source, dict):
         for key, entry in source.items():
-            yield from _listed(entry, (*path, key), walk=walk, scope=scope)
+            yield from _check_names(entry, (*path, key), walk=walk, scope=scope)
         return
     if layer in MERGES and not (isinstance(source, list) and len(source) > 1):
         yield Problem(f"{layer} takes several layers, as from: [one, other], got {show(source)}.", path)
-    yield from _listed(source, path, walk=walk, scope=scope)
+    yield from _check_names(source, path, walk=walk, scope=scope)
 
 
-def _listed(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _check_names(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     entries: Iterable[tuple[KeyPath, Any]]
     entries = [((*path, i), entry) for i, entry in enumerate(source)] if isinstance(source, list) else [(path, source)]
     for place, entry in entries:
