@@ -1,4 +1,4 @@
-"""The program: runs a command, and tells its errors as the user should see them.
+"""The program: runs a command, and prints its errors as the user should see them.
 
 Exit codes: 0 done, 1 the run failed, 2 a wrong spec or usage, 130 interrupted.
 """

@@ -287,9 +287,9 @@ def reproduce(
 ) -> None:
     """Train a trial again and compare its curves with the journal's; exit code 1 where they differ."""
     from hptune.executors.choose import thrown_away
-    from hptune.winner.reproduce import asked_for, reproduce, result_lines
+    from hptune.winner.reproduce import chosen_trial, reproduce, result_lines
 
-    number, record = asked_for(trial, alone), _replay(run, runs_dir)[1]
+    number, record = chosen_trial(trial, alone), _replay(run, runs_dir)[1]
     with thrown_away(record.head.experiment, record.head.folder, alone=alone is not None) as executor:
         result = reproduce(record, number, executor, tolerance=tolerance, alone=alone is not None)
     _say_json(result) if as_json else _say("\n".join(result_lines(result)))

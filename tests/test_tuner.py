@@ -234,7 +234,7 @@ def test_a_trial_that_is_no_point_of_the_space_is_not_taken_for_one(paths: RunPa
 
 def test_a_head_whose_space_is_none_is_told(paths: RunPaths) -> None:
     head = run(paths, FakeExecutor(paths)).head
-    with pytest.raises(RunError, match="search space that is none"):
+    with pytest.raises(RunError, match="no valid search space"):
         _ = Head({**head.event, "space": {"x": 5}}).space
 
 

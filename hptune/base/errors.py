@@ -28,7 +28,7 @@ def spell_path(path: KeyPath) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""A text as a terminal may be given it: what would move its cursor or change its colours is spelled out.
+    r"""A text that is safe for a terminal: what would move its cursor or change its colours is escaped.
 
     keep: control characters that stay.
 
@@ -41,7 +41,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def message_of(error: BaseException) -> str:
-    r"""What an exception says; one that can't be asked is said to be so. Any file and terminal takes it.
+    r"""An exception's message, also where its `__str__` raises; any file and terminal can take it.
 
     >>> message_of(ValueError("half a pair: \ud800"))
     'half a pair: \\ud800'
@@ -51,7 +51,7 @@ def message_of(error: BaseException) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException as fault:  # noqa: BLE001  # code of the user's
-        return f"(what it says can't be told: its __str__ raises {type(fault).__name__})"
+        return f"(its message can't be read: its __str__ raises {type(fault).__name__})"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

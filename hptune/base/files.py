@@ -1,11 +1,11 @@
-"""Files in a folder that may be anybody's: read, written and deleted there, and nowhere that a link in it points to.
+"""Reads, writes and deletes files in a folder that anybody may have written to, and never follows a link out of it.
 
-Each function takes `below`, the folder from which on no link is followed; unless given, the one that the path names,
-as it is named. Folders are opened one inside the other, and what is done is done in the folder that is open, whatever
-its name stands for meanwhile. What is no plain file or folder (a link, a pipe, a device) is refused before it is
-opened, so that nothing waits for it.
+Each function takes `below`, the folder from which on no link is followed (by default the folder that the path names).
+Folders are opened one inside the other, and every operation acts on the open folder, whatever its name stands for by
+then. Anything but a plain file or folder (a link, a pipe, a device) is refused before it is opened, so that nothing
+waits for it.
 
-What has been written is on the disk when a function returns: the bytes before the name, the name before the answer.
+What was written is on disk when a function returns: the bytes before the name, the name before the return.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EXCHANGE = 2
 
 @contextlib.contextmanager
 def opened(path: Path, *, below: Path | None = None, make: bool = False) -> Iterator[int]:
-    """The descriptor of a folder. make: it is made where it is not there, with those that it lies in.
+    """The descriptor of a folder. make: create it, and the folders around it, where they are missing.
 
     Raises RunError where something else is in its place, OSError (FileNotFoundError, say) where it can't be opened.
     """
@@ -61,7 +61,7 @@ def opened(path: Path, *, below: Path | None = None, make: bool = False) -> Iter
 
 
 def names(path: Path, *, below: Path | None = None) -> list[str]:
-    """What lies in a folder, sorted; nothing where it is not there. Raises RunError."""
+    """The names in a folder, sorted; none where there is no such folder. Raises RunError."""
     try:
         with opened(path, below=below) as folder:
             return sorted(os.listdir(folder))  # noqa: PTH208  # of a descriptor
@@ -124,8 +124,8 @@ def read_bytes(path: Path, *, below: Path | None = None) -> bytes:
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write that is there whole or not at all: temporary file, fsync, rename, fsync of the name. Makes its
-    folder. A link that stands in its place is replaced.
+    """A file to write that appears whole or not at all: temporary file, fsync, rename, fsync of the name. Makes its
+    folder, and replaces a link that stands in its place.
 
     Raises RunError where it can't be written; what stood there before then stays.
     """
@@ -153,9 +153,9 @@ def whole_file(path: Path, *, below: Path | None = None) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that the user has named, to write: links are followed, and it is there whole or not at all.
+    """A file that the user named, to write: links are followed, and it appears whole or not at all.
 
-    What is no file (a terminal, a pipe, /dev/null) is written to as it is. Raises RunError.
+    Anything that is no file (a terminal, a pipe, /dev/null) is written to directly. Raises RunError.
     """
     if path.is_dir():
         raise RunError(f"{path} can't be written: it is a folder. Name another file.")
@@ -177,7 +177,7 @@ def write_whole(path: Path, text: str, *, below: Path | None = None) -> None:
 
 
 def make_folder(path: Path, *, below: Path) -> None:
-    """Make a folder where it is not there, with those that it lies in. Raises RunError."""
+    """Make a folder, and the folders around it, where they are missing. Raises RunError."""
     try:
         with opened(path, below=below, make=True):
             pass
@@ -186,7 +186,7 @@ def make_folder(path: Path, *, below: Path) -> None:
 
 
 def remove(path: Path, *, below: Path) -> None:
-    """Delete a file, or a folder with all that is in it, where it is there. Raises RunError, also for anything else."""
+    """Delete a file, or a folder with its content, if there is one. Raises RunError, also for anything else."""
     try:
         with opened(path.parent, below=below) as folder:
             if _is_plain(folder, path, stat.S_IFREG, stat.S_IFDIR):
@@ -201,7 +201,7 @@ def remove(path: Path, *, below: Path) -> None:
 
 
 def remove_if_empty(path: Path, *, below: Path) -> None:
-    """Delete a folder in which nothing lies. Raises RunError."""
+    """Delete a folder if it is empty. Raises RunError."""
     try:
         with opened(path.parent, below=below) as folder:
             os.rmdir(path.name, dir_fd=folder)
@@ -211,7 +211,7 @@ def remove_if_empty(path: Path, *, below: Path) -> None:
 
 
 def rename_folder(path: Path, other: Path, *, below: Path) -> None:
-    """Give a folder another name in the folder that it lies in. Raises RunError."""
+    """Rename a folder inside its parent folder. Raises RunError."""
     try:
         with opened(path.parent, below=below) as folder:
             os.rename(path.name, other.name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -221,10 +221,7 @@ def rename_folder(path: Path, other: Path, *, below: Path) -> None:
 
 
 def move(source: Path, path: Path, *, below: Path) -> None:
-    """Put what is written at `source` in the place `path`, in which there is nothing but perhaps a file.
-
-    All of it is on the disk before. Raises RunError.
-    """
+    """Move `source` to `path`, where there is nothing or a file. All of it is on disk first. Raises RunError."""
     try:
         _sync_all(source, below=below)
         with opened(source.parent, below=below) as old, opened(path.parent, below=below) as new:
@@ -236,10 +233,10 @@ def move(source: Path, path: Path, *, below: Path) -> None:
 
 
 def replace_folder(source: Path, path: Path, aside: Path, *, below: Path) -> None:
-    """Put the folder `source` in the place of the folder `path`, at once; all three lie in one folder.
+    """Replace the folder `path` by the folder `source`, at once; all three lie in one folder.
 
-    What was there before is deleted. All of the new one is on the disk before. Where the system can't exchange two
-    folders, the old one stands at `aside` for a moment: `restore_folder` brings it back. Raises RunError.
+    The new one is on disk first; the old one is deleted. Where the system can't exchange two folders, the old one
+    stands at `aside` for a moment: `restore_folder` brings it back. Raises RunError.
     """
     try:
         _sync_all(source, below=below)
@@ -257,7 +254,7 @@ def replace_folder(source: Path, path: Path, aside: Path, *, below: Path) -> Non
 
 
 def restore_folder(path: Path, aside: Path, *, below: Path) -> None:
-    """Bring back what `replace_folder` has put aside, where it was killed before anything else stood in its place.
+    """Bring back the folder that `replace_folder` put aside, where it was killed before the new one was in its place.
 
     Raises RunError.
     """
@@ -267,7 +264,7 @@ def restore_folder(path: Path, aside: Path, *, below: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, as fsync has the bytes of a file. Raises OSError."""
+    """Put the names in a folder on disk, as fsync does the bytes of a file. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -303,7 +300,7 @@ def _entered(fd: int, name: str, reached: Path, *, make: bool) -> int:
 
 
 def _is_plain(folder: int, path: Path, *kinds: int) -> bool:
-    """Whether anything of these kinds is there; False where nothing is. Raises RunError for another kind."""
+    """Whether something of these kinds is there; False where nothing is. Raises RunError for another kind."""
     try:
         mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:
@@ -328,7 +325,7 @@ def _exchanged(folder: int, name: str, other: str) -> bool:
 
 
 def _sync_all(path: Path, *, below: Path) -> None:
-    """Have a file, or a folder with all that is in it, on the disk. Raises OSError, and RunError for a link."""
+    """Put a file, or a folder with its content, on disk. Raises OSError, and RunError for a link."""
     with opened(path.parent, below=below) as folder:
         if stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
             for inside, _, files, fd in os.fwalk(path.name, topdown=False, dir_fd=folder):
@@ -369,7 +366,7 @@ def _undeletable(path: Path, error: OSError) -> RunError:
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
-    """What to tell where a file or folder can't be written."""
+    """The error for a file or folder that can't be written."""
     return RunError(
         f"{path} can't be written: {error.strerror or error}. Make room or give the right to write, then run the "
         "same command again."

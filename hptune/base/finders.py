@@ -1,4 +1,4 @@
-"""Standing before Python's finders of modules: to see what is loaded, as whoever finds it has it loaded."""
+"""A finder before Python's own: sees which modules are loaded, and leaves the loading to the finders behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Load: TypeAlias = Callable[[ModuleType], None]
 
 
 def behind(finder: Any, name: str, path: Any, target: Any) -> ModuleSpec | None:
-    """What the finders behind this one find, the user's own among them; None where they find nothing."""
+    """The spec that the finders behind this one give, the user's among them; None where they find nothing."""
     every = list(sys.meta_path)
     places = [place for place, entry in enumerate(every) if entry is finder]
     for other in every[places[0] + 1 if places else 0 :]:
@@ -25,14 +25,14 @@ def behind(finder: Any, name: str, path: Any, target: Any) -> ModuleSpec | None:
 
 
 def loading(spec: ModuleSpec, around: Callable[[Load, ModuleType], None]) -> ModuleSpec:
-    """The spec, with `around` called in the place of its loader's `exec_module`, which it is given."""
+    """The spec, with `around` called in place of its loader's `exec_module`, which `around` is given."""
     if hasattr(spec.loader, "exec_module"):
         spec.loader = _Loader(spec.loader, around)  # type: ignore[assignment]  # by all that it is asked for
     return spec
 
 
 class _Loader:
-    """Stands in a loader's place until its module is loaded: one loader may be that of several modules."""
+    """Replaces a loader until its module is loaded: several modules may share one loader."""
 
     def __init__(self, usual: Any, around: Callable[[Load, ModuleType], None]) -> None:
         self._usual, self._around = usual, around

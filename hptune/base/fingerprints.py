@@ -1,4 +1,4 @@
-"""Which modules of the user's an experiment depends on, and a fingerprint of each, by which a change is seen.
+"""Which of the user's modules an experiment depends on, and a fingerprint of each, which shows changes.
 
 They are found in two ways. By their text: what the modules that the YAML names import, anywhere in them, and what that
 imports. And by what was loaded as those were imported, whose names code may have computed. Both depend on the files
@@ -33,8 +33,9 @@ def own_loaded() -> set[str]:
 
 
 def fingerprints(modules: Iterable[str], loaded: set[str]) -> dict[str, str]:
-    """By its file, as the module's name has it (`helper/parts.py`, wherever it lies), a fingerprint of each module of
-    the user's among these, and of those that they import. loaded: those that were, when all had been imported.
+    """The fingerprint of each of the user's modules among these, and of those that they import, by its file as the
+    module's name has it (`helper/parts.py`, wherever it lies). loaded: the modules that were loaded once all these had
+    been imported.
 
     Comments, documentation and layout don't count. What can't be read as Python is known by its bytes.
     """
@@ -46,7 +47,7 @@ def fingerprints(modules: Iterable[str], loaded: set[str]) -> dict[str, str]:
 
 
 def with_nul(modules: Iterable[str]) -> str | None:
-    """`FILE:LINE` of the first null byte in one of the modules' files, of which Python tells no place."""
+    """`FILE:LINE` of the first null byte in one of the modules' files, for which Python gives no place."""
     for _, file in _reached(modules):
         text = _bytes(file)
         if (at := text.find(b"\0")) >= 0 and file.suffix == ".py":
@@ -174,7 +175,7 @@ def _importing(code: ast.AST) -> set[str]:
 
 
 def _imported_by_call(node: ast.Call, by: set[str], package: str) -> str | None:
-    """The module that `import_module("name")` and the like name in so many words."""
+    """The module that `import_module("name")` and the like name literally."""
     if ast.unparse(node.func).rpartition(".")[2] not in by:
         return None
     arguments = {str(n): arg for n, arg in enumerate(node.args)} | {
@@ -222,12 +223,12 @@ def _without_texts(code: ast.Module) -> ast.Module:
 
 
 def _is_text(statement: Any) -> bool:
-    """Whether it is a text that stands for itself."""
+    """Whether the statement is a bare text, as documentation is."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def spelled(file: str, then: str | None, now: str | None) -> str:
-    """A change of a module's fingerprint in words; None: it was no part of the code, or is none any more.
+    """A change of a module's fingerprint in words; None: it was, or is now, no part of the code.
 
     >>> spelled("m.py", "later 1f", "1f")
     'm.py is loaded with the code now, and was not'

@@ -1,6 +1,6 @@
-"""The random generators that a process has for all: Python's, NumPy's, TensorFlow's, Keras's and PyTorch's.
+"""The global random generators of a process: Python's, NumPy's, TensorFlow's, Keras's and PyTorch's.
 
-A library may be loaded before the first trial, or only as the first trial's code runs: no trial may tell that.
+A library may be loaded before the first trial, or only as the first trial's code runs: no trial may notice which.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ _LIBRARIES: dict[str, Callable[[int], None]] = {
 
 @contextlib.contextmanager
 def begun(number: int) -> Iterator[None]:
-    """Have all of them begin anew, and in the block those too that are only then loaded.
+    """Seed all of them, and each library that is loaded only inside the block once it is loaded.
 
-    number: of at least 0; NumPy and Keras are given it modulo 2**32.
+    number: at least 0; NumPy and Keras get it modulo 2**32.
     """
     before = _USUAL.get("generator")  # of a block around this one
     _seed_all(number)
@@ -94,13 +94,13 @@ def begun(number: int) -> Iterator[None]:
 
 
 def _is_whole(module: ModuleType | None) -> bool:
-    """Whether it is loaded, and not just being."""
+    """Whether it is loaded completely."""
     return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
 @contextlib.contextmanager
 def _unmoved(name: str) -> Iterator[None]:
-    """Have all of them begin anew by this name in the block, and stand after it where they were."""
+    """Seed all of them by this name in the block, and put them back after it."""
     held = _held()
     _seed_all(derive(0, "import", name))
     try:
@@ -111,7 +111,7 @@ def _unmoved(name: str) -> Iterator[None]:
 
 
 def _held() -> list[Callable[[], None]]:
-    """What puts each generator where it is now."""
+    """Functions that put each generator back into its present state."""
     return [keep() for keep in (_of_python, _of_numpy, _of_keras, _of_tensorflow)]
 
 
@@ -173,8 +173,8 @@ def _nothing() -> None:
 
 
 class _SeedingFinder:
-    """Finds modules as Python does. What one draws and seeds as it is loaded is its own, whichever trial loads it; and
-    each library is seeded once it is loaded.
+    """Finds modules as Python does. What a module draws or seeds while it is loaded is the same whichever trial loads
+    it; and each library is seeded once it is loaded.
     """
 
     def __init__(self, number: int) -> None:

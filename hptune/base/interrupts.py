@@ -1,7 +1,7 @@
 """What SIGINT (Ctrl-C) and SIGTERM (schedulers send it) do to a command: the same, by the same two steps.
 
-Where nothing else was asked for, the first one ends the command at once. A search that is to finish what it trains lets
-the first one be noticed only; the second then ends it at once. Ctrl-Z stops workers too.
+By default the first one ends the command at once. In a search that is to finish what it trains the first one is only
+noticed; the second then ends it at once. Ctrl-Z stops workers too.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _FINISHING = b"stopping as soon as what is being trained is done; once more stop
 
 @contextmanager
 def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
-    """Have Ctrl-Z stop the process groups that `groups` gives too, and let them go on with this process.
+    """Make Ctrl-Z also stop the process groups that `groups` returns, and continue them with this process.
 
-    A terminal reaches its own group alone. Only the main thread is told of signals: in any other, nothing is done.
+    A terminal reaches its own group alone. Only the main thread receives signals: in any other, nothing is done.
     """
 
     def suspend(*_: Any) -> None:
@@ -45,17 +45,17 @@ def suspending(groups: Callable[[], Iterable[int]]) -> Iterator[None]:
 
 
 def take_sigterm_as_sigint() -> None:
-    """Have SIGTERM raise KeyboardInterrupt too, from now on."""
+    """Make SIGTERM raise KeyboardInterrupt too, from now on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextmanager
 def noticed(*, finish: bool) -> Iterator[Callable[[], bool]]:
-    """Gives what tells whether a signal has come in the block; it also raises KeyboardInterrupt.
+    """Yields a function that says whether a signal has come in the block; a signal also raises KeyboardInterrupt.
 
-    To be asked now and then all the same: libraries that are just being imported have been seen to swallow it.
-    finish: the first one is only noticed, and said on stderr; the second raises. Only the main thread is told of
-    signals: in any other, none ever comes.
+    Ask it now and then all the same: libraries have been seen to swallow the exception while they are imported.
+    finish: the first one is only noticed, and said on stderr; the second raises. Only the main thread
+    receives signals: in any other, none ever comes.
     """
     came: list[int] = []
 

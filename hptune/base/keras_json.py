@@ -1,4 +1,4 @@
-"""What Keras's own file of settings says, read without Keras."""
+"""Keras's own settings file, read without Keras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _USUAL: dict[str, Any] = {
 def keras_json() -> dict[str, Any]:
     """`floatx`, `epsilon`, `backend` and `image_data_format` as `keras.json` has them; Keras's defaults for the rest.
 
-    As Keras does, it passes over a file that it can't read.
+    Like Keras, it ignores a file that it can't read.
     """
     try:
         written = json.loads(_path().read_text(encoding="utf-8"))
@@ -30,7 +30,7 @@ def keras_json() -> dict[str, Any]:
 
 
 def check_keras_json() -> None:
-    """Raises SpecError for what Keras would refuse with nothing but an AssertionError."""
+    """Raises SpecError for settings that Keras would refuse with a bare AssertionError."""
     settings = keras_json()
     wanted = {name: " or ".join(known) for name, known in _KNOWN.items() if settings[name] not in known}
     wanted |= {} if isinstance(settings["epsilon"], float) else {"epsilon": "a number such as 1e-7"}

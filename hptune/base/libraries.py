@@ -1,7 +1,7 @@
-"""What libraries are set to, where they are loaded: how each is read and set. A part of the table of `settings`.
+"""The settings of loaded libraries: how each is read and set. A part of the table of `settings`.
 
-Keras's scopes and TensorFlow's switches are among them: who enters a scope and never leaves it, or looks up `relu` as
-something else, does so for a trial.
+Keras's scopes and TensorFlow's switches are among them: code that enters a scope and never leaves it, or registers
+something else as `relu`, does so for its own trial alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from hptune.base.keras_json import keras_json
 
 ABSENT: Final = "not loaded"
-"""What a library is set to that is not loaded; put back, it is what the library begins with."""
+"""The value where a library is not loaded; putting it back sets what the library begins with."""
 
 
 def _logging() -> Any:
@@ -175,7 +175,7 @@ def _scopes() -> Any:
 
 
 def _copied(value: Any) -> Any:
-    """Empty ones are as good as none: a scope that was left leaves them."""
+    """A copy; an empty list or dict counts as None, since leaving a scope leaves one behind."""
     return (type(value)(value) or None) if type(value) in (list, dict) else value
 
 

@@ -1,4 +1,4 @@
-"""What other installed packages bring: objects by their names, as entry points of a group (`hptune.executors`, …)."""
+"""What other installed packages add: named objects, as entry points of a group (`hptune.executors`, …)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hptune.base.errors import KeyPath, spec_error
 
 
 def offered(group: str) -> list[str]:
-    """The names in a group, in the order of the alphabet."""
+    """The names in a group, in alphabetical order."""
     return sorted({entry.name for entry in entry_points(group=group)})
 
 

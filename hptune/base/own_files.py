@@ -1,4 +1,4 @@
-"""Which code is the user's: all that is not Python's own, an installed package's or hptune's."""
+"""Which code is the user's: everything that is not Python's own, an installed package's or hptune's."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _GENERATED = "__autograph_generated_file"
 
 
 def is_own_module(module: object) -> bool:
-    """Whether a module that is loaded is the user's: by its file; a folder without `__init__.py` by where it lies; one
-    that was made by hand, and not by an importer, is.
+    """Whether a loaded module is the user's: by its file; for a folder without `__init__.py` by where it lies. A module
+    that was made by hand, not by an importer, is.
     """
     file = getattr(module, "__file__", None)
     if isinstance(file, str):

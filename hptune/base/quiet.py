@@ -1,7 +1,7 @@
-"""Importing TensorFlow without its noise, and in the same environment wherever that happens first.
+"""Imports TensorFlow without its noise, and in the same environment wherever that happens first.
 
-Its C++ libraries write to file descriptor 2 before any setting of Python's can stop them, so that the descriptor
-itself is held back while they load. The environment counts too: the backend of Keras and oneDNN's kernels are chosen by
+Its C++ libraries write to file descriptor 2 before any Python setting can stop them, so the descriptor itself is
+redirected while they load. The environment counts too: the backend of Keras and oneDNN's kernels are chosen by
 the first import, be it the worker's or KerasTuner's in a strategy.
 """
 
@@ -18,7 +18,7 @@ _DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "GRPC_VE
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2 in the block; it is shown after all if the block raises."""
+    """Hold back what is written to file descriptor 2 in the block; it is shown only if the block raises."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -1,8 +1,8 @@
-"""The names in Python's own modules and NumPy, and what they stand for: code may put anything in their place.
+"""The names in Python's own modules and NumPy, and the objects they stand for: user code may replace any of them.
 
 `os.environ = {}`, `sys.path = None` or `builtins.float = None` change what every later line means, hptune's included.
-Objects are compared by being the same, never by `==`, which code can answer as it likes; and Python's own names are put
-back before any of them is used.
+Objects are compared by identity, never by `==`, which user code can define; and Python's own names are put back before
+any of them is used.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ _modules: Modules = {}
 
 
 def modules_now() -> Modules:
-    """What `sys.modules` holds. Told apart by their number alone: to compare thousands would cost 0.05 ms."""
+    """What `sys.modules` holds. Only their number is compared: comparing thousands would cost 0.05 ms."""
     global _modules
     if len(sys.modules) != len(_modules):
         _modules = dict(sys.modules)

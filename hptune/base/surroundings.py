@@ -21,7 +21,7 @@ from hptune.base.replaced import put_names
 from hptune.base.settings import COUNTED, SETTINGS
 
 Snapshot: TypeAlias = dict[str, Any]
-"""By the name of a setting, what it is; what can't be told is left out."""
+"""The value of each setting, by its name; what can't be read is left out."""
 
 _own_process = os.getpid  # whatever code puts in its place
 _end_process = os._exit
@@ -42,16 +42,16 @@ def put(snapshot: Snapshot) -> list[str]:
     """Set what is not as the snapshot, or a part of one, has it; the names of what can't be set."""
     left = []
     for name, value in snapshot.items():
-        if _is(name, value):
+        if _is_set_to(name, value):
             continue
         with contextlib.suppress(Exception):
             SETTINGS[name].put(value)
-        if value is not ABSENT and not _is(name, value):
+        if value is not ABSENT and not _is_set_to(name, value):
             left.append(name)
     return left
 
 
-def _is(name: str, value: Any) -> bool:
+def _is_set_to(name: str, value: Any) -> bool:
     """Whether a setting is as this."""
     try:
         return bool(SETTINGS[name].same(SETTINGS[name].read(), value))
@@ -198,7 +198,7 @@ def unload(name: str) -> ModuleType:
 
 
 def end_with_trial(why: str) -> None:
-    """The process is not fit for another trial than this. why: what `unmended` tells."""
+    """Mark the process as unfit for another trial than this. why: what `unmended` returns."""
     _unmended.append(why)
 
 

@@ -1,7 +1,7 @@
-"""Loading what the YAML names as `module:name`; modules are looked for beside the YAML file first.
+"""Loads what the YAML names as `module:name`; modules are looked for beside the YAML file first.
 
 A module beside the YAML file wins over one of the same name elsewhere. Where it can't, because Python or a library has
-loaded another under that name, this is told: the wrong one is never taken in silence.
+loaded another under that name, that is an error: the wrong one is never taken in silence.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _load_module(name: str, folder: Path, path: KeyPath) -> ModuleType:
 
 
 def lacks_its_place(error: BaseException) -> bool:
-    """Whether it tells that Python can't read code, and not where: of a null byte, to early 3.11s a ValueError."""
+    """Whether it says that Python can't read code, but not where: a null byte, to early 3.11s a ValueError."""
     if isinstance(error, SyntaxError):
         return not error.filename
     return isinstance(error, ValueError) and "null bytes" in str(error)
@@ -88,9 +88,9 @@ def _comes_from(module: ModuleType, file: Path) -> bool:
 
 
 def _forget_others(folder: Path) -> None:
-    """Have modules loaded again that an experiment of another folder has loaded under the name of one of this folder's.
+    """Forget modules that an experiment in another folder loaded under the name of one of this folder's.
 
-    In a process that runs several: Python would take the first for all.
+    In a process that runs several experiments, Python would use the first module for all.
     """
     names = {entry.stem for entry in folder.iterdir()} - {"__main__"}
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
@@ -126,7 +126,7 @@ def _imported_beside(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
     while waiting:
         importing = waiting.pop()
         file = beside(importing, folder)
-        code = None if file is None else parsed(file)  # what can't be read is told when it is loaded, if it ever is
+        code = None if file is None else parsed(file)  # if it can't be read, that is an error when it is loaded
         if file is None or code is None:
             continue
         package = importing if file.name == "__init__.py" else importing.rpartition(".")[0]
@@ -153,7 +153,7 @@ def is_own(name: str, folder: Path) -> bool:
 
 
 def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
-    """A fingerprint of each of the user's modules that the YAML of the folder has had loaded, and that these import.
+    """A fingerprint of each of the user's modules that the folder's YAML loaded, and of those that they import.
 
     named: others that it names, loaded or not.
     """
@@ -171,7 +171,7 @@ def packages_behind(folder: Path, named: Set[str] = frozenset()) -> dict[str, st
 
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:
-    """As `sources`, of one module alone that `load_object` has loaded (`module:name`)."""
+    """As `sources`, for one module that `load_object` has loaded (`module:name`)."""
     return _sources({reference.partition(":")[0]}, folder)
 
 

@@ -1,4 +1,4 @@
-"""The executor that lets nothing come before a segment: each has a process of its own, as `reproduce --alone` wants."""
+"""The executor of `reproduce --alone`: each segment runs in a fresh process, with nothing before it."""
 
 from __future__ import annotations
 

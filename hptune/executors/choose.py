@@ -1,6 +1,6 @@
 """Which executor an experiment names. Each is imported where it is chosen.
 
-What is new takes a module of its own here, and a row in `EXECUTORS`.
+A new executor takes a module here and a row in `EXECUTORS`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def executor_for(
 
 @contextmanager
 def thrown_away(experiment: Experiment, folder: Path, *, alone: bool = False) -> Iterator[Executor]:
-    """An executor with a run's folder that is thrown away. alone: one that gives each segment a process of its own."""
+    """An executor with a temporary run folder, deleted afterwards. alone: each segment gets a process of its own."""
     from hptune.executors.alone import AloneExecutor
 
     with tempfile.TemporaryDirectory() as scratch:

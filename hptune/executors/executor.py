@@ -1,4 +1,4 @@
-"""The Executor protocol: where segments run; and what becomes of a segment that a trainer raises in."""
+"""The Executor protocol: where segments run; and how a trainer's exception becomes a failed segment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hptune.run.usable import lasted, plain_result, shortened
 Outcome: TypeAlias = SegmentResult | SegmentFailure
 
 OnEpoch: TypeAlias = Callable[[Segment, int, Mapping[str, float]], None]
-"""Told (segment, epochs done, metrics) while a segment runs; for the live view alone."""
+"""Called with (segment, epochs done, metrics) while a segment runs; for the live view alone."""
 
 
 class Executor(Protocol):
@@ -30,7 +30,7 @@ class Executor(Protocol):
 
     @property
     def ahead(self) -> int:
-        """How many more segments may wait here, where it does not matter in which order they run; 0 for none."""
+        """How many more segments may wait here where their order does not matter; 0 for none."""
         ...
 
     def submit(self, segment: Segment) -> None:
@@ -50,7 +50,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """End what is running, drop it, and give everything back."""
+        """End and drop what is running, and release everything."""
         ...
 
 
@@ -71,7 +71,7 @@ class Runner(Protocol):
 
 
 def attempt(runner: Runner, segment: Segment, on_epoch: OnEpoch) -> Outcome:
-    """Run the segment; a failure of its training is an outcome too, and so is a result that can't be told.
+    """Run the segment; a failure of its training is an outcome too, and so is a result that can't be used.
 
     Every other HptuneError passes through.
     """

@@ -1,4 +1,4 @@
-"""The inline executor: segments run in this process, one at a time, when they are waited for.
+"""The inline executor: segments run in this process, one at a time, inside `wait`.
 
 What the code sets in the process is put back for the driver, and is there again for the next segment. What ends the
 process (os._exit, a crash) or closes its files ends the search: that takes a process of its own. What can't be put back

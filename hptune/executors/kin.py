@@ -1,6 +1,6 @@
-"""The processes that a process has begun, also those in another process group.
+"""The processes that a process has started, also those in another process group.
 
-One in a session of its own is let be: that is how a process says that it is to live on.
+A process in a session of its own is left alone: that is how a process asks to live on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOST = 10_000
 
 
 def descendants(process: int) -> list[int]:
-    """Its children, and theirs, of our own session; none where the system doesn't tell.
+    """Its children, and theirs, of our own session; none where the system doesn't say.
 
     process: it must not have been waited for, else its number may be another's.
     """
@@ -44,7 +44,7 @@ def _session(process: int) -> int | None:
 
 
 def kill(processes: Iterable[int]) -> None:
-    """Send SIGKILL to each process id. One that is gone, or that belongs to somebody else, is passed over."""
+    """Send SIGKILL to each process id. One that is gone, or that belongs to somebody else, is skipped."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)

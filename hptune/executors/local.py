@@ -32,7 +32,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.run.rundir import RunPaths
 
 _LOOK_S = 1.0
-"""How often, in seconds, workers that say nothing are looked at."""
+"""Seconds between two checks of workers that send nothing."""
 
 _DEATH_S = 1.0
 """How long a worker that has closed its socket may take to be gone."""
@@ -94,7 +94,7 @@ class LocalExecutor:
         self._deal()
 
     def wait(self, timeout_s: float | None = None) -> list[Outcome]:
-        """As the protocol says; also returns, with what there is, as soon as there are more slots than were told."""
+        """As the protocol says; also returns, with what there is, once there are more slots than were reported."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._outcomes and self._refused is None and self._slots() <= self._slots_reported:
             if not self._queue and all(process.segment is None for process in self._processes):
@@ -110,7 +110,7 @@ class LocalExecutor:
         return outcomes
 
     def progress(self, segment: Segment) -> int:
-        """As the worker that has the segment told last; 0 where none has."""
+        """What the worker that has the segment reported last; 0 where none has it."""
         return max((process.epochs for process in self._processes if process.segment == segment), default=0)
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class LocalExecutor:
         return max(1, sum(process.ready for process in self._processes))
 
     def _deal(self) -> None:
-        """Give what waits to those who are free, and start those who are missing."""
+        """Give queued segments to free workers, and start the workers that are missing."""
         for process in self._processes:
             if self._queue and process.ready and process.segment is None:
                 self._give(process, self._choose(process))
@@ -141,7 +141,7 @@ class LocalExecutor:
                 self._give(process, self._queue.popleft())
 
     def _wants_more(self) -> bool:
-        """Whether another worker is to be started now."""
+        """Whether to start another worker now."""
         workers, ready = len(self._processes), sum(process.ready for process in self._processes)
         if workers >= self._staffing.most:
             return False
@@ -152,7 +152,7 @@ class LocalExecutor:
         return len(self._queue) > workers - ready
 
     def _choose(self, process: Process) -> Segment:
-        """Take from the queue what suits a worker, unless the first has been passed over often enough."""
+        """Take the segment that suits a worker best, or the first one where it was passed over often enough."""
         others = {shape for other in self._processes if other is not process for shape in other.shapes}
         at = 0
         if len(self._queue) > 1 and self._passed_over < _PASSED_OVER:
@@ -178,7 +178,7 @@ class LocalExecutor:
     # --- what they say ------------------------------------------------------------------------------------------
 
     def _watch(self, until: float | None) -> None:
-        """Wait until a worker says something, or ends, or has taken too long."""
+        """Wait until a worker sends a message, ends, or has taken too long."""
         now = time.monotonic()
         left = [_LOOK_S, *([until - now] if until is not None else [])]
         left += [allowed - p.busy_s() for p in self._processes if (allowed := p.allowed_s(self._timeout_s)) is not None]
@@ -224,7 +224,7 @@ class LocalExecutor:
             self._drop(process)
 
     def _lose(self, process: Process, why: str | None = None, *, grace_s: float = 0.0) -> None:
-        """Give up a worker that has ended, or must; what it was at fails with it."""
+        """Give up a worker that has ended or must end; its segment fails with it."""
         segment, seconds = process.segment, process.busy_s()
         ended = self._drop(process, grace_s=grace_s)
         if segment is not None:

@@ -1,4 +1,4 @@
-"""What this machine has to give: cores, memory, GPUs. Nothing here loads TensorFlow."""
+"""The resources of this machine: cores, memory, GPUs. Nothing here loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 def cores() -> int:
     """Physical cores that this process may use, at least 1; no more than a container's share.
 
-    Training is arithmetic, of which two threads on one core do no more than one.
+    Training is arithmetic, and two threads on one core do no more of it than one.
     """
     logical = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     usable = len({_siblings(cpu) for cpu in logical})

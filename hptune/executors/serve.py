@@ -38,7 +38,7 @@ TELL_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """What a worker is made for. data_fd: the file in which workers share the data. profile: somebody asks for one."""
+    """What a worker starts with. data_fd: the file in which workers share the data. profile: whether one is wanted."""
 
     experiment: Experiment
     folder: Path
@@ -99,7 +99,7 @@ def main(socket_fd: int) -> None:
     from hptune.training.worker import Worker
 
     worker = Worker(setup.experiment, setup.folder, setup.run, SharedData(setup.data_fd))
-    with contextlib.suppress(Exception):  # the first segment meets it again, and its outcome tells of it
+    with contextlib.suppress(Exception):  # the first segment meets it again, and its outcome reports it
         worker.trainer()
     say = _Voice(driver)
     say(Ready())
@@ -119,7 +119,7 @@ def main(socket_fd: int) -> None:
 
 
 class _Voice:
-    """Tells the driver what happens here."""
+    """Sends the driver what happens here."""
 
     def __init__(self, driver: Connection) -> None:
         self._driver = driver

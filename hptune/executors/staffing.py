@@ -1,4 +1,4 @@
-"""How many workers a search gets, and which GPU each sees. Decides from figures alone; starts nothing.
+"""How many workers a search gets, and which GPU each sees. Only calculates; starts nothing.
 
 `workers: auto` begins with one, or with two where many trials are to come and two cores are idle: the second start then
 passes beside the first, which it would hold up on a busy machine. Each worker costs the start of a TensorFlow, seconds
@@ -46,13 +46,13 @@ class Staffing:
 
     @cached_property
     def environments(self) -> list[dict[str, str]]:
-        """What is set in the environment of the first worker, the second, …; begun again after the last."""
+        """The environment variables of the first worker, the second, …; after the last, from the beginning."""
         shares = machine.share_gpus(machine.gpus(), self.execution.gpus_per_worker)
         return [{"CUDA_VISIBLE_DEVICES": share} for share in shares] or [{}]
 
     @cached_property
     def most(self) -> int:
-        """The most workers that there may be: those asked for, or what GPUs, or cores and memory, have room for."""
+        """The most workers: those asked for, or as many as the GPUs, or the cores and memory, have room for."""
         if self.execution.workers != "auto":
             return self.execution.workers
         if self.environments != [{}]:
@@ -61,7 +61,7 @@ class Staffing:
 
     @cached_property
     def at_once(self) -> int:
-        """How many workers are started together, before the first has shown anything."""
+        """How many workers are started together, before the first has finished a segment."""
         if self.execution.workers == "auto":
             two = (self.trials or 0) >= _MANY and machine.idle_cores() >= 2
             return min(self.most, 2 if two else 1)
@@ -78,7 +78,7 @@ class Staffing:
         self._seconds.append(seconds)
 
     def left_s(self, workers: int, now: float) -> float:
-        """How long `workers` workers would take for what is most likely left."""
+        """Seconds that `workers` workers would most likely take for the rest."""
         if self.began_at is None:
             return 0.0
         if self.trials is None:

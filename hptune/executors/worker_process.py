@@ -1,4 +1,4 @@
-"""One worker process as its driver sees it: how it is started, spoken to, watched and ended.
+"""One worker process as its driver sees it: starting it, talking to it, watching it and ending it.
 
 A fresh interpreter (never a fork, which TensorFlow does not survive) with a socket to it. What it prints goes to the
 driver's standard error (it must not mix with a command's result), so much of it for each segment and no more.
@@ -85,14 +85,14 @@ class Process:
         self._send(segment)
 
     def remember(self, segment: Segment) -> None:
-        """That it holds the structure of the segment."""
+        """Note that it holds the structure of the segment."""
         shape = shape_of(segment, self._experiment)
         if shape in self.shapes:
             self.shapes.remove(shape)
         self.shapes.append(shape)
 
     def is_ready(self) -> None:
-        """It has said that it is ready: from here on the time counts as its segment's."""
+        """Note that it is ready: from here on the time counts as its segment's."""
         self.ready = True
         self._since = time.monotonic()
 
@@ -112,7 +112,7 @@ class Process:
         return time.monotonic() - self._since
 
     def allowed_s(self, trial_timeout_s: float | None) -> float | None:
-        """Seconds that it may take for what it does now; None where it may take for ever.
+        """Seconds that it may take for what it does now; None for no limit.
 
         The timeout is a trial's: loading the data and the final training are waited for.
         """
@@ -123,7 +123,7 @@ class Process:
         return trial_timeout_s
 
     def has_ended(self) -> bool:
-        """Whether the process is gone and everything that it has said was heard."""
+        """Whether the process is gone and all its messages were read."""
         return self._process.poll() is not None and not self.connection.poll()
 
     def end(self, *, grace_s: float = 0.0) -> str:
@@ -154,7 +154,7 @@ class Process:
             return None
 
     def _send(self, message: WorkerSetup | Segment) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` tells
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended: `receive` raises
             self.connection.send(message)
 
 
@@ -169,7 +169,7 @@ class _Output(threading.Thread):
         self.start()
 
     def begin(self, segment: Segment) -> None:
-        """From here on it is this segment that prints."""
+        """From here on the output is this segment's."""
         self._left, self._who = SHOWN_BYTES, f"trial {segment.trial}"
 
     def run(self) -> None:
@@ -207,7 +207,7 @@ def _write_all(fd: int, text: bytes) -> None:
 
 
 def shape_of(segment: Segment, experiment: Experiment) -> Hashable:
-    """What most likely tells this segment's structure from another's: every value but the floats, which are dials, and
+    """What most likely distinguishes this segment's structure: every value but the floats, which are dials, and
     the batch size, for which XLA alone compiles anew.
 
     A guess that only decides which worker gets it; what is computed is the same in every one.

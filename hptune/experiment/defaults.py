@@ -1,4 +1,4 @@
-"""The defaults that depend on the task: loss, metrics and objective, once it is known whether classes are told apart.
+"""The defaults that depend on the task: loss, metrics and objective, once the task is known.
 
 Everything else has its default in its own section.
 """
@@ -33,7 +33,7 @@ class KnownTask:
 
 
 def known_task(experiment: Experiment) -> KnownTask | None:
-    """The task as far as the spec alone tells it: a built-in source's, or `data.task`; None where the data must say."""
+    """The task as far as the spec alone says it: a built-in source's, or `data.task`; None where the data must say."""
     data = experiment.data
     if data is None:
         return None
@@ -115,7 +115,7 @@ def _last_dense(experiment: Experiment) -> Mapping[str, Any]:
 
 
 def _objective(experiment: Experiment, metrics: Any, task: Task | None) -> Objective:
-    """val_accuracy where classes are told apart and accuracy is measured; val_loss otherwise.
+    """val_accuracy for classes where accuracy is measured; val_loss otherwise.
 
     Of a scikit-learn model the scorer that its own `score` goes by.
     """

@@ -3,7 +3,7 @@
 A number is a dial where Keras's own Python code does the same for every number of a range; the graph reads it when it
 runs. Outside that range (a clipping of 0, which is none; a dropout of 1) the number is structure: it stands in the
 layer or optimizer as a plain number, and Keras itself does, or refuses, what it always does. What is not in this table
-is structure too, so that a class or an argument of tomorrow is right before it is fast. None is never a dial.
+is structure too, so that what Keras adds later is right before it is fast. None is never a dial.
 
 What 0 and the default mean:
 

@@ -47,6 +47,6 @@ def direction(metric: str) -> Goal | None:
 
 
 def whole_metric(name: str) -> str:
-    """The metric of which the curve is a part: several numbers are told as `f1_score.0`, `f1_score.1` and so on."""
+    """The metric of which the curve is a part: several numbers are reported as `f1_score.0`, `f1_score.1` and so on."""
     whole, _, part = name.rpartition(".")
     return whole if whole and part.isdecimal() else name

@@ -1,4 +1,4 @@
-"""How the layers of a model hang together: whose output each one takes, by the `from:` and `name:` of the YAML.
+"""How the layers of a model are connected: whose output each one takes, by the `from:` and `name:` of the YAML.
 
 Without `from:` a layer takes the output of the one before it. A name means the last layer above that has it, as a
 variable does in Python, so that `x` may be named again inside a `repeat`: that is how residual blocks are written.
@@ -69,7 +69,7 @@ class Graph:
 def wire(calls: Iterable[LayerCall], *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Graph:
     """The graph of layers whose `from` and `name` stand among their arguments.
 
-    Layers of one name are told apart: `x`, `x_1`, …  Raises SegmentFailed for a name that no layer above has, which the
+    Layers of one name are numbered: `x`, `x_1`, …  Raises SegmentFailed for a name that no layer above has, which the
     spec's check leaves only where a `repeat` of 0 times takes it away.
     """
     at: dict[str, int] = {name: -1 - i for i, name in enumerate(inputs or [INPUT])}

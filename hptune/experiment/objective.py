@@ -45,7 +45,7 @@ class Objective(Spec):
 
 
 def leading(objectives: Sequence[Objective]) -> Objective:
-    """What tells the best epoch: the first objective that has a value each epoch, or else the validation loss."""
+    """What decides the best epoch: the first objective that has a value each epoch, or else the validation loss."""
     each_epoch = [objective for objective in objectives if objective.metric not in ("seconds", "parameters")]
     return each_epoch[0] if each_epoch else Objective(metric="val_loss", goal="minimize")
 

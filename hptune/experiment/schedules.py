@@ -307,17 +307,17 @@ def _python(schedule: Schedule, course: _Course) -> EpochArray:
         first = math.ceil(course.steps(course.warmup) - _SLACK)
         total = round(course.steps(course.epochs)) - first
         steps = np.maximum(np.floor(course.steps(course.when) + _SLACK).astype(np.int64) - first, 0)
-        asked = {step: _asked(course, step, total, course.base) for step in np.unique(steps).tolist()}
+        asked = {step: _ask_function(course, step, total, course.base) for step in np.unique(steps).tolist()}
         return np.asarray([asked[step] for step in steps.tolist()], np.float64)
     epochs = np.floor(course.since + _SLACK).astype(np.int64)
     rate, asked_rates = course.base, []
     for epoch in range(int(epochs.max(initial=-1)) + 1):
-        rate = _asked(course, epoch, rate)
+        rate = _ask_function(course, epoch, rate)
         asked_rates.append(rate)
     return np.asarray(asked_rates, np.float64)[epochs]
 
 
-def _asked(course: _Course, time: int, *rest: float) -> float:
+def _ask_function(course: _Course, time: int, *rest: float) -> float:
     assert course.function is not None, "the caller loads what `python` names"
     try:
         rate = float(course.function(time, *rest))

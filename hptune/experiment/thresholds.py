@@ -1,4 +1,4 @@
-"""Where two classes are told apart: at 0 under a loss that takes logits or margins, not at Keras's usual 0.5."""
+"""The threshold between two classes: 0 under a loss that takes logits or margins, not at Keras's usual 0.5."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AT_A_HALF = {
     **{name: f"{name}: {{thresholds: 0}}" for name in ("Precision", "Recall", "TruePositives", "TrueNegatives",
                                                        "FalsePositives", "FalseNegatives")},
 }  # fmt: skip
-"""The metrics that count what is above 0.5, unless they are told another threshold, and what tells them 0."""
+"""The metrics that count what is above 0.5, unless they are given another threshold, and how they are given 0."""
 
 _OF_PROBABILITIES = {
     "AUC": "AUC: {from_logits: true}",
@@ -47,7 +47,7 @@ _OF_PROBABILITIES = {
     **dict.fromkeys(("kl_divergence", "kld", "KLD", "KLDivergence", "poisson", "Poisson")),
     **dict.fromkeys(("PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity")),
 }
-"""The metrics that take outputs for probabilities, unless they are told otherwise, and what tells them, if anything."""
+"""The metrics that take outputs for probabilities, unless told otherwise, and how that is said, if it can be."""
 
 _OF_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy", "CategoricalCrossentropy",
                "SparseCategoricalCrossentropy", "CategoricalFocalCrossentropy",
@@ -152,7 +152,7 @@ def _gives_no_shares(experiment: Experiment, loss: Any, *, output: str | None) -
 
 
 def taken_for_probabilities(name: str, args: Mapping[str, Any], *, of_classes: bool = False) -> str | None:
-    """What to say of a metric of Keras's beside a loss that takes logits or margins; None: nothing, it is told of them.
+    """What to say of a metric of Keras's beside a loss that takes logits or margins; None: nothing, it is set for them.
 
     args: its arguments.
     """

@@ -176,7 +176,7 @@ class Schedule(Spec):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, raw: Any) -> Any:
-        """The schedule's own defaults; what it has not is left null, and told by the check across sections."""
+        """The schedule's own defaults; options that it lacks stay null; the check across sections reports them."""
         if not isinstance(raw, dict):
             return raw
         name = raw.get("name", "constant" if raw.get("python") is None else "python")

@@ -122,7 +122,7 @@ def has_finals(row: Row) -> bool:
 
 
 def finalist_column(rows: Sequence[Row]) -> list[str]:
-    """The means over finalists' repeats, with half the width of their intervals; nothing for who is none."""
+    """The means over finalists' repeats, with half the width of their intervals; empty for other trials."""
     finals = [row.get("finalist") for row in rows]
     means = [None if final is None else final["mean"] for final in finals]
     halves = [None if final is None else (final["interval"][1] - final["interval"][0]) / 2 for final in finals]

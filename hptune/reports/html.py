@@ -1,7 +1,7 @@
 """The report as one HTML file that needs nothing else: no script, no picture, no font, no address that it would load.
 
-A browser is forbidden all of that by the page itself (its Content-Security-Policy), so that a page made of a stranger's
-run could not run anything even if a text of theirs had come through unescaped.
+The page's Content-Security-Policy forbids the browser all of that, so that a page about a stranger's run could not run
+anything even if one of its texts were left unescaped.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _leaderboard(report: Report) -> Iterable[Element]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, texts: set[int], first: bool = False) -> Element:
-    """texts: the columns that are set as texts, which may be long. first: the first row is the winner's."""
+    """texts: the columns of text, which may be long. first: the first row is the winner's."""
 
     def kind(column: int) -> dict[str, str]:
         return {"class_": "text wrap"} if column in texts else {}

@@ -89,7 +89,7 @@ def row(trial: Trial, history: History) -> Row:
 
 
 def figure(row: Row) -> tuple[float | None, int]:
-    """What a trial is told to have come to, and of how many trainings that is the mean.
+    """A trial's figure as it is shown, and how many trainings it is the mean of.
 
     A finalist's own mean, by which it is ranked; else its score.
 

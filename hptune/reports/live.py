@@ -1,7 +1,7 @@
 """What stands on stderr while trials train: a live table in a terminal, a line a trial elsewhere, or nothing.
 
-All are a `Watch` and an executor's `on_epoch`; none may slow the search down, so that what they are told is
-only kept, and drawn at most ten times a second.
+All are a `Watch` and an executor's `on_epoch`. None may slow the search down: what they receive is only kept, and drawn
+at most ten times a second.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def report_line(trial: Trial, record: Record, limits: Limits) -> str:
     *texts, of_best = numbers([*own, history.score(best) if best is not None else None])
     figures = " ".join(f"{o.metric} {text}" for o, text in zip(history.objectives, texts, strict=True))
     if trial.state == "stopped" and not scores:
-        figures = f"stopped over {sum(map(bool, trial.curves))} folds, of which the others are spared,"
+        figures = f"stopped over {sum(map(bool, trial.curves))} folds, the others being spared,"
     line = f"{head} {figures} after {trial.epochs} epoch{'s' if trial.epochs != 1 else ''}"
     line += f" in {duration(trial.seconds)} ({values_line(trial.values)})"
     if best is not None:
@@ -151,7 +151,7 @@ def report_line(trial: Trial, record: Record, limits: Limits) -> str:
 
 
 def opening_lines(record: Record) -> list[str]:
-    """What the probe found that may not be meant, and what follows from it; what earlier runs have brought."""
+    """The lines shown first: the probe's warnings and notes, remarks on the experiment, and trials taken over."""
     facts = record.head.facts
     notes = [
         *facts.get("notes", ()),

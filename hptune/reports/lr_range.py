@@ -1,6 +1,6 @@
 """`hptune lr-range`: one training over rising rates, and the range of rates that it suggests.
 
-The rate rises from one far too small to one far too large; the loss tells between which rates training works.
+The rate rises from one far too small to one far too large; the loss shows between which rates training works.
 References: Smith 2017, arXiv:1506.01186.
 """
 

@@ -28,7 +28,7 @@ from hptune.strategies.plan import Plan, plan
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 60, 6
 _LINE = 100
-"""What fits is told on one line."""
+"""Characters: what fits is shown on one line."""
 
 
 def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def plan_data(experiment: Experiment, facts: Mapping[str, Any] | None = None, fo
 
     `space_size` is null for a continuous space, and where code declares the space and nothing was run; `trials` and
     `epochs` are null where only time ends the search, `epochs` also where a function was not asked whether it takes
-    `epoch`; the learning rates where only the data or the user's code could tell them, and `note` says why. Raises
+    `epoch`; the learning rates where only the data or the user's code determine them, and `note` says why. Raises
     SpecError where the strategy can't serve the space.
     """
     experiment = filled(experiment, facts) if facts is not None else _filled_as_known(experiment)

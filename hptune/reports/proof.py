@@ -1,4 +1,4 @@
-"""`hptune plan --prove`: what training an epoch both ways told, compiled and by Keras's `fit`."""
+"""`hptune plan --prove`: the results of an epoch trained both ways, compiled and by Keras's `fit`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def proof_lines(result: Mapping[str, Any]) -> Iterator[str]:
     for name, (compiled, fit) in result["metrics"].items():
         yield f"  {name}: {compiled:.7g} compiled, {fit:.7g} by fit (difference {abs(compiled - fit):.1e})"
     if result["not_compared"]:
-        yield f"  told otherwise by fit, so not compared by themselves: {', '.join(result['not_compared'])}"
+        yield f"  reported differently by fit, so not compared one by one: {', '.join(result['not_compared'])}"
     yield f"  weights: largest difference {result['weights']:.1e} of their size"
     took = (duration(result[name]) for name in ("compiled_s", "fit_s"))
     yield "  time, compiling included: {} compiled, {} by fit".format(*took)

@@ -1,7 +1,7 @@
 """What `hptune report` shows of a run, as plain data: read out of its journal alone, whoever wrote that.
 
 Everything in a journal that was not checked when it was read (the experiment, the facts, the values of the
-hyperparameters) is taken for a text, or for a number where it is a finite one.
+hyperparameters) is treated as text, or as a number where it is a finite one.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _failures(history: History) -> Counter[str]:
 
 
 def as_number(value: object) -> float | None:
-    """A value as a number that can be drawn; None where it is none, or beyond all sense.
+    """A value as a number that can be drawn; None where it is none, or too large to draw.
 
     >>> as_number(3), as_number(True), as_number(float("inf")), as_number(10**400)
     (3.0, None, None, None)
@@ -165,7 +165,7 @@ def _score(trial: Trial, history: History) -> float | None:
 
 
 def _thinned(trials: Sequence[Trial], order: Sequence[Trial]) -> list[Trial]:
-    """At most MOST_DOTS of the trials, in their order: the best among them, and every so-manieth of the others."""
+    """At most MOST_DOTS of the trials, in their order: the best among them, and an even selection of the others."""
     if len(trials) <= MOST_DOTS:
         return list(trials)
     kept = {trial.number for trial in order[: MOST_DOTS // 3]}

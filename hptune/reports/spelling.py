@@ -79,7 +79,7 @@ def shown_all(values: Iterable[Value], digits: int = 4) -> list[str]:
 
 
 def identity(value: Value) -> Hashable:
-    """What tells a value from others: 1, 1.0, "1" and true are four (Python takes all but the text for one).
+    """What distinguishes a value from others: 1, 1.0, "1" and true are four (Python takes all but the text for one).
 
     >>> len({identity(value) for value in (1, "1", True, 1.0)})
     4

@@ -1,7 +1,7 @@
-"""Which states stay on the disk: those that training may go on from, those of the best trials, and stabilised weights.
+"""Which states stay on disk: those that training may continue from, those of the best trials, and stabilised weights.
 
-A trial that may be promoted keeps the state at its end; one of the best keeps that of the epoch which its score is of.
-Decided by what the journal tells, in the order in which it tells it, so that a resumed search keeps the same ones.
+A trial that may be promoted keeps the state at its end; one of the best keeps the state of the epoch that its score
+comes from. The journal alone decides, event by event, so that a resumed search keeps the same states.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hptune.run.rundir import RunPaths
 def drop_untold_weights(paths: RunPaths, record: Record) -> None:
     """Delete stabilised weights left by a worker that was killed before they were journalled.
 
-    They are made again, and told of. Only where nothing runs that may just be making some.
+    They are then made and journalled again. Call this only while nothing runs, since a worker may be making some.
     """
     journalled = {paths.stabilized(architecture, replica) for architecture, replica in record.stabilized}
     for path in paths.all_stabilized():
@@ -37,16 +37,16 @@ _Entry: TypeAlias = tuple[float, int, int]
 class KeptStates:
     """The `keep` best trials so far, and the states that follow from them.
 
-    A trial that is still to be promoted may fail, and has no score then. So it takes nobody's place: the `keep` best of
-    those that are done with are kept, and beside them those others that are better.
+    A trial that may still be promoted may also fail, and then has no score. So it displaces no other trial: the `keep`
+    best of the finished trials are kept, and beside them every open trial that is better.
     """
 
     def __init__(self, paths: RunPaths, history: History, *, keep: int) -> None:
         self._paths = paths
         self._history = history
         self._keep = keep if len(history.objectives) == 1 else 0
-        self._best: list[_Entry] = []  # of the trials that are done with, the best first
-        self._open: dict[int, _Entry] = {}  # trials that may be promoted, or are just now, and are better
+        self._best: list[_Entry] = []  # of the finished trials, the best first
+        self._open: dict[int, _Entry] = {}  # trials that may be promoted, or are running, and are better
         self._reports = 0
         self._untidy: dict[int, None] = {}  # trials with states that may be needless
 
@@ -63,7 +63,7 @@ class KeptStates:
         return self._history.score(self._history.trials[self._best[-1][2]])
 
     def apply(self, event: Event) -> None:
-        """Take in an event that the history was told of. What follows from it for the disk waits for `tidy`."""
+        """Take in an event after the history has. The disk changes when `tidy` is called."""
         if len(self._history.reports) > self._reports:
             self._reports = len(self._history.reports)
             self._rank(self._history.reports[-1])
@@ -76,7 +76,7 @@ class KeptStates:
         return end["purpose"] == "trial" and self._history.trials[end["trial"]].state == "failed"
 
     def _rank(self, number: int) -> None:
-        """Take in how trial `number` stands now."""
+        """Rank trial `number` by its present score."""
         self._untidy[number] = None
         known = self._open.pop(number, None)
         trial = self._history.trials[number]
@@ -100,9 +100,9 @@ class KeptStates:
         self._untidy |= dict.fromkeys(other[2] for other in dropped)
 
     def tidy(self) -> None:
-        """Delete the states that nothing needs any more, as far as was told. The journal is on the disk before.
+        """Delete the states that nothing needs any more. The journal must be on disk first.
 
-        Of a trial that is being trained, and may just be writing some, those alone that it has gone past.
+        A trial that is being trained may be writing states: only those of epochs that it has passed are deleted.
         """
         for number in self._untidy:
             for path in self._needless(self._history.trials[number], self._paths.states(number)):
@@ -111,7 +111,7 @@ class KeptStates:
         self._untidy.clear()
 
     def tidy_all(self) -> None:
-        """What a killed search may have left behind."""
+        """Delete what a killed search may have left behind."""
         self._untidy = {n: None for n in self._paths.trial_numbers() if n < len(self._history.trials)}
         self.tidy()
 

@@ -1,4 +1,4 @@
-"""What trials depend on beside YAML and data: versions, Keras's settings, the user's code; and what of it has changed.
+"""What trials depend on besides YAML and data: versions, Keras's settings, the user's code; and how that has changed.
 
 A search that is resumed under other circumstances says so once, and its journal records them. Code is known by
 fingerprints of its modules (`user_code.sources`), which are taken as the model and the data are loaded: modules whose
@@ -36,13 +36,13 @@ _CODE = ("code", "strategy")
 
 
 def current(facts: Mapping[str, Any]) -> Circumstances:
-    """Those of now. facts: the probe's."""
+    """The present circumstances. facts: the probe's."""
     code, strategy, packages = (dict(facts.get(name, {})) for name in ("code", STRATEGY_CODE, PACKAGES))
     return {"versions": versions(), "packages": packages, "keras": keras_json(), "code": code, "strategy": strategy}
 
 
 def recorded_in(event: HeadEvent | Resumed) -> Circumstances:
-    """Those that an event of a journal tells of, its head or a `resumed`; empty parts where it is an older one's."""
+    """The circumstances in a journal's event, its head or a `resumed`; parts that older journals lack are empty."""
     parts: dict[str, Any] = {"versions": event.get("versions"), "keras": event.get("keras")}
     if event["event"] == "head":
         facts = event["facts"]
@@ -53,10 +53,10 @@ def recorded_in(event: HeadEvent | Resumed) -> Circumstances:
 
 
 def changes(then: Circumstances, now: Circumstances) -> Circumstances:
-    """By part and name, [then, now] of all that is another now, came or went. A part of which nothing was told then is
-    not compared; nor are Keras's settings that only one of both knows.
+    """What has changed, been added or removed, by part and name, as [then, now].
 
-    Fingerprints of code hold within one version of Python (3.11, say).
+    A part that was not recorded then is not compared, nor are settings of Keras that only one side knows. Fingerprints
+    of code are compared within one version of Python (such as 3.11).
 
     >>> changes({"versions": {"keras": "3.9"}, "keras": {}, "code": {}}, {"versions": {"keras": "3.10"}, "keras": {},
     ...     "code": {"m.py": "1f"}})
@@ -102,10 +102,10 @@ def _or_absent(value: Any) -> str:
 def resumed(
     first: Circumstances, last: Circumstances, facts: Mapping[str, Any], *, strict: bool
 ) -> tuple[Resumed, str | None]:
-    """The journal's event for a search that is resumed now, and what to tell of it, if anything has changed.
+    """The journal's event for a search that is resumed now, and a note for the user if anything has changed.
 
-    first, last: the circumstances that the run was begun under, and those of its last sitting. strict: raise SpecError,
-    a problem for each change, where those of now are not as they were at first.
+    first, last: the circumstances when the run began, and those of its last sitting. strict: raise SpecError, with a
+    problem for each change since the beginning.
     """
     now = current(facts)
     if strict and (since := list(spelled(changes(first, now)))):
@@ -124,7 +124,7 @@ def resumed(
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a score or a suggestion may depend on; nothing is imported for it."""
+    """The version of every package that a score or a suggestion may depend on; none of them is imported."""
     by_package = {"hptune": __version__, "python": platform.python_version()}
     libraries = (
         "tensorflow",

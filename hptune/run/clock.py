@@ -1,8 +1,8 @@
-"""The time of a search: that during which trials could run, summed over its sittings.
+"""The time of a search: how long trials could run, summed over its sittings.
 
-A sitting's time begins when its first piece of training is handed out: loading libraries and data, before the first
-trial and on resume, is none of it. Every event of the journal tells the time so far. What comes after the last one, and
-is cut off by a kill, stands in a file beside it, which a thread writes while the search runs.
+A sitting's time begins when its first segment is submitted: loading libraries and data, before the first trial and on
+resume, does not count. Every event of the journal holds the time so far. A thread also writes it to a file beside the
+journal while the search runs, so that a kill loses little of it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ BEAT_S = 0.5
 """Seconds between two writes at first."""
 
 BEAT_SHARE = 0.001
-"""And later this share of the search's time, which is what a kill costs at most."""
+"""Later, writes are this share of the search's time apart: the most that a kill loses."""
 
 _MOST_BEAT_S = 3600.0
-"""But no more, however long the journal says that it has lasted."""
+"""The most seconds between two writes, however long the journal says that the search has lasted."""
 
 LONGEST_S = 100 * 366 * 86_400.0
-"""A hundred years, more than any search lasts: what a file says beyond is not believed."""
+"""A hundred years, more than any search lasts: a file that holds more is ignored."""
 
 _LINE = "{:19.3f} {:08x}\n"
 """The seconds, and the checksum (CRC-32) of their text: always as many bytes, so that each write replaces the last."""
 
 
 class Clock:
-    """Stands until `start`. path: where the time is written; gone when the journal has told of it."""
+    """Stands still until `start`. path: where the time is written; deleted once the journal holds the time."""
 
     def __init__(self, path: Path, journalled_s: float, *, below: Path) -> None:
         """journalled_s: the seconds of the sittings before, as the journal has them.
@@ -50,7 +50,7 @@ class Clock:
         self._beating: threading.Thread | None = None
 
     def start(self) -> None:
-        """The time runs from here on, if it does not yet."""
+        """Start the clock, unless it runs already."""
         if self._since is None:
             self._since = time.monotonic()
             self._write()
@@ -58,13 +58,13 @@ class Clock:
             self._beating.start()
 
     def seconds(self) -> float:
-        """The time so far, of all sittings."""
+        """The seconds so far, over all sittings."""
         if self._since is not None:  # never less than before: a clock may be set back
             self._elapsed_s = max(self._elapsed_s, self._before_s + time.monotonic() - self._since)
         return round(self._elapsed_s, 3)
 
     def close(self, *, journalled: bool) -> None:
-        """End the sitting. journalled: whether the journal's last event tells the time; else the file does."""
+        """End the sitting. journalled: whether the journal's last event holds the time; else the file keeps it."""
         self._stopped.set()
         if self._beating is not None:
             self._beating.join()
@@ -72,7 +72,7 @@ class Clock:
         if self._fd is not None:
             os.close(self._fd)
         if journalled:
-            with contextlib.suppress(RunError):  # it tells no more than the journal
+            with contextlib.suppress(RunError):  # it holds no more than the journal does
                 files.remove(self._path, below=self._below)
 
     def _beat(self) -> None:
@@ -80,7 +80,7 @@ class Clock:
             self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError, RunError):  # no room for it: the journal tells as much as it does
+        with contextlib.suppress(OSError, RunError):  # no room for it: the journal's time will do
             if self._fd is None:  # opened once: never in another folder that takes the place of the run's
                 with files.whole_file(self._path, below=self._below) as new:  # a file of its own, with no other name
                     new.write(_line(self.seconds()))
@@ -94,7 +94,7 @@ def _line(seconds: float) -> bytes:
 
 
 def _written(path: Path, below: Path) -> float:
-    """The seconds in a file of a search that was cut off; 0 where there is none, or none that can be."""
+    """The seconds in the file of a search that was killed; 0 where there is no file, or no valid time in it."""
     try:
         with files.open_file(path, below=below) as file:
             line = file.read(len(_line(0.0)))

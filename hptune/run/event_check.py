@@ -1,7 +1,7 @@
-"""What a line of a journal must look like before anything is made of it: its shape, and that it fits those before it.
+"""Checks each line of a journal before it is used: its shape, and that it fits the lines before it.
 
-A run's folder may come from a stranger, or off a failing disk. Whatever passes here can be replayed, ranked and drawn
-without surprises; whatever doesn't is told with its line. The search itself writes nothing that would not pass.
+A run's folder may come from a stranger or from a failing disk. What passes here can be replayed, ranked and drawn
+safely; what does not is an error with its line. The search itself writes nothing that would not pass.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHAPES: dict[str, Any] = {
     "stabilized": events.StabilizedEvent,
     "search_ended": events.Ended,
 }
-"""By event; of any other, only the time is looked at."""
+"""The shape of each kind of event; of any other kind only the time is checked."""
 
 _OF_PENDING = {"segment_lost": "is lost", "segment_begun": "begins"}
 """Events of a segment that is under way, in words."""
@@ -44,7 +44,7 @@ class EventCheck:
         self._pending: dict[SegmentKey, Started] = {}
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Raises ValueError, which says what is wrong, where the event on a line can't be made anything of."""
+        """Raises ValueError, which says what is wrong, where the event on a line can't be used."""
         kind = line["event"]
         if (self._metrics is None) != (kind == "head"):
             raise ValueError("a journal begins with one head, and has no other")
@@ -94,7 +94,7 @@ class EventCheck:
         began = self._take(key_of(event))["from_epoch"]
         longest = max(map(len, event["curves"].values()), default=0)
         if not began + longest <= max(event["epochs"], began):
-            raise ValueError(f"{longest} epochs are told of, and trained were {began} to {event['epochs']}")
+            raise ValueError(f"it holds {longest} epochs, and {began} to {event['epochs']} were trained")
         if event["purpose"] in ("trial", "finalist"):
             _check_scores(event, self._metrics or [])
         if event["purpose"] == "trial":
@@ -134,6 +134,6 @@ def _check_shape(kind: str) -> Callable[..., Any]:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong, in a clause."""
+    """The first error, as a clause."""
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg']}"

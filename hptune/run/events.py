@@ -1,8 +1,8 @@
-"""The events of a journal: their shapes, and what makes those that tell of segments.
+"""The events of a journal: their shapes, and the functions that make the events of segments.
 
-One line of the journal is one event. Whoever holds an `Event` that came out of a journal may rely on its shape:
-`event_check` has compared it with the bounds that stand here. A key that is not required was added by a later version
-than the first, or is left out where there is nothing to tell.
+One line of the journal is one event. Code that holds an `Event` read from a journal may rely on its shape:
+`event_check` has compared it with the bounds here. A key that is not required was added by a later version than the
+first, or is left out where it has no value.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class EarlierTrial(TypedDict):
 
 
 class TakenOver(TypedDict):
-    """How many trials of an earlier run were taken over. left_out: how many were not, by reason. seed: if another."""
+    """How many trials of an earlier run were taken over. left_out: how many not, by reason. seed: where it differs."""
 
     run: str
     taken: TrialNumber
@@ -101,7 +101,7 @@ class Resumed(AnyEvent):
 
 
 class OfSegment(AnyEvent):
-    """What events of a segment have."""
+    """The keys that every event of a segment has."""
 
     purpose: Purpose
     trial: TrialNumber
@@ -153,7 +153,7 @@ class Failed(OfSegment):
 
 
 class Lost(OfSegment):
-    """A try that brought nothing and is made again."""
+    """An attempt was lost (its worker died or took too long) and is made again."""
 
     event: Literal["segment_lost"]
     reason: NotRequired[str]
@@ -191,7 +191,7 @@ End: TypeAlias = Finished | Failed
 """How a segment ends."""
 
 Event: TypeAlias = HeadEvent | Resumed | Started | Begun | Finished | Failed | Lost | Stopped | StabilizedEvent | Ended
-"""One line of the journal. Those of later versions may be of other kinds, and are passed over."""
+"""One line of the journal. Later versions may write other kinds, which are skipped."""
 
 SegmentKey: TypeAlias = tuple[str, int, int]
 """(purpose, trial, replica): at most one segment of it runs at a time."""
@@ -203,7 +203,7 @@ def segment_key(segment: Segment) -> SegmentKey:
 
 
 def key_of(event: OfSegment) -> SegmentKey:
-    """The key of the segment that an event tells of."""
+    """The key of the segment that an event belongs to."""
     return (event["purpose"], event["trial"], event["replica"])
 
 
@@ -237,7 +237,7 @@ def begun(segment: Segment) -> Begun:
 def finished(result: SegmentResult, *, complete: bool) -> Finished:
     """The event for a segment that brought something back. `complete`: the trial needs no more epochs.
 
-    What it stabilised on the way is told by an event of its own, which is written first.
+    Weights that it stabilised on the way have an event of their own, which is written first.
     """
     segment = result.segment
     event: Finished = {
@@ -277,7 +277,7 @@ def failed(failure: SegmentFailure) -> Failed:
 
 
 def lost(failure: SegmentFailure) -> Lost:
-    """The event for a try that brought nothing and is made again."""
+    """The event for an attempt that was lost and is made again."""
     return {**failed(failure), "event": "segment_lost"}
 
 

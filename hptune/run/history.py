@@ -143,7 +143,7 @@ class History:
     # --- how it grows -------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
-        """Take in one event of the journal; events that tell of no segment are passed over."""
+        """Take in one event of the journal; events that belong to no segment are skipped."""
         if event["event"] == "segment_started":
             self._start(event)
         elif event["event"] == "segment_finished":
@@ -154,7 +154,7 @@ class History:
             self._stop(event)
         elif event["event"] == "segment_lost" and event["purpose"] == "trial":
             trial = self.trials[event["trial"]]
-            self._set(trial.number, lost_s=trial.lost_s + event.get("seconds", 0.0))
+            self._update(trial.number, lost_s=trial.lost_s + event.get("seconds", 0.0))
 
     def _start(self, event: Started) -> None:
         segment = Segment(
@@ -178,16 +178,16 @@ class History:
             self.trials.append(Trial(segment.trial, segment.values, "running", segment.to_epoch, why=event.get("why")))
             self.reports_before.append(len(self.reports))
         else:
-            self._set(segment.trial, state="running", to_epoch=segment.to_epoch, why=event.get("why"))
+            self._update(segment.trial, state="running", to_epoch=segment.to_epoch, why=event.get("why"))
 
     def _finish(self, event: Finished) -> None:
-        segment = self._take(key_of(event))
+        segment = self._take_pending(key_of(event))
         if segment.purpose == "stabilize":
             self.stabilized.append(segment)
         if segment.purpose == "finalist":
             curves = {metric: tuple(values) for metric, values in event["curves"].items()}
             score = score_of(self.objective, curves, facts=event.get("facts", {}), seconds=event["seconds"])
-            self._test(segment, score)
+            self._set_final(segment, score)
             self.epochs_of_finalists += event["epochs"]
         if segment.purpose != "trial":
             return
@@ -197,7 +197,7 @@ class History:
         all_curves = [*trial.curves, *[{}] * (segment.replica + 1 - len(trial.curves))]
         all_curves[segment.replica] = extended(all_curves[segment.replica], event["curves"], segment.from_epoch)
         facts = {**event.get("facts", {}), **({"ended": True} if event["ended"] else {})}
-        spent = _with(trial.spent, segment, event["seconds"])
+        spent = _with_seconds(trial.spent, segment, event["seconds"])
         if event["complete"]:
             self._complete.setdefault(number, set()).add(segment.replica)
         state, epochs = trial.state, trial.epochs
@@ -226,35 +226,35 @@ class History:
     def _stop(self, event: Stopped) -> None:
         number, replicas = event["trial"], event.get("replicas", ())
         for replica in replicas:
-            self._take(("trial", number, replica))
+            self._take_pending(("trial", number, replica))
             self._short.add(number)
             self._scored.pop(number, None)
         if number not in self._waiting:  # else one of its replicas is still being trained
             epochs = max((length(curves) for curves in self.trials[number].curves), default=0)
-            self._set(number, state="stopped", **({"epochs": epochs} if replicas else {}))
+            self._update(number, state="stopped", **({"epochs": epochs} if replicas else {}))
             if replicas:
                 self._report(number)
 
     def _fail(self, event: Failed) -> None:
-        segment = self._take(key_of(event))
+        segment = self._take_pending(key_of(event))
         if segment.purpose == "finalist":
-            self._test(segment, None)
+            self._set_final(segment, None)
             self.finals_failed.setdefault(segment.trial, []).append(event["reason"])
         if segment.purpose != "trial":
             return
         trial = self.trials[segment.trial]
         if event["seconds"] > 0:  # else it was never begun
-            spent = _with(trial.spent, segment, event["seconds"])
-            self._set(trial.number, spent=spent, seconds=mean_time(spent))
+            spent = _with_seconds(trial.spent, segment, event["seconds"])
+            self._update(trial.number, spent=spent, seconds=mean_time(spent))
         if trial.state != "failed":
-            self._set(trial.number, state="failed", error=event["reason"])
+            self._update(trial.number, state="failed", error=event["reason"])
             self._report(trial.number)
 
-    def _test(self, repeat: Segment, score: float | None) -> None:
+    def _set_final(self, repeat: Segment, score: float | None) -> None:
         known = {**self.finals.get(repeat.trial, {}), repeat.replica: score}
         self.finals[repeat.trial] = dict(sorted(known.items()))
 
-    def _take(self, key: SegmentKey) -> Segment:
+    def _take_pending(self, key: SegmentKey) -> Segment:
         segment = self.pending.pop(key)
         if segment.purpose == "trial":
             self._waiting[segment.trial] -= 1
@@ -285,7 +285,7 @@ class History:
         self.best, self.best_report, self._best_score = trial, report, score
         return True
 
-    def _set(self, number: int, **changes: Any) -> None:
+    def _update(self, number: int, **changes: Any) -> None:
         self.trials[number] = self.trials[number]._replace(**changes)
 
 
@@ -334,7 +334,7 @@ def mean_time(spent: Sequence[Spent]) -> float:
     return math.fsum(each) / len(each)
 
 
-def _with(spent: tuple[Spent, ...], segment: Segment, seconds: float) -> tuple[Spent, ...]:
+def _with_seconds(spent: tuple[Spent, ...], segment: Segment, seconds: float) -> tuple[Spent, ...]:
     """The seconds of one more segment counted as its replica's."""
     entry = (segment.from_epoch, seconds)
     if not spent and not segment.replica:

@@ -1,13 +1,13 @@
 """The journal: an append-only file of JSON lines, one event each; the only truth about a run.
 
 A line is whole or it is not there: a process that dies while it writes leaves a last line without its newline, which
-readers pass over and the next writer cuts off. Damage anywhere else is never guessed around: each line ends with a
-checksum (`crc`, CRC-32) of itself and of the line's before it, so that a digit that the disk has turned is noticed, and
-a line that is lost, doubled or out of its place.
+readers skip and the next writer cuts off. Damage anywhere else is an error: each line ends with a checksum (`crc`,
+CRC-32) over itself and the checksum of the line before it, which shows a changed digit as well as a line that is lost,
+doubled or out of its place.
 
 Numbers come back as they were written, to the bit. JSON has no spelling for those that are not finite; they are
-written as `{"$float": "nan"}`, `"inf"` or `"-inf"`. (What is itself an object of the one key `$float` has another `$`
-put before that, and so on.)
+written as `{"$float": "nan"}`, `"inf"` or `"-inf"`. (An object whose only key is `$float` itself gets another `$` in
+front of the key, and so on.)
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _decode(line: bytes, after: int) -> tuple[dict[str, Any], int]:
 
 
 def _parsed(text: bytes) -> Any:
-    """JSON data. Where no tag is, by a parser that is three times as fast as Python's and has no hook for them."""
+    """JSON data. Without tags it is read by a parser three times as fast as Python's, which has no hook for them."""
     if _TAG_READ in text:
         return _parsed_by_python(text)
     try:
@@ -117,7 +117,7 @@ def read(
 ) -> Iterator[dict[str, Any]]:
     """Every whole event, in order. below: the folder from which on no link is followed.
 
-    check: raises ValueError for an event that can't be made anything of. Raises RunError where the file can't be read,
+    check: raises ValueError for an event that can't be used. Raises RunError where the file can't be read,
     or where a line is damaged; a last line without its newline was cut short, and is passed over.
     """
     after = 0
@@ -144,7 +144,7 @@ def _content(path: Path, below: Path | None) -> bytes:
 
 
 LOOK_EVERY_S = 1.0
-"""Seconds after which a file that is gone is noticed at the latest."""
+"""The most seconds until a deleted file is noticed."""
 
 _GONE = (
     "it, or the run's folder, was deleted, moved or replaced meanwhile. Nothing more can be recorded, and nothing was "
@@ -165,7 +165,7 @@ class Journal:
         self._owed = False
         try:
             self._fd = files.open_descriptor(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, below=below)
-            lines = _all_of(self._fd).split(b"\n")[:-1]
+            lines = _read_all(self._fd).split(b"\n")[:-1]
             self._last = checksum(lines[-1]) if lines else 0
             self._size = sum(map(len, lines)) + len(lines)
             os.ftruncate(self._fd, self._size)
@@ -173,7 +173,7 @@ class Journal:
             for folder in path.parents[:2]:
                 files.sync_folder(folder)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         except ValueError as error:
             os.close(self._fd)
             raise RunError(f"{path}:{len(lines)}: the journal is damaged here: {error}.") from error
@@ -182,8 +182,8 @@ class Journal:
     def append(self, event: _Event, *, durable: bool = True) -> _Event:
         """Write `event` with the time (seconds since 1970, UTC) and return what was written. Raises RunError.
 
-        durable: on the disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago: then it is owed,
-        until `look_s` is over. An event that a resumed run would write again can do without.
+        durable: on disk when this returns, unless the last fsync was less than SYNC_EVERY_S ago; one is then owed and
+        due within `look_s`. An event that a resumed run would write again need not be durable.
         """
         now = min(max(time.time(), 0.0), float(LAST_TIME_S))  # a clock may stand anywhere
         timed = {"event": event["event"], "time": round(now, 3), **event}
@@ -196,20 +196,20 @@ class Journal:
             self._size += len(line)
             self._last = checksum(line)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         self._owed |= durable
         if durable and self.due_s() == 0.0:
             self.sync()
         return cast(_Event, timed)
 
     def check(self) -> None:
-        """That the file is there as this process has left it. Raises RunError."""
+        """Raises RunError unless the file is as this process left it."""
         try:
             ours, there = os.fstat(self._fd), self._there.lstat()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RunError(f"{self.path} is gone: {_GONE}") from error
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         if not os.path.samestat(ours, there):
             raise RunError(f"{self.path} is another file now: {_GONE}")
         if ours.st_size < self._size:
@@ -224,18 +224,18 @@ class Journal:
             )
 
     def due_s(self) -> float | None:
-        """In how many seconds what is owed to the disk must be there; None where nothing is."""
+        """Seconds until an owed fsync is due; None where none is owed."""
         return max(self._synced_at + SYNC_EVERY_S - time.monotonic(), 0.0) if self._owed else None
 
     def look_s(self) -> float:
-        """In how many seconds whoever waits for something else calls `sync`: for what is owed, or to see whether the
-        file is still there.
+        """Seconds after which a caller that waits for something else calls `sync`: for an owed fsync, or to see whether
+        the file is still there.
         """
         due_s = self.due_s()
         return LOOK_EVERY_S if due_s is None else due_s
 
     def sync(self) -> None:
-        """Everything is on the disk when this returns. Raises RunError, also where the file is gone."""
+        """Everything is on disk when this returns. Raises RunError, also where the file is gone."""
         self.check()
         self._sync()
 
@@ -243,7 +243,7 @@ class Journal:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._write_error(error) from error
         self._synced_at = time.monotonic()
         self._owed = False
 
@@ -260,14 +260,14 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _broken(self, error: OSError) -> RunError:
+    def _write_error(self, error: OSError) -> RunError:
         return RunError(
             f"{self.path} can't be written: {error.strerror}. What it holds stays; make room or give the right to "
             "write, then run the same command again."
         )
 
 
-def _all_of(fd: int) -> bytes:
+def _read_all(fd: int) -> bytes:
     with os.fdopen(os.dup(fd), "rb") as file:
         file.seek(0)
         return file.read()

@@ -40,7 +40,9 @@ class Holder:
 
 def this_process() -> Holder:
     """What the lock file is to say while this process holds the lock."""
-    return Holder(os.getpid(), socket.gethostname(), _boot(), _began(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S"))
+    return Holder(
+        os.getpid(), socket.gethostname(), _boot(), _start_ticks(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S")
+    )
 
 
 @contextlib.contextmanager
@@ -66,10 +68,10 @@ def locked(paths: RunPaths) -> Iterator[str | None]:
 
 
 def _drop_unbegun(paths: RunPaths, fd: int) -> None:
-    """Where a spec or data can't be used, nothing stays of a folder that was made for it.
+    """Delete a folder that was made for a spec or data that can't be used.
 
-    fd: the lock's; a folder that stands in the place of ours is not touched, and one whose journal was deleted (its
-    spec.yaml is older) keeps the rest.
+    fd: the lock's. A folder that has replaced ours is not touched, and one whose journal was deleted (its spec.yaml is
+    older) keeps the rest.
     """
     with contextlib.suppress(RunError, OSError):  # what is raised already is the reason
         begun = any(files.is_file(file, below=paths.runs) for file in (paths.spec, paths.journal))
@@ -150,7 +152,7 @@ def _left_behind(holder: Holder | None, me: Holder) -> str | None:
         )
     if holder.boot != me.boot:
         return f"the lock was left by {holder}, before this machine was started anew."
-    if holder.began == "" or _began(holder.pid) != holder.began:
+    if holder.began == "" or _start_ticks(holder.pid) != holder.began:
         return f"the lock was left by {holder}, which was killed."
     return None if holder.pid != me.pid else f"the lock was left by {holder}, which is this process."
 
@@ -170,7 +172,7 @@ def _boot() -> str:
     return _BOOT.read_text().strip() if _BOOT.exists() else ""
 
 
-def _began(pid: int) -> str:
+def _start_ticks(pid: int) -> str:
     """When a process began, in clock ticks since the boot; "" where there is none, or where the system doesn't tell."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()

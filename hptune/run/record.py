@@ -1,8 +1,8 @@
-"""What a run's journal tells: its head, its trials, the time spent.
+"""A run's journal, read: its head, its trials, the time spent.
 
 The head is the first event: the experiment with every default filled in, the space that was searched, the facts that
-the probe found in the data and the model, and the versions that it was begun with. What reads experiments is imported
-where one is read: who only looks at the trials of a run is not kept waiting for it.
+the probe found in the data and the model, and the versions that it was begun with. The code that reads experiments is
+imported only where it is needed, so that commands that only list trials start fast.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ beside others; the vocabularies of free text.
 """
 
 _IN_FULL = ("best", "baseline")
-"""What train-best trains."""
+"""The purposes of train-best's segments."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Head:
 
     @property
     def parallel(self) -> int | None:
-        """The virtual workers; None where the strategy is told of results as they come."""
+        """The virtual workers; None where the strategy sees results as they come."""
         return self.event.get("parallel")
 
     @property
@@ -125,7 +125,7 @@ class Head:
             return Space(_domains(self.event["space"]))
         except (ValueError, TypeError) as error:
             lines = str(error).splitlines()
-            message = f"the head of the run's journal.jsonl tells of a search space that is none: {lines[0]}"
+            message = f"the head of the run's journal.jsonl holds no valid search space: {lines[0]}"
             raise RunError(f"{message}. It was not written by hptune; search anew with --fresh.") from error
 
 
@@ -181,7 +181,7 @@ def head_event(
 
 
 def filled(experiment: Experiment, facts: Mapping[str, Any]) -> Experiment:
-    """The experiment with the defaults that depend on the data. Raises SpecError where one can't be told."""
+    """The experiment with the defaults that depend on the data. Raises SpecError where one can't be determined."""
     from hptune.experiment.defaults import fill, is_one_hot
 
     labels = facts.get("classes")
@@ -213,13 +213,13 @@ def _domains(data: Any) -> dict[str, Domain]:
 
 
 class Record:
-    """A journal, read: its head, and the history that its events tell.
+    """A journal, read: its head, and the history that its events make up.
 
     elapsed_s: seconds spent searching, over all the times the search was resumed, as of the last event. spent_s: the
         same as of now, where the search is under way in this process.
     stabilized: the (architecture, replica) of the stabilised weights that were made.
     sittings: the circumstances of each time it was searched, one after the other.
-    trained: what train-best came to last, by `best` and `baseline`: the values, and the event that tells of the end.
+    trained: train-best's last results, by `best` and `baseline`: the values, and the event of the end.
     """
 
     def __init__(self, head: HeadEvent) -> None:
@@ -251,7 +251,7 @@ class Record:
 
 
 def replay(paths: RunPaths) -> Record:
-    """The run as its journal tells it. Raises RunError where it is damaged or was never begun."""
+    """The run, replayed from its journal. Raises RunError where that is damaged or was never begun."""
     events = recorded(paths)
     head = first(events)
     if head is None:
@@ -265,7 +265,7 @@ def replay(paths: RunPaths) -> Record:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Don't look for garbage in what is only growing: 10,000 trials would be looked through again and again."""
+    """Switch the garbage collector off: nothing is freed here, and it would scan 10,000 trials again and again."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -82,9 +82,9 @@ def check_same_data(head: Head, facts: Mapping[str, Any]) -> None:
 
 
 def resumed(record: Record, facts: Mapping[str, Any], *, strict: bool) -> tuple[Resumed, str | None]:
-    """The event for a search that goes on from here, and what to tell of the circumstances, if they have changed.
+    """The event for a search that continues, and a note on the circumstances if they have changed.
 
-    facts: of a probe that was made just now. strict: changes are a SpecError. Raises it for other data too.
+    facts: of a fresh probe. strict: changes raise SpecError. Other data always does.
     """
     check_same_data(record.head, facts)
     first = circumstances.recorded_in(record.head.event)
@@ -92,7 +92,7 @@ def resumed(record: Record, facts: Mapping[str, Any], *, strict: bool) -> tuple[
 
 
 def _unordered(space: Mapping[str, Any] | None) -> Any:
-    """A declared space where a condition's values have no order: earlier versions had them in that of their builds."""
+    """A declared space without the order of its conditions' values, which depended on the build in earlier versions."""
     return {
         name: {**domain, "when": {parent: sorted(map(repr, v)) for parent, v in domain.get("when", {}).items()}}
         for name, domain in (space or {}).items()

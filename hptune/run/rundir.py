@@ -23,8 +23,8 @@ class RunPaths:
     """The files of one run. Nothing is made on the disk before it is asked for by a function that says so.
 
     winner: the folder in which train-best's files are written and looked for; `best`, but while they are being made.
-    identity: the folder's device and inode, where `anchored` has taken them. Then what writes by these paths never
-    makes the folder anew, nor writes to another in its place: asking for a path raises RunError.
+    identity: the folder's device and inode, once `anchored`. Asking for a path then raises RunError where the folder is
+    gone or replaced, so that nothing is written to another one in its place.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class RunPaths:
 
     @property
     def clock(self) -> Path:
-        """The search's time while it runs, and where it was cut off."""
+        """The search's time while it runs, and after it was killed."""
         return self.root / "clock"
 
     @property
@@ -166,7 +166,7 @@ class RunPaths:
 
     @property
     def winners(self) -> tuple[Path, Path, Path]:
-        """The files of which one holds the best model."""
+        """The files that may hold the best model; one of them is there."""
         return self.best_estimator, self.best_model, self.best_weights
 
     def best_as(self, format_name: str) -> Path:

@@ -1,7 +1,7 @@
-"""Whether the scores of two runs are of the same thing: by the same metric or loss, of the same data, by the same code.
+"""Whether the scores of two runs compare: the same metric or loss, of the same data, by the same code.
 
-Where it is measured by the user's code (a function, a loss or metric of their own, what a builder compiles), it is of
-the same thing as long as that code has the same fingerprint (`circumstances`).
+A score that the user's code measures (a function, a loss or metric of their own, what a builder compiles) compares as
+long as that code has the same fingerprint (`circumstances`).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _estimators(model: ModelSpec) -> list[str]:
 
 
 def _defined_otherwise(before: Scored, now: Scored, *, metric: str, task: str | None) -> str | None:
-    """Why the objective's metric is not the same thing in both, as far as the YAML tells."""
+    """Why the objective's metric is not the same thing in both, as far as the YAML says."""
     then, this = _definition(before, metric), _definition(now, metric)
     is_loss = _is_loss(metric)
     if then != this:
@@ -165,7 +165,7 @@ def _changed_code(before: Scored, now: Scored) -> str | None:
     (new,) = now.sittings
     for old in before.sittings:
         if old["code"] and new["code"] and _python(old) != _python(new):
-            return f"scored by code under Python {_python(old)}, of which can't be told whether it has changed"
+            return f"scored by code under Python {_python(old)}; whether it has changed can't be known"
         changed = [file for file in circumstances.changes(old, new).get("code", ()) if file in old["code"]]
         if changed:  # what has come since took no part in the scores
             return f"scored by code that has changed since: {', '.join(sorted(changed))}"

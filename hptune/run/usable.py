@@ -1,8 +1,8 @@
-"""What a training brought back, as plain numbers and texts; or why nothing can be made of it.
+"""A training's result as plain numbers and texts; or why it can't be used.
 
 People's code returns what it likes: numpy's numbers, infinities, objects of its own. All of it goes through here where
 it was made, before it is sent, written or compared. So whatever stands in the journal can be read, ranked and drawn,
-and what can't be costs its trial, never the run.
+and a result that can't be used fails its trial, never the run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hptune.experiment.objective import Objective
 HUGE = 1e300
 """Beyond any curve of scores; sums and squares of what is smaller stay numbers, or become infinite without raising."""
 
-MOST_TOLD = 4_000
+LONGEST_REASON = 4_000
 """Characters of a reason that are kept."""
 
 UNTOLD = "untold_in_some_epochs"
-"""The fact that names the metrics of which a training told no value in some epochs."""
+"""The fact that names the metrics without a value in some epochs."""
 
 _DEEP = 50
 _MOST_BITS = 4_096
@@ -42,9 +42,13 @@ def exact(text: Any) -> str:
 
 
 def shortened(reason: str) -> str:
-    """A reason as it is told, which may have held a whole array."""
+    """A reason, cut to a readable length: it may hold a whole array."""
     text = exact(reason)
-    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]} … ({len(text) - MOST_TOLD:,} more characters)"
+    return (
+        text
+        if len(text) <= LONGEST_REASON
+        else f"{text[:LONGEST_REASON]} … ({len(text) - LONGEST_REASON:,} more characters)"
+    )
 
 
 def lasted(seconds: float) -> float:
@@ -59,7 +63,7 @@ def lasted(seconds: float) -> float:
 def unusable(result: SegmentResult, objectives: Sequence[Objective]) -> str | None:
     """Why a result can't be scored, in a clause; None where it can.
 
-    An epoch in which the training told no value has no score; one that has is enough, in this segment or before.
+    An epoch without a value has no score; one epoch with a value is enough, in this segment or before.
     """
     began = result.segment.from_epoch
     asked = []

@@ -29,8 +29,8 @@ def earlier_trials(
 
     Their values are as `space` spells them. Those are left out whose values are no point of it, or whose scores do not
     compare: by something else (`same_scores`), or on other data than this search's. facts: this search's, of the probe.
-    The second list tells of each run how many trials were taken over and how many not, by reason, and its seed
-    where that is another. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
+    The second list says for each run how many trials were taken over, how many were not (by reason), and its seed
+    where that differs. `runs`: the folder that holds the runs. Raises `SpecError` for a run that is not there or
     whose experiment can't be read, and where none of its trials fits.
     """
     trials: list[EarlierTrial] = []

@@ -15,7 +15,7 @@ from hptune.search.turns import Turns
 
 
 class Agenda:
-    """Its order follows from the journal alone.
+    """The queue of segments and the paused trials; their order follows from the journal alone.
 
     stabilizing: which of its segments wait for weights.
     """
@@ -33,11 +33,11 @@ class Agenda:
     # --- segments -------------------------------------------------------------------------------------------------
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Segments that are trained after all others."""
+        """Queue segments behind all others."""
         self._queue.extend(segments)
 
     def add_first(self, segment: Segment) -> None:
-        """A segment that is trained next."""
+        """Queue a segment before all others."""
         self._queue.appendleft(segment)
 
     def next(self) -> Segment | None:
@@ -45,7 +45,7 @@ class Agenda:
         return next((segment for segment in self._queue if not self._waits_for_folds(segment)), None)
 
     def remove(self, segment: Segment) -> None:
-        """It is submitted, or given up."""
+        """Take a segment off the queue: it is submitted, or given up."""
         self._queue.remove(segment)
 
     def has_room(self, segment: Segment | None, free_slots: int) -> bool:
@@ -80,7 +80,7 @@ class Agenda:
         return self._lost[key] <= self._retries
 
     def _waits_for_folds(self, segment: Segment) -> bool:
-        """Whether it is still to be seen on the first folds of its trial whether this one is worth it."""
+        """Whether the segment waits until the first folds show whether its trial is worth it."""
         first = self._first_folds
         if first is None or segment.purpose != "trial" or segment.replica < first or self._turns.has_begun(segment):
             return False
@@ -94,15 +94,15 @@ class Agenda:
         return len(self._paused)
 
     def pause(self, trial: int) -> None:
-        """A trial has been trained in part, and is looked at after all others that are paused."""
+        """Add a trial, trained in part, behind all others that are paused."""
         self._paused[trial] = None
 
     def go_on(self, trial: int) -> None:
-        """A trial is trained further, if it was paused."""
+        """Take a trial off the paused ones, if it is there: it is trained further."""
         self._paused.pop(trial, None)
 
     def take_paused(self, most: int) -> Iterator[Trial]:
-        """The paused trials, `most` of them, whose turn it is to be looked at, removed."""
+        """The first `most` paused trials, removed: it is their turn to be checked."""
         for number in list(islice(self._paused, most)):
             del self._paused[number]
             yield self._history.trials[number]

@@ -1,7 +1,7 @@
 """One search under way: next → submit → record. The only writer of a run's journal while it is searched.
 
-Nothing is decided here but from what the journal tells, so a search that was killed and is begun again goes on as if
-nothing had happened; and from what was handed on (`turns`), so that it goes the same way on every machine.
+Every decision follows from the journal, so that a search that was killed and is begun again goes on as if nothing had
+happened; and from the results handed on so far (`turns`), so that it goes the same way on every machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hptune.executors.executor import Executor, Outcome
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
-from hptune.run import events as tell
+from hptune.run import events as run_events
 from hptune.run.checkpoints import KeptStates, drop_untold_weights
 from hptune.run.clock import Clock
 from hptune.run.events import End, Event
@@ -40,10 +40,10 @@ from hptune.search.watch import Watch
 from hptune.strategies.strategy import Continue, Decision, Start, Strategy, Wait, order_is_free
 
 _PAUSED_LOOKED_AT = 8
-"""How many paused trials are looked at after each report, so that a report costs the same at 10,000 trials."""
+"""How many paused trials are checked after each report, so that a report costs the same at 10,000 trials."""
 
 _LOOK_S = 0.1
-"""How often it is looked how far training has come, in seconds, where a worker is idle for want of knowing it."""
+"""Seconds between two looks at how far training has come, where an idle worker depends on it."""
 
 MakeStrategy: TypeAlias = Callable[[Experiment, Space], Strategy]
 
@@ -68,9 +68,8 @@ class Request:
 class Loop:
     """One search under way.
 
-    record: as the journal's events, which it has followed so far, tell it. request: with every default of its
-    experiment filled in. probed: whether the executor has been asked for its facts; a search with nothing left to train
-    never asks.
+    record: the journal so far, replayed. request: with every default of its experiment filled in. probed: whether the
+    probe has run; a search with nothing left to train never runs it.
     """
 
     def __init__(
@@ -151,9 +150,9 @@ class Loop:
         return self._make_strategy(self._experiment, self.record.head.space)
 
     def _train_while(self, start_more: Callable[[], bool]) -> None:
-        """Train what is queued, and what `start_more` queues, until it has nothing and all is taken in.
+        """Train what is queued and what `start_more` adds, until nothing is left and every result is taken in.
 
-        Raises KeyboardInterrupt where somebody has asked to stop, and what was being trained is done.
+        Raises KeyboardInterrupt where somebody has asked to stop, once the running segments are done.
         """
         while True:
             decided = self._fill(start_more)
@@ -173,7 +172,7 @@ class Loop:
                 return
 
     def _fill(self, start_more: Callable[[], bool]) -> bool:
-        """Give the executor all that it has room for; whether nothing more begins before another result is known."""
+        """Submit as much as the executor has room for. True: nothing more begins before another result is known."""
         while not self._asked_to_stop():
             segment = self._agenda.next()
             if not self._agenda.has_room(segment, self._free_slots()):
@@ -188,7 +187,7 @@ class Loop:
         return False
 
     def _free_slots(self) -> int:
-        """How many segments the executor may be given; some to choose from where that changes no trial."""
+        """How many segments may be submitted; some to choose from where their order changes no trial."""
         ahead = self._executor.ahead if self._free and self._experiment.execution.on_interrupt != "finish" else 0
         return self._executor.slots + ahead - self._running
 
@@ -244,7 +243,7 @@ class Loop:
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
         begins = len(replicas) == 1 and not self._agenda.stabilizing.must_wait(segment._replace(replica=replicas[0]))
-        self._decided(tell.started(segment, replicas, why=why), begins=begins)
+        self._record_decision(run_events.started(segment, replicas, why=why), begins=begins)
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
 
     def _start_finalist(self) -> bool:
@@ -254,12 +253,12 @@ class Loop:
             return False
         self._ensure_probed()
         segment, replicas = finalist
-        self._decided(tell.started(segment, replicas))
+        self._record_decision(run_events.started(segment, replicas))
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
         return True
 
     def _take_up_pending(self) -> None:
-        """What was started before the search was cut short, and has not come back, is trained now."""
+        """Queue the segments that were started before the search was cut short and have no result."""
         self._agenda.add(self._turns.pending())
         for trial in self._agenda.trials():
             self._drop_failed(trial)
@@ -290,7 +289,7 @@ class Loop:
                 making = self._agenda.stabilizing.hold(segment)
                 if making is None:
                     return
-                self._decided(tell.started(making), begins=True)
+                self._record_decision(run_events.started(making), begins=True)
                 segment = making
             elif (begun := self._turns.begin(segment)) is not None:
                 self._recorder.write(begun, durable=False)
@@ -306,8 +305,8 @@ class Loop:
         if not unpromising(self._seen, self._seen.trials[segment.trial], stop_after=after):
             return False
         spared = [segment, *self._agenda.take(segment.trial)]
-        event = tell.stopped(segment.trial, [other.replica for other in spared])
-        self._watched(self._turns.marked(event), segment.trial)
+        event = run_events.stopped(segment.trial, [other.replica for other in spared])
+        self._record_and_watch(self._turns.marked(event), segment.trial)
         return True
 
     # --- what came back -----------------------------------------------------------------------------------------
@@ -316,7 +315,7 @@ class Loop:
         """Record what a segment brought, or why it brought nothing."""
         segment = outcome.segment
         if isinstance(outcome, SegmentFailure) and outcome.lost and self._agenda.may_retry(segment):
-            self._recorder.write(tell.lost(outcome))
+            self._recorder.write(run_events.lost(outcome))
             self._agenda.add_first(segment)
             return
         self._recorder.write_made(outcome)
@@ -327,20 +326,20 @@ class Loop:
             self._has_noted = True
             self._watch.noted(f"trial {segment.trial}: {note}")
         event = self._end_event(outcome)
-        self._watched(event, segment.trial)
+        self._record_and_watch(event, segment.trial)
         self._turns.came(event)
         if segment.purpose == "finalist":
             self._watch.tested(self.record.history.trials[segment.trial])
 
-    def _watched(self, event: Event, number: int) -> None:
-        """Record an event that may be the last that a trial's report waits for; whoever looks on is then told."""
+    def _record_and_watch(self, event: Event, number: int) -> None:
+        """Record an event; where it completes a trial's report, pass that on to the watch."""
         reports = len(self.record.history.reports)
         self._recorder.write(event)
         if len(self.record.history.reports) > reports:
             self._watch.reported(self.record.history.trials[number])
 
     def _react_to(self, ended: End) -> None:
-        """A segment's end was handed on: what it means for others."""
+        """Update the agenda after a segment's end was handed on."""
         number = ended["trial"]
         if ended["purpose"] == "stabilize":
             reason = ended["reason"] if ended["event"] == "segment_failed" else None
@@ -353,7 +352,7 @@ class Loop:
             self._stop_hopeless(_PAUSED_LOOKED_AT)
 
     def _end_event(self, outcome: Outcome) -> End:
-        """The event that tells of an outcome; of a trial that brought nothing usable, that it has failed."""
+        """The event for an outcome; a failure where a trial's result can't be used."""
         segment = outcome.segment
         if isinstance(outcome, SegmentFailure) or segment.purpose == "stabilize":
             return end_of(outcome, complete=True)
@@ -363,7 +362,7 @@ class Loop:
         return end_of(outcome, complete=outcome.ended or enough)
 
     def _after_stabilizing(self, made_for: tuple[int, int], reason: str | None) -> None:
-        """Let go on who waited for weights; where they could not be made, the segment they were made for has failed.
+        """Queue the segments that waited for weights; where these could not be made, fail the one they were made for.
 
         made_for: its trial and replica.
         """
@@ -374,16 +373,16 @@ class Loop:
                 self._agenda.add_first(segment)
 
     def _drop_failed(self, number: int) -> None:
-        """Where a trial has failed, its replicas that have not begun are not trained."""
+        """Where a trial has failed, give up its replicas that have not begun."""
         trial = self._seen.trials[number]
         if trial.state == "failed":
             for segment in self._agenda.take_not_begun(number):
                 self._give_up(segment, trial.error or "")
 
     def _give_up(self, segment: Segment, reason: str) -> None:
-        """A segment that has not begun, and never will."""
-        failure = tell.failed(SegmentFailure(segment, reason, 0.0))
-        self._watched(self._turns.marked(failure), segment.trial)
+        """Record that a segment, which has not begun, never will."""
+        failure = run_events.failed(SegmentFailure(segment, reason, 0.0))
+        self._record_and_watch(self._turns.marked(failure), segment.trial)
 
     @counts("strategy")
     def _stop_hopeless(self, most: int) -> None:
@@ -392,8 +391,8 @@ class Loop:
             if self._strategy.may_continue(trial, self._seen):
                 self._agenda.pause(trial.number)
             else:
-                self._decided(tell.stopped(trial.number))
+                self._record_decision(run_events.stopped(trial.number))
 
-    def _decided(self, event: Event, *, begins: bool = False) -> None:
+    def _record_decision(self, event: Event, *, begins: bool = False) -> None:
         """Record a decision. begins: the segment that it starts begins at once."""
         self._recorder.write(self._turns.marked(event, begins=begins), durable=False)

@@ -15,7 +15,7 @@ from hptune.strategies.choose import code_of
 
 
 def with_strategys_code(facts: dict[str, Any], experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """What the probe found, and the code that it knows nothing of. folder: the YAML file's. Raises SpecError."""
+    """The probe's facts and the strategy's code, which it does not see. folder: the YAML file's. Raises SpecError."""
     code, packages = code_of(experiment, folder)
     facts = {**facts, STRATEGY_CODE: code} if code else facts
     return {**facts, PACKAGES: {**facts.get(PACKAGES, {}), **packages}} if packages else facts
@@ -24,7 +24,7 @@ def with_strategys_code(facts: dict[str, Any], experiment: Experiment, folder: P
 def probe(executor: Executor, *, epochs: int = 0, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """What the worker finds in the data and the model: the probe's facts. Raises SpecError, or RunError.
 
-    epochs: above 0, it may train a little, to tell what training costs. meanwhile: called before the facts are waited
+    epochs: above 0, it may train a little, to measure what that costs. meanwhile: called before the facts are waited
     for.
     """
     segment = Segment(trial=0, values={}, to_epoch=epochs, purpose="probe")

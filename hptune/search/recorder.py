@@ -1,4 +1,4 @@
-"""What is written into a run's journal, by the one who writes it: a search, or train-best."""
+"""Writes a run's journal, for a search or for train-best."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol, cast
 
 from hptune.base.trial import SegmentFailure
 from hptune.executors.executor import Outcome
-from hptune.run import events as tell
+from hptune.run import events as run_events
 from hptune.run.events import End, Event
 from hptune.run.journal import Journal
 
 
 class JournalFollower(Protocol):
-    """Is told of every event of the journal, in its order."""
+    """Receives every event of the journal, in order."""
 
     def apply(self, event: Event) -> None:
         """Take in the next event, which is in the journal already."""
@@ -21,7 +21,7 @@ class JournalFollower(Protocol):
 
 
 class Recorder:
-    """Writes events, and tells each of them to those who follow, in their order.
+    """Writes events, and passes each of them on to the followers, in order.
 
     clock: gives the seconds spent searching so far, to stand in each event; None where none does.
     on_disk: called when all that was written is on the disk.
@@ -50,7 +50,7 @@ class Recorder:
 
     def write_made(self, outcome: Outcome) -> None:
         """Record the stabilised weights that a segment made on its way, if it did."""
-        made = None if isinstance(outcome, SegmentFailure) else tell.stabilized(outcome)
+        made = None if isinstance(outcome, SegmentFailure) else run_events.stabilized(outcome)
         if made is not None:
             self.write(made)
 
@@ -65,12 +65,16 @@ class Recorder:
 
 
 def catch_up(events: Iterable[Event], *followers: JournalFollower) -> None:
-    """Tell those who follow of what the journal holds already."""
+    """Pass the events that the journal holds already on to the followers."""
     for event in events:
         for follower in followers:
             follower.apply(event)
 
 
 def end_of(outcome: Outcome, *, complete: bool) -> End:
-    """The event that tells of an outcome. complete: the trial needs no more epochs."""
-    return tell.failed(outcome) if isinstance(outcome, SegmentFailure) else tell.finished(outcome, complete=complete)
+    """The event for an outcome. complete: the trial needs no more epochs."""
+    return (
+        run_events.failed(outcome)
+        if isinstance(outcome, SegmentFailure)
+        else run_events.finished(outcome, complete=complete)
+    )

@@ -1,4 +1,4 @@
-"""Which stabilised weights are there, which are being made, and who waits for them.
+"""Which stabilised weights are there, which are being made, and which segments wait for them.
 
 Trials of one architecture start from the same weights, which a segment of purpose `stabilize` makes before the first of
 them. Who makes them follows from the order in which trials are started, and never from when one finishes: a model from

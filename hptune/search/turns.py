@@ -1,9 +1,9 @@
-"""In which order what comes back is handed on: in virtual time, so that it follows from the YAML alone.
+"""The order in which results are handed on: in virtual time, so that it follows from the YAML alone.
 
 Each segment is trained on one of `execution.parallel` virtual workers and lasts as long as its epochs. What a strategy
 sees are the segments that have ended by then, however long they really took and on how many workers: the trials are the
-same on every machine. What comes early is recorded at once and waits for its turn; what comes late is waited for by
-those decisions alone that depend on it. Under `execution.order: free` all is handed on as it comes.
+same on every machine. An early result is recorded at once and waits for its turn; for a late one only those decisions
+wait that depend on it. Under `execution.order: free` results are handed on as they come.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hptune.run.record import Record
 _Decided = TypeVar("_Decided", bound=Mapping[str, Any])
 
 Lasts: TypeAlias = Callable[[Segment], int | None]
-"""How many epochs a segment lasts, whatever becomes of it; None where only its end tells."""
+"""How many epochs a segment lasts, whatever becomes of it; None where only its end shows it."""
 
 _SEARCHED = ("stabilize", "trial", "finalist")
 
@@ -41,7 +41,7 @@ class Turns(Protocol):
         ...
 
     def came(self, event: End) -> None:
-        """A segment's end, which `apply` was given, has just come: it is to be handed on."""
+        """A segment has just ended, and `apply` was given the event: it is to be handed on."""
         ...
 
     def next(self, epochs: Callable[[Segment], int], *, decided: bool) -> End | None:
@@ -72,12 +72,12 @@ class Turns(Protocol):
         ...
 
     def pending(self) -> list[Segment]:
-        """What a resumed search has to train, in its order."""
+        """The segments that a resumed search has to train, in their order."""
         ...
 
     @property
     def holds_any(self) -> bool:
-        """Whether something has come that is not handed on."""
+        """Whether a result has come that is not handed on yet."""
         ...
 
 
@@ -97,7 +97,7 @@ def turns_of(record: Record, experiment: Experiment, *, free: bool) -> Turns:
 
 
 class AsTheyCome:
-    """`order: free`; and for searches of which no decision depends on any result."""
+    """`order: free`; and for searches in which no decision depends on a result."""
 
     def __init__(self, history: History) -> None:
         self.history = history
@@ -226,7 +226,7 @@ class InVirtualTime:
 
     def _hand_on(self, running: _OnWorker | None) -> End:
         if running is None or running.end is None:
-            message = "the journal tells of a decision that was made after more than it holds"
+            message = "the journal holds a decision that was made after more results than it has"
             raise RunError(f"{message}: it is damaged. Begin anew with `hptune search CONFIG --fresh`.")
         self._now = max(self._now, self._turn(running)[0])
         self._handed_on += 1

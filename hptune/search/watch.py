@@ -1,4 +1,4 @@
-"""Who looks on at a search, or at train-best: told of what happened, after it was recorded."""
+"""The interface for watching a search or train-best: called with what happened, after it was recorded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Watch(Protocol):
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
         """A segment has trained so many epochs; the metrics of the last. It is not yet recorded, and may be lost.
 
-        Of epochs shorter than a tenth of a second not each is told: all stand in what is `reported` and `trained`.
+        Not every epoch shorter than a tenth of a second is passed on: `reported` and `trained` have all of them.
         """
         ...
 

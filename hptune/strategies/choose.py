@@ -1,6 +1,6 @@
 """Which class serves which strategy of the YAML, imported when it is asked for: libraries take seconds to load.
 
-What is new takes its options in `experiment/sections.py`, a module of its own here, and a row in `ROWS`.
+A new strategy takes its options in `experiment/sections.py`, a module here and a row in `ROWS`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Setup and of what makes the points to try.
 
 
 def load_library(experiment: Experiment) -> None:
-    """Import what the strategy needs, which may take seconds; whoever waits for something else calls it early."""
+    """Import what the strategy needs, which may take seconds; a caller that waits for something else calls it early."""
     module, _ = _row(experiment.strategy.source)
     if hasattr(module, "library"):
         module.library()
@@ -83,15 +83,15 @@ def choose(experiment: Experiment, space: Space, *, folder: Path = Path()) -> St
     check(experiment, space)
     options = experiment.strategy.source
     if options.code is None and not options.maker:
-        return _made(experiment, space, folder)
+        return _make(experiment, space, folder)
     beside = Beside(experiment, _apart(options))
     with beside.at_work("made"):
-        beside.strategy = _made(experiment, space, folder)
+        beside.strategy = _make(experiment, space, folder)
     return beside
 
 
 class Beside:
-    """A strategy that runs code of the user's: what that sets in the process shows in no trial, and in no file.
+    """A strategy that runs the user's code: what the code sets in the process affects no trial and no file.
 
     What it draws from shared generators follows from the experiment's seed and the history, as `Strategy` wants it.
     """
@@ -130,7 +130,7 @@ def _untouched(history: History) -> Iterator[None]:
 
 @contextmanager
 def _calmly() -> Iterator[None]:
-    """Code of the user's neither ends the process nor writes among what the command prints. Raises RunError."""
+    """Keep the user's code from ending the process and from writing to stdout. Raises RunError."""
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -148,19 +148,19 @@ _APART: dict[str, Apart] = {}
 """By the code's name, as long as the process lasts."""
 
 
-def _made(experiment: Experiment, space: Space, folder: Path) -> Strategy:
+def _make(experiment: Experiment, space: Space, folder: Path) -> Strategy:
     first = first_points(experiment, space)
     setup = Setup(experiment, space, experiment.strategy, first, folder)
     module, maker = _row(setup.options)
     if maker == "strategy":
-        made: Strategy = module.strategy(setup, lambda: Points(experiment, space, _inner(setup), first=first))
+        made: Strategy = module.strategy(setup, lambda: Points(experiment, space, _inner_sampler(setup), first=first))
         return made
     sampler = getattr(module, maker)(setup)
     points = Points(experiment, space, sampler, first=first)
     return Sampled(experiment, points, why=getattr(sampler, "why", None))
 
 
-def _inner(setup: Setup) -> Sampler:
+def _inner_sampler(setup: Setup) -> Sampler:
     """Where the points of a strategy that halves come from: one that learns is asked about one rung at a time."""
     options = setup.options.source
     module, maker = _row(options)

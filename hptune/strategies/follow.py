@@ -1,6 +1,6 @@
-"""Following the History in the order of the journal, for strategies and samplers that keep what they have learnt of it.
+"""Follows the History in the order of the journal, for strategies and samplers that cache what they learn from it.
 
-What they keep is a cache: for another History it is begun anew, so that they depend on the History alone.
+For another History the cache is begun anew, so that they depend on the History alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Begin: TypeAlias = Callable[[History | None], None]
 
 
 class Follower:
-    """Tells of each start and each report once, in their order.
+    """Calls back once for each start and each report, in their order.
 
     begin: is called at once, and for each other History. started: with a trial's number. reported: with a trial as it
     stands now.

@@ -1,4 +1,4 @@
-"""Hyperband: successive halving in brackets, with KerasTuner's sizes and books that are read out of the history.
+"""Hyperband: successive halving in brackets, with KerasTuner's sizes; its state is read from the history.
 
 Trials belong to brackets by their numbers, and who is promoted follows from the scores alone, so with random points
 neither the number of workers nor the order in which they finish changes what is trained. A promotion continues the

@@ -55,7 +55,7 @@ class OwnStrategy:
             return Start(point, full_epochs(self._setup.experiment, point))
         if (end := self._points.end(history)) is not None:
             return end
-        decision: Decision = self._asked(lambda: self._inner.next(history), history)
+        decision: Decision = self._call(lambda: self._inner.next(history), history)
         match decision:  # which is anything, whatever its type says
             case Start():
                 return self._start(decision, history)
@@ -67,7 +67,7 @@ class OwnStrategy:
             case Done():
                 pass
             case _:
-                raise self._wrong(history, f"must give Start, Continue, Wait or Done, gave {decision!r}")
+                raise self._error(history, f"must give Start, Continue, Wait or Done, gave {decision!r}")
         return decision
 
     def suggest(self, history: History) -> NoReturn:  # noqa: ARG002  # a Sampler's
@@ -76,7 +76,7 @@ class OwnStrategy:
 
     def may_continue(self, trial: Trial, history: History) -> bool:
         """What the class answers, as a bool. Raises `RunError` where it raises."""
-        return bool(self._asked(lambda: self._inner.may_continue(trial, history), history))
+        return bool(self._call(lambda: self._inner.may_continue(trial, history), history))
 
     def _start(self, decision: Start, history: History) -> Start:
         space, values = self._setup.space, dict(decision.values)
@@ -86,36 +86,36 @@ class OwnStrategy:
             if name not in space.domains or not space.domains[name].contains(value)
         ]
         if wrong:
-            raise self._wrong(history, f"{wrong[0]} = {values[wrong[0]]!r} is no value of the search space")
+            raise self._error(history, f"{wrong[0]} = {values[wrong[0]]!r} is no value of the search space")
         missing = [name for name in space.defaults() if name not in values and not space.domains[name].when]
         if missing:
-            raise self._wrong(history, f"gave no {missing[0]}, which the search space always has")
+            raise self._error(history, f"gave no {missing[0]}, which the search space always has")
         point = space.own(values)
         if not space.contains(point):
-            raise self._wrong(history, f"{values!r} is no point of the search space: it holds what is not active")
+            raise self._error(history, f"{values!r} is no point of the search space: it holds what is not active")
         known = {point_key(trial.values): trial.number for trial in history.trials}
         if (twice := known.get(point_key(point))) is not None:
-            raise self._wrong(history, f"gave the point of trial {twice} again")
+            raise self._error(history, f"gave the point of trial {twice} again")
         if not isinstance(decision.to_epoch, int) or decision.to_epoch < 1:
-            raise self._wrong(history, f"must train up to an epoch of at least 1, gave {decision.to_epoch!r}")
+            raise self._error(history, f"must train up to an epoch of at least 1, gave {decision.to_epoch!r}")
         return Start(point, decision.to_epoch, decision.why)
 
     def _check_continued(self, decision: Continue, history: History) -> None:
         trials = history.trials
         if not 0 <= decision.trial < len(trials) or trials[decision.trial].state != "paused":
-            raise self._wrong(history, f"trial {decision.trial!r} is not paused, and can't be trained on")
+            raise self._error(history, f"trial {decision.trial!r} is not paused, and can't be trained on")
         if decision.to_epoch <= trials[decision.trial].epochs:
-            raise self._wrong(
+            raise self._error(
                 history, f"trial {decision.trial} is trained to epoch {trials[decision.trial].epochs} already"
             )
 
-    def _asked(self, question: Callable[[], Any], history: History) -> Any:
+    def _call(self, question: Callable[[], Any], history: History) -> Any:
         try:
             return question()
         except Exception as error:  # the class is anybody's
-            raise self._wrong(history, f"raised {type(error).__name__}: {error}") from error
+            raise self._error(history, f"raised {type(error).__name__}: {error}") from error
 
-    def _wrong(self, history: History, reason: str) -> RunError:
+    def _error(self, history: History, reason: str) -> RunError:
         number = len(history.trials)
         return RunError(f"strategy: {self._name} for trial {number}: {reason}. Fix it and run the same command again.")
 

@@ -44,10 +44,10 @@ def enqueued(experiment: Experiment, space: Space) -> list[Point]:
 
 
 def first_points(experiment: Experiment, space: Space) -> list[Point]:
-    """What is tried before anything else: the points of `enqueue`, then what the user takes for good.
+    """The points that are tried first: those of `enqueue`, then the defaults.
 
-    That is the defaults, where one says more than the middle or the first choice would and the strategy learns from
-    its trials; grid begins with them itself.
+    The defaults are among them where one differs from the middle or the first choice and the strategy learns from its
+    trials; grid begins with them itself.
     """
     points = enqueued(experiment, space)
     sampler = experiment.strategy.source
@@ -59,7 +59,7 @@ def first_points(experiment: Experiment, space: Space) -> list[Point]:
 
 
 def _says_more(domain: Domain) -> bool:
-    """Whether the default is another than it would be if it had been left out."""
+    """Whether the default differs from the one that it would have if it were left out."""
     return domain.default_value() != domain.middle()
 
 

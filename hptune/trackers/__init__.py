@@ -1,1 +1,1 @@
-"""Who else is told of a search: one tracker a module."""
+"""Trackers, which follow a search beside the screen: one a module."""

@@ -64,7 +64,7 @@ class CsvFiles:
             self._write()
 
     def _write(self) -> None:
-        assert self._record is not None, "it is told of the beginning first"
+        assert self._record is not None, "`begun` or `winner` is called first"
         files.write_whole(self._run.trials_table, table(*trials_of(self._record)), below=self._run.runs)
         files.write_whole(self._run.epochs_table, table(*epochs_of(self._record)), below=self._run.runs)
         self._written = time.monotonic()
@@ -73,7 +73,7 @@ class CsvFiles:
 def trials_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     """(columns, a row for each trial): its score (or each objective's), how it went, and its values.
 
-    What is called as a column is that says something else stands as `NAME (objective)` or `NAME (parameter)`.
+    An objective or a parameter that is named like another column is `NAME (objective)` or `NAME (parameter)`.
     """
     objectives = [objective.metric for objective in record.history.objectives]
     scores = ["score"] if len(objectives) == 1 else objectives
@@ -106,7 +106,7 @@ def epochs_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _column(metric: str, taken: Sequence[str]) -> str:
-    """A metric's column, which is no other's. taken: what the columns and the metrics are called."""
+    """A column name for a metric that no other column has. taken: the names of columns and metrics."""
     if taken.count(metric) == 1:
         return metric
     name = f"{metric} (metric)"
@@ -116,7 +116,7 @@ def _column(metric: str, taken: Sequence[str]) -> str:
 
 
 def table(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    """CSV: floats in all their digits, what there is not as nothing."""
+    """CSV text: floats with all their digits, missing values as nothing."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

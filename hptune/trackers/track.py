@@ -1,6 +1,6 @@
-"""Who is told of a search beside the screen: the trackers that the YAML's `track` asks for.
+"""The trackers that the YAML's `track` asks for: they follow a search beside the screen.
 
-What is new takes a module of its own here, and a row in `TRACKERS`, whose name is a key of the `track` section. Those
+A new tracker takes a module here and a row in `TRACKERS`, whose name is a key of the `track` section. Those
 of other packages are found by their entry points of `hptune.trackers`, whose names are keys of `track` too.
 """
 
@@ -46,7 +46,7 @@ def _class(key: str) -> Callable[..., Watch]:
 
 
 class Watches:
-    """Several who look on, as one. A tracker that raises is told of once and left out; it never ends a search.
+    """Several watches as one. A tracker that raises is reported once and then left out; it never ends a search.
 
     first: the screen, which is no tracker.
     """
@@ -56,42 +56,42 @@ class Watches:
         self._trackers = dict(trackers)
 
     def begun(self, record: Record, limits: Limits) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.begun(record, limits)
         self._tell("begun", record, limits)
 
     def reported(self, trial: Trial) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.reported(trial)
         self._tell("reported", trial)
 
     def tested(self, finalist: Trial) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.tested(finalist)
         self._tell("tested", finalist)
 
     def noted(self, note: str) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.noted(note)
         self._tell("noted", note)
 
     def epoch(self, segment: Segment, epochs: int, metrics: Mapping[str, float]) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.epoch(segment, epochs, metrics)
         self._tell("epoch", segment, epochs, metrics)
 
     def winner(self, record: Record) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.winner(record)
         self._tell("winner", record)
 
     def trained(self, outcome: Outcome) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.trained(outcome)
         self._tell("trained", outcome)
 
     def ended(self) -> None:
-        """As `Watch` has it: the screen is told first, then each tracker."""
+        """As in `Watch`: the screen first, then each tracker."""
         self._first.ended()
         self._tell("ended")
 

@@ -1,6 +1,6 @@
 """predict: the winner's answers for samples that no training saw, as CSV or JSON, one line a sample.
 
-Everything is written aside first: a sample that can't be read leaves nothing half printed, however long the file is.
+Everything goes to a temporary file first: a sample that can't be read leaves nothing half printed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def predict(
     """Write an answer for every sample of `file`; how many could not be given (they have missing values).
 
     output: a file, which is there whole or not at all; or a stream. trust: types, `module:Class`, that a scikit-learn
-    model may hold beside the known ones. noted: is told what else is to be known of the answers.
+    model may hold beside the known ones. noted: called with each note on the answers.
     Raises SpecError where the run has no best model, or for samples that it can't take.
     """
     from hptune.training.export.answers import answers, columns, no_probabilities
@@ -85,10 +85,10 @@ def predict(
 
 
 def _decided(task: str, width: int) -> str:
-    """By what a prediction is chosen."""
+    """How a prediction is chosen, as a clause."""
     if task == "labels":
-        return "labels above 0.5 are told"
-    return "the second class is told above 0.5" if width == 1 else "the class of the greatest is told"
+        return "labels above 0.5 are predicted"
+    return "the second class is predicted above 0.5" if width == 1 else "the class of the greatest is predicted"
 
 
 def _write_csv(file: TextIO, answered: Iterable[tuple[Answer, list[str]]], names: list[str]) -> None:

@@ -24,7 +24,7 @@ revision of how hptune trains), a package's name, "floatx of keras.json", "the c
 """
 
 
-def asked_for(trial: int | None, alone: int | None) -> int:
+def chosen_trial(trial: int | None, alone: int | None) -> int:
     """The trial that the command's two options name. Raises SpecError unless exactly one of them is given."""
     if trial is not None and alone is not None:
         raise spec_error("--trial and --alone can't stand together: each names the trial to train again. Drop one.")
@@ -91,7 +91,7 @@ def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) ->
 
 
 def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Of what a trial's curve may depend on beside the experiment, all that is not as the head has it: [then, now]."""
+    """What a trial's curve may depend on besides the experiment and differs from the head, as [then, now]."""
     now = {"training": TRAINING, "platform": platform.platform(), "data": facts.get("fingerprint")}
     then = {"training": training_of(head), "platform": head.event.get("platform")}
     then |= {"data": head.facts.get("fingerprint")}
@@ -108,7 +108,7 @@ def environment(head: Head, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def result_lines(result: Reproduction) -> list[str]:
-    """What came of it, for people."""
+    """The result, as lines for people."""
     how = "trained alone, in a process of its own: " if result["alone"] else ""
     lines = [f"trial {result['trial']}: {how}{_verdict(result)}"]
     if not result["equal"]:

@@ -1,7 +1,7 @@
 """train-best: the winner trained in full and measured on the test part, with the baseline set beside it.
 
 Both are segments like any other, run by the same executor and recorded in the run's journal. What is written of them
-goes into a folder beside `best/`, which takes its place when all of it is on the disk, and before the journal tells.
+goes into a folder beside `best/`, which takes its place when all of it is on disk, and before the journal records it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def train_best(
                 )
                 if trained_otherwise(head):
                     result["note"] = "; ".join(filter(None, [result.get("note"), _OTHERWISE]))
-                if best.curves:  # a scikit-learn model has no epochs to tell of
+                if best.curves:  # a scikit-learn model has no epochs
                     files.write_whole(aside.best_history, history_csv(best), below=paths.runs)
                 text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
                 files.write_whole(aside.best_result, text, below=paths.runs)
@@ -167,7 +167,7 @@ def _train(
 ) -> SegmentResult | SegmentFailure:
     """Train `values` over the full schedule, from fresh weights, under the seeds of replica 0.
 
-    The journal tells that it was begun; how it ended is told when what it has written is in its place.
+    The journal records the start; the end is recorded once the files are in their place.
     """
     epochs = resolve(head.experiment, values).training.epochs
     assert isinstance(epochs, int), "a resolved recipe holds numbers"
@@ -179,7 +179,7 @@ def _train(
 
 
 def _summary(outcome: SegmentResult | SegmentFailure, head: Head) -> dict[str, Any]:
-    """One of the two: its values, its figures on the test part, and what its training took."""
+    """The winner or the baseline: its values, its figures on the test part, and what its training took."""
     values = dict(outcome.segment.values)
     training = {"score": None, "epochs": 0, "seconds": round(outcome.seconds, 3), "parameters": None}
     if isinstance(outcome, SegmentFailure):

@@ -238,7 +238,7 @@ def test_numbers_that_are_no_probabilities_are_told(tmp_path: Path, monkeypatch:
     predict(run, tmp_path / "t.csv", io.StringIO(), noted=notes.append)
     (note,) = notes
     assert note.startswith("the model gives numbers from -")
-    assert "which are no probabilities; the second class is told above 0.5" in note
+    assert "which are no probabilities; the second class is predicted above 0.5" in note
 
 
 def test_without_a_best_model_the_way_to_one_is_told(tmp_path: Path) -> None:

@@ -219,8 +219,8 @@ def f(x):
 '''
 
 FAILED = {
-    10: "Silent: (what it says can't be told: its __str__ raises ValueError)",
-    11: "NoText: (what it says can't be told: its __str__ raises TypeError)",
+    10: "Silent: (its message can't be read: its __str__ raises ValueError)",
+    11: "NoText: (its message can't be read: its __str__ raises TypeError)",
     12: "ValueError: half \\ud800",
     13: "ExceptionGroup: two (2 sub-exceptions); the first of them: ValueError: inner",
     14: "Base: based",

@@ -70,7 +70,7 @@ def test_what_a_search_writes_passes() -> None:
         ([HEAD, {**STARTED, "purpose": "finalist"}], "was never started"),
         ([HEAD, STARTED, STARTED], "started twice"),
         ([HEAD, FINISHED], "ends and was never started"),
-        ([HEAD, STARTED, {**FINISHED, "curves": {"score": [1.0] * 3}}], "3 epochs are told of"),
+        ([HEAD, STARTED, {**FINISHED, "curves": {"score": [1.0] * 3}}], "it holds 3 epochs"),
         ([HEAD, STARTED, {**FINISHED, "curves": {"score": ["1", 2]}}], "curves.score.0"),
         ([HEAD, STARTED, {**FINISHED, "curves": {"score": [float("nan"), 1.0]}}], "score must be finite"),
         ([HEAD, STARTED, {**FINISHED, "curves": {"score": [1e301, 1.0]}}], "score must be finite"),

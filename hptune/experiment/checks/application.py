@@ -14,7 +14,7 @@ from hptune.experiment.space.references import Ref
 
 
 def application(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """Everything about the network that can be told without Keras."""
+    """Every problem of the network that can be found without Keras."""
     model = section(raw, "model")
     name = model["application"]
     known = applications()

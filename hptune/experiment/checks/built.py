@@ -11,7 +11,7 @@ from hptune.experiment.model import MODEL_KINDS, ModelOptions
 
 
 def built(raw: Mapping[str, Any], kind: type[ModelOptions]) -> Iterator[Problem]:
-    """What is no data for a model whose layers do not stand in the YAML, and what has no effect on it."""
+    """Check a model whose layers are not in the YAML: data that does not suit it, settings without effect on it."""
     if kind.for_pictures:
         key = next(key for key, options in MODEL_KINDS.items() if options is kind)
         yield from pictures(raw, key, ("model", key))
@@ -21,6 +21,6 @@ def built(raw: Mapping[str, Any], kind: type[ModelOptions]) -> Iterator[Problem]
 
 
 def pictures(raw: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator[Problem]:
-    """That the data of a model for pictures can be pictures."""
+    """Check that the data of a model for pictures can be pictures."""
     if (why := no_pictures(section(raw, "data"))) is not None:
         yield Problem(f"{kind} is for pictures, and {why}. Use layers or preset: mlp.", path, on_key=True)

@@ -12,7 +12,7 @@ from hptune.experiment.model import ModelOptions
 
 
 def evaluation(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """That folds are asked for where there are samples to deal, and a validation part where something needs it."""
+    """Check that folds have samples to be dealt into, and that no validation part stands beside them."""
     options = section(raw, "evaluation")
     kind = kind_of_model(raw) or ModelOptions
     if options.get("folds") is not None and not kind.takes_data:
@@ -25,7 +25,7 @@ def evaluation(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _stop_after(raw: Mapping[str, Any], folds: Any) -> Iterator[Problem]:
-    """That there are folds to spare, and one score to judge by which nothing else judges by already."""
+    """Check that there are folds to spare, and one score to judge by that no other rule uses already."""
     path = ("evaluation", "stop_after")
     after = section(raw, "evaluation").get("stop_after")
     if after is None:

@@ -1,4 +1,4 @@
-"""Checks how layers hang together: every `from:` names a layer above it, and no layer's output goes nowhere."""
+"""Checks how layers are connected: every `from:` names a layer above it, and no layer's output goes nowhere."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Walk:
 
 
 def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """Everything that is wrong with how the layers of a `layers` model hang together."""
+    """Everything that is wrong with how the layers of a `layers` model are connected."""
     listed = model.get("inputs")
     inputs = listed if isinstance(listed, list) and listed else [INPUT]
     outputs = model.get("outputs")
@@ -63,7 +63,7 @@ def graph(model: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
         if isinstance(name, str) and name in names:
             yield Problem(f"{name} is an input. Name a layer.", ("model", "outputs", i))
     if problems:
-        return  # what was not found is not used either
+        return  # a layer that was not found counts as unused too
     for path, layer in walk.seen.items():
         if path not in walk.used:
             message = f"the output of {layer} goes nowhere. Name it in the from: of a layer below"
@@ -82,7 +82,7 @@ def _layers(raw: list[Any], path: KeyPath, *, walk: _Walk, scope: Scope) -> Iter
         name, written = next(iter(layer.items())) if isinstance(layer, dict) and layer else (layer, None)
         args = written if isinstance(written, dict) else {}
         inside = (*path, i, name) if isinstance(layer, dict) else (*path, i)
-        yield from _taken(str(name), args.get(FROM), path=(*inside, FROM), walk=walk, scope=scope)
+        yield from _check_input(str(name), args.get(FROM), path=(*inside, FROM), walk=walk, scope=scope)
         walk.seen[(*path, i)] = str(name)
         walk.before = frozenset([(*path, i)])
         label = args.get("name")
@@ -93,7 +93,7 @@ def _layers(raw: list[Any], path: KeyPath, *, walk: _Walk, scope: Scope) -> Iter
             walk.maybe.discard(label)
 
 
-def _taken(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _check_input(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     """What a layer takes its input from."""
     if source is None:
         if layer in MERGES:
@@ -104,14 +104,14 @@ def _taken(layer: str, source: Any, *, path: KeyPath, walk: _Walk, scope: Scope)
         return
     if isinstance(source, dict):
         for key, entry in source.items():
-            yield from _listed(entry, (*path, key), walk=walk, scope=scope)
+            yield from _check_names(entry, (*path, key), walk=walk, scope=scope)
         return
     if layer in MERGES and not (isinstance(source, list) and len(source) > 1):
         yield Problem(f"{layer} takes several layers, as from: [one, other], got {show(source)}.", path)
-    yield from _listed(source, path, walk=walk, scope=scope)
+    yield from _check_names(source, path, walk=walk, scope=scope)
 
 
-def _listed(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
+def _check_names(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
     entries: Iterable[tuple[KeyPath, Any]]
     entries = [((*path, i), entry) for i, entry in enumerate(source)] if isinstance(source, list) else [(path, source)]
     for place, entry in entries:
@@ -122,14 +122,14 @@ def _listed(source: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterato
 
 
 def _repeat(raw: Any, path: KeyPath, *, walk: _Walk, scope: Scope) -> Iterator[Problem]:
-    """The layers once, to see what they name; once more, since what stands last may be taken by what stands first."""
+    """Check the layers once for what they name, and again: the first layer may take the output of the last one."""
     inner = raw.get("layers") if isinstance(raw, dict) else None
     if not isinstance(inner, list):
         return
     before, names = walk.before, dict(walk.names)
     yield from _layers(inner, (*path, "layers"), walk=walk, scope=scope)
     for _ in _layers(inner, (*path, "layers"), walk=walk, scope=scope):
-        pass  # told already
+        pass  # reported already
     if any(times == 0 for times in scope.values(raw.get("times"))):
         walk.maybe |= set(walk.names) - set(names)
         walk.names = {name: reach | names.get(name, frozenset()) for name, reach in walk.names.items()}

@@ -17,7 +17,7 @@ from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.references import Ref
 from hptune.experiment.space.space import Domain
 
-_ONE: dict[str, str] = {
+_SINGULAR: dict[str, str] = {
     "layers": "layer",
     "optimizers": "optimizer",
     "losses": "loss",
@@ -51,7 +51,7 @@ _SUFFIXES: dict[str, KerasKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The search space as far as it is right, for what stands under a `$name`."""
+    """The valid part of the search space, to look up what a `$name` stands for."""
 
     domains: Mapping[str, Domain]
     conditions: Conditions
@@ -94,7 +94,7 @@ def _without_from(raw: Any) -> Any:
 
 
 def too_many(raw: Any, path: KeyPath, scope: Scope) -> Iterator[Problem]:
-    """What is wrong with a right list of layers that unfolds into too many."""
+    """The problem with a valid list of layers that unfolds into too many."""
     most = _most_layers(raw, scope)
     if most > MOST_LAYERS:
         yield Problem(f"must unfold into at most {MOST_LAYERS:,} layers, got up to {most:,}. Repeat fewer times.", path)
@@ -147,12 +147,16 @@ def named(kind: KerasKind, raw: Any, *, path: KeyPath, scope: Scope, or_null: bo
                 yield Problem(f"{raw} can be {show(value)}: {problems[0].message}", path)
                 return
     elif isinstance(raw, str):
-        yield from _known(kind, raw, path, on_key=False) or _given(kind, raw, args={}, path=path, scope=scope)
+        yield from _check_name(kind, raw, path, on_key=False) or _check_arguments(
+            kind, raw, args={}, path=path, scope=scope
+        )
     elif isinstance(raw, dict) and kind != "activations":
-        yield from _one_key(raw, path, _ONE[kind]) or _call(kind, *next(iter(raw.items())), path=path, scope=scope)
+        yield from _one_key(raw, path, _SINGULAR[kind]) or _check_call(
+            kind, *next(iter(raw.items())), path=path, scope=scope
+        )
     else:
         form = "a name" if kind == "activations" else "a name, or {Name: {arguments}}"
-        yield Problem(f"{_article(_ONE[kind])} must be {form}, got {show(raw)}.", path)
+        yield Problem(f"{_article(_SINGULAR[kind])} must be {form}, got {show(raw)}.", path)
 
 
 def _article(noun: str) -> str:
@@ -173,13 +177,13 @@ def _one_key(raw: Mapping[str, Any], path: KeyPath, noun: str) -> list[Problem]:
     ]
 
 
-def _known(kind: KerasKind, name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
+def _check_name(kind: KerasKind, name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
     if kind == "layers" and name in _ELSEWHERE:
         return [Problem(f"{name} can't stand here: {_ELSEWHERE[name]}", path, on_key=on_key)]
     known = names(kind)
     if name in known or (kind in FROM_CODE and ":" in name):
         return _misspelt_code(name, path, on_key=on_key)
-    return [Problem(unknown(_ONE[kind], name, known), path, on_key=on_key)]
+    return [Problem(unknown(_SINGULAR[kind], name, known), path, on_key=on_key)]
 
 
 def _misspelt_code(name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
@@ -189,8 +193,8 @@ def _misspelt_code(name: str, path: KeyPath, *, on_key: bool) -> list[Problem]:
     return [Problem(message, path, on_key=on_key)]
 
 
-def _call(kind: KerasKind, name: str, args: Any, *, path: KeyPath, scope: Scope) -> Iterator[Problem]:
-    wrong = _known(kind, name, (*path, name), on_key=True)
+def _check_call(kind: KerasKind, name: str, args: Any, *, path: KeyPath, scope: Scope) -> Iterator[Problem]:
+    wrong = _check_name(kind, name, (*path, name), on_key=True)
     if wrong:
         yield from wrong
     elif args is not None and not isinstance(args, dict):
@@ -198,10 +202,12 @@ def _call(kind: KerasKind, name: str, args: Any, *, path: KeyPath, scope: Scope)
             f"the arguments of {name} must be a section {{argument: value}}, got {show(args)}.", (*path, name)
         )
     else:
-        yield from _given(kind, name, args=args or {}, path=(*path, name), scope=scope)
+        yield from _check_arguments(kind, name, args=args or {}, path=(*path, name), scope=scope)
 
 
-def _given(kind: KerasKind, name: str, *, args: Mapping[str, Any], path: KeyPath, scope: Scope) -> Iterator[Problem]:
+def _check_arguments(
+    kind: KerasKind, name: str, *, args: Mapping[str, Any], path: KeyPath, scope: Scope
+) -> Iterator[Problem]:
     """The arguments themselves: required ones there, no unknown ones, values of the right kind.
 
     Those of a user's own class are not known before its code is run.

@@ -12,7 +12,7 @@ from hptune.experiment.checks.keras_names import Scope, layers, too_many
 
 
 def layers_model(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """Everything about the layers that can be told without Keras; what hangs together wrongly once each is right."""
+    """Every problem of the layers that can be found without Keras; of their connections once each layer is right."""
     written, path = raw["model"]["layers"], ("model", "layers")
     wrong = list(layers(written, path, scope)) or list(too_many(written, path, scope))
     yield from wrong or graph(raw["model"], scope)

@@ -1,6 +1,6 @@
 """Checks what is trained and how: optimizer, loss, metrics, regularisation, initialisation, objective, augmentation.
 
-Each check takes the sections as the user wrote them, with `$name` bound, and passes over what another has told already.
+Each check takes the sections as the user wrote them, with `$name` bound, and skips what another check reports.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def several_outputs(raw: Mapping[str, Any]) -> list[str]:
 def _for_each(
     entries: Mapping[str, Any], outputs: list[str], path: KeyPath, *, all_of_them: bool = True
 ) -> Iterator[Problem]:
-    """That a section by the names of the outputs has those names."""
+    """Check that a section by the names of the outputs has those names."""
     for key in entries:
         if not outputs:
             yield Problem("is for a model of several outputs: (outputs: [a, b]). Drop the names.", path)
@@ -203,7 +203,7 @@ def objectives(raw: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]
 
 
 def objective(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """That the metrics that are optimised and watched are among those that the training reports."""
+    """Check that the metrics that are optimised and watched are among those that the training reports."""
     plain = reported(raw, scope)
     curves = [f"val_{name}" for name in plain] + plain
     for path, entry in objectives(raw):
@@ -241,7 +241,7 @@ def _metric(metric: str, known: list[str], path: KeyPath) -> Iterator[Problem]:
 
 
 def regularization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
-    """That label smoothing meets a loss between distributions over classes; a smoothing of 0 asks for nothing."""
+    """Check that label smoothing meets a loss between distributions over classes; a smoothing of 0 asks for nothing."""
     path = ("training", "regularization", "label_smoothing")
     smoothing = section(raw, *path[:-1]).get(path[-1])
     if not any(share > 0 for share in numbers(scope.values(smoothing))):
@@ -251,7 +251,7 @@ def regularization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     for choice in scope.values(loss) if loss is not None else []:
         name, args = next(iter(choice.items())) if isinstance(choice, dict) and len(choice) == 1 else (choice, None)
         if not isinstance(name, str) or name not in names("losses"):
-            continue  # told already
+            continue  # reported already
         if name not in SMOOTHED:
             clause = f"{loss} can be {name}" if isinstance(loss, Ref) else f"training.loss is {name}"
             message = f"spreads class labels, and {clause}, which has none. {remedy} {', '.join(SMOOTHED[:3])}."
@@ -286,7 +286,7 @@ def initialization(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
 
 
 def augment(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """That the data can be pictures."""
+    """Check that the data can be pictures."""
     data = section(raw, "data")
     if data.get("augment") and (why := no_pictures(data)) is not None:
         yield Problem(f"changes pictures at random, and {why}. Drop it.", ("data", "augment"), on_key=True)

@@ -45,11 +45,11 @@ def schedule(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     choices = [value for value in scope.values(name) if isinstance(value, str) and value in SCHEDULE_OPTIONS]
     written = _Schedule(options, name, choices, scope)
     training = section(raw, "training")
-    yield from _foreign(written)
+    yield from _options_of_others(written)
     yield from _missing(written)
     yield from _out_of_range(written)
     yield from _piecewise(written)
-    yield from _beyond(written, numbers(scope.values(training.get("epochs", Training().epochs))))
+    yield from _past_the_end(written, numbers(scope.values(training.get("epochs", Training().epochs))))
     unit = section(training, "early_stopping").get("unit")
     if unit == "cycles" and set(choices) - {"cosine_restarts"}:
         others = ", ".join(choice for choice in choices if choice != "cosine_restarts")
@@ -65,11 +65,11 @@ def _can_be(written: _Schedule) -> str:
 # --- options --------------------------------------------------------------------------------------------------------
 
 
-def _foreign(written: _Schedule) -> Iterator[Problem]:
+def _options_of_others(written: _Schedule) -> Iterator[Problem]:
     """Options that a schedule has not, and under which they are given."""
     for key, value in written.options.items():
         owners = [choice for choice, options in SCHEDULE_OPTIONS.items() if key in options]
-        if value is None or not owners:  # warmup is everyone's; unknown keys are told already
+        if value is None or not owners:  # warmup is everyone's; unknown keys are reported already
             continue
         for choice in written.choices:
             if key not in SCHEDULE_OPTIONS[choice] and can_meet(
@@ -98,7 +98,9 @@ def _missing(written: _Schedule) -> Iterator[Problem]:
             if default is not REQUIRED or (value is not None and _there_under(value, choice, written)):
                 continue
             needs = (
-                f"{written.name} can be {choice}, which needs {key}" if _refers(written) else f"{choice} needs {key}"
+                f"{written.name} can be {choice}, which needs {key}"
+                if _name_is_searched(written)
+                else f"{choice} needs {key}"
             )
             if isinstance(value, Ref):
                 reason = f"{needs}, and {value} is not active under every setting with it"
@@ -107,7 +109,7 @@ def _missing(written: _Schedule) -> Iterator[Problem]:
                 yield Problem(f"{needs}, which was not given. Add it.", ("schedule", key))
 
 
-def _refers(written: _Schedule) -> bool:
+def _name_is_searched(written: _Schedule) -> bool:
     return isinstance(written.name, Ref)
 
 
@@ -115,7 +117,11 @@ def _there_under(value: Any, choice: str, written: _Schedule) -> bool:
     if not isinstance(value, Ref) or value.name not in written.scope.domains:
         return True
     conditions = written.scope.conditions
-    chosen = both(conditions.needs(written.name.name), needs_of(written.name.name, choice)) if _refers(written) else {}
+    chosen = (
+        both(conditions.needs(written.name.name), needs_of(written.name.name, choice))
+        if _name_is_searched(written)
+        else {}
+    )
     return conditions.follows(value.name, chosen)
 
 
@@ -154,7 +160,7 @@ def _piecewise(written: _Schedule) -> Iterator[Problem]:
             return
 
 
-def _beyond(written: _Schedule, training: list[float]) -> Iterator[Problem]:
+def _past_the_end(written: _Schedule, training: list[float]) -> Iterator[Problem]:
     """Epochs that the shortest training never reaches."""
     if not training:
         return

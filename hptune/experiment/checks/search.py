@@ -30,7 +30,7 @@ SEVERAL = tuple(name for name, options in STRATEGIES.items() if options.several)
 
 
 def kind_of_model(raw: Mapping[str, Any]) -> type[ModelOptions] | None:
-    """What kind of model it is, or None where that can't be told."""
+    """What kind of model it is, or None where that can't be known."""
     model = raw.get("model")
     kinds = [key for key in model if key in MODEL_KINDS] if isinstance(model, dict) else []
     return MODEL_KINDS[kinds[0]] if len(kinds) == 1 else None
@@ -43,7 +43,7 @@ def declares_its_space(raw: Mapping[str, Any]) -> bool:
 
 
 def required_sections(raw: Mapping[str, Any], misspelt: Collection[str]) -> Iterator[Problem]:
-    """The sections that this kind of model needs; `misspelt` ones are there under another name, which is told."""
+    """The sections that this kind of model needs; `misspelt` ones stand under another name, which is reported."""
     kind = kind_of_model(raw) or ModelOptions
     if kind.takes_data and raw.get("data") is None and "data" not in misspelt:
         yield Problem("is required and was not given. Add data: {source: digits}, or npz: or csv:.", ("data",))
@@ -100,7 +100,9 @@ def references(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:
     used: set[str] = set()
     for use in uses({key: raw.get(key) for key in SEARCHABLE}):
         used.add(use.name)
-        if declared and use.name not in declared and not declares_its_space(raw):  # else: no space at all, told once
+        if (
+            declared and use.name not in declared and not declares_its_space(raw)
+        ):  # else: no space at all, reported once
             yield Problem(_undeclared(use.name, declared), use.path)
         elif use.name in scope.domains and not use.of_key and not scope.always(Ref(use.name)):
             reason = f"${use.name} is active only under its condition, so it may stand only as the value of a key"
@@ -151,10 +153,10 @@ def strategy(raw: Mapping[str, Any], parsed: Mapping[str, Any]) -> Iterator[Prob
 
 
 def _options(name: Any) -> type[StrategyOptions] | None:
-    """What holds of the strategy called so; None where that can't be told."""
+    """The options of the strategy of that name; None where there is none."""
     try:
         return strategy_options(name)
-    except SpecError:  # told already
+    except SpecError:  # reported already
         return None
 
 
@@ -175,7 +177,7 @@ def _several_objectives(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
 
 
 def _warm_start(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
-    """That the strategy learns from trials at all."""
+    """Check that the strategy learns from trials at all."""
     sampler = section(raw, "strategy").get("sampler", "random")
     source = sampler.get("name") if isinstance(sampler, dict) else sampler
     options = _options(source if name in HALVING else name)

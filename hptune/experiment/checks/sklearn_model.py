@@ -19,7 +19,7 @@ _DROP = "is for Keras models, and this is a scikit-learn model. Drop it."
 
 
 def sklearn(raw: Mapping[str, Any], scope: Scope) -> Iterator[Problem]:  # noqa: ARG001  # its values are the estimators'
-    """Everything about `model: {sklearn: …}` that can be told without scikit-learn."""
+    """Every problem of `model: {sklearn: …}` that can be found without scikit-learn."""
     yield from estimators.faults(section(raw, "model"))
     for path in _keras_only(raw):
         yield Problem(_DROP, path, on_key=True)

@@ -88,7 +88,8 @@ def _conditions(space: dict[str, Domain], raw: Mapping[str, Any], problems: list
         when = {
             parent: values
             for parent, wanted in domain.when.items()
-            if (values := _when(name, parent, wanted=wanted, space=space, raw=raw, problems=problems)) is not None
+            if (values := _checked_when(name, parent, wanted=wanted, space=space, raw=raw, problems=problems))
+            is not None
         }
         checked[name] = domain.model_copy(update={"when": when, "default": domain.default_value()})
     for circle in _circles(checked):
@@ -97,11 +98,11 @@ def _conditions(space: dict[str, Domain], raw: Mapping[str, Any], problems: list
         problems.append(Problem(message, ("search_space", circle[0], "when")))
         for name in circle:
             checked[name] = checked[name].model_copy(update={"when": {}})
-    _never(checked, problems)
+    _report_impossible(checked, problems)
     return checked
 
 
-def _when(
+def _checked_when(
     name: str, parent: str, *, wanted: Any, space: Mapping[str, Domain], raw: Mapping[str, Any], problems: list[Problem]
 ) -> Any:
     path: KeyPath = ("search_space", name, "when", parent)
@@ -109,7 +110,7 @@ def _when(
         others = [other for other in raw if other != name]
         problems.append(Problem(unknown("parameter", parent, others), path, on_key=True))
         return None
-    if parent not in space:  # its own problem is told already
+    if parent not in space:  # its own problem is reported already
         return None
     domain = space[parent]
     if domain.values() is None:
@@ -149,7 +150,7 @@ def _circles(space: Mapping[str, Domain]) -> list[list[str]]:
     return circles
 
 
-def _never(space: Mapping[str, Domain], problems: list[Problem]) -> None:
+def _report_impossible(space: Mapping[str, Domain], problems: list[Problem]) -> None:
     """Names that no setting activates: their conditions exclude each other."""
     conditions = Conditions(space)
     for name, domain in space.items():
@@ -194,12 +195,14 @@ def point(
     problems += [
         _inactive(name, path, parent)
         for name in values
-        if (parent := _denied(name, values, space=space, complete=complete))
+        if (parent := _unmet_condition(name, values, space=space, complete=complete))
     ]
     return values
 
 
-def _denied(name: str, values: Mapping[str, Value], *, space: Mapping[str, Domain], complete: bool) -> str | None:
+def _unmet_condition(
+    name: str, values: Mapping[str, Value], *, space: Mapping[str, Domain], complete: bool
+) -> str | None:
     """The condition that `name` needs and that does not hold among `values`, in words; None where all hold."""
     conditions = Conditions(space)
     for parent, wanted in conditions.needs(name).items():
@@ -216,7 +219,7 @@ def _inactive(name: str, path: KeyPath, condition: str) -> Problem:
 
 
 def remarks(space: Mapping[str, Domain]) -> list[Problem]:
-    """What is not wrong and may not be meant."""
+    """Remarks on what is allowed but may not be meant."""
     by_name = {name: unreached(domain) for name, domain in space.items()}
     return [Problem(remark, ("search_space", name, "max")) for name, remark in by_name.items() if remark is not None]
 

@@ -1,4 +1,4 @@
-"""From the tree that the user wrote to an Experiment, or to everything that is wrong with it.
+"""Turns the tree that the user wrote into an Experiment, or into everything that is wrong with it.
 
 Each section is read by itself, so that a fault in one hides nothing in another; then the checks run that look across
 sections, over what could be read.
@@ -256,5 +256,5 @@ def _misspelt(raw: Mapping[str, Any]) -> set[str]:
 
 
 def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """One problem a place: the first that was told is the closest to what the user wrote."""
+    """One problem for each place: the first that was found is the closest to what the user wrote."""
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]

@@ -13,7 +13,7 @@ from hptune.experiment.reading.load import to_json
 
 def modules_named(experiment: Experiment) -> set[str]:
     """The module of every `module:name` that the YAML holds, also where some values alone reach it, but for the code
-    that chooses the points, on which no score depends. A text that only looks like one names a module that is none.
+    that chooses the points, on which no score depends. Text that only looks like one yields no real module.
     """
     data = {key: value for key, value in to_json(experiment).items() if key != "strategy"}
     return {text.partition(":")[0] for text in _texts(data) if re.match(CODE_NAME, text)}

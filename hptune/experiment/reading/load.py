@@ -1,4 +1,4 @@
-"""Loads an experiment from its YAML file: every problem is told at once, each with its line and column.
+"""Loads an experiment from its YAML file; reports every problem at once, each with its line and column.
 
 Also the experiment as JSON data and back, as the journal's head holds it.
 """

@@ -27,7 +27,7 @@ class Overrides:
         return None
 
     def apply(self, tree: Any, text: str, problems: list[Problem]) -> Any:
-        """`tree` with the override `text` (path.to.key=value) put in; itself where `text` is wrong, which is told."""
+        """`tree` with the override `text` (path.to.key=value) put in; itself where `text` is wrong (see `problems`)."""
         keys, equals, value = text.partition("=")
         place = _shortened(f"--set {text}")
         if not equals or not all(keys.strip().split(".")):

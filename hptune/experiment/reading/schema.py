@@ -1,6 +1,6 @@
 """The JSON Schema of the YAML, for editors: what may stand where, with descriptions, names and Keras's own arguments.
 
-It follows what `load` accepts as far as a schema can; conditions across sections are told by `hptune validate` alone.
+It follows what `load` accepts as far as a schema can; only `hptune validate` checks conditions across sections.
 """
 
 from __future__ import annotations

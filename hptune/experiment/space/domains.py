@@ -351,7 +351,7 @@ def _steps(low: float, high: float, step: float) -> float:
 
 
 def unreached(domain: Domain) -> str | None:
-    """What is told of a range whose steps never come to its `max`; None of all others.
+    """The remark on a range whose steps never reach its `max`; None for all others.
 
     >>> print(unreached(IntDomain(type="int", min=16, max=100, step=32)))
     is never reached: from 16 on, steps of 32 end at 80. Make it 80, or choose a step that divides max - min.

@@ -38,7 +38,7 @@ class _OrRef:
     """The annotation that lets a `Ref` stand where a T is asked for, with T's own messages for anything else.
 
     Where the validation context holds `{"domains": {name: [representative values]}}`, each of them must fit T too, so
-    that `batch_size: $b` with fractions for `b` is told before anything runs.
+    that `batch_size: $b` with fractions for `b` is reported before anything runs.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -1,4 +1,4 @@
-"""Which parameters play the parts that an expert turns by hand: found from where their `$name` stands, or given."""
+"""Which parameters have the roles that an expert tunes by hand: given, or found from where their `$name` stands."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Every parameter is shown on the scale of its domain, as a number in [0, 1], so t
 kernel suits them all; a choice without an order as one 0/1 column for each value. The kernel sees listed values where
 they are and nothing between them, so that it learns no slope where there are steps.
 
-Each question is put to a fresh optimizer that is told of every trial: a running one scores the best of those known (a
+A fresh optimizer is made for each question and given every trial: a running one scores the best of those known (a
 constant liar: Ginsbourger et al. 2010), a failed one the worst. A parameter that is not active stands at its default.
 """
 

@@ -17,7 +17,7 @@ from hptune.strategies.sampler import RESULTS, Point
 
 
 class LearnsFrom(Protocol):
-    """A sampler that can be told how far the trials are to be compared."""
+    """A sampler that can compare trials after a given number of epochs."""
 
     def suggest(self, history: History, epochs: int | None = None) -> Point:
         """As `Sampler.suggest`, from the scores after `epochs` epochs of the trials that got there."""

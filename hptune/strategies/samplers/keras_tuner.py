@@ -6,7 +6,7 @@ an Oracle that it is known to get wrong (found in 1.4.8; tests/strategies/test_k
 
 - `seed=0` turns into a random seed: the seed state is set, never passed.
 - A stepped float misses its end and its bucket, a choice holds one type and no None: `Coding` gives it indices.
-- Points repeat and small spaces end early: `Points` (sampled.py) sees to both; the Oracle is told of no tried point.
+- Points repeat and small spaces end early: `Points` (sampled.py) sees to both; the Oracle sees no tried point.
 - Grid's linked list is lost on resume: the Oracle is asked for the successor of one point, its list holding that alone.
 - Bayesian takes a running trial for superb and an infinite score for 0: it is shown every trial as finished, with a
   score that makes sense.

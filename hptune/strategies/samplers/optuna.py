@@ -1,9 +1,9 @@
 """Optuna's samplers: the one place that knows how they are driven.
 
 Each question is put to a fresh sampler, seeded from the number of the trial, over a fresh study whose trials are those
-of the history; nothing that Optuna writes into its study outlives the question. Two samplers do keep books there:
-CMA-ES pickles its state into the attributes of trials, NSGA-II numbers generations. For them the journal is followed
-in its order, each trial that started being asked for again, so that their books come out as they were.
+of the history; nothing that Optuna writes into its study outlives the question. Two samplers do keep state there:
+CMA-ES pickles it into the attributes of trials, NSGA-II numbers generations. For them the journal is followed in its
+order and each trial that started is asked for again, so that their state comes out the same.
 
 - A finished trial is complete, one that runs is running (a constant liar keeps TPE away from it), and a failed one is
   pruned before its first report, which TPE takes for worse than any other; CMA-ES and NSGA-II pass it over.
@@ -42,7 +42,7 @@ from hptune.strategies.samplers.calm import calm
 Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2 | OptunaClass
 
 Attributes: TypeAlias = dict[str, Any]
-"""What a sampler writes down for itself, by its own keys."""
+"""The state that a sampler keeps, by its own keys."""
 
 _THEN = datetime(2000, 1, 1)  # Optuna wants a time; no sampler reads it
 
@@ -147,7 +147,7 @@ class _Coding:
 
 
 class _Storage(optuna.storages.InMemoryStorage):
-    """Optuna's own, but for its trials, which are given, and what samplers write down, which can be read."""
+    """Optuna's in-memory storage over given trials; what samplers write into it can be read."""
 
     def __init__(self, trials: Sequence[FrozenTrial], books: Attributes) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class _Answer(NamedTuple):
 
 
 class _Qmc(QMCSampler):
-    """Optuna's, its own book of how many points it gave replaced by the number of the trial."""
+    """Optuna's, with the number of the trial in place of its own count of points."""
 
     def __init__(self, number: int, **options: Any) -> None:
         super().__init__(**options)
@@ -255,7 +255,7 @@ class OptunaSampler:
             self._finish(trial, history)
 
     def _write_down(self, number: int, history: History) -> None:  # noqa: ARG002
-        """What a sampler that writes something down has written as it was asked for this trial."""
+        """Recreate what a sampler that keeps state wrote when it was asked for this trial."""
         if isinstance(self._options, CmaEs | Nsga2 | OptunaClass):
             answer = self._ask(number, [])
             self._attributes[number], self._books = answer.attributes, answer.books

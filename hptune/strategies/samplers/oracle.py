@@ -1,8 +1,8 @@
 """`strategy: {name: keras_tuner, oracle: module:Class}`: any Oracle class as a sampler.
 
 An Oracle may keep state between questions, so it alone is rebuilt by replaying the history in the journal's order:
-each trial that started is asked for again, each report is told, and a question that started nothing leaves no trace.
-It is asked through `populate_space` and told through its public fields and `score_trial`; a class that overrides
+each trial that started is asked for again, each report is passed on, and a question that started nothing leaves no
+trace. It is asked through `populate_space` and updated through its fields and `score_trial`; a class that overrides
 `create_trial`, `update_trial` or `end_trial` expects calls that it would never get, and is refused.
 """
 
@@ -110,9 +110,9 @@ class OracleSampler:
             answer = self._oracle.populate_space(_id(number))
         except Exception as error:  # the user's class may raise anything
             reason = f"raised {type(error).__name__}: {error}"
-            raise self._wrong(number, reason) from error
+            raise self._error(number, reason) from error
         if not isinstance(answer, Mapping) or answer.get("status") not in ("RUNNING", "IDLE", "STOPPED"):
-            raise self._wrong(number, f"must give status RUNNING, IDLE or STOPPED with the values, gave {answer!r}")
+            raise self._error(number, f"must give status RUNNING, IDLE or STOPPED with the values, gave {answer!r}")
         return answer
 
     def _read(self, answer: Mapping[str, Any], number: int) -> Point | Wait | Done:
@@ -122,15 +122,15 @@ class OracleSampler:
             return Wait()
         raw = answer.get("values")
         if not isinstance(raw, Mapping):
-            raise self._wrong(number, f"must give values as a dict of name to value, gave {raw!r}")
+            raise self._error(number, f"must give values as a dict of name to value, gave {raw!r}")
         strange = next((name for name in raw if name not in self._coding.space.domains), None)
         if strange is not None:
-            raise self._wrong(number, unknown("parameter", strange, self._coding.space.domains))
+            raise self._error(number, unknown("parameter", strange, self._coding.space.domains))
         rng = Random(derive(self._experiment.seed, "missing", number))
         try:
             return self._coding.decode(raw, lambda _, domain: domain.from_unit(rng.random()))
         except (ValueError, TypeError) as error:
-            raise self._wrong(number, str(error)) from error
+            raise self._error(number, str(error)) from error
 
     def _start(self, trial: Trial) -> None:
         """What `create_trial` does to an Oracle's fields."""
@@ -158,7 +158,7 @@ class OracleSampler:
         oracle.end_order.append(shown.trial_id)
         oracle.ongoing_trials.pop(shown.trial_id, None)
 
-    def _wrong(self, number: int, reason: str) -> RunError:
+    def _error(self, number: int, reason: str) -> RunError:
         place = f"strategy.oracle: {self._name}.populate_space for trial {number}"
         return RunError(f"{place}: {reason}. Fix it and run the same command again.")
 
