@@ -10,18 +10,18 @@ from hptune.base.trial import Segment, Trial
 from hptune.experiment.experiment import Experiment
 from hptune.run.events import SegmentKey, segment_key
 from hptune.run.history import History
-from hptune.search.stabilizing import Stabilizing
+from hptune.search.stabilized_weights import StabilizedWeights
 from hptune.search.turns import Turns
 
 
 class Agenda:
     """The queue of segments and the paused trials; their order follows from the journal alone.
 
-    stabilizing: which of its segments wait for weights.
+    weights: the stabilised weights, and which segments wait for them.
     """
 
     def __init__(self, experiment: Experiment, turns: Turns) -> None:
-        self.stabilizing = Stabilizing(experiment, turns.history)
+        self.weights = StabilizedWeights(experiment, turns.history)
         self._first_folds = experiment.evaluation.stop_after
         self._retries = experiment.execution.retries
         self._history: History = turns.history
@@ -50,9 +50,9 @@ class Agenda:
 
     def has_room(self, segment: Segment | None, free_slots: int) -> bool:
         """Whether something may be submitted; `segment`, where it is not None. free_slots: as `Turns.has_room`."""
-        if segment is not None and (self._turns.has_begun(segment) or self.stabilizing.makes_for(segment)):
+        if segment is not None and (self._turns.has_begun(segment) or self.weights.makes_for(segment)):
             return True
-        return self._turns.has_room(self.stabilizing.idle, free_slots)
+        return self._turns.has_room(self.weights.idle, free_slots)
 
     def take(self, trial: int) -> list[Segment]:
         """The queued segments of a trial, removed."""
@@ -63,7 +63,7 @@ class Agenda:
 
     def take_not_begun(self, trial: int) -> Iterator[Segment]:
         """The segments of a trial that have not begun, removed, whether they are queued or wait for weights."""
-        for waiting in (self._queue, self.stabilizing.waiting):
+        for waiting in (self._queue, self.weights.waiting):
             for segment in [queued for queued in waiting if queued.trial == trial and queued.purpose == "trial"]:
                 if not self._turns.has_begun(segment):
                     waiting.remove(segment)

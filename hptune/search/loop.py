@@ -168,7 +168,7 @@ class Loop:
             elif self._asked_to_stop():
                 raise KeyboardInterrupt
             else:
-                assert not self._agenda.stabilizing.waiting, "nobody makes the weights that are waited for"
+                assert not self._agenda.weights.waiting, "nobody makes the weights that are waited for"
                 return
 
     def _fill(self, start_more: Callable[[], bool]) -> bool:
@@ -242,7 +242,7 @@ class Loop:
         replicas = self._seen.unfinished(trial, evaluation.folds or evaluation.repeats)
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
-        begins = len(replicas) == 1 and not self._agenda.stabilizing.must_wait(segment._replace(replica=replicas[0]))
+        begins = len(replicas) == 1 and not self._agenda.weights.must_wait(segment._replace(replica=replicas[0]))
         self._record_decision(run_events.started(segment, replicas, why=why), begins=begins)
         self._agenda.add(segment._replace(replica=replica) for replica in replicas)
 
@@ -285,8 +285,8 @@ class Loop:
         if not self._turns.has_begun(segment):
             if self._is_spared(segment):
                 return
-            if self._agenda.stabilizing.must_wait(segment):
-                making = self._agenda.stabilizing.hold(segment)
+            if self._agenda.weights.must_wait(segment):
+                making = self._agenda.weights.hold(segment)
                 if making is None:
                     return
                 self._record_decision(run_events.started(making), begins=True)
@@ -366,7 +366,7 @@ class Loop:
 
         made_for: its trial and replica.
         """
-        for segment in reversed(self._agenda.stabilizing.release()):
+        for segment in reversed(self._agenda.weights.release()):
             if reason is not None and (segment.trial, segment.replica) == made_for:
                 self._give_up(segment, reason)
             else:

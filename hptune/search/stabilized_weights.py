@@ -20,7 +20,7 @@ WeightsKey: TypeAlias = tuple[str, int]
 """(architecture, replica)."""
 
 
-class Stabilizing:
+class StabilizedWeights:
     """Read out of the history, but for `waiting`: segments that were recorded as started and wait for weights."""
 
     def __init__(self, experiment: Experiment, history: History) -> None:
