@@ -157,3 +157,51 @@ def test_what_no_file_brings_back_is_told_and_predicts_nothing(tmp_path: Path, m
     assert "tf.Variable" in facts["note"]
     with pytest.raises(SpecError, match=r"tf\.Variable"):
         open_predictor(run, read_signature(run))
+
+
+LAYERS = """
+import keras, tensorflow as tf
+class Good(keras.layers.Layer):
+    def __init__(self, by, **more):
+        super().__init__(**more)
+        self.by = by
+    def call(self, x):
+        return x * self.by
+class NoMore(keras.layers.Layer):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+    def call(self, x):
+        return x * self.by
+class LeavesOut(Good):
+    def get_config(self):
+        return {"name": self.name, "by": 1.0}
+class Holds(keras.layers.Layer):
+    def __init__(self, by, **more):
+        super().__init__(**more)
+    def build(self, shape):
+        self.state = tf.Variable(1.0, trainable=False)
+        self.built = True
+    def call(self, x):
+        return x * self.state
+"""
+
+
+@pytest.mark.parametrize("layer", ["Good", "NoMore", "LeavesOut", "Holds"])
+def test_layers_that_keras_can_not_bring_back_are_told_before_the_search(tmp_path: Path, layer: str) -> None:
+    (tmp_path / "my_layers.py").write_text(LAYERS)
+    (tmp_path / "a.yaml").write_text(
+        f"version: 1\nname: a\ndata: {{source: diabetes}}\n"
+        f"model: {{layers: ['my_layers:{layer}': {{by: 2.0}}, Dense: {{units: $n}}, Dense: {{units: 1}}]}}\n"
+        "search_space: {n: {type: int, min: 2, max: 3}}\ntraining: {epochs: 1}\n"
+    )
+    loaded = load(tmp_path / "a.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "a"))
+    try:
+        if layer == "Good":
+            worker.run(Segment(0, {}, purpose="probe"))
+            return
+        with pytest.raises(SpecError, match=rf"could not write a model that loads: .*\({layer}\).*get_config leaves"):
+            worker.run(Segment(0, {}, purpose="probe"))
+    finally:
+        sys.modules.pop("my_layers", None)

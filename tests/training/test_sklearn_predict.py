@@ -7,6 +7,9 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
+from sklearn.multioutput import ClassifierChain
+from sklearn.naive_bayes import GaussianNB
 from skops import io as skops
 
 from hptune.base.trial import Segment
@@ -76,3 +79,28 @@ search_space: {k: {type: int, min: 1, max: 5}}
     head, *found = predicted(winner(tmp_path, svm, {"k": 1}), tmp_path / "t.npz")
     assert head == ["prediction", "0", "1"]
     assert sum(row[0] == str(int(one[0] > 0)) for row, one in zip(found, x, strict=True)) > 50
+
+
+def test_a_chain_with_a_label_of_one_value_predicts_as_scikit_learn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose `predict` works, and whose `predict_proba` raises."""
+    x = np.random.default_rng(0).normal(size=(90, 3))
+    labels = np.stack([x[:, 0] > 0, np.ones(90, bool), x[:, 1] > 0], axis=1).astype(int)
+    labels[80:, 1] = 0  # in the test part alone
+    rows = [f"{t},{','.join(map(str, [*x[t], *labels[t]]))}" for t in range(90)]
+    (tmp_path / "t.csv").write_text("\n".join(["t,a,b,c,p,q,r", *rows]) + "\n")
+    text = """\
+version: 1
+name: t
+data: {csv: t.csv, target: [p, q, r], task: labels, features: [a, b, c], time: t, scale: none}
+model:
+  sklearn: [{sklearn.multioutput.ClassifierChain: {estimator: {sklearn.naive_bayes.GaussianNB: {var_smoothing: $k}}}}]
+search_space: {k: {type: float, min: 0.1, max: 0.5}}
+"""
+    run = winner(tmp_path, text, {"k": 0.1})  # type: ignore[dict-item]
+    found = predicted(run, tmp_path / "t.csv")[1:]
+    assert "the model gives no probabilities" in capsys.readouterr().err
+    fitted = ClassifierChain(GaussianNB(var_smoothing=0.1)).fit(x[:72], labels[:72])
+    wanted = [";".join(name for name, on in zip("pqr", row, strict=True) if on) for row in fitted.predict(x)]
+    assert [row[0] for row in found] == wanted

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,6 +91,28 @@ class Handover:
         except SegmentFailed as failed:
             problem = f"train-best could not write a model that is right: {failed}."
             raise spec_error(f"{problem} Look at columns of extreme size, or say data.scale: none.", "data") from failed
+        if own_objects(model):
+            self._check_restorable(model)
+
+    def _check_restorable(self, model: Any) -> None:
+        """Check that Keras brings back from a file a model with layers of the user's. Raises SpecError where not."""
+        held = plain_variables(model)  # a file has none of these; as they are first, a new layer may have them too
+        moved = [one.numpy() for one in held]
+        put(held, [value + 1 if value.dtype.kind in "iuf" else value for value in moved])
+        with tempfile.TemporaryDirectory() as folder:
+            handed = hand_over(
+                model,
+                RunPaths(Path(folder) / "runs" / "first"),
+                self.data,
+                compiled_with=(),
+                inner=lambda: model,
+                builder=None,
+                values={},
+                seed=0,
+            )
+        if handed.unusable:
+            remedy = "or build the model in code (model.python), of which the weights alone are written"
+            raise spec_error(f"train-best could not write a model that loads: {handed.unusable}; {remedy}.", "model")
 
     def trained(self, blueprint: Blueprint, program: Program, values: Values, *, restored: bool) -> dict[str, Any]:
         """Write the model that a program trained, as stock Keras; returns facts on it."""
@@ -222,8 +245,11 @@ def hand_over(
             return Handed(weights, built=built, note=note)
         files.remove(weights, below=run.runs)
     why = weights_alone or "the file does not bring back what was trained"
-    held = "code that can't be imported by its name, or state that Keras doesn't save, such as a tf.Variable"
-    problem = f"{why}. It holds {held} (add_weight makes one that it saves)"
+    classes = sorted(name for name, one in objects.items() if "." not in one.__qualname__)
+    named = f" ({', '.join(classes)})" if classes else ""
+    held = f"code of your own{named} that can't be imported by its name, or whose get_config leaves something out"
+    state = "state that Keras doesn't save, such as a tf.Variable (add_weight makes one that it saves)"
+    problem = f"{why}. It holds {held}, or {state}"
     return Handed(written, unusable=problem, note=problem)
 
 

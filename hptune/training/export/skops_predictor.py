@@ -109,13 +109,23 @@ class SkopsPredictor:
         if self._signature.task == "labels":
             return self._several(x, predicted)
         numbers = self._numbers(predicted)
-        if not hasattr(self._estimator, "predict_proba"):
+        probabilities = self._probabilities(x)
+        if probabilities is None:
             return Outputs(np.eye(self.width)[numbers], numbers)
         full = np.zeros((len(x), self.width))
-        full[:, self._numbers(self._estimator.classes_)] = self._estimator.predict_proba(
-            x
-        )  # a class that it lacks stays 0
+        full[:, self._numbers(self._estimator.classes_)] = probabilities  # a class that it lacks stays 0
         return Outputs(full, numbers)
+
+    def _probabilities(self, x: Array) -> Any:
+        """The estimator's probabilities; None where it has none, which is said where only these samples have none."""
+        if not hasattr(self._estimator, "predict_proba"):
+            return None
+        try:
+            return self._estimator.predict_proba(x)
+        except (ValueError, NotImplementedError) as error:  # ClassifierChain, of a label with one value in training
+            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            warnings.warn(f"the model gives no probabilities ({why}): 1 stands for what it predicts", stacklevel=2)
+            return None
 
     def _numbers(self, classes: Array) -> Array:
         """The numbers of the classes among the signature's. An estimator that is not scikit-learn's own was trained on
@@ -128,9 +138,10 @@ class SkopsPredictor:
         return np.array([index[one] for one in classes.tolist()], np.int64)
 
     def _several(self, x: Array, predicted: Array) -> Outputs:
-        if not hasattr(self._estimator, "predict_proba"):
+        probabilities = self._probabilities(x)
+        if probabilities is None:
             return Outputs(predicted.astype(np.float64), predicted)
-        return Outputs(self._of_labels(self._estimator.predict_proba(x)), predicted)
+        return Outputs(self._of_labels(probabilities), predicted)
 
     def _of_labels(self, probabilities: Any) -> Array:
         """[n, labels]: the probability that each label holds. probabilities: these, or for each label those of its
