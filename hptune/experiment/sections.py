@@ -404,6 +404,11 @@ class Evaluation(Spec):
     """Once this many folds are done, a trial that is worse than the median is not trained on the rest of them."""
     finalists: Finalists | None = None
 
+    @property
+    def replicas(self) -> int:
+        """How many times a point is trained: once for each repeat, or for each fold."""
+        return self.folds or self.repeats
+
     @model_validator(mode="after")
     def _check(self) -> Evaluation:
         if self.folds is not None and self.repeats > 1:

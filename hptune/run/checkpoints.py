@@ -13,6 +13,7 @@ from typing import TypeAlias
 from hptune.base import files
 from hptune.base.trial import Trial
 from hptune.experiment.objective import leading
+from hptune.run.curves import length
 from hptune.run.events import End, Event
 from hptune.run.history import History, best_epoch
 from hptune.run.record import Record
@@ -118,7 +119,7 @@ class KeptStates:
     def _needless(self, trial: Trial, states: list[Path]) -> set[Path]:
         if not states:
             return set()
-        lengths = [max(map(len, curves.values()), default=0) for curves in trial.curves]
+        lengths = [length(curves) for curves in trial.curves]
         among = trial.number in self._open or any(entry[2] == trial.number for entry in self._best)
         earned = self._earned(trial, lengths) if among else set()
         under_way = any(key[:2] == ("trial", trial.number) for key in self._history.pending)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hptune.experiment.objective import Objective
 from hptune.run import events
+from hptune.run.curves import length
 from hptune.run.events import Event, Finished, SegmentKey, Started, key_of
 from hptune.run.usable import has_gaps, known_of, score_fault, too_large
 
@@ -92,7 +93,7 @@ class EventCheck:
 
     def _finished(self, event: Finished) -> None:
         began = self._take(key_of(event))["from_epoch"]
-        longest = max(map(len, event["curves"].values()), default=0)
+        longest = length(event["curves"])
         if not began + longest <= max(event["epochs"], began):
             raise ValueError(f"it holds {longest} epochs, and {began} to {event['epochs']} were trained")
         if event["purpose"] in ("trial", "finalist"):

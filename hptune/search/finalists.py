@@ -21,7 +21,7 @@ def next_finalist(experiment: Experiment, history: History) -> tuple[Segment, Se
     finalists = experiment.evaluation.finalists
     if finalists is None:
         return None
-    unused = experiment.evaluation.folds or experiment.evaluation.repeats
+    unused = experiment.evaluation.replicas
     trainings = finalists.repeats * (experiment.evaluation.folds or 1)
     for trial in by_score(history)[: finalists.top]:
         known = history.finals.get(trial.number, {})

@@ -239,7 +239,7 @@ class Loop:
             keep_above=self._kept_states.threshold,
         )
         evaluation = self._experiment.evaluation
-        replicas = self._seen.unfinished(trial, evaluation.folds or evaluation.repeats)
+        replicas = self._seen.unfinished(trial, evaluation.replicas)
         if len(replicas) > 1 and self._experiment.checkpoints.keep:  # the mean decides, which no replica knows
             segment = segment._replace(keep_state=True)
         begins = len(replicas) == 1 and not self._agenda.weights.must_wait(segment._replace(replica=replicas[0]))

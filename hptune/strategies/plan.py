@@ -102,7 +102,7 @@ def plan(experiment: Experiment, space: Space) -> Plan:
     Where `training.epochs` is searched, the default's number of epochs stands for each trial's.
     """
     check(experiment, space)
-    replicas = experiment.evaluation.folds or experiment.evaluation.repeats
+    replicas = experiment.evaluation.replicas
     points = min((n for n in (trial_limit(experiment), space.size) if n is not None), default=None)
     epochs = full_epochs(experiment, space.defaults())
     strategy, spend = experiment.strategy, experiment.budget.epochs

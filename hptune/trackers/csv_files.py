@@ -15,6 +15,7 @@ from hptune.base import files
 from hptune.base.trial import Segment, Trial
 from hptune.executors.executor import Outcome
 from hptune.reports.leaderboard import rows
+from hptune.run.curves import length
 from hptune.run.record import Record
 from hptune.run.rundir import RunPaths
 from hptune.search.budget import Limits
@@ -99,7 +100,7 @@ def epochs_of(record: Record) -> tuple[list[str], list[dict[str, Any]]]:
     for trial in record.history.trials:
         for replica, curves in enumerate(trial.curves):
             metrics |= {name: _column(name, (*places, *curves)) for name in curves}
-            for epoch in range(max(map(len, curves.values()), default=0)):
+            for epoch in range(length(curves)):
                 values = {metrics[name]: curve[epoch] for name, curve in curves.items() if epoch < len(curve)}
                 lines.append({"trial": trial.number, "replica": replica, "epoch": epoch + 1, **values})
     return [*places, *metrics.values()], lines

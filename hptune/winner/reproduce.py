@@ -11,6 +11,7 @@ from hptune.base.errors import spec_error
 from hptune.base.trial import Curves, Segment, SegmentFailure, Trial
 from hptune.executors.executor import Executor, run_one
 from hptune.run import circumstances
+from hptune.run.curves import length
 from hptune.run.record import TRAINING, Head, Record
 from hptune.run.resume import training_of
 from hptune.search.probing import probe
@@ -51,7 +52,7 @@ def reproduce(
         if trial.curves and not curves:
             again.append({})  # it was never trained
             continue
-        epochs = trial.to_epoch if trial.error is not None else max(map(len, curves.values()), default=0)
+        epochs = trial.to_epoch if trial.error is not None else length(curves)
         outcome = run_one(executor, Segment(number, trial.values, to_epoch=epochs, replica=replica))
         if isinstance(outcome, SegmentFailure):
             failure = outcome.reason
@@ -76,7 +77,7 @@ def compare(then: tuple[Curves, ...], now: list[Curves], *, tolerance: float) ->
     epochs = 0
     for replica, curves in enumerate(then):
         other = now[replica] if replica < len(now) else {}
-        epochs += max(map(len, curves.values()), default=0)
+        epochs += length(curves)
         for metric in dict.fromkeys([*curves, *other]):
             gap = _largest_gap(curves.get(metric, ()), other.get(metric, ()))
             before = differences.get(metric, 0.0)

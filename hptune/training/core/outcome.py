@@ -72,11 +72,6 @@ def parameters(model: Any) -> int:
     return sum(math.prod(weight.shape) for weight in model.weights)
 
 
-def epochs_of(curves: Curves) -> int:
-    """How many epochs the longest curve has; 0 where there is none."""
-    return max((len(values) for values in curves.values()), default=0)
-
-
 def joined(so_far: Curves, curves: Curves) -> Curves:
     """Each curve of `curves` after the one of the same name in `so_far`. A curve in only one of them stays as it is."""
     return {name: (*so_far.get(name, ()), *curves.get(name, ())) for name in dict.fromkeys([*so_far, *curves])}

@@ -15,6 +15,7 @@ from hptune.base import files
 from hptune.base.errors import RunError
 from hptune.base.stopwatch import counts
 from hptune.base.trial import Curves, Segment
+from hptune.run.curves import length
 from hptune.run.rundir import RunPaths
 
 
@@ -100,7 +101,7 @@ def latest(run: RunPaths, segment: Segment, fits: Callable[[State], bool]) -> Re
             continue
         try:
             state, curves = load(path, below=run.runs)
-            if not fits(state) or max(map(len, curves.values()), default=0) != epoch:
+            if not fits(state) or length(curves) != epoch:
                 raise Damaged(f"the state {path.name} is another model's, or of other epochs")
         except Damaged as error:
             lost = lost or str(error)

@@ -14,11 +14,12 @@ from hptune.base.errors import SegmentFailed, SpecError
 from hptune.base.trial import Segment, SegmentResult
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import resolve
+from hptune.run.curves import length
 from hptune.run.history import best_epoch
 from hptune.run.rundir import RunPaths
 from hptune.training.core import state as states
 from hptune.training.core.best import Best
-from hptune.training.core.outcome import Outcome, TrainedModel, epochs_of, parameters
+from hptune.training.core.outcome import Outcome, TrainedModel, parameters
 from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.trainers.by_fit.own_fit import OwnFit
 from hptune.training.trainers.by_fit.own_fit_probe import check_own_fit
@@ -116,7 +117,7 @@ class KerasTrainer:
                 on_epoch(segment, epoch, metrics)
 
         outcome = self._trials.run(segment, after)
-        epochs = segment.from_epoch + epochs_of(outcome.curves)
+        epochs = segment.from_epoch + length(outcome.curves)
         kept = self._keep_state(segment, outcome, epochs=epochs, best=best)
         seconds = time.perf_counter() - started  # of training alone, without testing and writing the model
         learnt = {"parameters": parameters(outcome.trained.model), **outcome.facts, **self._news()}
@@ -135,7 +136,7 @@ class KerasTrainer:
     def _above(self, segment: Segment) -> float | None:
         """The score above which a trial's state is kept; None for any: with repeats their mean decides."""
         evaluation = self.loaded.experiment.evaluation
-        return segment.keep_above if (evaluation.folds or evaluation.repeats) == 1 else None
+        return segment.keep_above if evaluation.replicas == 1 else None
 
     def _keep_state(self, segment: Segment, outcome: Outcome, *, epochs: int, best: Best | None) -> bool:
         """Write the last state where training may go on from it, and that of the best epoch where the trial may be one

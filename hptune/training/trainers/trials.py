@@ -16,8 +16,9 @@ from hptune.base.stopwatch import WATCH
 from hptune.base.trial import Curves, Segment
 from hptune.experiment.recipe import Recipe, resolve
 from hptune.experiment.space.references import concrete
+from hptune.run.curves import length
 from hptune.training.core import state as states
-from hptune.training.core.outcome import AfterEpoch, Outcome, epochs_of, joined, retrained
+from hptune.training.core.outcome import AfterEpoch, Outcome, joined, retrained
 from hptune.training.core.program import Program, ProgramSetting
 from hptune.training.core.state import State
 from hptune.training.models.blueprint import Blueprint
@@ -103,11 +104,11 @@ class Trials:
             on_epoch=partial(after, program),
         )
         if WATCH.asked:
-            self._explain(blueprint, program, state=state, setting=setting, epochs=epochs_of(curves))
+            self._explain(blueprint, program, state=state, setting=setting, epochs=length(curves))
         whole = joined(so_far, curves)
-        over = epochs_of(whole) < segment.to_epoch or (ended is not None and ended(whole))
+        over = length(whole) < segment.to_epoch or (ended is not None and ended(whole))
         if segment.purpose in ("best", "baseline"):
-            learnt["learning_rates"] = course.rates_by_epoch(whole, epochs_of(whole))
+            learnt["learning_rates"] = course.rates_by_epoch(whole, length(whole))
         restored = self._loaded.programs.restores_targets
         write = partial(self._loaded.handover.trained, blueprint, program, segment.values, restored=restored)
         untested = lambda: program.not_validated  # noqa: E731
@@ -154,7 +155,7 @@ class Trials:
                 program.run(
                     state,
                     setting,
-                    from_epoch=epochs_of(curves),
+                    from_epoch=length(curves),
                     to_epoch=epochs,
                     so_far=curves,
                     ended=courses.stops_falling,
@@ -163,7 +164,7 @@ class Trials:
             if courses.stops_falling(curves):
                 break
             state = program.state()
-        return {"epoch": courses.ramp_epoch(epochs_of(curves)), "stopped_at": epochs_of(curves)}
+        return {"epoch": courses.ramp_epoch(length(curves)), "stopped_at": length(curves)}
 
     def _train_by_own_fit(self, segment: Segment, after: AfterEpoch, *, bare: bool = False) -> Outcome:
         seed = seeds.derive(self._loaded.experiment.seed, "own fit", dict(segment.values), segment.replica)
@@ -182,7 +183,7 @@ class Trials:
             trained,
             curves,
             whole,
-            ended=epochs_of(whole) < segment.to_epoch,
+            ended=length(whole) < segment.to_epoch,
             write=partial(self._loaded.handover.fitted, trained.model, segment.values, seed),
             facts={"note": "; ".join(notes)} if notes else {},
             batch_size=trained.batch_size,
