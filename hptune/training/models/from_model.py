@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -80,29 +80,14 @@ def of_model(
     compiled, turned, rate = _compiled(model, recipe, named=named, folder=folder, rebuild=rebuild)
     digest = compiled.digest(turned)
 
-    def build() -> Built:
-        # A config may not hold all of the user's own: then the model is the builder's, and only dials are put into it.
-        made = _made(make, dial_places.in_config(config, paths, PLACEHOLDER)) if is_stock else rebuild()
-        dial_of = {place.name: place for place in dial_places.in_model(made, made.get_config())}
-        forgotten = [
-            name for name in dials if name not in dial_of or dial_of[name].holder in (() if is_stock else shared)
-        ]
-        if forgotten and not is_stock:
-            raise Outlives(", ".join(forgotten))
-        assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
-        return made, dial_places.attach(dial_of[name] for name in dials)
-
-    # A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
-    bare = dial_places.in_config(config, [place.path for place in everywhere], "dial")
-    zeros = [place.name for place in everywhere if place.number == 0]
-    architecture = fingerprint(_nameless(_without_regularizers(bare)), zeros)
+    architecture = _architecture(config, everywhere)
     return Blueprint(
         architecture=architecture,
         structure=fingerprint(_name(kind), blank, own, digest, [*smoothing_of(recipe)], *settings),
         dials={**dials, **turned, **smoothing_of(recipe)},
         learning_rate=rate if rate is not None else float("nan"),
         batch_size=concrete(recipe.training.batch_size),
-        build=build,
+        build=partial(_built, make if is_stock else None, config, places=places, rebuild=rebuild, shared=shared),
         weights=lambda seed: seeded_weights(seed, draw),  # the builder may have loaded pretrained ones
         stock=stock,
         compiled=compiled,
@@ -111,6 +96,40 @@ def of_model(
         alone=lambda: replace(apart(), architecture=architecture),
         unproved=tuple(unproved([own, digest])),
     )
+
+
+def _architecture(config: Any, places: Sequence[dial_places.Place]) -> str:
+    """What tells models of other layers apart. places: all that dials may have in it.
+
+    A rate of 0 makes no seed generator, which shifts what is drawn after it: another architecture.
+    """
+    bare = dial_places.in_config(config, [place.path for place in places], "dial")
+    zeros = [place.name for place in places if place.number == 0]
+    return fingerprint(_nameless(_without_regularizers(bare)), zeros)
+
+
+def _built(
+    make: Callable[[Any], Any] | None,
+    config: Any,
+    *,
+    places: Sequence[dial_places.Place],
+    rebuild: Callable[[], Any],
+    shared: Container[Any],
+) -> Built:
+    """A model with dials in these places. make: of a config; None: a config may not hold all of the user's own, so the
+    model is the builder's, and only dials are put into it.
+    """
+    made = (
+        rebuild() if make is None else _made(make, dial_places.in_config(config, [p.path for p in places], PLACEHOLDER))
+    )
+    dial_of = {place.name: place for place in dial_places.in_model(made, made.get_config())}
+    names = [*dict.fromkeys(place.name for place in places)]
+    outliving = shared if make is None else ()
+    forgotten = [name for name in names if name not in dial_of or dial_of[name].holder in outliving]
+    if forgotten and make is None:
+        raise Outlives(", ".join(forgotten))
+    assert not forgotten, f"dials without a place: {', '.join(forgotten)}"
+    return made, dial_places.attach(dial_of[name] for name in names)
 
 
 class Outlives(Exception):
