@@ -181,6 +181,8 @@ def search(
             make_strategy=lambda filled, space: choose(filled, space, folder=folder),
             watch=watch,
         )
+    if quiet:
+        _note(*watch.left_out)
     if as_json:
         _say_json({"run": paths.name, **summary(record)})
     else:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, cast
 
-from hptune.base.trial import Curves, Segment, Spent, Trial
+from hptune.base.trial import Curves, Segment, Spent, Trial, Value
 from hptune.experiment.objective import Objective
 from hptune.run.curves import extended, length, whole_epochs
 from hptune.run.events import Event, Failed, Finished, SegmentKey, Started, Stopped, key_of, segment_key
+
+
+class HistoryChanged(Exception):
+    """Code that was shown a history has changed it."""
 
 
 class History:
@@ -141,6 +146,27 @@ class History:
         return math.fsum(scores) / len(scores) if scores and len(scores) == len(trial.curves) else None
 
     # --- how it grows -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """For code of the user's to run in: which trials there are, and their values, are put back.
+
+        Raises HistoryChanged where they were others.
+        """
+        before = [(trial, dict(trial.values)) for trial in self.trials]
+        try:
+            yield
+        finally:
+            changed = before != [(trial, trial.values) for trial in self.trials]
+            if changed:
+                self.trials[:] = [trial for trial, _ in before]
+                for trial, values in before:
+                    cast("dict[str, Value]", trial.values).clear()
+                    cast("dict[str, Value]", trial.values).update(values)
+        if changed:
+            raise HistoryChanged(
+                "changed the history that it was given: its trials, or their values. Let it change copies"
+            )
 
     def apply(self, event: Event) -> None:
         """Take in one event of the journal; events that belong to no segment are skipped."""

@@ -23,7 +23,7 @@ from hptune.experiment import sections
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import StrategyOptions
 from hptune.experiment.space.space import Space
-from hptune.run.history import History
+from hptune.run.history import History, HistoryChanged
 from hptune.strategies.plan import rungs_of
 from hptune.strategies.sampled import Points, Sampled, first_points
 from hptune.strategies.sampler import Sampler, Setup
@@ -39,7 +39,7 @@ ROWS: dict[type[StrategyOptions], str] = {
     sections.CmaEs: "samplers.optuna:sampler",
     sections.Qmc: "samplers.optuna:sampler",
     sections.Nsga2: "samplers.optuna:sampler",
-    sections.OptunaClass: "samplers.optuna:named",
+    sections.OptunaClass: "samplers.optuna_class:UserSampler",
     sections.BayesOpt: "samplers.bayes_opt:sampler",
     sections.Narrowing: "samplers.narrowing:sampler",
     sections.Guided: "guided:sampler",
@@ -103,12 +103,12 @@ class Beside:
 
     def next(self, history: History) -> Decision:
         """As `Strategy` has it, with the process's settings put back afterwards."""
-        with self.at_work("next", len(history.trials)), _untouched(history):
+        with self.at_work("next", len(history.trials)), history.unchanged():
             return self.strategy.next(history)
 
     def may_continue(self, trial: Trial, history: History) -> bool:
         """As `Strategy` has it, with the process's settings put back afterwards."""
-        with self.at_work("may_continue", trial.number, len(history.trials)):
+        with self.at_work("may_continue", trial.number, len(history.trials)), history.unchanged():
             return self.strategy.may_continue(trial, history)
 
     @contextmanager
@@ -119,21 +119,15 @@ class Beside:
 
 
 @contextmanager
-def _untouched(history: History) -> Iterator[None]:
-    """Raises RunError where the block changes which trials there are, or their values."""
-    before = [(trial.number, dict(trial.values)) for trial in history.trials]
-    yield
-    if before != [(trial.number, trial.values) for trial in history.trials]:
-        told = "the code that chooses points changed the history that it was given: its trials, or their values"
-        raise RunError(f"{told}. Let it change copies, and run the same command again.")
-
-
-@contextmanager
 def _calmly() -> Iterator[None]:
-    """Keep the user's code from ending the process and from writing to stdout. Raises RunError."""
+    """Keep the user's code from ending the process, from writing to stdout and from changing what it is shown. Raises
+    RunError.
+    """
     try:
         with redirect_stdout(sys.stderr):
             yield
+    except HistoryChanged as changed:
+        raise RunError(f"the code that chooses points {changed}, and run the same command again.") from changed
     except SystemExit as ended:
         reason = f"the code that chooses points ended the process: sys.exit({ended.code!r:.100})"
         raise RunError(f"{reason}. Fix it and run the same command again.") from ended

@@ -7,11 +7,12 @@ of the space, none comes twice, and the number of trials is bounded.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hptune.base.errors import KeyPath, RunError, spec_error
-from hptune.base.trial import Trial
+from hptune.base.trial import Trial, Values
 from hptune.base.user_code import load_object
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.sections import PythonStrategy, StrategyOptions
@@ -60,12 +61,12 @@ class OwnStrategy:
             case Start():
                 return self._start(decision, history)
             case Continue():
-                self._check_continued(decision, history)
+                return self._continue(decision, history)
             case Wait():
                 if not any(True for _ in history.running()):
                     return Done(f"{self._name} waits for trials, and none is running")
-            case Done():
-                pass
+            case Done(why):
+                return Done(self._why(why, history) or f"{self._name} has ended it")
             case _:
                 raise self._error(history, f"must give Start, Continue, Wait or Done, gave {decision!r}")
         return decision
@@ -79,7 +80,10 @@ class OwnStrategy:
         return bool(self._call(lambda: self._inner.may_continue(trial, history), history))
 
     def _start(self, decision: Start, history: History) -> Start:
-        space, values = self._setup.space, dict(decision.values)
+        space = self._setup.space
+        if not isinstance(decision.values, Mapping):
+            raise self._error(history, f"must give values by name, gave {decision.values!r}")
+        values = dict(decision.values)
         wrong = [
             name
             for name, value in values.items()
@@ -96,18 +100,35 @@ class OwnStrategy:
         known = {point_key(trial.values): trial.number for trial in history.trials}
         if (twice := known.get(point_key(point))) is not None:
             raise self._error(history, f"gave the point of trial {twice} again")
-        if not isinstance(decision.to_epoch, int) or decision.to_epoch < 1:
-            raise self._error(history, f"must train up to an epoch of at least 1, gave {decision.to_epoch!r}")
-        return Start(point, decision.to_epoch, decision.why)
+        return Start(point, self._epoch(decision.to_epoch, point, history), self._why(decision.why, history))
 
-    def _check_continued(self, decision: Continue, history: History) -> None:
-        trials = history.trials
-        if not 0 <= decision.trial < len(trials) or trials[decision.trial].state != "paused":
-            raise self._error(history, f"trial {decision.trial!r} is not paused, and can't be trained on")
-        if decision.to_epoch <= trials[decision.trial].epochs:
-            raise self._error(
-                history, f"trial {decision.trial} is trained to epoch {trials[decision.trial].epochs} already"
-            )
+    def _continue(self, decision: Continue, history: History) -> Continue:
+        trials, number = history.trials, self._whole(decision.trial, "a trial's number", history)
+        if not 0 <= number < len(trials) or trials[number].state != "paused":
+            raise self._error(history, f"trial {number} is not paused, and can't be trained on")
+        to_epoch = self._epoch(decision.to_epoch, trials[number].values, history)
+        if to_epoch <= trials[number].epochs:
+            raise self._error(history, f"trial {number} is trained to epoch {trials[number].epochs} already")
+        return Continue(number, to_epoch, self._why(decision.why, history))
+
+    def _epoch(self, value: Any, point: Values, history: History) -> int:
+        to_epoch, most = self._whole(value, "an epoch", history), full_epochs(self._setup.experiment, point)
+        if not 1 <= to_epoch <= most:
+            raise self._error(history, f"must train up to an epoch from 1 to training.epochs ({most}), gave {to_epoch}")
+        return to_epoch
+
+    def _whole(self, value: Any, what: str, history: History) -> int:
+        try:
+            if not isinstance(value, bool):
+                return operator.index(value)
+        except TypeError:
+            pass
+        raise self._error(history, f"{what} must be a whole number, got {value!r}")
+
+    def _why(self, why: Any, history: History) -> str | None:
+        if why is not None and not isinstance(why, str):
+            raise self._error(history, f"why must be a text, got {why!r}")
+        return why
 
     def _call(self, question: Callable[[], Any], history: History) -> Any:
         try:

@@ -6,16 +6,22 @@ of other packages are found by their entry points of `hptune.trackers`, whose na
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import Any
 
-from hptune.base.errors import SpecError, spec_error
+from hptune.base.errors import SpecError, message_of, spec_error
 from hptune.base.offered import load_offered
 from hptune.base.rows import load_row
-from hptune.base.trial import Segment, Trial
+from hptune.base.surroundings import Apart
+from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Trial
 from hptune.executors.executor import Outcome
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.sections import TRACKERS
+from hptune.run.history import History
 from hptune.run.record import Record
 from hptune.run.rundir import RunPaths
 from hptune.search.budget import Limits
@@ -29,11 +35,12 @@ def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
         if options is False:
             continue
         try:
-            by_key[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
+            with redirect_stdout(sys.stderr):
+                by_key[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
         except SpecError:
             raise
-        except Exception as error:  # another package's may raise anything
-            reason = f"{key} can't be begun: {type(error).__name__}: {error}. Fix its options, or drop it."
+        except (Exception, SystemExit, GeneratorExit) as error:  # another package's may raise anything
+            reason = f"{key} can't be begun: {type(error).__name__}: {message_of(error)}. Fix its options, or drop it."
             raise spec_error(reason, "track", key) from error
     return by_key
 
@@ -54,9 +61,14 @@ class Watches:
     def __init__(self, first: Watch, trackers: Mapping[str, Watch]) -> None:
         self._first = first
         self._trackers = dict(trackers)
+        self._record: Record | None = None
+        self._apart: dict[str, Apart] = {}
+        self.left_out: list[str] = []
+        """What was noted of trackers that raised."""
 
     def begun(self, record: Record, limits: Limits) -> None:
         """As in `Watch`: the screen first, then each tracker."""
+        self._record = record
         self._first.begun(record, limits)
         self._tell("begun", record, limits)
 
@@ -82,6 +94,7 @@ class Watches:
 
     def winner(self, record: Record) -> None:
         """As in `Watch`: the screen first, then each tracker."""
+        self._record = record
         self._first.winner(record)
         self._tell("winner", record)
 
@@ -98,7 +111,37 @@ class Watches:
     def _tell(self, method: str, *arguments: Any) -> None:
         for key, tracker in list(self._trackers.items()):
             try:
-                getattr(tracker, method)(*arguments)
-            except Exception as error:  # noqa: BLE001  # whatever it raises: a search is worth more than its tracker
+                if key in TRACKERS:
+                    getattr(tracker, method)(*arguments)
+                else:
+                    self._tell_anybody(key, method, arguments)
+            except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  # a search is worth more
                 del self._trackers[key]
-                self._first.noted(f"track.{key} is left out from here on: {type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {message_of(error)}".rstrip(": ")
+                self.left_out.append(f"track.{key} is left out from here on: {reason}")
+                self._first.noted(self.left_out[-1])
+
+    def _tell_anybody(self, key: str, method: str, arguments: tuple[Any, ...]) -> None:
+        """Tell another package's tracker: what it sets, prints and changes shows nowhere in the search."""
+        history = self._record.history if self._record is not None else History(())
+        apart = self._apart.setdefault(key, Apart())
+        with apart.at_work(), redirect_stdout(sys.stderr), history.unchanged():
+            getattr(self._trackers[key], method)(*map(_copied, arguments))
+
+
+def _copied(shown: Any) -> Any:
+    """What a tracker may write into as it likes; a Record is the search's own."""
+    match shown:
+        case Segment():
+            return shown._replace(values=dict(shown.values))
+        case Trial():
+            curves = tuple(map(dict, shown.curves))
+            return shown._replace(values=dict(shown.values), curves=curves, facts=copy.deepcopy(dict(shown.facts)))
+        case SegmentResult():
+            facts = copy.deepcopy(dict(shown.facts))
+            return replace(shown, segment=_copied(shown.segment), curves=dict(shown.curves), facts=facts)
+        case SegmentFailure():
+            return replace(shown, segment=_copied(shown.segment))
+        case Mapping():
+            return dict(shown)
+    return shown

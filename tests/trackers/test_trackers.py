@@ -194,6 +194,67 @@ def test_an_installed_tracker_hears_of_the_search_and_of_train_best(tmp_path: Pa
     assert "epoch best int dict" in trained, "of short epochs some are told alone: the outcome has them all"
 
 
+STRANGE = """
+import os, sys
+class Tracker:
+    def __init__(self, run, do, at="epoch"):
+        self.do, self.at, self.record = do, at, None
+        print("NOISE")
+    def __getattr__(self, name):
+        def told(*given):
+            if name == "begun":
+                self.record = given[0]
+            if name == self.at:
+                print("NOISE")
+                exec(self.do, {"self": self, "given": given, "os": os, "sys": sys})
+        return told
+"""
+
+DOES = {
+    "exits": "sys.exit(3)",
+    "generator": "raise GeneratorExit",
+    "closes": "sys.stdout.close(); sys.stderr.close()",
+    "changes what it is given": "[one.values.update(score=9.0) for one in given if hasattr(one, 'values')]",
+    "changes the record": "[one.values.update(score=9.0) for one in self.record.history.trials]",
+    "empties the record": "self.record.history.trials.clear()",
+    "sets": "os.environ['OUT_OF_A_TRACKER'] = '1'; os.chdir('/')",
+}
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+@pytest.mark.parametrize("at", ["epoch", "reported", "ended"])
+@pytest.mark.parametrize("does", [pytest.param(does, marks=pytest.mark.slow) for does in DOES])
+def test_nothing_that_a_tracker_does_changes_the_search(tmp_path: Path, does: str, at: str, executor: str) -> None:
+    _strange(tmp_path, does, at, executor)
+
+
+def test_a_tracker_that_exits_is_left_out_and_one_that_writes_into_trials_changes_none(tmp_path: Path) -> None:
+    _strange(tmp_path / "a", "exits", "reported", "inline")
+    _strange(tmp_path / "b", "changes the record", "epoch", "inline")
+
+
+def _strange(tmp_path: Path, does: str, at: str, executor: str) -> None:
+    site = tmp_path / "site"
+    (info := site / "theirs-1.0.dist-info").mkdir(parents=True)
+    (site / "theirs.py").write_text(STRANGE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hptune.trackers]\ntheirs = theirs:Tracker\n")
+    spec = written(tmp_path, f"{{csv: true, theirs: {{do: {json.dumps(DOES[does])}, at: {at}}}}}")
+    spec.write_text(f"{spec.read_text()}\nexecution: {{executor: {executor}}}\n")
+    ran = told(tmp_path, "search", "s.yaml", "--json", PYTHONPATH=str(site))
+    assert json.loads(ran.stdout)["run"] == "t"
+    assert ("track.theirs is left out from here on" in ran.stderr) == (
+        does not in ("changes what it is given", "sets", "closes")
+    )
+    theirs = json.loads(told(tmp_path, "trials", "--json").stdout)
+    written(tmp_path, "{csv: false}")
+    spec.write_text(f"{spec.read_text()}\nexecution: {{executor: {executor}}}\n")
+    told(tmp_path, "search", "s.yaml", "--fresh", "--quiet")
+    plain = json.loads(told(tmp_path, "trials", "--run", "t", "--json").stdout)
+    without_time = [{key: one[key] for key in one if key != "seconds"} for one in theirs]
+    assert without_time == [{key: one[key] for key in one if key != "seconds"} for one in plain]
+
+
 @pytest.mark.parametrize("key", sections.TRACKERS)
 def test_every_tracker_of_the_table_has_all_methods(key: str, tmp_path: Path) -> None:
     experiment = load(written(tmp_path, f"{{{key}: true}}")).experiment

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from inspect import signature
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -26,12 +25,10 @@ from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, QMCSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hptune.base.errors import RunError, spec_error
 from hptune.base.seeds import derive
 from hptune.base.trial import ENDED, Trial, Value, Values
-from hptune.base.user_code import load_object
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.sections import CmaEs, Nsga2, OptunaClass, Qmc, Tpe
+from hptune.experiment.sections import CmaEs, Nsga2, Qmc, Tpe
 from hptune.experiment.space.conditions import Conditions
 from hptune.experiment.space.space import ChoiceDomain, Domain, FloatDomain, IntDomain, Space
 from hptune.run.history import History
@@ -39,7 +36,7 @@ from hptune.strategies.follow import Follower
 from hptune.strategies.sampler import RESULTS, Point, Setup
 from hptune.strategies.samplers.calm import calm
 
-Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2 | OptunaClass
+Options: TypeAlias = Tpe | CmaEs | Qmc | Nsga2
 
 Attributes: TypeAlias = dict[str, Any]
 """The state that a sampler keeps, by its own keys."""
@@ -48,6 +45,16 @@ _THEN = datetime(2000, 1, 1)  # Optuna wants a time; no sampler reads it
 
 
 # --- how a space is shown to a sampler ------------------------------------------------------------------------------
+
+
+class _Code(Protocol):
+    """How a domain is shown."""
+
+    distribution: BaseDistribution
+
+    def encode(self, value: Value) -> Value: ...
+
+    def decode(self, raw: Any) -> Value: ...
 
 
 class _Plain:
@@ -101,12 +108,13 @@ def _code(domain: Domain) -> _Plain | _Indexed:
     return _Indexed(domain, values)
 
 
-class _Coding:
+class Coding:
     """A space as Optuna's distributions, and points of it there and back."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, code: Callable[[Domain], _Code | None] = lambda _: None) -> None:
+        """code: how a domain is shown; None: as below."""
         self.space = space
-        self._codes = {name: _code(domain) for name, domain in space.domains.items()}
+        self._codes: dict[str, _Code] = {name: code(domain) or _code(domain) for name, domain in space.domains.items()}
         self.distributions = {name: code.distribution for name, code in self._codes.items()}
 
     def trial(
@@ -118,6 +126,7 @@ class _Coding:
         scores: Sequence[float] | None = None,
         attributes: Attributes | None = None,
     ) -> FrozenTrial:
+        """A trial as Optuna has it. scores: one an objective, of a trial that is complete."""
         return FrozenTrial(
             number=number,
             trial_id=number,
@@ -188,7 +197,7 @@ class _Qmc(QMCSampler):
 
 
 @contextmanager
-def _calm() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """No warning that an option is experimental, no word that a study was made, one thread."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -211,13 +220,10 @@ class OptunaSampler:
         space: Space,
         *,
         options: Options,
-        make: Callable[[int], BaseSampler] | None = None,
     ) -> None:
-        """make: a sampler under this seed, of a class that the user names."""
         self._seed = experiment.seed
         self._options = options
-        self._make = make
-        self._coding = _Coding(space)
+        self._coding = Coding(space)
         conditions = Conditions(space.domains)
         self._always = {name for name in space.domains if conditions.always(name)}
         self._conditional = len(self._always) < len(space.domains)
@@ -232,7 +238,7 @@ class OptunaSampler:
         if epochs != self._epochs:
             self._epochs = epochs
             self._follower.restart(history)
-        with _calm():
+        with quietly():
             self._follower.follow(history)
             return self._ask(len(history.trials), self._running(history)).point
 
@@ -256,7 +262,7 @@ class OptunaSampler:
 
     def _write_down(self, number: int, history: History) -> None:  # noqa: ARG002
         """Recreate what a sampler that keeps state wrote when it was asked for this trial."""
-        if isinstance(self._options, CmaEs | Nsga2 | OptunaClass):
+        if isinstance(self._options, CmaEs | Nsga2):
             answer = self._ask(number, [])
             self._attributes[number], self._books = answer.attributes, answer.books
 
@@ -305,8 +311,6 @@ class OptunaSampler:
         kinds = {name: kind for name, kind in sorted(self._coding.distributions.items()) if not kind.single()}
         always = {name: kind for name, kind in kinds.items() if name in self._always}
         match self._options:
-            case OptunaClass():
-                return sampler.infer_relative_search_space(study, trial)
             case Tpe() if len(self._directions) > 1:
                 return {}
             case Tpe() if self._conditional:
@@ -320,8 +324,6 @@ class OptunaSampler:
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = derive(self._seed, "suggest", number)
-        if self._make is not None:
-            return self._make(seed)
         match self._options:
             case Tpe(initial_points=initial, candidates=candidates):
                 enough = initial if self._epochs is None else min(initial, RESULTS)
@@ -342,46 +344,3 @@ class OptunaSampler:
 def sampler(setup: Setup) -> OptunaSampler:
     """`strategy: tpe`, `cmaes`, `qmc` and `nsga2`."""
     return OptunaSampler(setup.experiment, setup.space, options=setup.options)
-
-
-def named(setup: Setup) -> UserSampler:
-    """`strategy: {name: optuna, sampler: module:Class}`."""
-    return UserSampler(setup)
-
-
-class UserSampler:
-    """The points of a sampler class that the user names.
-
-    Raises SpecError where there is no such class, or it can't be made, and RunError where it fails at a question.
-    """
-
-    def __init__(self, setup: Setup) -> None:
-        options = setup.options
-        self._name, self._options, path = options.sampler, options.options, ("strategy", "sampler")
-        loaded = load_object(self._name, setup.folder, path)
-        if not (isinstance(loaded, type) and issubclass(loaded, BaseSampler)):
-            message = f"must be a subclass of optuna.samplers.BaseSampler, got {loaded!r}. Name such a class."
-            raise spec_error(message, *path)
-        self._class = loaded
-        try:
-            with _calm():
-                self._made(0)
-        except Exception as error:  # the class may be anybody's
-            message = f"{self._name} can't be constructed: {type(error).__name__}: {error}"
-            way = "It is given the options as keywords, and a seed where it takes one"
-            raise spec_error(f"{message}. {way}.", "strategy", "options") from error
-        self._sampler = OptunaSampler(setup.experiment, setup.space, options=options, make=self._made)
-
-    def _made(self, seed: int) -> BaseSampler:
-        takes = "seed" in signature(self._class.__init__).parameters and "seed" not in self._options
-        return self._class(**{**({"seed": seed} if takes else {}), **self._options})
-
-    def suggest(self, history: History) -> Point:
-        """As `Sampler` has it. Raises `RunError` where the class raises."""
-        try:
-            return self._sampler.suggest(history)
-        except Exception as error:  # the class may be anybody's
-            reason = (
-                f"strategy.sampler: {self._name} for trial {len(history.trials)} raised {type(error).__name__}: {error}"
-            )
-            raise RunError(f"{reason}. Fix it and run the same command again.") from error
