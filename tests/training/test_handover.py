@@ -196,12 +196,21 @@ def test_layers_that_keras_can_not_bring_back_are_told_before_the_search(tmp_pat
         "search_space: {n: {type: int, min: 2, max: 3}}\ntraining: {epochs: 1}\n"
     )
     loaded = load(tmp_path / "a.yaml")
-    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs" / "a"))
+    run = RunPaths(tmp_path / "runs" / "a")
+    worker = Worker(loaded.experiment, loaded.folder, run)
     try:
-        if layer == "Good":
-            worker.run(Segment(0, {}, purpose="probe"))
+        notes = worker.run(Segment(0, {}, purpose="probe")).facts.get("notes", [])
+        told = [note for note in notes if "will be of no use to `predict`" in note]
+        result = worker.run(Segment(0, {"n": 3}, to_epoch=1, purpose="best"))
+        if layer in ("LeavesOut", "Holds"):
+            assert f"({layer})" in told[0]
+            assert "whose get_config leaves something out" in told[0]
             return
-        with pytest.raises(SpecError, match=rf"could not write a model that loads: .*\({layer}\).*get_config leaves"):
-            worker.run(Segment(0, {}, purpose="probe"))
+        assert not told
+        assert ("give NoMore a constructor that takes **more" in result.facts["note"]) == (layer == "NoMore")
+        samples = np.random.default_rng(0).normal(size=(5, 10)).astype("float32")
+        found = open_predictor(run, read_signature(run))(samples).numbers
+        assert found.shape == (5, 1)
+        assert np.isfinite(found).all()
     finally:
         sys.modules.pop("my_layers", None)

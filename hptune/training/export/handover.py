@@ -42,12 +42,18 @@ from hptune.training.export.signature import Each, gives_logits, gives_margins, 
 from hptune.training.models.blueprint import Blueprint
 from hptune.training.models.bounds import activation_of, last_activation
 from hptune.training.models.hypermodel import Builder
-from hptune.training.own.classes import is_own, own_objects
+from hptune.training.own.classes import is_own, lenient, own_objects
 from hptune.training.runtime import keras
 
 FLOAT64 = (
     "the model takes float64, since float32 would lose digits: give it samples by model(…) or "
     "model.predict_on_batch(…); Keras's model.predict makes float32 of NumPy's float64 first"
+)
+
+
+_NO_KEYWORDS = (
+    "`hptune predict` loads it; for Keras's load_model give {} a constructor that takes **more and hands it on to "
+    "super().__init__, and train the winner anew"
 )
 
 
@@ -77,13 +83,14 @@ class Handover:
     builder: Builder | None
     folder: Path
 
-    def check_first(self, blueprint: Blueprint, program: Program, *, restored: bool) -> None:
+    def check_first(self, blueprint: Blueprint, program: Program, *, restored: bool) -> list[str]:
         """Check before the first trial that the exported model predicts from raw samples what the trained one does.
 
-        Raises SpecError where not. A model from code is checked by train-best, which has other ways to restore it.
+        Notes on what no file will bring back. Raises SpecError where the predictions differ. A model from code is
+        checked by train-best, which has other ways to restore it.
         """
         if self.builder is not None or not has_call(program.model):
-            return
+            return []
         plain = [variable.numpy() for variable in plain_variables(program.model)]
         model = for_users(blueprint, program.weights(), self.data, restored=restored, plain=plain)
         try:
@@ -91,14 +98,13 @@ class Handover:
         except SegmentFailed as failed:
             problem = f"train-best could not write a model that is right: {failed}."
             raise spec_error(f"{problem} Look at columns of extreme size, or say data.scale: none.", "data") from failed
-        if own_objects(model):
-            self._check_restorable(model)
+        return self._notes_on_restoring(model) if own_objects(model) else []
 
-    def _check_restorable(self, model: Any) -> None:
-        """Check that Keras brings back from a file a model with layers of the user's. Raises SpecError where not."""
+    def _notes_on_restoring(self, model: Any) -> list[str]:
+        """Whether Keras brings back from a file a model with layers of the user's."""
         held = plain_variables(model)  # a file has none of these; as they are first, a new layer may have them too
-        moved = [one.numpy() for one in held]
-        put(held, [value + 1 if value.dtype.kind in "iuf" else value for value in moved])
+        values = [one.numpy() for one in held]
+        put(held, [value + 1 if value.dtype.kind in "iuf" else value for value in values])
         with tempfile.TemporaryDirectory() as folder:
             handed = hand_over(
                 model,
@@ -110,9 +116,12 @@ class Handover:
                 values={},
                 seed=0,
             )
-        if handed.unusable:
-            remedy = "or build the model in code (model.python), of which the weights alone are written"
-            raise spec_error(f"train-best could not write a model that loads: {handed.unusable}; {remedy}.", "model")
+        if not handed.unusable:
+            return []
+        return [
+            f"the winner's file will be of no use to `predict`: {handed.unusable}; code that builds it "
+            "(model.python) has its weights written"
+        ]
 
     def trained(self, blueprint: Blueprint, program: Program, values: Values, *, restored: bool) -> dict[str, Any]:
         """Write the model that a program trained, as stock Keras; returns facts on it."""
@@ -227,6 +236,8 @@ def hand_over(
             whole = loads and _loaded(path, importable, compiled=True) is not None
         if loads:
             return Handed(written, code=code, note=_how_to_load(run.in_place(path), code, compiled, whole=whole))
+        if builder is None and _equal(_loaded(path, lenient({name: objects[name] for name in code})), x, wanted):
+            return Handed(written, code=code, note=_NO_KEYWORDS.format(", ".join(code)))
     if builder is not None and builder.call is not None:
         made = inner()
         save_weights(weights, made)

@@ -22,7 +22,7 @@ from hptune.training.export.signature import Signature
 from hptune.training.export.skops_predictor import SkopsPredictor
 from hptune.training.export.unseen import RawSamples
 from hptune.training.models.hypermodel import from_code
-from hptune.training.own.classes import load_own
+from hptune.training.own.classes import lenient, load_own
 
 BATCH = 256
 
@@ -74,7 +74,7 @@ def load_best(run: RunPaths, signature: Signature) -> Any:
             model(np.zeros(tuple(signature.built["shape"])))
         model.load_weights(run.best_weights)
         return model
-    own = load_own(signature.code, Path(signature.folder))
+    own = lenient(load_own(signature.code, Path(signature.folder)))
     return runtime.keras().models.load_model(run.best_model, custom_objects=own, compile=False, safe_mode=True)
 
 

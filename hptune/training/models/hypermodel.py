@@ -110,11 +110,12 @@ class Builder:
         self._asked.append((hp, values))
         return model, hp
 
-    def check_asked(self) -> None:
-        """Raises SegmentFailed as `build` does, for what the code asked for since, while a graph was traced."""
+    def asked(self) -> list[tuple[Any, Values]]:
+        """Whom the code of the models built since the last call may ask yet, as graphs are made of it, and the values
+        that it had: for `check_whole`.
+        """
         asked, self._asked = self._asked, []
-        for hp, values in asked:
-            check_whole(hp, values)
+        return asked
 
     def begin(self, x: Any, values: Values, *, seed: int) -> None:
         """Call the code once, so that what it keeps from its first call on is the same in every process.

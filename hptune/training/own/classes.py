@@ -42,3 +42,30 @@ def from_config(model: Any) -> Callable[[Any], Any]:
 def load_own(named: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """The objects behind the references, looked for in `folder` first. Raises SpecError for a missing one."""
     return {name: load_object(reference, folder, ("model",)) for name, reference in named.items()}
+
+
+class Lenient:
+    """A layer class as Keras restores it from a config, also where its constructor takes no keywords beside its own."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def from_config(self, config: Mapping[str, Any]) -> Any:
+        """The layer. Raises what the class raises."""
+        try:
+            return self._kind.from_config(dict(config))
+        except TypeError:
+            of_all = {name: value for name, value in config.items() if name in ("name", "trainable", "dtype")}
+            made = self._kind.from_config({name: value for name, value in config.items() if name not in of_all})
+            made.name, made.trainable = of_all.get("name", made.name), of_all.get("trainable", True)
+            if (dtype := of_all.get("dtype")) is not None:
+                made.dtype_policy = keras().dtype_policies.get(dtype)
+            return made
+
+
+def lenient(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects, the layers among them as `Lenient`."""
+    layer = keras().layers.Layer
+    return {
+        name: Lenient(one) if isinstance(one, type) and issubclass(one, layer) else one for name, one in named.items()
+    }

@@ -17,11 +17,13 @@ from hptune.base.own_files import is_own_file
 
 
 def own_modules(reference: str, folder: Path | None) -> list[ModuleType]:
-    """The module of `module:name`, all of the user's that it has imported, and all others loaded from the folder."""
-    beside = (folder or Path()).resolve()
+    """The module of `module:name`, all of the user's that it has imported, and all others loaded from the folder; None:
+    no others.
+    """
+    beside = folder.resolve() if folder is not None else None
     loaded = [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and one.__name__ != "__main__"]
     named = reference.partition(":")[0]
-    waiting = [one for one in loaded if one.__name__ == named or _lies_in(beside, one)]
+    waiting = [one for one in loaded if one.__name__ == named or (beside is not None and _lies_in(beside, one))]
     modules: dict[int, ModuleType] = {}
     while waiting:
         module = waiting.pop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -131,11 +131,16 @@ _FLOATS = (
 )
 
 
+def keeps(names: Iterable[str]) -> str:
+    """A note on the names through which the user's modules keep something."""
+    kept = sorted(names)
+    return _KEEPS.format(names=", ".join(kept[:5]) + (", …" if len(kept) > 5 else ""))
+
+
 def notes_on_leftovers(builder: Builder) -> list[str]:
     """Notes on what the builder's calls leave behind for the next call."""
-    kept = sorted(builder.kept_by_code)
-    shown = ", ".join(kept[:5]) + (", …" if len(kept) > 5 else "")
-    notes = [_KEEPS.format(names=shown)] if kept else []
+    kept = builder.kept_by_code
+    notes = [keeps(kept)] if kept else []
     if builder.floats != "float32":
         notes.append(_FLOATS.format(floats=builder.floats))
     return [_CHANGES, *notes] if builder.untouched.changed and not kept else notes

@@ -51,8 +51,7 @@ def probe(loaded: Loaded, trials: Trials, segment: Segment) -> dict[str, Any]:
         folder=loaded.folder,
     )
     program = programs.program(drawn)
-    loaded.handover.check_first(drawn, program, restored=programs.restores_targets)
-    notes_on_model = [*doubts]
+    notes_on_model = [*doubts, *loaded.handover.check_first(drawn, program, restored=programs.restores_targets)]
     if builder is not None:
         if not math.isnan(drawn.learning_rate):
             learnt["learning_rate"] = drawn.learning_rate

@@ -105,6 +105,7 @@ class KerasTrainer:
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         """As in `Trainer`."""
         started = time.perf_counter()
+        self.loaded.begin_trial()
         if segment.purpose in LEARN:
             learnt = {**LEARN[segment.purpose](self.loaded, self._trials, segment), **self._news()}
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)

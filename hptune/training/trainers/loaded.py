@@ -8,9 +8,11 @@ from pathlib import Path
 
 from hptune.base import seeds
 from hptune.base.rows import load_row
+from hptune.base.user_code import is_own
 from hptune.experiment.defaults import ends_in_one_unit, fill, is_one_hot
 from hptune.experiment.experiment import Experiment
 from hptune.experiment.objective import Objective, leading
+from hptune.experiment.reading.code_names import modules_named
 from hptune.experiment.space.references import texts_in
 from hptune.experiment.space.space import Space
 from hptune.run.rundir import RunPaths
@@ -19,6 +21,8 @@ from hptune.training.data import Data, Part
 from hptune.training.data.source_form import as_given, beside_outputs, target_as_given
 from hptune.training.export.handover import Handover
 from hptune.training.models.hypermodel import Builder, from_code
+from hptune.training.own.named_code import NamedCode
+from hptune.training.own.reuse import keeps
 from hptune.training.trainers.by_fit.own_fit import FitContext
 from hptune.training.trainers.programs import MODELS, Programs
 from hptune.training.trainers.samples import Samples
@@ -88,6 +92,21 @@ class Loaded:
         x, declared = self._samples.data(self._fold).train.x[:1], Space(self.as_written.search_space).defaults()
         builder.begin(x, declared, seed=seeds.derive(self.as_written.seed, "import"))
         return builder
+
+    @cached_property
+    def _code(self) -> NamedCode:
+        without_data = self.as_written.model_copy(update={"data": None})
+        named = set() if self.as_written.model.declares else modules_named(without_data)
+        return NamedCode([name for name in named if is_own(name, self.folder)], self.folder, self.as_written.seed)
+
+    def begin_trial(self) -> None:
+        """Begin as in a process of its own, whatever the code of earlier trials has left in the user's modules."""
+        known = "programs" in vars(self)
+        if self._code.renewed() and known:
+            news = self.programs.news
+            del self.programs  # it was made of what is no longer there
+            self.programs.news = news
+            self.programs.news.setdefault("note", keeps(self._code.kept))
 
     @cached_property
     def programs(self) -> Programs:

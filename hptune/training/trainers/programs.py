@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hptune.base import files, seeds
 from hptune.base.errors import Problem, SegmentFailed, SpecError
@@ -35,7 +36,7 @@ from hptune.training.models import augment
 from hptune.training.models.blueprint import SMOOTHING, Blueprint, Weights, fingerprint
 from hptune.training.models.from_layers import of_layers
 from hptune.training.models.from_model import Outlives, of_model
-from hptune.training.models.hypermodel import Builder
+from hptune.training.models.hypermodel import Builder, check_whole
 from hptune.training.own.guard import apart
 from hptune.training.runtime import keras, reset_names
 from hptune.training.trainers.last_layer import check_last_layer, range_note
@@ -82,6 +83,7 @@ class Programs:
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._weights: OrderedDict[tuple[str, int], Weights] = OrderedDict()
         self.news: dict[str, Any] = {}
+        self._asked: WeakKeyDictionary[Program, list[tuple[Any, Values]]] = WeakKeyDictionary()
 
     @counts("build")
     def blueprint(self, recipe: Recipe, values: Values) -> Blueprint:
@@ -271,8 +273,15 @@ class Programs:
             xla=xla,
         )
         if self._builder is not None:
-            self._builder.check_asked()  # while it was traced
+            self._asked[program] = self._builder.asked()
+            self.check_asked(program)
         return program
+
+    def check_asked(self, program: Program) -> None:
+        """Raises SegmentFailed where the model's code has asked for a parameter since, as a graph was made of it."""
+        others = self._builder.asked() if self._builder is not None else []
+        for hp, values in [*self._asked.get(program, ()), *others]:
+            check_whole(hp, values)
 
     def _stabilized(self, options: Stabilize, draws: Blueprint, replica: int) -> Weights:
         """The run's stabilised weights of these draws; made here where the run doesn't have them (any more)."""

@@ -103,6 +103,7 @@ class Trials:
             ended=ended,
             on_epoch=partial(after, program),
         )
+        self._loaded.programs.check_asked(program)
         if WATCH.asked:
             self._explain(blueprint, program, state=state, setting=setting, epochs=length(curves))
         whole = joined(so_far, curves)

@@ -171,7 +171,7 @@ def test_token_numbers_must_be_whole(tmp_path: Path) -> None:
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_text("no")
     assert "is no readable array file" in problems(ARRAYS, tmp_path / "x.npz")[0]
-    assert "Give it a .csv or .parquet file" in problems(TABLE, tmp_path / "x.npz")[0]
+    assert "Give it a .csv or .parquet or .jsonl file" in problems(TABLE, tmp_path / "x.npz")[0]
     assert "no such file or folder" in problems(TABLE, tmp_path / "none.csv")[0]
     assert "shape [n, 2, 2]" in problems(ARRAYS, write(tmp_path, GOOD))[0]
 

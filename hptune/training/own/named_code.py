@@ -1,0 +1,71 @@
+"""The user's modules behind a model that the YAML describes: its own layers, losses, metrics and schedules.
+
+What they hold (a network, a generator, a dict) would go on from trial to trial. Where it is another than it was when
+they were loaded, they are loaded anew before the next trial, which then begins as in a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from hptune.base import seeds
+from hptune.base.errors import SpecError
+from hptune.base.generators import begun
+from hptune.base.user_code import load_object
+from hptune.training.own.heap import Heap
+from hptune.training.own.modules import forget, own_modules
+from hptune.training.runtime import reset_names
+
+
+class NamedCode:
+    """The user's modules among these, and those that they import.
+
+    names: of modules. folder: the YAML file's. seed: the experiment's.
+    kept: the names through which they hold what a trial has changed.
+    """
+
+    def __init__(self, names: Iterable[str], folder: Path, seed: int) -> None:
+        self._names, self._folder, self._seed = sorted(names), folder, seed
+        self._load()
+        self._seen = self._known()
+        self.kept: set[str] = set()
+
+    def renewed(self) -> bool:
+        """Load the modules anew where they hold something other than at first. Whether they are others than at the last
+        call: another fold may have loaded them anew meanwhile.
+        """
+        changed = _HEAPS[self._known()].changed() if self._names else []
+        if changed:
+            self.kept.update(changed)
+            _HEAPS.pop(self._known())
+            forget(self._modules())
+            reset_names()
+            self._load()
+        before, self._seen = self._seen, self._known()
+        return before != self._seen
+
+    def _load(self) -> None:
+        """Load those that are not loaded; one that can't be fails the trial that needs it."""
+        for name in self._names:
+            if name not in sys.modules:
+                with contextlib.suppress(SpecError), begun(seeds.derive(self._seed, "import", name)):
+                    load_object(f"{name}:__name__", self._folder, ())
+
+    def _modules(self) -> list[ModuleType]:
+        reached = [module for name in self._names for module in own_modules(name, None)]
+        return list({id(module): module for module in reached}.values())
+
+    def _known(self) -> tuple[int, ...]:
+        """What tells the named modules, as they are loaded now, from others; what they hold is remembered at first."""
+        key = tuple(id(sys.modules.get(name)) for name in self._names)
+        if key not in _HEAPS:
+            _HEAPS[key] = Heap(self._modules())
+        return key
+
+
+_HEAPS: dict[tuple[int, ...], Heap] = {}
+"""By the identities of the named modules, which a Heap keeps alive: what all held when these were first seen."""
