@@ -66,6 +66,7 @@ def _imports(path: Path) -> Iterator[tuple[str, bool]]:
         for node in ast.walk(block)
     }
     for node in ast.walk(tree):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: imports of hptune name it"
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == "hptune":
             below = node.module.split(".")[1:]
             for alias in node.names:

@@ -188,15 +188,85 @@ EXECUTOR = New(
     {"execution": {"executor": "elsewhre"}},
 )
 
-NEW = {"source": SOURCE, "table": TABLE, "model": MODEL, "executor": EXECUTOR}
+STRATEGY = New(
+    {
+        "hptune/strategies/samplers/golden.py": '''
+            """Points by the golden ratio."""
+
+            from hptune.run.history import History
+            from hptune.strategies.sampler import Point, Setup
+
+
+            class Golden:
+                def __init__(self, setup: Setup) -> None:
+                    self._space, self._by = setup.space, setup.options.by
+
+                def suggest(self, history: History) -> Point:
+                    share = (0.5 + len(history.trials) * self._by) % 1
+                    return self._space.choose(lambda _, domain: domain.from_unit(share))
+        '''
+    },
+    {
+        "hptune/experiment/sections.py": {
+            "\nSTRATEGIES: ": '''
+                class Golden(StrategyOptions):
+                    """Points by the golden ratio."""
+
+                    name: Literal["golden"]
+                    by: float = Field(default=0.618, gt=0, lt=1)
+                    """The step."""
+            ''',
+            '    "python": PythonStrategy,\n': '    "golden": Golden,\n',
+        },
+        "hptune/strategies/choose.py": {
+            '    sections.PythonStrategy: "own:strategy",\n': '    sections.Golden: "samplers.golden:Golden",\n'
+        },
+    },
+    "tests/strategies/test_conformance.py",
+    {"data": {"source": "iris"}, "model": LAYERS, "strategy": {"name": "golden", "by": 0.3}},
+    {"strategy": {"name": "golden", "by": 2}},
+)
+
+TRACKER = New(
+    {
+        "hptune/trackers/lines.py": '''
+            """Each report as a line."""
+
+            from hptune.trackers.csv_files import CsvFiles
+
+
+            class Lines(CsvFiles):
+                def reported(self, trial):
+                    with (self._run.root / "lines.txt").open("a") as file:
+                        print(trial.number, file=file)
+        '''
+    },
+    {"hptune/experiment/sections.py": {'"csv": "csv_files:CsvFiles"': '"lines": "lines:Lines", '}},
+    "tests/trackers/test_trackers.py",
+    {"data": {"source": "iris"}, "model": LAYERS, "track": {"lines": True}},
+    {"track": {"lines": 3}},
+)
+
+NEW = {"strategy": STRATEGY, "tracker": TRACKER, "source": SOURCE, "table": TABLE, "model": MODEL, "executor": EXECUTOR}
 WRONG = {
+    "strategy": "strategy.by: must be below 1.0, got 2",
+    "tracker": "track.lines: must be true, false or its options, got 3",
     "source": "data.waves: must be at least 1, got 0",
     "table": "application is for pictures, and a file of lines is a table",
     "model": "a constant brings its own data. Drop this section.",
     "executor": "must be one of 'local', 'elsewhere' or 'inline', got 'elsewhre'",
 }
-KEYS = {"source": "waves", "table": "lines", "model": "steady", "executor": "elsewhere"}
+KEYS = {
+    "strategy": "golden",
+    "tracker": "lines",
+    "source": "waves",
+    "table": "lines",
+    "model": "steady",
+    "executor": "elsewhere",
+}
 MISSED = {
+    "strategy": ["test_every_strategy_is_documented[golden]"],
+    "tracker": ["test_every_tracker_of_the_table_is_documented[lines]"],
     "source": ["add a small source of the kind 'waves' to CASES", "docs/experiment.md has no row for data.waves"],
     "table": ["add a small source of the kind 'lines' to CASES", "docs/experiment.md has no row for data.lines"],
     "model": ["add a small model of the kind 'steady' to CASES", "docs/experiment.md has no row for model.steady"],
@@ -205,7 +275,7 @@ MISSED = {
 """What the suites say of what is new, unasked: that it has no case, and no word in the docs."""
 
 
-@pytest.fixture(params=NEW)
+@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.slow] if n in ("table", "executor") else []) for n in NEW])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

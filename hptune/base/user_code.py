@@ -152,22 +152,22 @@ def is_own(name: str, folder: Path) -> bool:
     return name in own_loaded() or beside(name.partition(".")[0], folder) is not None
 
 
-def sources(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
-    """A fingerprint of each of the user's modules that the folder's YAML loaded, and of those that they import.
+def sources(folder: Path, named: Set[str] = frozenset(), *, but: Set[str] = frozenset()) -> dict[str, str]:
+    """A fingerprint of each of the user's modules that the YAML of the folder has loaded, and that these import.
 
-    named: others that it names, loaded or not.
+    named: others that it names, loaded or not. but: modules that count only where they are among these.
     """
     with _first_on_path(folder):
-        return _sources({*_named(folder), *named}, folder)
+        return _sources((_named(folder) - but) | named, folder)
 
 
-def packages_behind(folder: Path, named: Set[str] = frozenset()) -> dict[str, str]:
+def packages_behind(folder: Path, named: Set[str] = frozenset(), *, but: Set[str] = frozenset()) -> dict[str, str]:
     """The versions of the installed packages that the YAML of the folder names, or that the user's modules import.
 
-    named: as for `sources`.
+    named, but: as for `sources`.
     """
     with _first_on_path(folder):
-        return packages(_with_brought({*_named(folder), *named}, folder)[0])
+        return packages(_with_brought((_named(folder) - but) | named, folder)[0])
 
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:

@@ -66,11 +66,11 @@ def code_of(experiment: Experiment, folder: Path) -> tuple[dict[str, str], dict[
     that it needs. Raises SpecError if it can't be loaded.
     """
     options = experiment.strategy.source
-    if options.code is None:
+    if options.code is None and not options.maker:
         return {}, {}
-    reference = getattr(options, options.code)
+    reference, key = (options.maker, "name") if options.code is None else (getattr(options, options.code), options.code)
     with _apart(options).at_work(), _calmly():
-        load_object(reference, folder, ("strategy", options.code))
+        load_object(reference, folder, ("strategy", key))
         return sources_of(reference, folder), packages_of(reference, folder)
 
 

@@ -19,7 +19,7 @@ from hptune.base.stopwatch import counts
 from hptune.base.trial import Segment, SegmentResult
 from hptune.base.user_code import is_own, load_object, packages_behind, sources
 from hptune.experiment.experiment import Experiment
-from hptune.experiment.reading.code_names import modules_named
+from hptune.experiment.reading.code_names import modules_named, modules_of_strategy
 from hptune.experiment.reading.marks import read
 from hptune.run.circumstances import PACKAGES
 from hptune.run.rundir import RunPaths
@@ -80,8 +80,9 @@ class Worker:
     def _with_code(self, probed: SegmentResult) -> SegmentResult:
         """The probe's result, with the fingerprints of the code that the YAML names, and the packages that it needs."""
         named = modules_named(self._experiment)
-        code = sources(self._folder, named=named) | self._files()
-        packages = packages_behind(self._folder, named=named)
+        others = modules_of_strategy(self._experiment)  # which an inline executor's process has loaded too
+        code = sources(self._folder, named=named, but=others) | self._files()
+        packages = packages_behind(self._folder, named=named, but=others)
         facts = {name: entries for name, entries in (("code", code), (PACKAGES, packages)) if entries}
         return replace(probed, facts={**probed.facts, **facts})
 

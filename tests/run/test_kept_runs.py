@@ -50,3 +50,8 @@ def test_they_are_gone_on_with_to_the_same_trials(folder: Path, name: str) -> No
             k: other[k] for k in ("trial", "values", "epochs", "state")
         }
         assert one["score"] == pytest.approx(other["score"], rel=1e-4), "another machine's last digits may be others"
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == "network" else []) for n in NAMES])
+def test_they_are_reproduced(folder: Path, name: str) -> None:
+    told(folder, "reproduce", "--run", name, "--trial", "0", "--tolerance", "1e-4")

@@ -58,6 +58,7 @@ READS: dict[str, Callable[[], Any]] = {
     "monotonic": monotonic,
     "perf_counter_ns": time.perf_counter_ns,
     "now": datetime.now,
+    "localtime": time.localtime,
 }
 
 

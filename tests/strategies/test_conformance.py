@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -294,3 +295,10 @@ def test_full_training_is_asked_for(name: str) -> None:
     decision = strategy_of(experiment).next(History(experiment.objectives))
     assert isinstance(decision, Start)
     assert decision.to_epoch == (1 if name in HALVING else 9)
+
+
+@pytest.mark.parametrize("listed", sections.STRATEGIES)
+def test_every_strategy_is_documented(listed: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
+    section = page.split("\n## strategy\n")[1].split("\n## ")[0]
+    assert re.search(rf"^\| (`\w+`, )*`{listed}`", section, re.M), f"docs/experiment.md has no row for {listed}"

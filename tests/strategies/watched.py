@@ -23,6 +23,7 @@ from hptune.base import seeds
 
 CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
 READ = {getattr(time, f"{name}{unit}"): f"time.{name}{unit}" for name in CLOCKS for unit in ("", "_ns")}
+READ |= {getattr(time, name): f"time.{name}" for name in ("localtime", "gmtime", "ctime", "asctime", "strftime")}
 NOW = ("now", "utcnow", "today")
 SHARED: Any = random._inst
 """Whose methods `random.random` and its like are."""

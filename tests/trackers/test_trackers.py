@@ -261,3 +261,20 @@ def test_every_tracker_of_the_table_has_all_methods(key: str, tmp_path: Path) ->
     (made,) = trackers(experiment, RunPaths(tmp_path / "runs" / "t")).values()
     for name in ("begun", "reported", "tested", "noted", "epoch", "winner", "trained", "ended"):
         assert callable(getattr(made, name))
+
+
+@pytest.mark.parametrize("key", sections.TRACKERS)
+def test_every_tracker_of_the_table_serves_a_search_that_is_resumed_and_train_best(key: str, tmp_path: Path) -> None:
+    spec = written(tmp_path, f"{{{key}: true}}")
+    before = {path.name for path in tmp_path.iterdir()} | {"runs", "__pycache__"}
+    for command in (["search", "s.yaml", "--set", "budget.trials=2"], ["search", "s.yaml"], ["train-best"]):
+        assert "left out" not in told(tmp_path, *command).stderr
+    assert {path.name for path in tmp_path.iterdir()} <= before, "it writes into the run's folder alone"
+    assert spec.exists()
+
+
+@pytest.mark.parametrize("key", sections.TRACKERS)
+def test_every_tracker_of_the_table_is_documented(key: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
+    section = page.split("\n## track\n")[1].split("\n## ")[0]
+    assert f"| `{key}` |" in section

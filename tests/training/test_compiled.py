@@ -289,3 +289,40 @@ def test_metrics_that_differ_by_their_name_alone_keep_their_own(tmp_path: Path) 
     for number, which in enumerate(["one", "other", "a", "b"]):
         curves = worker.run(Segment(number, {"which": which}, to_epoch=1)).curves
         assert {*curves} == {"loss", "val_loss", which, f"val_{which}"}
+
+
+LATE = """
+import keras
+from keras import layers, ops
+def build(hp):
+    where = hp.Choice("where", ["nowhere", "schedule", "rate", "constraint", "training", "loss"])
+    def late():
+        return hp.Float("late", 0.1, 0.5)
+    class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return late() + 0.0 * ops.cast(step, "float32")
+    class Only(layers.Layer):
+        def call(self, x, training=False):
+            return x * late() if training and where == "training" else x
+    constraint = (lambda w: w * late()) if where == "constraint" else None
+    dense = layers.Dense(1, activation="sigmoid", kernel_constraint=constraint)
+    model = keras.Sequential([keras.Input((6,)), Only(), dense])
+    rate = {"schedule": Schedule(), "rate": late}.get(where, 0.1)
+    loss = (lambda y, p: ops.mean(p, axis=-1) * late()) if where == "loss" else "binary_crossentropy"
+    model.compile(keras.optimizers.SGD(rate), loss)
+    return model
+"""
+
+
+def test_what_code_asks_for_as_a_graph_is_made_has_no_silent_default(tmp_path: Path) -> None:
+    """Twice each: a program that is kept asks for nothing any more."""
+    (tmp_path / "built_net.py").write_text(CODE)
+    (tmp_path / "late_net.py").write_text(LATE)
+    (tmp_path / "t.yaml").write_text(YAML.replace("built_net:build", "late_net:build"))
+    loaded = load(tmp_path / "t.yaml")
+    worker = Worker(loaded.experiment, loaded.folder, RunPaths(tmp_path / "runs"))
+    assert worker.run(Segment(0, {"where": "nowhere"}, to_epoch=1)).epochs == 1
+    for where in ("schedule", "rate", "constraint", "training", "loss"):
+        for number in (1, 2):
+            with pytest.raises(SegmentFailed, match="the code asks for late under these values"):
+                worker.run(Segment(number, {"where": where}, to_epoch=1))

@@ -19,6 +19,13 @@ def modules_named(experiment: Experiment) -> set[str]:
     return {text.partition(":")[0] for text in _texts(data) if re.match(CODE_NAME, text)}
 
 
+def modules_of_strategy(experiment: Experiment) -> set[str]:
+    """The module of the code that chooses the points, where the user's or another package's does."""
+    options = experiment.strategy.source
+    reference = getattr(options, options.code) if options.code is not None else options.maker
+    return {reference.partition(":")[0]} if reference else set()
+
+
 def _texts(data: Any) -> Iterator[str]:
     """Every text of JSON data, those that are keys too."""
     if isinstance(data, str):

@@ -23,7 +23,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.graph import FROM
 from hptune.experiment.keras_table import KerasKind, arguments, names, table
 from hptune.experiment.model import CODE_NAME, MODEL_KINDS
-from hptune.experiment.sections import strategy_options
+from hptune.experiment.sections import strategy_options, tracker_names
 from hptune.experiment.space.references import REF_SCHEMA
 
 _TEMPLATE = "#/$defs/{model}"
@@ -50,6 +50,8 @@ def json_schema() -> dict[str, Any]:
     properties["strategy"]["oneOf"] += [refs[options, "validation"] for options in others.values()]
     mapping = {name: refs[options, "validation"]["$ref"] for name, options in others.items()}
     properties["strategy"]["discriminator"]["mapping"] |= mapping
+    each_tracker = properties["track"]["additionalProperties"]
+    properties["track"] |= {"properties": dict.fromkeys(tracker_names(), each_tracker), "additionalProperties": False}
     defs["Execution"]["properties"]["executor"]["enum"] = executor_names()
     defs["LayersModel"]["properties"]["layers"]["items"] = {"$ref": "#/$defs/Layer"}
     training = defs["Training"]["properties"]

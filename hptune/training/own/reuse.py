@@ -44,16 +44,25 @@ _KEEPS = (
 
 def loss_apart(program: Program, builder: Builder | None) -> str | None:
     """A note where a trial's `val_loss` can't be compared with that of the default values' model: the loss of a user's
-    own step or `compute_loss` includes the penalties on the weights, Keras's is reported without.
+    own step or `compute_loss` includes the penalties on weights and activities, Keras's is reported without.
     """
-    if builder is None or not program.model._get_regularization_losses():
+    if builder is None or not _is_penalized(program.model):
         return None
     holds = makes_its_own_loss(program.model) or program.own_steps
     if holds == builder.reports_penalties:
         return None
     ours, theirs = ("holds", "leaves them out") if holds else ("leaves out", "holds them")
-    note = f"the loss of this model {ours} the penalties on its weights, and that of the default values' {theirs}"
+    note = f"the loss of this model {ours} the penalties of its layers, and that of the default values' {theirs}"
     return f"{note}: compare such models by another metric"
+
+
+def _is_penalized(model: Any) -> bool:
+    """Whether layers add to the loss: penalties on weights or activities, or by `add_loss`."""
+    layers = list(model._flatten_layers())
+    adding = any(
+        getattr(one, "activity_regularizer", None) is not None or getattr(one, "_losses", None) for one in layers
+    )
+    return adding or bool(model._get_regularization_losses())
 
 
 def counts_in_python(program: Program) -> str | None:
