@@ -345,8 +345,15 @@ class Fitted(keras_tuner.HyperModel):
 """
 
 
-@pytest.mark.parametrize("size", [None, 30])
-@pytest.mark.parametrize("name", ["build", "Fitted"])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("build", 30),
+        ("Fitted", None),
+        pytest.param("build", None, marks=pytest.mark.slow),
+        pytest.param("Fitted", 30, marks=pytest.mark.slow),
+    ],
+)
 def test_data_sets_reach_fit_as_the_function_cuts_them_or_as_the_yaml_says(
     tmp_path: Path, code: str, name: str, size: int | None
 ) -> None:

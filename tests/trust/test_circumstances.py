@@ -357,7 +357,7 @@ ORACLE = (
     [
         ('{name: python, strategy: "chosen:S"}', STRATEGY),
         ('{name: optuna, sampler: "chosen:S"}', SAMPLER),
-        ('{name: keras_tuner, oracle: "chosen:S"}', ORACLE),
+        pytest.param('{name: keras_tuner, oracle: "chosen:S"}', ORACLE, marks=pytest.mark.slow),
     ],
 )
 def test_the_code_that_chooses_points_is_looked_at_too(tmp_path: Path, strategy: str, code: str) -> None:
@@ -396,7 +396,7 @@ strategy: {strategy}
 @pytest.mark.parametrize(
     ("named", "file"),
     [
-        ("schedule: {name: python, python: 'sc:s'}", "sc.py"),
+        pytest.param("schedule: {name: python, python: 'sc:s'}", "sc.py", marks=pytest.mark.slow),
         ("training: {epochs: 1, loss: $l}", "lb.py"),
     ],
 )

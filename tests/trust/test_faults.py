@@ -93,7 +93,7 @@ def wait_for(path: Path) -> None:
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("executor", ["inline", "local"])
+@pytest.mark.parametrize("executor", [pytest.param("inline", marks=pytest.mark.slow), "local"])
 def test_what_a_kill_cuts_off_counts_and_start_up_does_not(
     tmp_path: Path, searches: list[subprocess.Popen[str]], executor: str
 ) -> None:
