@@ -178,6 +178,7 @@ def _last(value: Any) -> float:
 def _floats(value: Any) -> float | tuple[float, ...] | None:
     """The value, or values, as floats; None for anything but numbers, which is no metric."""
     try:
+        value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
         return tuple(map(float, value)) if isinstance(value, list | tuple) else float(value)
     except (TypeError, ValueError):
         return None
