@@ -93,6 +93,25 @@ def test_a_package_elsewhere_takes_no_place_of_a_folder_beside_the_yaml(
         load_object("my_model:f" if code else "my_space.inner:f", mine, PATH)
 
 
+def test_a_package_elsewhere_is_told_where_a_function_alone_would_import_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = folder(tmp_path / "elsewhere" / "my_space", __init__="", inner="x = 1")
+    mine = folder(tmp_path / "mine", my_model="def f():\n    import my_space.inner\n    return my_space.inner.x")
+    folder(mine / "my_space", inner="x = 2")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(inside.parent)])
+    with pytest.raises(
+        SpecError, match=r"my_model\.py imports 'my_space\.inner', and beside the YAML file is .*elsewhere"
+    ):
+        load_object("my_model:f", mine, PATH)
+
+
+def test_a_module_beside_a_folder_of_its_name_is_no_clash(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="from my_helper import model\ndef f(): return model", my_helper="model = 3")
+    folder(at / "my_helper", model="x = 1")
+    assert load_object("my_model:f", at, PATH)() == 3
+
+
 @pytest.mark.parametrize("code", [None, *IMPORTED])
 def test_folders_without_init_are_those_beside_the_yaml(tmp_path: Path, code: str | None) -> None:
     def made(name: str, x: int) -> Path:

@@ -8,11 +8,12 @@ alone, and on nothing that functions import as they run: so what is taken at the
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,28 @@ def packages(modules: Iterable[str]) -> dict[str, str]:
         pass
     installed = packages_distributions()
     names = {name for top in others for name in installed.get(top, ())}
-    return {name: version(name) for name in sorted(names, key=str.lower)}
+    found = {name: version(name) for name in names}
+    unknown = {top for top in others - sys.stdlib_module_names if not installed.get(top)}
+    return dict(sorted({**found, **{top: _version_of(top) for top in unknown}}.items()))
+
+
+def _version_of(top: str) -> str:
+    """What tells versions of a package apart of which no metadata tells that it is there: a version that it is called
+    with, else a fingerprint of its code.
+    """
+    with contextlib.suppress(PackageNotFoundError):
+        return version(top)
+    told = getattr(sys.modules.get(top), "__version__", None)
+    if isinstance(told, str):
+        return told
+    file = file_of(top)
+    assert file is not None, "it was found by its file"
+    files = sorted(file.parent.rglob("*.py"))[:_MOST_FILES] if file.stem == "__init__" else [file]
+    return hashlib.sha256(b"".join(_bytes(one) for one in files)).hexdigest()[:16]
+
+
+_MOST_FILES = 2000
+"""Files of a package that are read for its fingerprint."""
 
 
 def _reached(modules: Iterable[str], others: set[str] | None = None) -> Iterator[tuple[str, Path]]:
@@ -80,7 +102,7 @@ def _reached(modules: Iterable[str], others: set[str] | None = None) -> Iterator
             continue
         seen.add(name)
         top = name.partition(".")[0]
-        file = None if top in others else _file_of(name)
+        file = None if top in others else file_of(name)
         if file is None or not is_own_file(str(file)):
             if file is not None:
                 others.add(top)
@@ -91,7 +113,7 @@ def _reached(modules: Iterable[str], others: set[str] | None = None) -> Iterator
         waiting += [] if code is None else with_parents(imports(code, package))
 
 
-def _file_of(name: str) -> Path | None:
+def file_of(name: str) -> Path | None:
     """Where the module is loaded from, or would be; nothing is imported for it."""
     module = sys.modules.get(name)
     if module is not None:
@@ -111,7 +133,7 @@ def _places(package: str) -> list[str]:
     loaded = sys.modules.get(package)
     if loaded is not None:
         return [*getattr(loaded, "__path__", ())]
-    file = _file_of(package)
+    file = file_of(package)
     if file is not None:
         return [str(file.parent)] if file.stem == "__init__" else []
     inside = package.replace(".", "/")  # a package without an __init__.py

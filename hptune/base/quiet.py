@@ -36,3 +36,23 @@ def quietly() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(real, 2)
             os.close(real)
+
+
+@contextlib.contextmanager
+def off_stdout() -> Iterator[None]:
+    """Have what is written to stdout in the block, by whatever way, on stderr: stdout is for results alone."""
+    sys.stdout.flush()
+    try:
+        real = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of them is closed
+        real = None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if real is not None:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # the code has closed it, or taken it away
+                sys.__stdout__.flush()  # type: ignore[union-attr]
+            os.dup2(real, 1)
+            os.close(real)

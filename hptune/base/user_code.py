@@ -16,7 +16,16 @@ from typing import Any, TypeAlias
 
 from hptune.base import surroundings
 from hptune.base.errors import KeyPath, Problem, SpecError, message_of, nearest
-from hptune.base.fingerprints import fingerprints, imports, own_loaded, packages, parsed, with_nul, with_parents
+from hptune.base.fingerprints import (
+    file_of,
+    fingerprints,
+    imports,
+    own_loaded,
+    packages,
+    parsed,
+    with_nul,
+    with_parents,
+)
 from hptune.base.own_files import is_installed
 
 
@@ -107,15 +116,19 @@ def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None =
     by: the file of the user's that imports it; None: the YAML names it.
     """
     file, module = beside(name, folder), sys.modules.get(name)
+    if file is None or (module is not None and _comes_from(module, file)):
+        return
     package = name.rpartition(".")[0]
     if module is None and package in sys.modules:  # of another package of that name, which has no such module
-        around = sys.modules[package]
-        module = None if str(folder / package.replace(".", "/")) in getattr(around, "__path__", ()) else around
-    if file is None or module is None or _comes_from(module, file):
+        around, own = sys.modules[package], beside(package, folder)
+        inside = str(folder / package.replace(".", "/")) in getattr(around, "__path__", ())
+        module = None if inside or (own is not None and _comes_from(around, own)) else around
+    elsewhere = file_of(name) if module is None and package not in sys.modules else None
+    if module is None and (elsewhere is None or elsewhere.resolve() == file.resolve()):
         return
-    where = getattr(module, "__file__", None) or "built into Python"
-    who = "" if by is None else f"{by.name} imports {name!r}, and "
-    message = f"{who}beside the YAML file is {file}, but another module {module.__name__!r} is loaded already ({where})"
+    where = elsewhere or getattr(module, "__file__", None) or "built into Python"
+    who, called = "" if by is None else f"{by.name} imports {name!r}, and ", getattr(module, "__name__", name)
+    message = f"{who}beside the YAML file is {file}, but another module {called!r} is loaded already ({where})"
     top = name.partition(".")[0]
     raise SpecError(Problem(f"{message}. Rename yours, to my_{top} say, here and where it is imported.", path))
 

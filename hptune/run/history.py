@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
-from hptune.base.trial import Curves, Segment, Spent, Trial, Value
+from hptune.base.trial import Curves, Segment, Spent, Trial
 from hptune.experiment.objective import Objective
 from hptune.run.curves import extended, length, whole_epochs
 from hptune.run.events import Event, Failed, Finished, SegmentKey, Started, Stopped, key_of, segment_key
@@ -148,25 +148,29 @@ class History:
     # --- how it grows -------------------------------------------------------------------------------------------
 
     @contextmanager
-    def unchanged(self) -> Iterator[None]:
+    def unchanged(self, *, curves: bool = False) -> Iterator[None]:
         """For code of the user's to run in: which trials there are, and their values, are put back.
 
-        Raises HistoryChanged where they were others.
+        curves: their curves too. Raises HistoryChanged where they were others.
         """
-        before = [(trial, dict(trial.values)) for trial in self.trials]
+
+        def held(trial: Trial) -> list[dict[str, Any]]:
+            return [*([trial.values] if not curves else [trial.values, *trial.curves])]
+
+        before = [(trial, [dict(one) for one in held(trial)]) for trial in self.trials]
         try:
             yield
         finally:
-            changed = before != [(trial, trial.values) for trial in self.trials]
+            changed = before != [(trial, held(trial)) for trial in self.trials]
             if changed:
                 self.trials[:] = [trial for trial, _ in before]
-                for trial, values in before:
-                    cast("dict[str, Value]", trial.values).clear()
-                    cast("dict[str, Value]", trial.values).update(values)
+                for trial, copies in before:
+                    for one, copy in zip(held(trial), copies, strict=True):
+                        one.clear()
+                        one.update(copy)
         if changed:
-            raise HistoryChanged(
-                "changed the history that it was given: its trials, or their values. Let it change copies"
-            )
+            told = "changed the history that it was given: its trials, or their values"
+            raise HistoryChanged(f"{told}. Let it change copies")
 
     def apply(self, event: Event) -> None:
         """Take in one event of the journal; events that belong to no segment are skipped."""

@@ -5,9 +5,8 @@ A new strategy takes its options in `experiment/sections.py`, a module here and 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from inspect import signature
@@ -16,6 +15,7 @@ from typing import Any
 
 from hptune.base import seeds
 from hptune.base.errors import RunError
+from hptune.base.quiet import off_stdout
 from hptune.base.surroundings import Apart
 from hptune.base.trial import Trial
 from hptune.base.user_code import load_object, packages_of, sources_of
@@ -124,7 +124,7 @@ def _calmly() -> Iterator[None]:
     RunError.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with off_stdout():
             yield
     except HistoryChanged as changed:
         raise RunError(f"the code that chooses points {changed}, and run the same command again.") from changed

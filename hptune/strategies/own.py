@@ -54,12 +54,13 @@ class OwnStrategy:
         if number < len(self._setup.first):
             point = self._setup.first[number]
             return Start(point, full_epochs(self._setup.experiment, point))
-        if (end := self._points.end(history)) is not None:
+        end = self._points.end(history)
+        if end is not None and not any(trial.state in ("running", "paused") for trial in history.trials):
             return end
         decision: Decision = self._call(lambda: self._inner.next(history), history)
         match decision:  # which is anything, whatever its type says
             case Start():
-                return self._start(decision, history)
+                return end if end is not None else self._start(decision, history)
             case Continue():
                 return self._continue(decision, history)
             case Wait():

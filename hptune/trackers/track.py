@@ -7,14 +7,13 @@ of other packages are found by their entry points of `hptune.trackers`, whose na
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
 
 from hptune.base.errors import SpecError, message_of, spec_error
 from hptune.base.offered import load_offered
+from hptune.base.quiet import off_stdout
 from hptune.base.rows import load_row
 from hptune.base.surroundings import Apart
 from hptune.base.trial import Segment, SegmentFailure, SegmentResult, Trial
@@ -35,11 +34,11 @@ def trackers(experiment: Experiment, run: RunPaths) -> dict[str, Watch]:
         if options is False:
             continue
         try:
-            with redirect_stdout(sys.stderr):
+            with off_stdout():
                 by_key[key] = _class(key)(run, **(options if isinstance(options, dict) else {}))
-        except SpecError:
+        except (SpecError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit, GeneratorExit) as error:  # another package's may raise anything
+        except BaseException as error:  # another package's may raise anything
             reason = f"{key} can't be begun: {type(error).__name__}: {message_of(error)}. Fix its options, or drop it."
             raise spec_error(reason, "track", key) from error
     return by_key
@@ -115,7 +114,9 @@ class Watches:
                     getattr(tracker, method)(*arguments)
                 else:
                     self._tell_anybody(key, method, arguments)
-            except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  # a search is worth more
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # a search is worth more than its tracker
                 del self._trackers[key]
                 reason = f"{type(error).__name__}: {message_of(error)}".rstrip(": ")
                 self.left_out.append(f"track.{key} is left out from here on: {reason}")
@@ -125,7 +126,7 @@ class Watches:
         """Tell another package's tracker: what it sets, prints and changes shows nowhere in the search."""
         history = self._record.history if self._record is not None else History(())
         apart = self._apart.setdefault(key, Apart())
-        with apart.at_work(), redirect_stdout(sys.stderr), history.unchanged():
+        with apart.at_work(), off_stdout(), history.unchanged(curves=True):
             getattr(self._trackers[key], method)(*map(_copied, arguments))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 from time import monotonic
@@ -18,7 +20,7 @@ from hptune.experiment.experiment import Experiment
 from hptune.experiment.recipe import full_epochs
 from hptune.experiment.space.space import Space
 from hptune.run.history import History
-from hptune.strategies.strategy import Decision, Start
+from hptune.strategies.strategy import Continue, Decision, Done, Start, Wait
 
 
 class Shuffled:
@@ -54,6 +56,8 @@ READS: dict[str, Callable[[], Any]] = {
     "choice": lambda: random.choice([1, 2]),
     "seeded": _seeded,
     "numpy": np.random.rand,
+    "numpy seeded": lambda: (np.random.seed(7), np.random.rand()),
+    "times": os.times,
     "time": time.time,
     "monotonic": monotonic,
     "perf_counter_ns": time.perf_counter_ns,
@@ -98,3 +102,21 @@ class Counts(Shuffled):
     def _generator(self, *place: int) -> Random:
         self.asked += 1
         return Random(derive(self._seed, "counts", *place, self.asked))
+
+
+class Halves(Shuffled):
+    """Starts as many points as the budget has, an epoch each, then trains the better half on to the end."""
+
+    def next(self, history: History) -> Decision:
+        if len(history.trials) < (self._experiment.budget.trials or 4):
+            started = super().next(history)
+            assert isinstance(started, Start)
+            return replace(started, to_epoch=1)
+        ranked = sorted(history.trials, key=lambda trial: trial.curves[0]["score"][0] if trial.curves else 9.0)
+        better = [trial for trial in ranked[: len(ranked) // 2] if trial.state == "paused"]
+        if any(trial.state == "running" for trial in history.trials):
+            return Wait()
+        return Continue(better[0].number, 3) if better else Done("all rungs are done")
+
+    def may_continue(self, trial: Trial, history: History) -> bool:
+        return True

@@ -302,3 +302,14 @@ def test_every_strategy_is_documented(listed: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "experiment.md").read_text(encoding="utf-8")
     section = page.split("\n## strategy\n")[1].split("\n## ")[0]
     assert re.search(rf"^\| (`\w+`, )*`{listed}`", section, re.M), f"docs/experiment.md has no row for {listed}"
+
+
+def test_a_strategy_of_the_users_own_may_train_on_what_the_budget_let_it_start() -> None:
+    named = {"name": "python", "strategy": "strategies_of_a_user:Halves"}
+    space = {"x": {"type": "float", "min": 0, "max": 1}}
+    run = simulate(
+        make_experiment(strategy=named, search_space=space, budget={"trials": 4}),
+        lambda values, epoch: float(values["x"]) / epoch,  # type: ignore[arg-type]
+    )
+    assert sorted(trial.epochs for trial in run.history.trials) == [1, 1, 3, 3]
+    assert run.done is not None

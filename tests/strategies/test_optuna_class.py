@@ -133,6 +133,19 @@ def test_a_class_that_stops_the_study_ends_the_search(reference: str, options: d
     assert run.done is not None
 
 
+def test_a_grid_loses_no_point_to_one_that_was_enqueued() -> None:
+    """As in a plain study, where `enqueue_trial` takes none of its points."""
+    space = {"x": {"type": "int", "min": 0, "max": 9}, "n": {"type": "int", "min": 0, "max": 9}}
+    options = {"search_space": {"x": [0, 1, 2], "n": [0, 1]}, "seed": 3}
+    named = {"name": "optuna", "sampler": "optuna.samplers:GridSampler", "options": options}
+    first = {"x": 9, "n": 3}
+    experiment = make_experiment(strategy=named, search_space=space, enqueue=[first], budget={"trials": 50})
+    run = simulate(experiment, lambda values, _: float(values["x"]))  # type: ignore[arg-type]
+    assert run.points[0] == first
+    assert {(point["x"], point["n"]) for point in run.points[1:]} == {(x, n) for x in range(3) for n in range(2)}
+    assert len(run.points) == 7
+
+
 def test_enqueued_points_are_in_the_study_as_they_were_tried() -> None:
     """Beside Optuna's own `enqueue_trial`."""
     first = {"x": 1.0, "rate": 0.01, "n": 100}

@@ -6,7 +6,9 @@ search twice; so what is called is watched. Entropy needs no watching: with it n
 
 from __future__ import annotations
 
+import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from hptune.base import seeds
 
 CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")
 READ = {getattr(time, f"{name}{unit}"): f"time.{name}{unit}" for name in CLOCKS for unit in ("", "_ns")}
+SENTINEL = 918_273_645
+READ |= {os.times: "os.times", resource.getrusage: "resource.getrusage"}
 READ |= {getattr(time, name): f"time.{name}" for name in ("localtime", "gmtime", "ctime", "asctime", "strftime")}
 NOW = ("now", "utcnow", "today")
 SHARED: Any = random._inst
@@ -36,6 +40,8 @@ def watched() -> Iterator[list[str]]:
     Libraries may read clocks (Optuna notes when a trial began), but must leave NumPy's shared generator alone too.
     """
     read: list[str] = []
+    found = np.random.get_state()
+    np.random.seed(SENTINEL)  # which no strategy leaves, whatever it seeds
     held = str(np.random.get_state())
 
     def look(frame: FrameType, event: str, called: Any) -> None:
@@ -52,6 +58,7 @@ def watched() -> Iterator[list[str]]:
             sys.setprofile(before)
     if str(np.random.get_state()) != held:
         read.append("numpy.random")
+    np.random.set_state(found)
 
 
 def _what(called: Any) -> str | None:

@@ -66,13 +66,30 @@ class Counts(Plain):
     def call(self, x, training=False):
         return self.inner(x) * (self.factor if training else 1.0)
 
+class Lazy(Plain):
+    def __init__(self, q, **more):
+        super().__init__(q, **more)
+        import late_code
+        late_code.HELD.append(q)
+        self.factor = sum(late_code.HELD)
+    def call(self, x, training=False):
+        return self.inner(x) * (self.factor if training else 1.0)
+
 def mean_loss(y, p):
     loss = ops.mean(ops.square(y - p), axis=-1)
     MEAN.update_state(loss)
     return loss / (1.0 + MEAN.result())
 """
 
-KINDS = {"Plain": "mse", "Network": "mse", "Draws": "mse", "First": "mse", "Counts": "mse", "Plain/mean": "mean_loss"}
+KINDS = {
+    "Plain": "mse",
+    "Network": "mse",
+    "Draws": "mse",
+    "First": "mse",
+    "Counts": "mse",
+    "Lazy": "mse",
+    "Plain/mean": "mean_loss",
+}
 POINTS = (0.5, 1.5, 1.0)
 
 
@@ -80,12 +97,16 @@ POINTS = (0.5, 1.5, 1.0)
 def _imported_anew() -> Iterator[None]:
     yield
     sys.modules.pop("keeping_code", None)
+    sys.modules.pop("late_code", None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_trial_is_trained_as_in_a_process_of_its_own(tmp_path: Path, kind: str) -> None:
+def test_a_trial_is_trained_as_in_a_process_of_its_own(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer, loss = kind.partition("/")[0], KINDS[kind]
     (tmp_path / "keeping_code.py").write_text(CODE)
+    (tmp_path / "late_code.py").write_text("HELD = []\n")
     named = loss if loss == "mse" else f'"keeping_code:{loss}"'
     (tmp_path / "a.yaml").write_text(
         f"version: 1\nname: a\ndata: {{python: 'keeping_code:arrays', scale: none}}\n"
@@ -101,10 +122,13 @@ def test_a_trial_is_trained_as_in_a_process_of_its_own(tmp_path: Path, kind: str
     for number, q in enumerate(POINTS):
         result = worker.run(Segment(number, {"q": q}, to_epoch=3))
         notes.append(result.facts.get("note", ""))
-        assert np.allclose(result.curves["val_loss"], plain(layer, loss, q), rtol=1e-5), (q, result.curves)
-    assert any("keeps something from one call to the next (keeping_code." in note for note in notes) == (
-        kind != "Plain"
-    )
+        with monkeypatch.context() as apart:
+            apart.delitem(sys.modules, "late_code", raising=False)
+            expected = plain(layer, loss, q)
+            sys.modules.pop("late_code", None)
+        assert np.allclose(result.curves["val_loss"], expected, rtol=1e-5), (q, result.curves)
+    kept = any("keeps something from one call to the next (" in note for note in notes)
+    assert kept == (kind != "Plain")
 
 
 def plain(layer: str, loss: str, q: float) -> Any:

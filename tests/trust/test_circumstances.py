@@ -117,6 +117,39 @@ def test_another_version_of_a_package_that_the_code_needs_is_a_change(
     assert list(circumstances.spelled(changes(then, now))) == ["needed was 1.0 and is 2.0 now"]
 
 
+@pytest.mark.parametrize("about", ["none", "bare", "egg", "version"])
+def test_a_package_of_which_metadata_tells_nothing_is_known_by_its_version_or_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, about: str
+) -> None:
+    """As those of a system are, and what was copied into a site's folder."""
+    held = tmp_path / "lib" / "site-packages"
+    (held / "bared").mkdir(parents=True)
+    at = tmp_path / "here"
+    at.mkdir()
+    (at / "mine.py").write_text("import bared\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(held)])
+    known = []
+    for number in (1, 2):
+        code = f'__version__ = "{number}.5"\n' if about == "version" else f"x = {number}\n"
+        (held / "bared" / "__init__.py").write_text(code)
+        meta = f"Metadata-Version: 2.1\nName: bared\nVersion: {number}.5\n"
+        if about == "bare":
+            (held / f"bared-{number}.5.dist-info").mkdir()
+            (held / f"bared-{number}.5.dist-info" / "METADATA").write_text(meta)
+            shutil.rmtree(held / "bared-1.5.dist-info", ignore_errors=number == 1) if number == 2 else None
+        if about == "egg":
+            (held / "bared-1.5.egg-info").unlink(missing_ok=True)
+            (held / f"bared-{number}.5.egg-info").write_text(meta)
+        if about == "version":
+            sys.modules.pop("bared", None)
+            load_object("bared:__name__", at, ())
+        known.append(packages_behind(at, {"mine"}))
+    sys.modules.pop("bared", None)
+    assert known[0].keys() == known[1].keys() == {"bared"}
+    assert known[0] != known[1]
+    assert about == "none" or [one["bared"] for one in known] == ["1.5", "2.5"]
+
+
 def test_the_packages_of_a_run_are_recorded_and_compared(paths: RunPaths) -> None:
     run(paths, trials=1, packages={"scipy": "1.0"})
     assert run(paths, trials=2, packages={"scipy": "1.0"}, strict=True) == []

@@ -87,7 +87,7 @@ class UserSampler:
             message = f"must be a subclass of optuna.samplers.BaseSampler, got {loaded!r}. Name such a class."
             raise spec_error(message, *path)
         self._class = loaded
-        self._seed = setup.experiment.seed
+        self._seed, self._first = setup.experiment.seed, len(setup.first)
         self._coding = Coding(setup.space, _declared)
         try:
             self._make()
@@ -139,10 +139,12 @@ class UserSampler:
                     self._study.add_trial(shown)
 
     def _start(self, number: int, history: History) -> None:
+        values = history.trials[number].values
+        if number < self._first:
+            self._study.enqueue_trial(self._coding.trial(number, values, state=TrialState.RUNNING).params)
         if number not in self._asked:
             self._ask(number)
         self._waiting = None
-        values = history.trials[number].values
         if dict(values) != self._points[number]:
             self._put(self._asked[number], values)
 

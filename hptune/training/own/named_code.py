@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +18,7 @@ from hptune.base.errors import SpecError
 from hptune.base.generators import begun
 from hptune.base.user_code import load_object
 from hptune.training.own.heap import Heap
-from hptune.training.own.modules import forget, own_modules
+from hptune.training.own.modules import forget, imported, own_modules
 from hptune.training.runtime import reset_names
 
 
@@ -32,17 +33,26 @@ class NamedCode:
         self._names, self._folder, self._seed = sorted(names), folder, seed
         self._load()
         self._seen = self._known()
+        self._late: list[tuple[ModuleType, Heap]] = []
         self.kept: set[str] = set()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """For a trial to run in: modules that its code is the first to import are held to what they hold then, too."""
+        with imported(lambda module: self._late.append((module, Heap([module])))) if self._names else nullcontext():
+            yield
 
     def renewed(self) -> bool:
         """Load the modules anew where they hold something other than at first. Whether they are others than at the last
         call: another fold may have loaded them anew meanwhile.
         """
         changed = _HEAPS[self._known()].changed() if self._names else []
+        changed += [name for _, heap in self._late for name in heap.changed()]
         if changed:
             self.kept.update(changed)
             _HEAPS.pop(self._known())
-            forget(self._modules())
+            forget([*self._modules(), *(module for module, _ in self._late)])
+            self._late.clear()
             reset_names()
             self._load()
         before, self._seen = self._seen, self._known()

@@ -104,8 +104,11 @@ class KerasTrainer:
 
     def run(self, segment: Segment, on_epoch: OnEpoch | None = None) -> SegmentResult:
         """As in `Trainer`."""
+        with self.loaded.trial():
+            return self._run(segment, on_epoch)
+
+    def _run(self, segment: Segment, on_epoch: OnEpoch | None) -> SegmentResult:
         started = time.perf_counter()
-        self.loaded.begin_trial()
         if segment.purpose in LEARN:
             learnt = {**LEARN[segment.purpose](self.loaded, self._trials, segment), **self._news()}
             return SegmentResult(segment, 0, {}, time.perf_counter() - started, facts=learnt)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -99,14 +101,17 @@ class Loaded:
         named = set() if self.as_written.model.declares else modules_named(without_data)
         return NamedCode([name for name in named if is_own(name, self.folder)], self.folder, self.as_written.seed)
 
-    def begin_trial(self) -> None:
-        """Begin as in a process of its own, whatever the code of earlier trials has left in the user's modules."""
+    @contextlib.contextmanager
+    def trial(self) -> Iterator[None]:
+        """For a segment to run in: as in a process of its own, whatever others have left in the user's modules."""
         known = "programs" in vars(self)
         if self._code.renewed() and known:
             news = self.programs.news
             del self.programs  # it was made of what is no longer there
             self.programs.news = news
             self.programs.news.setdefault("note", keeps(self._code.kept))
+        with self._code.watched():
+            yield
 
     @cached_property
     def programs(self) -> Programs:

@@ -100,6 +100,7 @@ def test_json_lines_are_read_as_the_same_table_in_csv(tmp_path: Path) -> None:
         ('{"y": 0}', "t.jsonl:4: column 'a': missing value"),
         ('{"a": Infinity, "y": 0}', "t.jsonl:4: column 'a'"),
         ('{"a": "x", "y": 0}', "t.jsonl:4: column 'a'"),
+        ('{"a": 1, "y": "\\ud83d"}', "t.jsonl:4: column 'y' holds half of a surrogate pair"),
         ("[" * 100_000, "t.jsonl:4: is no JSON object"),
     ],
 )

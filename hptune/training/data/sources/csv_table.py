@@ -34,6 +34,7 @@ class CsvSheet:
     lines: list[int]
     key: str = "csv"
     is_large: bool = False  # it was read as text, which takes more room than its columns do
+    is_sparse: bool = False  # a row may leave a column out, and so may all
 
     def place(self, row: int) -> str:
         """`file:line`, with the line on which the row starts."""
@@ -41,6 +42,8 @@ class CsvSheet:
 
     def column(self, name: str) -> list[str]:
         """The cells of a column as texts, with spaces around them removed."""
+        if self.is_sparse and name not in self.header:
+            return [""] * len(self.lines)
         return [text_of(text) for text in self.columns[self.header.index(name)]]
 
 

@@ -30,7 +30,7 @@ def json_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int
         body = _rows(file, path)
         while piece := list(islice(body, rows)):
             columns = {i: [_cell(file, line, name, row.get(name)) for line, row in piece] for i, name in wanted}
-            yield CsvSheet(file, header, columns, [line for line, _ in piece], key="jsonl")
+            yield CsvSheet(file, header, columns, [line for line, _ in piece], key="jsonl", is_sparse=True)
     except OSError as error:
         raise unreadable(file, path, error=error, key="jsonl") from error
     except UnicodeDecodeError as error:
@@ -68,8 +68,20 @@ def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def _cell(file: str, line: int, name: str, value: Any) -> str:
     if value is None or isinstance(value, bool):
         return _WORDS[value]
+    if isinstance(value, str) and not _is_whole(value):
+        message = f"column {name!r} holds half of a surrogate pair, which is no text: {value!r}. Correct it."
+        raise SpecError(Problem(message, place=f"{file}:{line}"))
     if isinstance(value, str | float):  # a float: NaN and Infinity, which Python writes
         return str(value)
     held = "a list" if isinstance(value, list) else "an object"
     message = f"column {name!r} holds {held}, and only numbers, booleans, texts and null can be used"
     raise SpecError(Problem(f"{message}. Leave it out of data.features, or flatten it.", place=f"{file}:{line}"))
+
+
+def _is_whole(text: str) -> bool:
+    """Whether each character is one that a file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
