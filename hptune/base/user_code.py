@@ -82,7 +82,7 @@ def lacks_its_place(error: BaseException) -> bool:
     """Whether it says that Python can't read code, but not where: a null byte, to early 3.11s a ValueError."""
     if isinstance(error, SyntaxError):
         return not error.filename
-    return isinstance(error, ValueError) and "null bytes" in str(error)
+    return isinstance(error, ValueError) and "null bytes" in message_of(error)
 
 
 def beside(name: str, folder: Path) -> Path | None:

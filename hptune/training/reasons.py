@@ -42,6 +42,13 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
     The place is the innermost one in the user's own code, (FILE:LINE), where there is one; a file in `folder` has its
     name there. In TensorFlow's messages on a graph, the informative line comes after the places.
     """
+    try:
+        return _reason(error, folder)
+    except Exception as odd:  # noqa: BLE001  # an exception of the user's may be built as it likes
+        return f"{type(error).__name__}: (what it holds can't be read: {type(odd).__name__})"
+
+
+def _reason(error: BaseException, folder: Path | None) -> str:
     if isinstance(error, LayerError):
         assert error.__cause__ is not None, "raised from what Keras raised"
         return f"{error.layer}: {reason(error.__cause__, folder)}"
@@ -55,8 +62,12 @@ def reason(error: BaseException, folder: Path | None = None) -> str:
     summary = f"{kind}: {lines[0][:_MOST]}" if lines else kind
     if isinstance(error, BaseExceptionGroup):
         first = error.exceptions[0]
-        while isinstance(first, BaseExceptionGroup):  # however many lie inside each other
+        seen = {id(error)}
+        while isinstance(first, BaseExceptionGroup) and id(first) not in seen:  # however many lie inside each other
+            seen.add(id(first))
             first = first.exceptions[0]
+        if isinstance(first, BaseExceptionGroup):
+            return f"{summary} (it holds itself)"
         summary += f"; the first of them: {reason(first, folder)}"
     where = place(error, folder)
     if lacks_its_place(error) and folder is not None:

@@ -129,7 +129,10 @@ class Worker:
         return f"{spell_path(path)} ({file}:{read(text).spot(path)[0]})"
 
     def _keep_traceback(self, segment: Segment) -> None:
-        text = traceback.format_exc()
+        try:
+            text = traceback.format_exc()
+        except Exception as odd:  # noqa: BLE001  # what the user's code raises may be built as it likes
+            text = f"the traceback can't be written: {type(odd).__name__}"
         if len(text) > _KEPT:  # a message may hold a whole array
             text = f"{text[: _KEPT // 2]}\n… {len(text) - _KEPT:,} characters …\n{text[-_KEPT // 2 :]}"
         files.write_whole(self._run.trial_error(segment.trial), text, below=self._run.runs)

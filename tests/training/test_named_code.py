@@ -66,6 +66,15 @@ class Counts(Plain):
     def call(self, x, training=False):
         return self.inner(x) * (self.factor if training else 1.0)
 
+class Patches(Plain):
+    def __init__(self, q, **more):
+        super().__init__(q, **more)
+        if q == 0.5:
+            keras.activations.relu = lambda x: x * 3.0
+        self.factor = keras.activations.relu
+    def call(self, x, training=False):
+        return self.factor(self.inner(x)) * self.q
+
 class Lazy(Plain):
     def __init__(self, q, **more):
         super().__init__(q, **more)
@@ -93,9 +102,13 @@ KINDS = {
 POINTS = (0.5, 1.5, 1.0)
 
 
+RELU = keras().activations.relu
+
+
 @pytest.fixture(autouse=True)
 def _imported_anew() -> Iterator[None]:
     yield
+    keras().activations.relu = RELU
     sys.modules.pop("keeping_code", None)
     sys.modules.pop("late_code", None)
 
@@ -124,6 +137,7 @@ def test_a_trial_is_trained_as_in_a_process_of_its_own(
         notes.append(result.facts.get("note", ""))
         with monkeypatch.context() as apart:
             apart.delitem(sys.modules, "late_code", raising=False)
+            apart.setattr(keras().activations, "relu", RELU)
             expected = plain(layer, loss, q)
             sys.modules.pop("late_code", None)
         assert np.allclose(result.curves["val_loss"], expected, rtol=1e-5), (q, result.curves)

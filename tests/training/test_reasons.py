@@ -132,3 +132,23 @@ def test_of_groups_inside_each_other_the_innermost_is_told() -> None:
     for _ in range(3000):
         error = ExceptionGroup("outer", [error])
     assert reason(error) == "ExceptionGroup: outer (1 sub-exception); the first of them: ValueError: inner"
+
+
+def test_what_can_not_be_told_is_said_to_be_so() -> None:
+    class Odd(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    class Itself(ExceptionGroup[Exception]):
+        @property
+        def exceptions(self) -> Any:
+            return (self,)
+
+    class Broken(ExceptionGroup[Exception]):
+        @property
+        def exceptions(self) -> Any:
+            raise RuntimeError("no")
+
+    assert "Odd: " in reason(Odd(), Path())
+    assert reason(Itself("g", [ValueError()])).endswith("(it holds itself)")
+    assert reason(Broken("g", [ValueError()])) == "Broken: (what it holds can't be read: RuntimeError)"

@@ -19,6 +19,7 @@ from hptune.base.generators import begun
 from hptune.base.user_code import load_object
 from hptune.training.own.heap import Heap
 from hptune.training.own.modules import forget, imported, own_modules
+from hptune.training.own.patches import Patches
 from hptune.training.runtime import reset_names
 
 
@@ -34,6 +35,7 @@ class NamedCode:
         self._load()
         self._seen = self._known()
         self._late: list[tuple[ModuleType, Heap]] = []
+        self._patches = Patches() if self._names else None
         self.kept: set[str] = set()
 
     @contextlib.contextmanager
@@ -48,6 +50,9 @@ class NamedCode:
         """
         changed = _HEAPS[self._known()].changed() if self._names else []
         changed += [name for _, heap in self._late for name in heap.changed()]
+        if self._patches is not None and self._patches.any_patched():
+            self._patches.undo()
+            changed.append("Keras's own code")
         if changed:
             self.kept.update(changed)
             _HEAPS.pop(self._known())
