@@ -366,7 +366,7 @@ def schema() -> None:
     """The JSON Schema of the YAML, for editors."""
     from hptune.experiment.reading.schema import json_schema
 
-    _say(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    _say(json.dumps(json_schema(_note), indent=2, ensure_ascii=False))
 
 
 # --- what the commands share ----------------------------------------------------------------------------------------

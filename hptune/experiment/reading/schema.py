@@ -9,11 +9,12 @@ import ast
 import inspect
 import itertools
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from hptune.base.errors import SpecError
 from hptune.base.offered import offered
 from hptune.experiment.base import Spec
 from hptune.experiment.checks.keras_names import FROM_CODE
@@ -31,9 +32,17 @@ _REF = {"$ref": "#/$defs/Ref"}
 _SECTION = {"type": "object"}
 
 
-def json_schema() -> dict[str, Any]:
-    """The schema, draft 2020-12. What other installed packages bring is in it. Raises SpecError where one is broken."""
-    others = {name: options for name in offered("hptune.strategies") if (options := strategy_options(name)) is not None}
+def json_schema(noted: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """The schema, draft 2020-12. What other installed packages bring is in it; noted: is told of one that is broken."""
+    others = {}
+    for name in offered("hptune.strategies"):
+        try:
+            options = strategy_options(name)
+        except SpecError as error:
+            noted(f"the strategy {name} is not in the schema: {error}")
+            continue
+        if options is not None:
+            others[name] = options
     models: list[type[Spec]] = [Experiment, *DATA_KINDS.values(), *MODEL_KINDS.values(), *others.values()]
     refs, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=_TEMPLATE, by_alias=True
