@@ -8,12 +8,11 @@ alone, and on nothing that functions import as they run: so what is taken at the
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -63,25 +62,38 @@ def packages(modules: Iterable[str]) -> dict[str, str]:
     for _ in _reached(modules, others):
         pass
     installed = packages_distributions()
-    names = {name for top in others for name in installed.get(top, ())}
-    found = {name: version(name) for name in names}
-    unknown = {top for top in others - sys.stdlib_module_names if not installed.get(top)}
-    return dict(sorted({**found, **{top: _version_of(top) for top in unknown}}.items()))
+    found: dict[str, str] = {}
+    for top in others - sys.stdlib_module_names - {"hptune"}:
+        names = {name for name in (*installed.get(top, ()), top) if _holds(name, top)}
+        found |= {name: version(name) for name in names} if names else {top: _version_of(top)}
+    return dict(sorted(found.items()))
+
+
+def _holds(name: str, top: str) -> bool:
+    """Whether the package `top` lies where the distribution of this name was installed; another may hide that."""
+    try:
+        root = Path(str(distribution(name).locate_file(""))).resolve()
+    except PackageNotFoundError:
+        return False
+    return any(one.resolve().is_relative_to(root) for one in _code_of(top))
+
+
+def _code_of(top: str) -> list[Path]:
+    """The file of a module, or the folders of a package."""
+    file = file_of(top)
+    return [file] if file is not None and file.stem != "__init__" else [Path(place) for place in _places(top)]
 
 
 def _version_of(top: str) -> str:
-    """What tells versions of a package apart of which no metadata tells that it is there: a version that it is called
-    with, else a fingerprint of its code.
+    """What tells versions of a package apart of which no metadata tells that it is there: the version that it has for
+    itself, else a fingerprint of its code.
     """
-    with contextlib.suppress(PackageNotFoundError):
-        return version(top)
-    told = getattr(sys.modules.get(top), "__version__", None)
-    if isinstance(told, str):
-        return told
-    file = file_of(top)
-    assert file is not None, "it was found by its file"
-    files = sorted(file.parent.rglob("*.py"))[:_MOST_FILES] if file.stem == "__init__" else [file]
-    return hashlib.sha256(b"".join(_bytes(one) for one in files)).hexdigest()[:16]
+    own = getattr(sys.modules.get(top), "__version__", None)
+    if isinstance(own, str):
+        return own
+    code = _code_of(top)
+    files = [one for place in code for one in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+    return hashlib.sha256(b"".join(_bytes(one) for one in files[:_MOST_FILES])).hexdigest()[:16]
 
 
 _MOST_FILES = 2000

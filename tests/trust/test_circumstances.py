@@ -150,6 +150,33 @@ def test_a_package_of_which_metadata_tells_nothing_is_known_by_its_version_or_co
     assert about == "none" or [one["bared"] for one in known] == ["1.5", "2.5"]
 
 
+def test_a_package_that_another_hides_or_that_has_no_init_is_known_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = tmp_path / "here"
+    at.mkdir()
+    (at / "mine.py").write_text("def f(x):\n    import hidden, spaced.inner\n    return x\n")
+    first, second = (tmp_path / name / "site-packages" for name in ("first", "second"))
+    (second / "hidden").mkdir(parents=True)
+    (second / "hidden" / "__init__.py").write_text("x = 1\n")
+    (second / "hidden-1.0.dist-info").mkdir()
+    (second / "hidden-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: hidden\nVersion: 1.0\n")
+    (second / "spaced").mkdir()
+    (second / "spaced" / "inner.py").write_text("x = 1\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(first), str(second)])
+    was = packages_behind(at, {"mine"})
+    assert was.keys() == {"hidden", "spaced"}
+    assert was["hidden"] == "1.0"
+    (first / "hidden").mkdir(parents=True)
+    (first / "hidden" / "__init__.py").write_text("x = 2\n")
+    (second / "spaced" / "inner.py").write_text("x = 2\n")
+    sys.path_importer_cache.clear()  # another sitting is another process
+    now = packages_behind(at, {"mine"})
+    assert now.keys() == was.keys()
+    assert now["hidden"] != was["hidden"]
+    assert now["spaced"] != was["spaced"]
+
+
 def test_the_packages_of_a_run_are_recorded_and_compared(paths: RunPaths) -> None:
     run(paths, trials=1, packages={"scipy": "1.0"})
     assert run(paths, trials=2, packages={"scipy": "1.0"}, strict=True) == []
