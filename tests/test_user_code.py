@@ -106,6 +106,28 @@ def test_a_package_elsewhere_is_told_where_a_function_alone_would_import_it(
         load_object("my_model:f", mine, PATH)
 
 
+@pytest.mark.parametrize("other", ["package", "module"])
+def test_an_attribute_elsewhere_is_told_where_a_function_would_import_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    at = folder(tmp_path / "elsewhere", **({"my_space": "inner = 1"} if other == "module" else {}))
+    if other == "package":
+        folder(at / "my_space", __init__="inner = 1")
+    mine = folder(tmp_path / "mine", my_model="def f():\n    from my_space import inner\n    return inner")
+    folder(mine / "my_space", inner="x = 2")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(at)])
+    with pytest.raises(
+        SpecError, match=r"my_model\.py imports 'my_space\.inner', and beside the YAML file is .*elsewhere"
+    ):
+        load_object("my_model:f", mine, PATH)
+
+
+def test_of_a_module_and_a_package_of_one_name_python_takes_the_package(tmp_path: Path) -> None:
+    at = folder(tmp_path / "a", my_model="import my_helper\ndef f(): return my_helper.x", my_helper="x = 1")
+    folder(at / "my_helper", __init__="x = 2")
+    assert load_object("my_model:f", at, PATH)() == 2
+
+
 def test_a_module_beside_a_folder_of_its_name_is_no_clash(tmp_path: Path) -> None:
     at = folder(tmp_path / "a", my_model="from my_helper import model\ndef f(): return model", my_helper="model = 3")
     folder(at / "my_helper", model="x = 1")

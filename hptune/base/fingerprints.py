@@ -72,9 +72,11 @@ def packages(modules: Iterable[str]) -> dict[str, str]:
 def _holds(name: str, top: str) -> bool:
     """Whether the package `top` lies where the distribution of this name was installed; another may hide that."""
     try:
-        root = Path(str(distribution(name).locate_file(""))).resolve()
-    except PackageNotFoundError:
+        about = distribution(name)
+        version(name)
+    except (PackageNotFoundError, ValueError, KeyError):  # none of that name, or one that was installed in part
         return False
+    root = Path(str(about.locate_file(""))).resolve()
     return any(one.resolve().is_relative_to(root) for one in _code_of(top))
 
 
@@ -92,7 +94,8 @@ def _version_of(top: str) -> str:
     if isinstance(own, str):
         return own
     code = _code_of(top)
-    files = [one for place in code for one in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+    inside = (one for place in code if place.is_dir() for one in sorted(place.rglob("*")))
+    files = [*filter(Path.is_file, code), *(one for one in inside if one.suffix in (".py", ".so", ".pyd"))]
     return hashlib.sha256(b"".join(_bytes(one) for one in files[:_MOST_FILES])).hexdigest()[:16]
 
 

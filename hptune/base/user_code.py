@@ -88,7 +88,7 @@ def lacks_its_place(error: BaseException) -> bool:
 def beside(name: str, folder: Path) -> Path | None:
     """The file of the module `name`, with dots where it lies in a package, in the folder; None where there is none."""
     at = folder.joinpath(*name.split("."))
-    return next((file for file in (at.with_name(f"{at.name}.py"), at / "__init__.py") if file.is_file()), None)
+    return next((file for file in (at / "__init__.py", at.with_name(f"{at.name}.py")) if file.is_file()), None)
 
 
 def _comes_from(module: ModuleType, file: Path) -> bool:
@@ -123,7 +123,10 @@ def _refuse_another(name: str, folder: Path, path: KeyPath, *, by: Path | None =
         around, own = sys.modules[package], beside(package, folder)
         inside = str(folder / package.replace(".", "/")) in getattr(around, "__path__", ())
         module = None if inside or (own is not None and _comes_from(around, own)) else around
-    elsewhere = file_of(name) if module is None and package not in sys.modules else None
+    elsewhere = None
+    if module is None and package not in sys.modules:
+        top = name.partition(".")[0]  # which wins over a folder of its name, whatever it has inside
+        elsewhere = file_of(name) or (file_of(top) if beside(top, folder) is None else None)
     if module is None and (elsewhere is None or elsewhere.resolve() == file.resolve()):
         return
     where = elsewhere or getattr(module, "__file__", None) or "built into Python"

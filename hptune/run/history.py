@@ -158,13 +158,15 @@ class History:
             return [*([trial.values] if not curves else [trial.values, *trial.curves])]
 
         before = [(trial, [dict(one) for one in held(trial)]) for trial in self.trials]
+        earlier = [(trial, [dict(one) for one in held(trial)]) for trial in self.earlier]
         try:
             yield
         finally:
             changed = before != [(trial, held(trial)) for trial in self.trials]
+            changed = changed or earlier != [(trial, held(trial)) for trial in self.earlier]
             if changed:
                 self.trials[:] = [trial for trial, _ in before]
-                for trial, copies in before:
+                for trial, copies in [*before, *earlier]:
                     for one, copy in zip(held(trial), copies, strict=True):
                         one.clear()
                         one.update(copy)

@@ -36,6 +36,10 @@ class LayerError(Exception):
         self.path, self.layer = path, layer
 
 
+_DEEPEST = 100_000
+"""Groups of exceptions inside each other that are looked into."""
+
+
 def reason(error: BaseException, folder: Path | None = None) -> str:
     """An exception in one line: its type, the first informative line of its message, and its place.
 
@@ -62,12 +66,12 @@ def _reason(error: BaseException, folder: Path | None) -> str:
     summary = f"{kind}: {lines[0][:_MOST]}" if lines else kind
     if isinstance(error, BaseExceptionGroup):
         first = error.exceptions[0]
-        seen = {id(error)}
-        while isinstance(first, BaseExceptionGroup) and id(first) not in seen:  # however many lie inside each other
-            seen.add(id(first))
+        for _ in range(_DEEPEST):  # however many lie inside each other
+            if not isinstance(first, BaseExceptionGroup):
+                break
             first = first.exceptions[0]
-        if isinstance(first, BaseExceptionGroup):
-            return f"{summary} (it holds itself)"
+        else:
+            return f"{summary} (it holds more than {_DEEPEST:,} others inside each other)"
         summary += f"; the first of them: {reason(first, folder)}"
     where = place(error, folder)
     if lacks_its_place(error) and folder is not None:
