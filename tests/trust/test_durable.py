@@ -241,7 +241,9 @@ def _with_a_failure(runner: Runner, calm: dict[str, Any], folder: Path, number: 
     assert whole_lines(journal)[: len(before)] == before, "what was written stays"
     assert rows(trials) == calm["trials"][number + 1], (call, answers)
     assert after["out"] == (calm["predictions"][number + 1] or ""), call
-    assert {path.name for path in root.iterdir()} <= {*FILES}, (call, "no rubbish")
+    assert {path.name for path in root.iterdir()} <= {*FILES, "trials"}, (call, "no rubbish")
+    kept = {path.name for path in (root / "trials").rglob("*") if path.is_file()}
+    assert kept <= {"error.txt"}, "the traceback of a winner that could not be written"
     code: int = failed["code"]
     return code
 
