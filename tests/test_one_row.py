@@ -342,6 +342,7 @@ def test_what_is_new_is_served_by_the_commands_and_missed_by_the_suites(copy: Pa
         assert (copy.parent / "elsewhere").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["table"])
 def test_a_new_table_is_looked_at_by_init_and_predicted_for(copy: Path, name: str) -> None:
     started = ran(copy, "hptune", "init", "--output", "started.yaml", "--data", "t.lines", "--target", "y")

@@ -196,7 +196,10 @@ def test_regression_is_told_in_the_targets_own_unit(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fresh_modules")
-@pytest.mark.parametrize("reference", ["build", "functional", "subclassed", "pretrained", "Mine"])
+@pytest.mark.parametrize(
+    "reference",
+    ["build", "subclassed", *(pytest.param(n, marks=pytest.mark.slow) for n in ("functional", "pretrained", "Mine"))],
+)
 def test_models_from_code(tmp_path: Path, reference: str) -> None:
     facts = worker(tmp_path, python(reference)).run(Segment(0, {}, purpose="probe")).facts
     assert facts["space"]["units"] == {"type": "int", "min": 8, "max": 32, "default": 8}

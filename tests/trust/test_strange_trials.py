@@ -810,7 +810,7 @@ def group(process: int) -> int:
         return 0
 
 
-@pytest.mark.parametrize(("executor", "workers"), [("inline", 1), ("local", 2)])
+@pytest.mark.parametrize(("executor", "workers"), [pytest.param("inline", 1, marks=pytest.mark.slow), ("local", 2)])
 def test_a_forked_copy_of_a_trial_tells_and_writes_nothing(tmp_path: Path, executor: str, workers: int) -> None:
     code = "import os, time\ndef f(x):\n    if x == 2 and os.fork(): time.sleep(1)\n    return x\n"
     assert searched(tmp_path, code, executor=executor, workers=workers) == dict.fromkeys("012345", "completed")
@@ -882,7 +882,8 @@ class Strange(DecisionTreeClassifier):
 """
 
 
-@pytest.mark.parametrize("executor", ["inline", pytest.param("local", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["inline", "local"])
 def test_an_estimator_moves_no_file_and_draws_alike_in_any_company(tmp_path: Path, executor: str) -> None:
     (tmp_path / "mine.py").write_text(ESTIMATOR)
     text = (
@@ -922,6 +923,7 @@ class Mine(keras_tuner.HyperModel):
 """
 
 
+@pytest.mark.slow
 def test_a_fit_of_ones_own_moves_no_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(HYPERMODEL)
     (tmp_path / "c.yaml").write_text(
