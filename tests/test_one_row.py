@@ -90,6 +90,7 @@ TABLE = New(
                 rows: list
                 key: str = "lines"
                 is_large: bool = False
+                is_sparse: bool = False
 
                 def place(self, row):
                     return f"{self.file}:{row + 1}"
@@ -102,7 +103,7 @@ TABLE = New(
                 try:
                     found = [json.loads(line) for line in path.read_text().splitlines()]
                 except OSError as error:
-                    raise unreadable(file, path, error, "lines") from error
+                    raise unreadable(file, path, error=error, key="lines") from error
                 for start in range(0, len(found), rows or len(found)):
                     yield LinesSheet(file, list(found[0]), found[start : start + (rows or len(found))])
         '''.replace("            from itertools import batched, chain\n", "")

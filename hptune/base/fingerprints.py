@@ -64,20 +64,21 @@ def packages(modules: Iterable[str]) -> dict[str, str]:
     installed = packages_distributions()
     found: dict[str, str] = {}
     for top in others - sys.stdlib_module_names - {"hptune"}:
-        names = {name for name in (*installed.get(top, ()), top) if _holds(name, top)}
-        found |= {name: version(name) for name in names} if names else {top: _version_of(top)}
+        versions = {name: _version(name, top) for name in (*installed.get(top, ()), top)}
+        known = {name: one for name, one in versions.items() if one is not None}
+        found |= known or {top: _of_code(top)}
     return dict(sorted(found.items()))
 
 
-def _holds(name: str, top: str) -> bool:
-    """Whether the package `top` lies where the distribution of this name was installed; another may hide that."""
+def _version(name: str, top: str) -> str | None:
+    """The version of the distribution of this name, where the package `top` lies in its folder, and none hides it."""
     try:
         about = distribution(name)
-        version(name)
+        told = version(name)
     except (PackageNotFoundError, ValueError, KeyError):  # none of that name, or one that was installed in part
-        return False
+        return None
     root = Path(str(about.locate_file(""))).resolve()
-    return any(one.resolve().is_relative_to(root) for one in _code_of(top))
+    return told if any(one.resolve().is_relative_to(root) for one in _code_of(top)) else None
 
 
 def _code_of(top: str) -> list[Path]:
@@ -86,13 +87,8 @@ def _code_of(top: str) -> list[Path]:
     return [file] if file is not None and file.stem != "__init__" else [Path(place) for place in _places(top)]
 
 
-def _version_of(top: str) -> str:
-    """What tells versions of a package apart of which no metadata tells that it is there: the version that it has for
-    itself, else a fingerprint of its code.
-    """
-    own = getattr(sys.modules.get(top), "__version__", None)
-    if isinstance(own, str):
-        return own
+def _of_code(top: str) -> str:
+    """A fingerprint of the code of a package of which no metadata tells a version."""
     code = _code_of(top)
     inside = (one for place in code if place.is_dir() for one in sorted(place.rglob("*")))
     files = [*filter(Path.is_file, code), *(one for one in inside if one.suffix in (".py", ".so", ".pyd"))]
@@ -100,7 +96,7 @@ def _version_of(top: str) -> str:
 
 
 _MOST_FILES = 2000
-"""Files of a package that are read for its fingerprint."""
+"""The most files of a package that are read for its fingerprint."""
 
 
 def _reached(modules: Iterable[str], others: set[str] | None = None) -> Iterator[tuple[str, Path]]:

@@ -41,18 +41,19 @@ def quietly() -> Iterator[None]:
 @contextlib.contextmanager
 def off_stdout() -> Iterator[None]:
     """Have what is written to stdout in the block, by whatever way, on stderr: stdout is for results alone."""
-    sys.stdout.flush()
-    try:
-        real = os.dup(1)
-        os.dup2(2, 1)
-    except OSError:  # one of them is closed
-        real = None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if real is not None:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # the code has closed it, or taken it away
-                sys.__stdout__.flush()  # type: ignore[union-attr]
-            os.dup2(real, 1)
-            os.close(real)
+    _flush_stdout()
+    with contextlib.ExitStack() as after:
+        with contextlib.suppress(OSError):  # one of the two is closed
+            real = os.dup(1)
+            after.callback(os.close, real)
+            os.dup2(2, 1)
+            after.callback(os.dup2, real, 1)
+        after.callback(_flush_stdout)
+        after.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _flush_stdout() -> None:
+    for stream in (sys.stdout, sys.__stdout__):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed, or was taken away
+            stream.flush()  # type: ignore[union-attr]

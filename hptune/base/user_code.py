@@ -174,7 +174,7 @@ def sources(folder: Path, named: Set[str] = frozenset(), *, but: Set[str] = froz
     named: others that it names, loaded or not. but: modules that count only where they are among these.
     """
     with _first_on_path(folder):
-        return _sources((_named(folder) - but) | named, folder)
+        return fingerprints(*_with_brought((_named(folder) - but) | named, folder))
 
 
 def packages_behind(folder: Path, named: Set[str] = frozenset(), *, but: Set[str] = frozenset()) -> dict[str, str]:
@@ -188,11 +188,11 @@ def packages_behind(folder: Path, named: Set[str] = frozenset(), *, but: Set[str
 
 def sources_of(reference: str, folder: Path) -> dict[str, str]:
     """As `sources`, for one module that `load_object` has loaded (`module:name`)."""
-    return _sources({reference.partition(":")[0]}, folder)
+    return fingerprints(*_with_brought({reference.partition(":")[0]}, folder))
 
 
 def packages_of(reference: str, folder: Path) -> dict[str, str]:
-    """As `packages_behind`, of one module alone that `load_object` has loaded (`module:name`)."""
+    """As `packages_behind`, for one module alone that `load_object` has loaded (`module:name`)."""
     return packages(_with_brought({reference.partition(":")[0]}, folder)[0])
 
 
@@ -204,10 +204,6 @@ def _first_on_path(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = was
-
-
-def _sources(names: set[str], folder: Path) -> dict[str, str]:
-    return fingerprints(*_with_brought(names, folder))
 
 
 def _with_brought(names: set[str], folder: Path) -> tuple[set[str], set[str]]:

@@ -7,15 +7,14 @@ ends it too, before another trial is trained: it would not be what it is in a pr
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import sys
 from collections import deque
 from functools import cached_property
 from pathlib import Path
 
 from hptune.base import surroundings
 from hptune.base.errors import RunError
+from hptune.base.quiet import off_stdout
 from hptune.base.trial import Segment
 from hptune.executors.executor import OnEpoch, Outcome, Runner, attempt
 from hptune.experiment.experiment import Experiment
@@ -71,7 +70,7 @@ class InlineExecutor:
             way = "The same command goes on in a new one; execution.executor: local has one for each that is needed"
             raise RunError(f"{reason}. {way}.")
         segment = self._queue.popleft()
-        with self._apart.at_work(), contextlib.redirect_stdout(sys.stderr):
+        with self._apart.at_work(), off_stdout():
             return [attempt(self._runner, segment, self._on_epoch)]
 
     def progress(self, segment: Segment) -> int:  # noqa: ARG002  # none runs while anybody asks

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from hptune.base.trial import Curves, Segment, Spent, Trial
 from hptune.experiment.objective import Objective
@@ -155,21 +155,18 @@ class History:
         """
 
         def held(trial: Trial) -> list[dict[str, Any]]:
-            return [*([trial.values] if not curves else [trial.values, *trial.curves])]
+            return cast("list[dict[str, Any]]", [trial.values, *(trial.curves if curves else ())])
 
-        before = [(trial, [dict(one) for one in held(trial)]) for trial in self.trials]
-        earlier = [(trial, [dict(one) for one in held(trial)]) for trial in self.earlier]
+        trials = [*self.trials]
+        before = [(one, dict(one)) for trial in (*trials, *self.earlier) for one in held(trial)]
         try:
             yield
         finally:
-            changed = before != [(trial, held(trial)) for trial in self.trials]
-            changed = changed or earlier != [(trial, held(trial)) for trial in self.earlier]
-            if changed:
-                self.trials[:] = [trial for trial, _ in before]
-                for trial, copies in [*before, *earlier]:
-                    for one, copy in zip(held(trial), copies, strict=True):
-                        one.clear()
-                        one.update(copy)
+            changed = self.trials != trials or any(one != copy for one, copy in before)
+            self.trials[:] = trials
+            for one, copy in before if changed else ():
+                one.clear()
+                one.update(copy)
         if changed:
             told = "changed the history that it was given: its trials, or their values"
             raise HistoryChanged(f"{told}. Let it change copies")

@@ -46,7 +46,8 @@ Keras counts them in stabilising and range tests; layers' own seeds; the last di
 4: models from code that get no input shape, built as `fit` builds them; the losses of points that Keras's `fit` trains
 beside others; the vocabularies of free text.
 5: targets under losses of their own scale, and samples before layers that prepare them; what functions draw of Keras.
-6: folds forward in time; brightness and contrast of pictures below 0; accuracy under hinge; imports as a trial runs.
+6: folds forward in time; brightness and contrast of pictures below 0; accuracy under hinge; imports as a trial
+runs; what the modules of layers, losses and metrics that the YAML names keep from trial to trial.
 """
 
 _IN_FULL = ("best", "baseline")

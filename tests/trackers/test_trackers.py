@@ -214,7 +214,9 @@ DOES = {
     "exits": "sys.exit(3)",
     "generator": "raise GeneratorExit",
     "closes": "sys.stdout.close(); sys.stderr.close()",
-    "changes what it is given": "[one.values.update(score=9.0) for one in given if hasattr(one, 'values')]",
+    "changes what it is given": (
+        "[one.values.update(score=9.0) for one in given if isinstance(getattr(one, 'values', 0), dict)]"
+    ),
     "changes the record": "[one.values.update(score=9.0) for one in self.record.history.trials]",
     "empties the record": "self.record.history.trials.clear()",
     "sets": "os.environ['OUT_OF_A_TRACKER'] = '1'; os.chdir('/')",

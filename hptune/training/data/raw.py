@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hptune.base.errors import KeyPath, SpecError, spec_error
+from hptune.base.errors import KeyPath, Problem, SpecError, spec_error
 from hptune.base.trial import Value
 from hptune.experiment.data import Kind, TextColumn
 from hptune.training.data.arrays import Array
@@ -121,3 +122,29 @@ def _canonical(array: Array) -> Array:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+@contextlib.contextmanager
+def text_file(file: str, path: Path, *, key: str) -> Iterator[None]:
+    """For a text file to be read in: SpecError, with its place, where it can't be opened, or is not UTF-8.
+
+    file: the path as the YAML has it. key: of the `data` section.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(file, path, error=error, key=key) from error
+    except UnicodeDecodeError as error:
+        place = f"{file}:{_undecodable_line(path)}"
+        raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error
+
+
+def _undecodable_line(path: Path) -> int:
+    """The first line that is not UTF-8."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    raise AssertionError(f"{path} changed while it was read")

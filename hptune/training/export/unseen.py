@@ -127,7 +127,7 @@ def _column(encoding: Encoding, cells: Cells, known: Array) -> Column:
 def _check_header(sheet: Sheet, names: Sequence[str]) -> None:
     problems = []
     for name in names:
-        if name not in sheet.header and not getattr(sheet, "is_sparse", False):
+        if name not in sheet.header and not sheet.is_sparse:
             close = nearest(name, sheet.header)
             hint = f" Is it {close!r}?" if close is not None else ""
             problem = f"column {name!r} is missing, which the model was trained on.{hint}"

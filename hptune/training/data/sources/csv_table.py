@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from hptune.base.errors import Problem, SpecError, spec_error
-from hptune.training.data.raw import unreadable
+from hptune.training.data.raw import text_file
 from hptune.training.data.table.cells import text_of
 from hptune.training.data.table.table import SHOWN
 
@@ -49,13 +49,8 @@ class CsvSheet:
 
 def csv_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None) -> Iterator[CsvSheet]:
     """The columns `names` of a CSV file (None: all), as far as it has them; the `sheets` of `CsvData`."""
-    try:
+    with text_file(file, path, key="csv"):
         yield from _sheets(file, path, names=names, rows=rows)
-    except OSError as error:
-        raise unreadable(file, path, error=error, key="csv") from error
-    except UnicodeDecodeError as error:
-        place = f"{file}:{undecodable_line(path)}"
-        raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error
 
 
 def _sheets(file: str, path: Path, *, names: Sequence[str] | None, rows: int | None) -> Iterator[CsvSheet]:
@@ -126,14 +121,3 @@ def _separator(file: str, path: Path) -> str:
         return even, widths[0] if widths else 0
 
     return max(SEPARATORS, key=fit)  # the first of equals
-
-
-def undecodable_line(path: Path) -> int:
-    """The first line that is not UTF-8."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    raise AssertionError(f"{path} changed while it was read")

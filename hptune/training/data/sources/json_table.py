@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from hptune.base.errors import Problem, SpecError, spec_error
-from hptune.training.data.raw import unreadable
-from hptune.training.data.sources.csv_table import CsvSheet, undecodable_line
+from hptune.training.data.raw import text_file
+from hptune.training.data.sources.csv_table import CsvSheet
 
 _WORDS = {None: "", True: "true", False: "false"}
 
 
 def json_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int | None = None) -> Iterator[CsvSheet]:
     """The columns `names` of a file of JSON Lines (None: all), as far as it has them; `sheets` of `JsonLinesData`."""
-    try:
+    with text_file(file, path, key="jsonl"):
         header = list(dict.fromkeys(name for _, row in _rows(file, path) for name in row))
         if not header:
             raise spec_error(f"{file} has no rows. It needs an object a line.", "data", "jsonl")
@@ -31,11 +31,6 @@ def json_sheets(file: str, path: Path, names: Sequence[str] | None, *, rows: int
         while piece := list(islice(body, rows)):
             columns = {i: [_cell(file, line, name, row.get(name)) for line, row in piece] for i, name in wanted}
             yield CsvSheet(file, header, columns, [line for line, _ in piece], key="jsonl", is_sparse=True)
-    except OSError as error:
-        raise unreadable(file, path, error=error, key="jsonl") from error
-    except UnicodeDecodeError as error:
-        place = f"{file}:{undecodable_line(path)}"
-        raise SpecError(Problem(f"not UTF-8 ({error.reason}). Save the file as UTF-8.", place=place)) from error
 
 
 def _rows(file: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

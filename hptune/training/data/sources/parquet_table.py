@@ -37,6 +37,7 @@ class ParquetSheet:
     table: Any
     start: int = 0
     key: str = "parquet"
+    is_sparse: bool = False
 
     @property
     def is_large(self) -> bool:

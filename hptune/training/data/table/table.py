@@ -57,6 +57,11 @@ class Sheet(Protocol):
         """Whether its columns are too large to be in memory all at once."""
         ...
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether rows may leave columns out, so that one which none of them has counts as missing in all."""
+        ...
+
     def place(self, row: int) -> str:
         """The place of a row (from 0), for messages."""
         ...
