@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -941,3 +942,21 @@ def test_a_fit_of_ones_own_moves_no_file(tmp_path: Path) -> None:
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hptune", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_what_a_trial_writes_to_stdout_is_no_result(tmp_path: Path, executor: str) -> None:
+    """Below Python's streams too, and by a program that it starts."""
+    (tmp_path / "says.py").write_text(
+        "import os, subprocess\ndef f(x):\n    os.write(1, b'RAW')\n    subprocess.run(['echo', 'SUB'])\n"
+        "    print('PRINT')\n    return x\n"
+    )
+    (tmp_path / "a.yaml").write_text(
+        'version: 1\nname: a\nmodel: {function: "says:f"}\nsearch_space: {x: {type: int, min: 0, max: 5}}\n'
+        "objective: {metric: score, goal: minimize}\nbudget: {trials: 2}\n"
+        f"execution: {{executor: {executor}}}\n"
+    )
+    for words in (["search", "a.yaml", "--json"], ["train-best", "--json"]):
+        command = [sys.executable, "-m", "hptune", *words]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert isinstance(json.loads(ran.stdout), dict)
