@@ -48,20 +48,21 @@ class NamedCode:
         """Load the modules anew where they hold something other than at first. Whether they are others than at the last
         call: another fold may have loaded them anew meanwhile.
         """
-        changed = _HEAPS[self._known()].changed() if self._names else []
+        now = self._known()
+        changed = _HEAPS[_key(now)].changed() if self._names else []
         changed += [name for _, heap in self._late for name in heap.changed()]
         if self._patches is not None and self._patches.any_patched():
             self._patches.undo()
             changed.append("Keras's own code")
         if changed:
             self.kept.update(changed)
-            _HEAPS.pop(self._known())
+            _HEAPS.pop(_key(now))
             forget([*self._modules(), *(module for module, _ in self._late)])
             self._late.clear()
             reset_names()
             self._load()
         before, self._seen = self._seen, self._known()
-        return before != self._seen
+        return any(one is not other for one, other in zip(before, self._seen, strict=True))
 
     def _load(self) -> None:
         """Load those that are not loaded; one that can't be fails the trial that needs it."""
@@ -74,13 +75,17 @@ class NamedCode:
         reached = [module for name in self._names for module in own_modules(name, None)]
         return list({id(module): module for module in reached}.values())
 
-    def _known(self) -> tuple[int, ...]:
-        """What tells the named modules, as they are loaded now, from others; what they hold is remembered at first."""
-        key = tuple(id(sys.modules.get(name)) for name in self._names)
-        if key not in _HEAPS:
-            _HEAPS[key] = Heap(self._modules())
-        return key
+    def _known(self) -> tuple[ModuleType | None, ...]:
+        """The named modules as they are loaded now; what they hold is remembered at first."""
+        modules = tuple(sys.modules.get(name) for name in self._names)
+        if _key(modules) not in _HEAPS:
+            _HEAPS[_key(modules)] = Heap(self._modules())
+        return modules
+
+
+def _key(modules: tuple[ModuleType | None, ...]) -> tuple[int, ...]:
+    return tuple(map(id, modules))
 
 
 _HEAPS: dict[tuple[int, ...], Heap] = {}
-"""By the identities of the named modules, which a Heap keeps alive: what all held when these were first seen."""
+"""By the identities of the named modules, which a Heap and `NamedCode` keep alive: what all held when first seen."""
